@@ -1,0 +1,151 @@
+package mayfly
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+)
+
+// A Code says what kind of error it is and so what the caller should do. The
+// same nine codes are HTTP statuses at the gateway, Nats-Service-Error-Code on
+// the bus and exit codes of the command line.
+type Code int
+
+// The codes. The zero Code is Internal, which is also the code of any error that
+// is not an *Error.
+const (
+	Internal    Code = iota // our fault: report it with the call id
+	Invalid                 // the request is wrong: fix it
+	Denied                  // not allowed: ask for access
+	NotFound                // no such thing: check the name
+	Conflict                // somebody was faster: read again, retry
+	Exhausted               // full: retry later
+	Crashed                 // the function's own code failed: look at its log
+	Unavailable             // nobody holds it, or no bus: retry soon
+	Timeout                 // no reply in time, it may still be running: retry only if idempotent
+)
+
+// codes is the one table of what a Code is called at each door.
+var codes = [...]struct {
+	name   string
+	status int
+	exit   int
+}{
+	Internal:    {"internal", http.StatusInternalServerError, 1},
+	Invalid:     {"invalid", http.StatusBadRequest, 2},
+	Denied:      {"denied", http.StatusForbidden, 3},
+	NotFound:    {"not_found", http.StatusNotFound, 4},
+	Conflict:    {"conflict", http.StatusConflict, 5},
+	Exhausted:   {"exhausted", http.StatusTooManyRequests, 6},
+	Crashed:     {"crashed", http.StatusBadGateway, 7},
+	Unavailable: {"unavailable", http.StatusServiceUnavailable, 6},
+	Timeout:     {"timeout", http.StatusGatewayTimeout, 6},
+}
+
+func (c Code) valid() bool { return c >= 0 && int(c) < len(codes) }
+
+// String returns the code's name on the wire, such as "not_found".
+func (c Code) String() string {
+	if !c.valid() {
+		c = Internal
+	}
+	return codes[c].name
+}
+
+// Status returns the HTTP status, which is also the Nats-Service-Error-Code.
+func (c Code) Status() int {
+	if !c.valid() {
+		c = Internal
+	}
+	return codes[c].status
+}
+
+// Exit returns the exit code of a command that failed so.
+func (c Code) Exit() int {
+	if !c.valid() {
+		c = Internal
+	}
+	return codes[c].exit
+}
+
+// Codes returns every code, in the order of their declaration.
+func Codes() []Code {
+	all := make([]Code, len(codes))
+	for i := range all {
+		all[i] = Code(i)
+	}
+	return all
+}
+
+// CodeOfStatus returns the code that fits an HTTP status of 400 and more.
+func CodeOfStatus(status int) Code {
+	for c, row := range codes {
+		if row.status == status {
+			return Code(c)
+		}
+	}
+	switch {
+	case status == http.StatusUnauthorized:
+		return Denied
+	case status >= 400 && status < 500:
+		return Invalid
+	default:
+		return Internal
+	}
+}
+
+// An Error is the one error type of Mayfly: made where the fault is seen, wrapped
+// with what was being done on the way, turned into an answer at the door.
+type Error struct {
+	Code    Code
+	Message string // one lower-case line, no full stop, no secret
+	Hint    string // what to do instead; may be empty
+	Err     error  // the cause; may be nil
+}
+
+// Errorf returns an *Error. A %w among the verbs makes its operand the cause.
+func Errorf(code Code, format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Code: code, Message: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// WithHint returns a copy of e that tells the reader what to do instead.
+func (e *Error) WithHint(format string, args ...any) *Error {
+	c := *e
+	c.Hint = fmt.Sprintf(format, args...)
+	return &c
+}
+
+// Error returns the message without the hint.
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// CodeOf returns the code of the first *Error in err's chain. A context's end is
+// Timeout; anything else is Internal.
+func CodeOf(err error) Code {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Code
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return Timeout
+	}
+	return Internal
+}
+
+// HintOf returns the first hint in err's chain, or "".
+func HintOf(err error) string {
+	for err != nil {
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
+			return ""
+		}
+		if e.Hint != "" {
+			return e.Hint
+		}
+		err = e.Err
+	}
+	return ""
+}

@@ -1,0 +1,75 @@
+package mayfly
+
+import (
+	"strconv"
+	"strings"
+)
+
+// MaxName is the length of the longest Name, in bytes.
+const MaxName = 63
+
+// A Name names a function or a project. It fits into a NATS token, a DNS label
+// and a file name: lower-case letters, digits and dashes, at most MaxName bytes,
+// starting with a letter or digit.
+type Name string
+
+// ParseName returns s as a Name, or an error with code Invalid that says which
+// character is wrong.
+func ParseName(s string) (Name, error) {
+	if s == "" {
+		return "", Errorf(Invalid, "a name is empty")
+	}
+	if len(s) > MaxName {
+		return "", Errorf(Invalid, "name %q is %d bytes long: at most %d are allowed", clip(s), len(s), MaxName)
+	}
+	for i := range len(s) {
+		c := s[i]
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' && i > 0 {
+			continue
+		}
+		return "", Errorf(Invalid, "name %q has %q at byte %d: use a-z, 0-9 and, not first, -", clip(s), s[i:i+1], i+1)
+	}
+	return Name(s), nil
+}
+
+// A Ref points at one revision of a function, or at whatever is current.
+type Ref struct {
+	Name     Name
+	Revision uint64 // 0 is the current one
+}
+
+// ParseRef reads "hello" (the current revision) or "hello@7". Errors have code
+// Invalid.
+func ParseRef(s string) (Ref, error) {
+	text, revision, pinned := strings.Cut(s, "@")
+	name, err := ParseName(text)
+	if err != nil {
+		return Ref{}, err
+	}
+	if !pinned {
+		return Ref{Name: name}, nil
+	}
+	n, err := strconv.ParseUint(revision, 10, 64)
+	if err != nil || n == 0 || revision[0] == '0' || revision[0] == '+' {
+		return Ref{}, Errorf(Invalid, "revision %q of %q is not a whole number from 1", clip(revision), name)
+	}
+	return Ref{Name: name, Revision: n}, nil
+}
+
+// String returns the form that ParseRef reads.
+func (r Ref) String() string {
+	if r.Revision == 0 {
+		return string(r.Name)
+	}
+	return string(r.Name) + "@" + strconv.FormatUint(r.Revision, 10)
+}
+
+// clip shortens text from outside for an error message, so that a huge input
+// never makes a huge error.
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "..."
+}

@@ -1,0 +1,126 @@
+package mayfly
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// MaxPattern is the length of the longest Pattern, in bytes.
+const MaxPattern = 512
+
+// A Pattern says which HTTP requests a route takes, in the syntax of Go's
+// http.ServeMux: "[METHOD ][HOST]/path/{name}/{rest...}". Without a method it
+// takes every method, and GET takes HEAD too.
+type Pattern struct {
+	Method string
+	Host   string
+	Path   string
+	Params []string // names of the path values, in order
+}
+
+// ParsePattern reads a pattern, or says what is wrong with it as an error with
+// code Invalid. Whatever it accepts, http.ServeMux accepts too.
+func ParsePattern(s string) (Pattern, error) {
+	bad := func(format string, args ...any) (Pattern, error) {
+		e := Errorf(Invalid, "pattern %q: "+format, append([]any{clip(s)}, args...)...)
+		return Pattern{}, e.WithHint(`write it like "GET /orders/{id}"`)
+	}
+	if len(s) > MaxPattern {
+		return bad("it is %d bytes long: at most %d are allowed", len(s), MaxPattern)
+	}
+	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+		return bad("it has a control character or is not UTF-8")
+	}
+	var p Pattern
+	rest := s
+	if i := strings.IndexAny(s, " \t"); i >= 0 {
+		p.Method, rest = s[:i], strings.TrimLeft(s[i:], " \t")
+		if !isMethod(p.Method) {
+			return bad("%q is no HTTP method", clip(p.Method))
+		}
+	}
+	slash := strings.IndexByte(rest, '/')
+	if slash < 0 {
+		return bad("the path must start with /")
+	}
+	p.Host, p.Path = rest[:slash], rest[slash:]
+	if strings.ContainsAny(p.Host, "{} \t") {
+		return bad("the host has a brace or a space")
+	}
+	if strings.ContainsAny(p.Path, " \t?#") {
+		return bad("the path has a space, ? or #: values of the query are always there, they need no pattern")
+	}
+	segments := strings.Split(p.Path[1:], "/")
+	for i, segment := range segments {
+		last := i == len(segments)-1
+		if segment == "." || segment == ".." || segment == "" && !last {
+			return bad("the path has an empty segment, . or ..: no request reaches it")
+		}
+		if !strings.ContainsAny(segment, "{}") {
+			continue
+		}
+		if segment == "{$}" && last {
+			continue
+		}
+		name, ok := strings.CutPrefix(segment, "{")
+		name, closed := strings.CutSuffix(name, "}")
+		if !ok || !closed {
+			return bad("segment %q must be {name} as a whole", segment)
+		}
+		if all, ok := strings.CutSuffix(name, "..."); ok {
+			if name = all; !last {
+				return bad("{%s...} must be the last segment", name)
+			}
+		}
+		if !isIdentifier(name) {
+			return bad("%q is no name for a path value: use letters, digits and _, not first a digit", name)
+		}
+		if slices.Contains(p.Params, name) {
+			return bad("{%s} stands there twice", name)
+		}
+		p.Params = append(p.Params, name)
+	}
+	return p, nil
+}
+
+// String returns the form that ParsePattern reads.
+func (p Pattern) String() string {
+	if p.Method == "" {
+		return p.Host + p.Path
+	}
+	return p.Method + " " + p.Host + p.Path
+}
+
+// Values returns the path values of a request that http.ServeMux matched to the
+// pattern, decoded, in the pattern's order; a {rest...} gives one value a segment.
+func (p Pattern) Values(r *http.Request) []string {
+	values := make([]string, 0, len(p.Params))
+	for i, name := range p.Params {
+		v := r.PathValue(name)
+		if i == len(p.Params)-1 && strings.HasSuffix(p.Path, "...}") {
+			return append(values, strings.Split(v, "/")...)
+		}
+		values = append(values, v)
+	}
+	return values
+}
+
+// isMethod reports whether s is a token in capitals: GET, not get.
+func isMethod(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r != '-' && (r < 'A' || r > 'Z') })
+}
+
+// isIdentifier reports whether s is an ASCII identifier: path values and
+// placeholders are named so, because they become parts of header names.
+func isIdentifier(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' && i > 0 {
+			continue
+		}
+		return false
+	}
+	return s != "" && s != "_"
+}
