@@ -95,6 +95,18 @@ func CodeOfStatus(status int) Code {
 	}
 }
 
+// Causes that a door must tell apart within one code. They are found with
+// errors.Is in an *Error's chain.
+var (
+	// ErrNobody is the cause of an Unavailable call that reached nobody: no
+	// subscriber had interest, so trying again is safe for every method.
+	ErrNobody = errors.New("no responders")
+
+	// ErrTooLarge is the cause of an Invalid call whose headers and body exceed
+	// what one message of the bus may hold.
+	ErrTooLarge = errors.New("too large")
+)
+
 // An Error is the one error type of Mayfly: made where the fault is seen, wrapped
 // with what was being done on the way, turned into an answer at the door.
 type Error struct {

@@ -1,5 +1,7 @@
 package mayfly
 
+import "time"
+
 // A Service is one running instance of a NATS micro service, as it describes
 // itself to $SRV.INFO (ADR-32).
 type Service struct {
@@ -9,6 +11,7 @@ type Service struct {
 	Description string            `json:"description"`
 	Metadata    map[string]string `json:"metadata"`
 	Endpoints   []Endpoint        `json:"endpoints"`
+	Started     time.Time         `json:"started,omitzero"` // zero while unknown: INFO does not tell, STATS does
 }
 
 // An Endpoint is one subject that a service answers on.

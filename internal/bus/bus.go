@@ -1,0 +1,264 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// Options say where NATS is. Exactly one of Server and Remote is used.
+type Options struct {
+	Server *ServerOptions // run a server inside this process
+	Remote Remote         // or use one that is there
+
+	Name        string        // how we call ourselves to the server; "mayfly" if empty
+	Connections int           // connections that calls are spread over; 1 if zero
+	Wait        time.Duration // how long to wait for a Remote at the start; 5 s if zero
+	NoJetStream bool          // do not insist on JetStream: commands that only call and look need none
+	Log         *slog.Logger  // discards if nil
+}
+
+// The oldest server that has what Mayfly keeps its state with.
+var oldest = version{2, 12, 0}
+
+// A Bus is the way to NATS: one or more connections that find back by themselves,
+// and the server behind them if we run it.
+type Bus struct {
+	log    *slog.Logger
+	server *server.Server // nil for a Remote
+	remote Remote
+	links  []*link
+	health *health
+
+	forget atomic.Pointer[func(subject string)] // told of subjects that nobody answers; the Directory's
+
+	nobody  atomic.Uint64
+	retried atomic.Uint64
+}
+
+// Open returns a Bus that is connected, or says why there is none and what to do.
+// ctx bounds the start only.
+func Open(ctx context.Context, o Options) (_ *Bus, err error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Name == "" {
+		o.Name = "mayfly"
+	}
+	if o.Wait == 0 {
+		o.Wait = 5 * time.Second
+	}
+	b := &Bus{log: o.Log, remote: o.Remote}
+	defer func() {
+		if err != nil {
+			b.Close()
+		}
+	}()
+	if o.Server != nil {
+		s := *o.Server
+		if s.Log == nil {
+			s.Log = o.Log
+		}
+		if b.server, err = startServer(ctx, s); err != nil {
+			return nil, err
+		}
+		b.remote = Remote{URL: b.server.ClientURL(), User: s.User, Password: s.Password, Token: s.Token}
+	}
+	start, cancel := context.WithTimeout(ctx, o.Wait)
+	defer cancel()
+	for range max(1, o.Connections) {
+		l, err := openLink(start, b.remote, o.Name, o.Log)
+		if err != nil {
+			return nil, err
+		}
+		b.links = append(b.links, l)
+	}
+	if err := b.checkServer(start, !o.NoJetStream); err != nil {
+		return nil, err
+	}
+	b.health = watchHealth(b, !o.NoJetStream)
+	return b, nil
+}
+
+// checkServer refuses a server that lacks what we need, with what it is and what
+// it should be.
+func (b *Bus) checkServer(ctx context.Context, needJetStream bool) error {
+	text := b.ServerVersion()
+	v, err := parseVersion(text)
+	if err != nil || v.less(oldest) {
+		return mayfly.Errorf(mayfly.Unavailable, "the server at %s is nats-server %s: Mayfly needs %s or newer", b.remote, text, oldest).
+			WithHint("upgrade it, or leave out --nats to use the server inside Mayfly")
+	}
+	if !needJetStream {
+		return nil
+	}
+	// A cluster that is just starting has no JetStream leader for some seconds.
+	for {
+		_, err := b.jetStream(ctx)
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, mayfly.ErrNobody) || mayfly.CodeOf(err) == mayfly.Denied || ctx.Err() != nil {
+			return mayfly.Errorf(mayfly.Unavailable, "the server at %s has no JetStream for us: %w", b.remote, err).
+				WithHint("enable it there (nats-server -js, and for the account), or leave out --nats to use the server inside Mayfly")
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(reconnectWait):
+		}
+	}
+}
+
+// Close stops taking new calls, lets replies that are on their way arrive, and
+// ends the server if it is ours.
+func (b *Bus) Close() error {
+	if b.health != nil {
+		b.health.close()
+	}
+	for _, l := range b.links {
+		l.close()
+	}
+	if b.server != nil {
+		b.server.Shutdown()
+		b.server.WaitForShutdown()
+	}
+	return nil
+}
+
+// retryAfter is the rest before a call that reached nobody is sent a second and
+// last time: longer than a worker's resubscribe within a server, shorter than a
+// person notices.
+const retryAfter = 25 * time.Millisecond
+
+// Call sends c and waits for the reply until its deadline or the end of ctx. It
+// owns c.Header. A call that reached nobody is sent once more, which is safe
+// because nobody got it.
+//
+// An error has the code Unavailable (cause mayfly.ErrNobody where nobody listens),
+// Timeout, Invalid (cause mayfly.ErrTooLarge) or Crashed (a reply that breaks the
+// protocol). A service's own error is not an error here: see mayfly.Reply.Err.
+func (b *Bus) Call(ctx context.Context, c mayfly.Call) (mayfly.Reply, error) {
+	m := encode(c)
+	reply, err := b.link().request(ctx, m, c.Deadline)
+	if errors.Is(err, mayfly.ErrNobody) {
+		reply, err = b.again(ctx, m, c.Deadline, err)
+	}
+	if err != nil {
+		return mayfly.Reply{}, err
+	}
+	return decode(reply)
+}
+
+// again is the second try of a call that reached nobody.
+func (b *Bus) again(ctx context.Context, m *nats.Msg, deadline time.Time, first error) (*nats.Msg, error) {
+	if time.Until(deadline) < retryAfter {
+		return nil, first
+	}
+	select {
+	case <-ctx.Done():
+		return nil, first
+	case <-time.After(retryAfter):
+	}
+	b.retried.Add(1)
+	reply, err := b.link().request(ctx, m, deadline)
+	if errors.Is(err, mayfly.ErrNobody) {
+		b.nobody.Add(1)
+		if forget := b.forget.Load(); forget != nil {
+			(*forget)(m.Subject)
+		}
+	}
+	return reply, err
+}
+
+// Send publishes c with an inbox that nobody reads, so that a service that
+// answers succeeds, and returns once the server has taken it and knows a
+// subscriber: it is sent, not stored. Errors are those of Call without Crashed.
+func (b *Bus) Send(ctx context.Context, c mayfly.Call) error {
+	l := b.link()
+	w, inbox := l.replies.register()
+	m := encode(c)
+	m.Reply = inbox
+	if err := l.publish(m); err != nil {
+		l.replies.giveUp(w, nil)
+		return err
+	}
+	// A message to ourselves takes the same way as "no responders" would, behind
+	// it. When it is back, nothing is on its way any more.
+	err := l.echo(ctx, c.Deadline)
+	first, _ := l.replies.giveUp(w, nil)
+	if err != nil {
+		return err
+	}
+	if first != nil && nobody(first) {
+		return nobodyError(m.Subject)
+	}
+	return nil
+}
+
+// link returns the connection for the next call.
+func (b *Bus) link() *link {
+	if len(b.links) == 1 {
+		return b.links[0]
+	}
+	return b.links[rand.IntN(len(b.links))]
+}
+
+// MaxPayload returns the bytes that body and headers of one message may have.
+func (b *Bus) MaxPayload() int64 { return b.links[0].conn.Load().MaxPayload() }
+
+// URL returns where other NATS clients reach the bus, without secrets.
+func (b *Bus) URL() string { return b.remote.String() }
+
+// MonitorURL returns where our server's own HTTP monitoring is, or "".
+func (b *Bus) MonitorURL() string {
+	if b.server == nil || b.server.MonitorAddr() == nil {
+		return ""
+	}
+	return "http://" + b.server.MonitorAddr().String()
+}
+
+// ServerVersion returns the version of the server we are connected to.
+func (b *Bus) ServerVersion() string { return b.links[0].conn.Load().ConnectedServerVersion() }
+
+// Embedded reports whether the server runs inside this process.
+func (b *Bus) Embedded() bool { return b.server != nil }
+
+// A version is a server's major, minor and patch number.
+type version [3]int
+
+func (v version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]) }
+
+func (v version) less(w version) bool {
+	for i := range v {
+		if v[i] != w[i] {
+			return v[i] < w[i]
+		}
+	}
+	return false
+}
+
+// parseVersion reads "2.15.2" and "2.15.2-RC.1".
+func parseVersion(s string) (v version, err error) {
+	s, _, _ = strings.Cut(strings.TrimPrefix(s, "v"), "-")
+	s, _, _ = strings.Cut(s, "+")
+	parts := strings.Split(s, ".")
+	if len(parts) != len(v) {
+		return v, mayfly.Errorf(mayfly.Invalid, "version %q is not major.minor.patch", s)
+	}
+	for i, p := range parts {
+		if v[i], err = strconv.Atoi(p); err != nil || v[i] < 0 {
+			return v, mayfly.Errorf(mayfly.Invalid, "version %q is not major.minor.patch", s)
+		}
+	}
+	return v, nil
+}

@@ -1,0 +1,478 @@
+package bus
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"hash/maphash"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/nats-io/nats.go"
+)
+
+// Bounds on what others may make us remember.
+const (
+	maxInstances = 100_000 // services on the bus, counted by instance
+	maxEndpoints = 1_000   // of one instance
+	maxText      = 64      // bytes of a service's, endpoint's or version's name
+)
+
+const (
+	// refreshLeast and refreshEach make the rest between two rounds of questions
+	// 2 s for few services and at most 200 answers a second for many.
+	refreshLeast = 2 * time.Second
+	refreshEach  = 5 * time.Millisecond
+
+	// missedRounds is after how many unanswered rounds an instance is forgotten.
+	missedRounds = 3
+
+	// askTimeout bounds how long a caller waits for a service that the picture
+	// does not hold; askAgain is how long an answer to that question holds.
+	askTimeout = 250 * time.Millisecond
+	askAgain   = time.Second
+)
+
+// A Directory is the live picture of all micro services on a bus (ADR-32). NATS
+// keeps no list of them: whoever wants one asks everybody and gathers what comes
+// back, with no sign of the end. So the directory asks once at the start, goes on
+// asking, takes every answer whenever it comes, and answers from memory.
+//
+//	$SRV.INFO ──► services ──answers──► inbox ──► run ──► Picture ──► Lookup, Watch
+//
+// An answer that makes no sense is counted and dropped, and hides nobody else.
+type Directory struct {
+	bus     *Bus
+	log     *slog.Logger
+	inbox   string
+	stop    func()
+	cancel  context.CancelFunc
+	runner  sync.WaitGroup
+	answers chan []byte
+	forgets chan string
+	picture atomic.Pointer[Picture]
+	hostile atomic.Uint64
+	dropped atomic.Uint64
+
+	mu       sync.Mutex
+	asked    map[string]*question
+	watchers map[chan struct{}]struct{}
+}
+
+// A question is one ask by name, shared by all who wait for its answer.
+type question struct {
+	at   time.Time
+	done chan struct{} // closed when nobody has that name, or the time is over
+}
+
+// A Picture is what was on the bus at one moment. It does not change.
+type Picture struct {
+	Services []mayfly.Service // sorted by age, then name, then id
+	byName   map[string]map[string]mayfly.Endpoint
+}
+
+// OpenDirectory asks for all services and returns at once; the picture fills
+// as answers come in. Close it before the bus.
+func OpenDirectory(b *Bus, log *slog.Logger) *Directory {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	d := &Directory{
+		bus: b, log: log, cancel: cancel,
+		answers:  make(chan []byte, 4096),
+		forgets:  make(chan string, 64),
+		asked:    map[string]*question{},
+		watchers: map[chan struct{}]struct{}{},
+	}
+	d.picture.Store(&Picture{})
+	d.inbox, d.stop = b.links[0].replies.listen(d.take)
+	forget := d.forget
+	b.forget.Store(&forget)
+	d.runner.Go(func() { d.run(ctx) })
+	return d
+}
+
+// Close ends the asking.
+func (d *Directory) Close() error {
+	d.bus.forget.Store(nil)
+	d.stop()
+	d.cancel()
+	d.runner.Wait()
+	return nil
+}
+
+// Picture returns the present picture.
+func (d *Directory) Picture() *Picture { return d.picture.Load() }
+
+// Hostile returns how many answers made no sense and were dropped.
+func (d *Directory) Hostile() uint64 { return d.hostile.Load() }
+
+// Lookup returns a service's endpoint by its name or, for those that share one,
+// by its subject. If the picture lacks it, the bus is asked by name: many callers
+// share one question, and each waits 250 ms at most. The error has code NotFound
+// and says whether the service or only the endpoint is missing.
+func (d *Directory) Lookup(ctx context.Context, service, endpoint string) (mayfly.Endpoint, error) {
+	if e, ok := d.Picture().Lookup(service, endpoint); ok {
+		return e, nil
+	}
+	if validText(service) {
+		changed := make(chan struct{}, 1)
+		d.watch(changed)
+		defer d.unwatch(changed)
+		q := d.ask(service)
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				waiting = false
+			case <-q.done:
+				waiting = false
+			case <-changed:
+			}
+			if e, ok := d.Picture().Lookup(service, endpoint); ok {
+				return e, nil
+			}
+		}
+	}
+	if d.Picture().Has(service) {
+		return mayfly.Endpoint{}, mayfly.Errorf(mayfly.NotFound, "service %q has no endpoint %q", service, endpoint).
+			WithHint("mayfly info %s lists its endpoints", service)
+	}
+	return mayfly.Endpoint{}, mayfly.Errorf(mayfly.NotFound, "no service %q", service).
+		WithHint("mayfly list shows the services that are there")
+}
+
+// ask asks for one service by name, unless that was done just now.
+func (d *Directory) ask(service string) *question {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	if q := d.asked[service]; q != nil && now.Sub(q.at) < askAgain {
+		return q
+	}
+	maps.DeleteFunc(d.asked, func(_ string, q *question) bool { return now.Sub(q.at) >= askAgain })
+	q := &question{at: now, done: make(chan struct{})}
+	d.asked[service] = q
+	var once sync.Once
+	end := func() { once.Do(func() { close(q.done) }) }
+	inbox, stop := d.bus.links[0].replies.listen(func(m *nats.Msg) {
+		if nobody(m) {
+			end()
+			return
+		}
+		d.take(m)
+	})
+	time.AfterFunc(askTimeout, end)
+	time.AfterFunc(askAgain, stop) // an answer that is late for the caller is still news
+	if err := d.publish(mayfly.SubjectMicro+".INFO."+service, inbox); err != nil {
+		end()
+	}
+	return q
+}
+
+func (d *Directory) publish(subject, inbox string) error {
+	return d.bus.links[0].publish(&nats.Msg{Subject: subject, Reply: inbox})
+}
+
+// take queues an answer. It runs in the connection's callback, so it never waits:
+// with the queue full the answer is lost until the next round.
+func (d *Directory) take(m *nats.Msg) {
+	if len(m.Data) == 0 {
+		return
+	}
+	select {
+	case d.answers <- m.Data:
+	default:
+		d.dropped.Add(1)
+	}
+}
+
+// forget drops the endpoints on a subject that nobody answers.
+func (d *Directory) forget(subject string) {
+	select {
+	case d.forgets <- subject:
+	default:
+	}
+}
+
+// Watch returns a channel that gets a value after each change of the picture;
+// changes in quick succession share one. It is closed by the end of ctx.
+func (d *Directory) Watch(ctx context.Context) <-chan struct{} {
+	c := make(chan struct{}, 1)
+	c <- struct{}{} // the present picture is the first news
+	d.watch(c)
+	context.AfterFunc(ctx, func() {
+		d.unwatch(c)
+		close(c)
+	})
+	return c
+}
+
+func (d *Directory) watch(c chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.watchers[c] = struct{}{}
+}
+
+func (d *Directory) unwatch(c chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.watchers, c)
+}
+
+// notify holds the lock while sending, so that no channel is closed meanwhile.
+func (d *Directory) notify() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for c := range d.watchers {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// An instance is what run knows of one service's instance.
+type instance struct {
+	service mayfly.Service
+	hash    uint64 // of the INFO answer, to see at a glance that nothing changed
+	round   int    // in which it was last heard
+}
+
+type key struct{ name, id string }
+
+// run owns the instances. Answers are taken in batches, as many as there are, so
+// that a flood makes few pictures.
+func (d *Directory) run(ctx context.Context) {
+	known := map[key]*instance{}
+	seed := maphash.MakeSeed()
+	round := 0
+	refresh := time.NewTimer(0)
+	defer refresh.Stop()
+	for {
+		changed := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-refresh.C:
+			refresh.Reset(refreshLeast + time.Duration(len(known))*refreshEach)
+			if d.publish(mayfly.SubjectMicro+".INFO", d.inbox) != nil {
+				continue // not connected: silence says nothing about services
+			}
+			round++
+			before := len(known)
+			maps.DeleteFunc(known, func(_ key, in *instance) bool { return round-in.round > missedRounds })
+			changed = len(known) != before
+		case subject := <-d.forgets:
+			changed = dropSubject(known, subject)
+		case data := <-d.answers:
+			changed = d.learn(known, data, round, seed)
+			for range len(d.answers) {
+				changed = d.learn(known, <-d.answers, round, seed) || changed
+			}
+		}
+		if changed {
+			d.picture.Store(newPicture(known))
+			d.notify()
+		}
+	}
+}
+
+// learn takes one answer, to INFO or to STATS, into known and reports whether the
+// picture changes.
+func (d *Directory) learn(known map[key]*instance, data []byte, round int, seed maphash.Seed) bool {
+	var kind struct {
+		Type    string    `json:"type"`
+		Name    string    `json:"name"`
+		ID      string    `json:"id"`
+		Started time.Time `json:"started"`
+	}
+	if err := json.Unmarshal(data, &kind); err != nil {
+		d.reject("not JSON of the right types")
+		return false
+	}
+	at := key{kind.Name, kind.ID}
+	in := known[at]
+	if kind.Type == "io.nats.micro.v1.stats_response" {
+		if in == nil || in.service.Started.Equal(kind.Started) {
+			return false
+		}
+		in.service.Started = kind.Started
+		return true
+	}
+	if kind.Type != "io.nats.micro.v1.info_response" {
+		d.reject("not an answer to INFO or STATS")
+		return false
+	}
+	hash := maphash.Bytes(seed, data)
+	if in != nil && in.hash == hash {
+		in.round = round
+		return false
+	}
+	if in == nil && len(known) >= maxInstances {
+		d.reject("too many services")
+		return false
+	}
+	s, why := parseInfo(data)
+	if why != "" {
+		d.reject(why)
+		return false
+	}
+	if in != nil {
+		s.Started = in.service.Started
+	}
+	known[at] = &instance{service: s, hash: hash, round: round}
+	if s.Started.IsZero() && hasRoutes(s) {
+		// Who is older wins a pattern that two want; only STATS tells the age.
+		_ = d.publish(mayfly.SubjectMicro+".STATS."+s.Name+"."+s.ID, d.inbox) // asked again with the next change
+	}
+	return true
+}
+
+func (d *Directory) reject(why string) {
+	d.hostile.Add(1)
+	d.log.Debug("answer to discovery dropped", "err", why)
+}
+
+// parseInfo reads an INFO answer, keeps what can be used and says why if nothing
+// can.
+func parseInfo(data []byte) (mayfly.Service, string) {
+	// Strings only in metadata: some clients send numbers, which name no route.
+	var info struct {
+		mayfly.Service
+		Metadata  metadata `json:"metadata"`
+		Endpoints []struct {
+			mayfly.Endpoint
+			Metadata metadata `json:"metadata"`
+		} `json:"endpoints"`
+	}
+	if err := json.Unmarshal(data, &info); err != nil {
+		return mayfly.Service{}, "not JSON of the right types"
+	}
+	s := info.Service
+	if !validText(s.Name) || !validText(s.ID) {
+		return mayfly.Service{}, "bad name or id"
+	}
+	s.Started = time.Time{} // not INFO's to tell
+	if len(s.Version) > maxText {
+		s.Version = ""
+	}
+	s.Metadata = info.Metadata
+	s.Endpoints = nil
+	for _, e := range info.Endpoints[:min(len(info.Endpoints), maxEndpoints)] {
+		if _, err := mayfly.ParseSubjectPattern(e.Subject); err != nil || !validText(e.Name) {
+			continue
+		}
+		e.Endpoint.Metadata = e.Metadata
+		s.Endpoints = append(s.Endpoints, e.Endpoint)
+	}
+	return s, ""
+}
+
+// metadata is a map of strings that skips values of other types.
+type metadata map[string]string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (m *metadata) UnmarshalJSON(data []byte) error {
+	var raw map[string]json.RawMessage
+	if json.Unmarshal(data, &raw) != nil {
+		return nil // not an object: no metadata
+	}
+	*m = make(metadata, len(raw))
+	for k, v := range raw {
+		var s string
+		if bytes.HasPrefix(v, []byte{'"'}) && json.Unmarshal(v, &s) == nil {
+			(*m)[k] = s
+		}
+	}
+	return nil
+}
+
+// validText reports whether s may stand as one token of a subject that we ask.
+func validText(s string) bool {
+	return s != "" && len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r == 0x7f || r == '.' || r == '*' || r == '>'
+	})
+}
+
+func hasRoutes(s mayfly.Service) bool {
+	return slices.ContainsFunc(s.Endpoints, func(e mayfly.Endpoint) bool { return e.Metadata[mayfly.MetaHTTP] != "" })
+}
+
+// dropSubject removes endpoints with that very subject and reports whether there
+// were any.
+func dropSubject(known map[key]*instance, subject string) (changed bool) {
+	for _, in := range known {
+		kept := slices.DeleteFunc(slices.Clone(in.service.Endpoints), func(e mayfly.Endpoint) bool { return e.Subject == subject })
+		if len(kept) == len(in.service.Endpoints) {
+			continue
+		}
+		changed = true
+		in.service.Endpoints = kept
+		in.hash = 0 // so that its next answer brings the endpoint back
+	}
+	return changed
+}
+
+func newPicture(known map[key]*instance) *Picture {
+	p := &Picture{
+		Services: make([]mayfly.Service, 0, len(known)),
+		byName:   map[string]map[string]mayfly.Endpoint{},
+	}
+	for _, in := range known {
+		p.Services = append(p.Services, in.service)
+	}
+	slices.SortFunc(p.Services, compareAge)
+	// The highest version wins a name; among equals the first in the sorted order.
+	winner := map[[2]string]version{}
+	for _, s := range p.Services {
+		v, _ := parseVersion(s.Version) // an unreadable one is the lowest
+		ends := p.byName[s.Name]
+		if ends == nil {
+			ends = map[string]mayfly.Endpoint{}
+			p.byName[s.Name] = ends
+		}
+		for _, e := range s.Endpoints {
+			if have, ok := winner[[2]string{s.Name, e.Name}]; !ok || have.less(v) {
+				winner[[2]string{s.Name, e.Name}] = v
+				ends[e.Name] = e
+			}
+		}
+	}
+	for _, s := range p.Services {
+		for _, e := range s.Endpoints {
+			if _, taken := p.byName[s.Name][e.Subject]; !taken {
+				p.byName[s.Name][e.Subject] = e
+			}
+		}
+	}
+	return p
+}
+
+// compareAge orders the oldest first; those whose age is unknown come last.
+func compareAge(a, b mayfly.Service) int {
+	if x, y := a.Started.IsZero(), b.Started.IsZero(); x != y {
+		if x {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Or(a.Started.Compare(b.Started), strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
+}
+
+// Lookup returns a service's endpoint by name, or else by subject.
+func (p *Picture) Lookup(service, endpoint string) (mayfly.Endpoint, bool) {
+	e, ok := p.byName[service][endpoint]
+	return e, ok
+}
+
+// Has reports whether an instance of the service is there.
+func (p *Picture) Has(service string) bool { return p.byName[service] != nil }

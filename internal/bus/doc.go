@@ -1,0 +1,25 @@
+// Package bus is the way to NATS: the connection, the server behind it if we run
+// one, and the picture of which services are there.
+//
+//	Call ──► encode ──► link ──► nats.go ──► server ──► service
+//	     ◄── decode ◄── replies ◄──────────────────────
+//
+//	Open       startServer (embedded) or Remote, then links, then health
+//	link       one connection; found again or made anew; its reply multiplexer
+//	health     asks the server and JetStream twice a second; Ready answers from memory
+//	Directory  asks all micro services, keeps what they say, answers from memory
+//
+// It knows neither HTTP nor functions. It alone imports nats-server, and no error
+// of NATS leaves it untranslated.
+//
+// Invariants, and the tests that guard them:
+//   - a call while disconnected fails at once and is never sent later:
+//     TestCallWhileDisconnectedFailsAtOnce
+//   - a reply reaches the call it answers and no other, a late one nobody:
+//     TestRepliesReachTheirCalls
+//   - "no responders" is told apart from silence: TestCallTellsNobodyFromSilence
+//   - a connection that closed for good is made anew: TestClosedConnectionIsMadeAnew
+//   - an oversize message is refused before it reaches the server:
+//     TestCallRefusesWhatIsTooLarge
+//   - one hostile answer hides no other service: TestHostileAnswersHideNobody
+package bus

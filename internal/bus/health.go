@@ -1,0 +1,191 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	probeEvery   = 500 * time.Millisecond
+	probeTimeout = time.Second
+
+	// hungAfter is how many echoes in a row a server may leave unanswered before
+	// we try another one. TCP alone does not notice a stopped server.
+	hungAfter = 3
+)
+
+// JetStream is what the server's JetStream says of our account.
+type JetStream struct {
+	Streams   int   `json:"streams"`
+	Consumers int   `json:"consumers"`
+	Memory    int64 `json:"memory"`  // bytes
+	Storage   int64 `json:"storage"` // bytes
+	API       struct {
+		Level  int    `json:"level"`
+		Total  uint64 `json:"total"`
+		Errors uint64 `json:"errors"`
+	} `json:"api"`
+}
+
+// health asks the server and its JetStream again and again, so that readiness is
+// an answer from memory.
+type health struct {
+	cancel    context.CancelFunc
+	done      sync.WaitGroup
+	err       atomic.Pointer[error] // nil: all is well
+	jetStream atomic.Pointer[JetStream]
+}
+
+func watchHealth(b *Bus, needJetStream bool) *health {
+	ctx, cancel := context.WithCancel(context.Background())
+	h := &health{cancel: cancel}
+	for _, l := range b.links {
+		h.done.Go(func() { l.watchEcho(ctx) })
+	}
+	if needJetStream {
+		h.done.Go(func() { h.watchJetStream(ctx, b) })
+	}
+	return h
+}
+
+func (h *health) close() {
+	h.cancel()
+	h.done.Wait()
+}
+
+// watchEcho moves the link to another server (or the same one, come back) when
+// the present one takes bytes but does nothing with them.
+func (l *link) watchEcho(ctx context.Context) {
+	silent := 0
+	every(ctx, probeEvery, func() {
+		err := l.echo(ctx, time.Now().Add(probeTimeout))
+		if mayfly.CodeOf(err) != mayfly.Timeout || ctx.Err() != nil {
+			silent = 0
+			return
+		}
+		if silent++; silent < hungAfter {
+			return
+		}
+		silent = 0
+		l.log.Warn("server does not answer, connecting again")
+		if err := l.conn.Load().ForceReconnect(); err != nil {
+			l.log.Warn("reconnect failed", "err", err)
+		}
+	})
+}
+
+func (h *health) watchJetStream(ctx context.Context, b *Bus) {
+	every(ctx, probeEvery, func() {
+		probe, cancel := context.WithTimeout(ctx, probeTimeout)
+		defer cancel()
+		info, err := b.jetStream(probe)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			h.err.Store(&err)
+		default:
+			h.jetStream.Store(&info)
+			h.err.Store(nil)
+		}
+	})
+}
+
+// every calls f now and then each d after it returned, until ctx ends.
+func every(ctx context.Context, d time.Duration, f func()) {
+	t := time.NewTimer(0)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			f()
+			t.Reset(d)
+		}
+	}
+}
+
+// jetStream asks for our account's JetStream.
+func (b *Bus) jetStream(ctx context.Context) (JetStream, error) {
+	deadline, ok := ctx.Deadline()
+	if most := time.Now().Add(probeTimeout); !ok || deadline.After(most) {
+		deadline = most
+	}
+	m, err := b.links[0].request(ctx, &nats.Msg{Subject: "$JS.API.INFO"}, deadline)
+	if err != nil {
+		return JetStream{}, err
+	}
+	var answer struct {
+		JetStream
+		Error *struct {
+			Description string `json:"description"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return JetStream{}, mayfly.Errorf(mayfly.Internal, "JetStream's answer makes no sense: %w", err)
+	}
+	if answer.Error != nil {
+		return JetStream{}, mayfly.Errorf(mayfly.Denied, "%s", answer.Error.Description)
+	}
+	return answer.JetStream, nil
+}
+
+// Ready returns nil while calls can be made and JetStream answers, or why not. It
+// knows of a loss within two seconds and never waits.
+func (b *Bus) Ready() error {
+	for _, l := range b.links {
+		if !l.up.Load() {
+			return mayfly.Errorf(mayfly.Unavailable, "not connected to NATS at %s", b.remote).
+				WithHint("the connection is tried again all the time; look at the NATS server")
+		}
+	}
+	if err := b.health.err.Load(); err != nil {
+		return mayfly.Errorf(mayfly.Unavailable, "JetStream at %s does not answer: %w", b.remote, *err).
+			WithHint("look at the NATS server; in a cluster, at its leader and quorum")
+	}
+	return nil
+}
+
+// Stats are what the bus has seen since it was opened.
+type Stats struct {
+	Connected   int    // connections that are up
+	Connections int    // connections there should be
+	Reconnects  uint64 // how often one was restored
+	MessagesIn  uint64
+	MessagesOut uint64
+	BytesIn     uint64
+	BytesOut    uint64
+	Waiting     int       // calls that wait for a reply
+	Late        uint64    // replies that came when nobody waited any more
+	Retried     uint64    // calls sent a second time, because nobody had got them
+	Nobody      uint64    // calls that reached nobody the second time too
+	JetStream   JetStream // as last seen
+}
+
+// Stats returns a snapshot.
+func (b *Bus) Stats() Stats {
+	s := Stats{Connections: len(b.links), Retried: b.retried.Load(), Nobody: b.nobody.Load()}
+	for _, l := range b.links {
+		if l.up.Load() {
+			s.Connected++
+		}
+		n := l.conn.Load().Stats()
+		s.Reconnects += n.Reconnects
+		s.MessagesIn += n.InMsgs
+		s.MessagesOut += n.OutMsgs
+		s.BytesIn += n.InBytes
+		s.BytesOut += n.OutBytes
+		s.Waiting += l.replies.waitingNow()
+		s.Late += l.replies.late.Load()
+	}
+	if info := b.health.jetStream.Load(); info != nil {
+		s.JetStream = *info
+	}
+	return s
+}

@@ -1,0 +1,335 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/nats-io/nats.go"
+	"github.com/synadia-io/orbit.go/natscontext"
+)
+
+const (
+	pingInterval  = 5 * time.Second // a server silent for two of them is given up
+	reconnectWait = 200 * time.Millisecond
+	dialTimeout   = 2 * time.Second
+)
+
+// A link is one NATS connection with its reply multiplexer. nats.go reconnects by
+// itself, for ever; a connection that closes for good all the same (a protocol
+// error, a revoked user) is made anew by keep, under the same inbox.
+type link struct {
+	remote  Remote
+	name    string
+	log     *slog.Logger
+	replies *replies
+
+	conn atomic.Pointer[nats.Conn]
+	up   atomic.Bool // connected right now; read by every call, so it takes no lock
+
+	closed chan struct{} // a connection closed for good
+	keeper sync.WaitGroup
+	cancel context.CancelFunc
+}
+
+// openLink connects, trying for as long as ctx lives if the server is not there
+// yet. What waiting cannot mend (a wrong password, an unreadable file) is an error
+// at once.
+func openLink(ctx context.Context, remote Remote, name string, log *slog.Logger) (*link, error) {
+	l := &link{remote: remote, name: name, log: log, replies: newReplies(), closed: make(chan struct{}, 1)}
+	if err := l.connect(ctx); err != nil {
+		return nil, err
+	}
+	keep, cancel := context.WithCancel(context.Background())
+	l.cancel = cancel
+	l.keeper.Go(func() { l.keep(keep) })
+	return l, nil
+}
+
+// keep replaces connections that closed for good, until ctx ends.
+func (l *link) keep(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.closed:
+		}
+		l.log.Warn("connection closed for good, made anew")
+		for l.connect(ctx) != nil {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Second):
+			}
+		}
+	}
+}
+
+// connect makes a connection and subscribes to its replies.
+func (l *link) connect(ctx context.Context) error {
+	for {
+		nc, err := l.dial()
+		if err == nil {
+			err = l.subscribe(nc)
+		}
+		if err == nil {
+			l.conn.Store(nc)
+			l.up.Store(nc.IsConnected())
+			return nil
+		}
+		if nc != nil {
+			nc.Close()
+		}
+		if !worthRetrying(err) {
+			return l.remote.explain(err)
+		}
+		select {
+		case <-ctx.Done():
+			return l.remote.explain(err)
+		case <-time.After(reconnectWait):
+		}
+	}
+}
+
+func (l *link) dial() (*nats.Conn, error) {
+	opts := []nats.Option{
+		nats.Name(l.name),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(reconnectWait),
+		nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectBufSize(-1), // a call is refused while there is no server, never sent later
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(2),
+		nats.Timeout(dialTimeout),
+		nats.DrainTimeout(5 * time.Second),
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+			if l.conn.Load() == nc {
+				l.up.Store(false)
+			}
+			if err != nil {
+				l.log.Warn("connection lost", "err", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			if l.conn.Load() == nc {
+				l.up.Store(true)
+			}
+			l.log.Info("connection restored", "server", nc.ConnectedUrlRedacted())
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			l.log.Warn("connection reported an error", "subject", subject, "err", err)
+		}),
+		nats.ClosedHandler(func(nc *nats.Conn) {
+			if l.conn.Load() != nc { // never came into use: connect hears of it itself
+				return
+			}
+			l.up.Store(false)
+			select {
+			case l.closed <- struct{}{}:
+			default:
+			}
+		}),
+	}
+	opts = append(opts, l.remote.options()...)
+	if l.remote.Context != "" {
+		nc, _, err := natscontext.Connect(l.remote.Context, opts...)
+		return nc, err
+	}
+	return nats.Connect(l.remote.URL, opts...)
+}
+
+// subscribe listens for replies. The limits are far above what waits at once:
+// deliver only looks up a map.
+func (l *link) subscribe(nc *nats.Conn) error {
+	sub, err := nc.Subscribe(l.replies.prefix+"*", l.replies.deliver)
+	if err != nil {
+		return err
+	}
+	if err := sub.SetPendingLimits(1<<20, 512<<20); err != nil {
+		return err
+	}
+	// A caller may publish at once; the server must know our inbox before.
+	return nc.FlushTimeout(dialTimeout)
+}
+
+// request sends m and waits for the reply. Its errors have the codes Unavailable
+// (with cause mayfly.ErrNobody if nobody listens), Invalid (with cause
+// mayfly.ErrTooLarge) and Timeout.
+func (l *link) request(ctx context.Context, m *nats.Msg, deadline time.Time) (*nats.Msg, error) {
+	w, inbox := l.replies.register()
+	m.Reply = inbox
+	if err := l.publish(m); err != nil {
+		l.replies.giveUp(w, nil)
+		return nil, err
+	}
+	reply, err := l.replies.await(ctx, w, deadline)
+	if err != nil {
+		return nil, waitError(err, m.Subject)
+	}
+	if nobody(reply) {
+		return nil, nobodyError(m.Subject)
+	}
+	return reply, nil
+}
+
+// echo sends a message to ourselves and waits until it is back: everything that
+// the server sent before it has arrived by then.
+func (l *link) echo(ctx context.Context, deadline time.Time) error {
+	w, inbox := l.replies.register()
+	if err := l.publish(&nats.Msg{Subject: inbox}); err != nil {
+		l.replies.giveUp(w, nil)
+		return err
+	}
+	if _, err := l.replies.await(ctx, w, deadline); err != nil {
+		return waitError(err, inbox)
+	}
+	return nil
+}
+
+// publish sends m if there is a server that takes it now.
+func (l *link) publish(m *nats.Msg) error {
+	if !l.up.Load() {
+		return unavailable(nats.ErrDisconnected)
+	}
+	nc := l.conn.Load()
+	if size, limit := wireSize(m), nc.MaxPayload(); size > limit {
+		return mayfly.Errorf(mayfly.Invalid, "the message has %d bytes with its headers, the server takes %d (max_payload): %w", size, limit, mayfly.ErrTooLarge)
+	}
+	if err := nc.PublishMsg(m); err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// close drains: replies that are on their way still arrive.
+func (l *link) close() {
+	l.cancel()
+	l.keeper.Wait()
+	nc := l.conn.Load()
+	done := nc.StatusChanged(nats.CLOSED)
+	if err := nc.Drain(); err != nil {
+		nc.Close()
+	}
+	if !nc.IsClosed() {
+		select {
+		case <-done:
+		case <-time.After(6 * time.Second): // the drain timeout, and a little
+			nc.Close()
+		}
+	}
+}
+
+// nobody reports whether the server answered that no one listens.
+func nobody(m *nats.Msg) bool {
+	return len(m.Data) == 0 && len(m.Header) > 0 && m.Header.Get("Status") == "503"
+}
+
+func nobodyError(subject string) error {
+	return mayfly.Errorf(mayfly.Unavailable, "nobody answers on subject %q: %w", subject, mayfly.ErrNobody).
+		WithHint("start a service that listens there; mayfly list shows who is there")
+}
+
+func waitError(err error, subject string) error {
+	if errors.Is(err, context.Canceled) {
+		return mayfly.Errorf(mayfly.Timeout, "the caller left before a reply on subject %q: %w", subject, err)
+	}
+	return mayfly.Errorf(mayfly.Timeout, "no reply on subject %q in time: %w", subject, err).
+		WithHint("the service may still be working; give it longer, or look at its log")
+}
+
+func unavailable(err error) error {
+	return mayfly.Errorf(mayfly.Unavailable, "no NATS server right now: %s", strings.TrimPrefix(err.Error(), "nats: ")).
+		WithHint("the connection is tried again all the time; look at the NATS server")
+}
+
+// worthRetrying tells a server that is not there yet from what stays wrong.
+func worthRetrying(err error) bool {
+	if errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) {
+		return true
+	}
+	var netErr net.Error
+	return errors.As(err, &netErr) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrStaleConnection)
+}
+
+// A Remote says which NATS server to use and how to get in.
+type Remote struct {
+	URL      string // nats://host:port, several divided by commas
+	Creds    string // credentials file
+	User     string
+	Password string
+	Token    string
+	Cert     string // client certificate, with Key
+	Key      string
+	CA       string // authority that signed the server's certificate
+	Context  string // context of the nats command line; replaces all of the above
+}
+
+func (r Remote) options() []nats.Option {
+	var opts []nats.Option
+	if r.Creds != "" {
+		opts = append(opts, nats.UserCredentials(r.Creds))
+	}
+	if r.User != "" {
+		opts = append(opts, nats.UserInfo(r.User, r.Password))
+	}
+	if r.Token != "" {
+		opts = append(opts, nats.Token(r.Token))
+	}
+	if r.CA != "" {
+		opts = append(opts, nats.RootCAs(r.CA))
+	}
+	if r.Cert != "" {
+		opts = append(opts, nats.ClientCert(r.Cert, r.Key))
+	}
+	return opts
+}
+
+// String returns the servers' addresses without user, password and token.
+func (r Remote) String() string {
+	if r.Context != "" {
+		return fmt.Sprintf("context %q", r.Context)
+	}
+	urls := strings.Split(r.URL, ",")
+	for i, u := range urls {
+		scheme, rest, ok := strings.Cut(strings.TrimSpace(u), "://")
+		if !ok {
+			scheme, rest = "nats", scheme
+		}
+		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+			rest = rest[at+1:]
+		}
+		urls[i] = scheme + "://" + rest
+	}
+	return strings.Join(urls, ",")
+}
+
+// explain makes a failed connect an error of ours. It names the server without
+// its secrets and never quotes a URL from the error's text.
+func (r Remote) explain(err error) error {
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
+		return mayfly.Errorf(mayfly.Denied, "%s does not let us in: %s", r, strings.TrimPrefix(err.Error(), "nats: ")).
+			WithHint("check --creds, --user and --password, --token or --context")
+	case worthRetrying(err):
+		return mayfly.Errorf(mayfly.Unavailable, "no NATS server answers at %s", r).
+			WithHint("start one, or check the address given with --nats")
+	default:
+		text := strings.TrimPrefix(err.Error(), "nats: ")
+		if strings.Contains(text, "://") {
+			text = "the address or a file is not usable"
+		}
+		return mayfly.Errorf(mayfly.Invalid, "cannot connect to %s: %s", r, text).
+			WithHint("check --nats, --creds, --tls.cert, --tls.key, --tls.ca and --context")
+	}
+}

@@ -1,0 +1,116 @@
+package bus
+
+import (
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/nats-io/nats.go"
+)
+
+// maxReplyHeader bounds the headers of a reply, in bytes.
+const maxReplyHeader = 64 << 10
+
+// encode makes the message of a call. It adds Mayfly's headers to the call's own
+// map, which it owns by mayfly.Call's contract.
+func encode(c mayfly.Call) *nats.Msg {
+	h := c.Header
+	if h == nil {
+		h = make(http.Header, 8)
+	}
+	values := make([]string, 0, 7) // one array for the seven one-element slices
+	set := func(key, value string) {
+		if value == "" {
+			return
+		}
+		values = append(values, value)
+		n := len(values)
+		h[key] = values[n-1 : n : n]
+	}
+	set(mayfly.HeaderMethod, c.Method)
+	set(mayfly.HeaderPath, c.Path)
+	set(mayfly.HeaderQuery, c.Query)
+	set(mayfly.HeaderHost, c.Host)
+	set(mayfly.HeaderRemote, c.Remote)
+	set(mayfly.HeaderCall, c.ID)
+	if !c.Deadline.IsZero() {
+		set(mayfly.HeaderDeadline, strconv.FormatInt(c.Deadline.UnixMilli(), 10))
+	}
+	return &nats.Msg{Subject: string(c.Subject), Header: nats.Header(h), Data: c.Body}
+}
+
+// wireSize returns what m counts against max_payload: body and encoded headers.
+func wireSize(m *nats.Msg) int64 {
+	n := int64(len(m.Data))
+	if len(m.Header) == 0 {
+		return n
+	}
+	return n + headerSize(m.Header) + int64(len("NATS/1.0\r\n\r\n"))
+}
+
+func headerSize(h nats.Header) (n int64) {
+	for k, vs := range h {
+		for _, v := range vs {
+			n += int64(len(k) + len(v) + len(": \r\n"))
+		}
+	}
+	return n
+}
+
+// decode makes a Reply of a message from anybody, who may have put anything in it.
+// A reply that breaks the protocol is an error with code Crashed: the fault is
+// the service's.
+func decode(m *nats.Msg) (mayfly.Reply, error) {
+	r := mayfly.Reply{Status: http.StatusOK, Body: m.Data}
+	if len(m.Header) == 0 {
+		return r, nil
+	}
+	if n := headerSize(m.Header); n > maxReplyHeader {
+		return r, mayfly.Errorf(mayfly.Crashed, "the reply has %d bytes of headers: at most %d are allowed", n, maxReplyHeader)
+	}
+	header := make(http.Header, len(m.Header))
+	var code, status string
+	for k, vs := range m.Header {
+		if len(vs) == 0 {
+			continue
+		}
+		key := textproto.CanonicalMIMEHeaderKey(k)
+		switch {
+		case key == mayfly.HeaderStatus:
+			status = vs[0]
+		case key == mayfly.HeaderErrorCode:
+			code = vs[0]
+		case key == mayfly.HeaderError:
+			r.Error = vs[0]
+		case reserved(key):
+		default:
+			header[key] = append(header[key], vs...)
+		}
+	}
+	r.Header = header
+	if code != "" || r.Error != "" {
+		r.Status = http.StatusInternalServerError
+		if n, err := strconv.Atoi(code); err == nil && n >= 400 && n <= 599 {
+			r.Status = n
+		}
+		if r.Error == "" {
+			r.Error = http.StatusText(r.Status)
+		}
+	}
+	if status != "" {
+		n, err := strconv.Atoi(status)
+		if err != nil || n < 200 || n > 599 {
+			return r, mayfly.Errorf(mayfly.Crashed, "the reply has %s %q: it must be a number from 200 to 599", mayfly.HeaderStatus, status)
+		}
+		r.Status = n
+	}
+	return r, nil
+}
+
+// reserved reports whether a header, by its canonical name, belongs to NATS or to
+// Mayfly and so never leaves the bus.
+func reserved(key string) bool {
+	return strings.HasPrefix(key, "Nats-") || strings.HasPrefix(key, "Mayfly-") || key == "Status" || key == "Description"
+}

@@ -1,0 +1,158 @@
+package bus
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// replies gives each message that comes to one wildcard inbox to whoever waits
+// for it. It stands in for nats.go's own multiplexer, which takes the
+// connection's one mutex for every request and reply and leaks its slot when the
+// publish fails; here the waiting calls are spread over shards of their own.
+//
+//	publish, reply = <prefix><token>        <prefix>* ──► deliver ──► waiter
+//
+// A token is used once, so an answer that comes late or twice finds nobody.
+type replies struct {
+	prefix string // "_INBOX.<unique>."
+	last   atomic.Uint64
+	late   atomic.Uint64 // messages that found nobody
+	shards [32]shard
+
+	mu        sync.RWMutex
+	listeners map[string]func(*nats.Msg) // by token; those that want more than one message
+}
+
+type shard struct {
+	mu      sync.Mutex
+	waiting map[uint64]*waiter
+	_       [40]byte // a cache line each, so that neighbours do not slow each other
+}
+
+// A waiter is the place where one call waits. It is reused: its channel and timer
+// are empty whenever it lies in the pool.
+type waiter struct {
+	token uint64
+	reply chan *nats.Msg // holds one
+	timer *time.Timer
+}
+
+var waiters = sync.Pool{New: func() any {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &waiter{reply: make(chan *nats.Msg, 1), timer: t}
+}}
+
+func newReplies() *replies {
+	r := &replies{prefix: nats.NewInbox() + ".", listeners: map[string]func(*nats.Msg){}}
+	for i := range r.shards {
+		r.shards[i].waiting = map[uint64]*waiter{}
+	}
+	return r
+}
+
+func (r *replies) shard(token uint64) *shard { return &r.shards[token%uint64(len(r.shards))] }
+
+// register takes a waiter and returns it with the inbox to answer to.
+func (r *replies) register() (*waiter, string) {
+	w := waiters.Get().(*waiter)
+	w.token = r.last.Add(1)
+	s := r.shard(w.token)
+	s.mu.Lock()
+	s.waiting[w.token] = w
+	s.mu.Unlock()
+	inbox := make([]byte, 0, 64)
+	inbox = append(inbox, r.prefix...)
+	return w, string(strconv.AppendUint(inbox, w.token, 36))
+}
+
+// await returns the reply to w's inbox, or the error of whichever comes first:
+// the context's end, or context.DeadlineExceeded at the deadline. The waiter is
+// given back.
+func (r *replies) await(ctx context.Context, w *waiter, deadline time.Time) (*nats.Msg, error) {
+	w.timer.Reset(time.Until(deadline))
+	select {
+	case m := <-w.reply:
+		w.timer.Stop()
+		waiters.Put(w)
+		return m, nil
+	case <-ctx.Done():
+		return r.giveUp(w, ctx.Err())
+	case <-w.timer.C:
+		return r.giveUp(w, context.DeadlineExceeded)
+	}
+}
+
+// giveUp ends a wait. If deliver was faster, its message is a reply all the same.
+func (r *replies) giveUp(w *waiter, why error) (*nats.Msg, error) {
+	w.timer.Stop()
+	s := r.shard(w.token)
+	s.mu.Lock()
+	_, ours := s.waiting[w.token]
+	delete(s.waiting, w.token)
+	s.mu.Unlock()
+	var m *nats.Msg
+	if !ours {
+		m, why = <-w.reply, nil // deliver has taken it and is about to send
+	}
+	waiters.Put(w)
+	return m, why
+}
+
+// deliver is the subscription's callback; it never blocks.
+func (r *replies) deliver(m *nats.Msg) {
+	text := m.Subject[min(len(r.prefix), len(m.Subject)):]
+	token, err := strconv.ParseUint(text, 36, 64)
+	if err != nil { // a listener's token starts with a dash
+		r.mu.RLock()
+		listen := r.listeners[text]
+		r.mu.RUnlock()
+		if listen == nil {
+			r.late.Add(1)
+			return
+		}
+		listen(m)
+		return
+	}
+	s := r.shard(token)
+	s.mu.Lock()
+	w := s.waiting[token]
+	delete(s.waiting, token)
+	s.mu.Unlock()
+	if w == nil {
+		r.late.Add(1)
+		return
+	}
+	w.reply <- m
+}
+
+// listen gives every message to a fresh inbox to f, one at a time, until stop is
+// called. f must not block: all replies wait behind it.
+func (r *replies) listen(f func(*nats.Msg)) (inbox string, stop func()) {
+	token := "-" + strconv.FormatUint(r.last.Add(1), 36)
+	r.mu.Lock()
+	r.listeners[token] = f
+	r.mu.Unlock()
+	return r.prefix + token, func() {
+		r.mu.Lock()
+		delete(r.listeners, token)
+		r.mu.Unlock()
+	}
+}
+
+// waitingNow returns how many calls wait.
+func (r *replies) waitingNow() int {
+	n := 0
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		n += len(s.waiting)
+		s.mu.Unlock()
+	}
+	return n
+}

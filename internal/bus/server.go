@@ -1,0 +1,313 @@
+package bus
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// ServerOptions say how the embedded NATS server runs.
+type ServerOptions struct {
+	Name    string // server name; NATS makes one up if empty
+	Addr    string // where clients connect; "127.0.0.1:0", a free port, if empty
+	Monitor string // where NATS's own HTTP monitoring listens; nowhere if empty
+	Store   string // folder of JetStream's files; required
+	Trace   bool   // log the protocol's traffic, as nats-server -DV does
+
+	// Who may connect. With none of them everybody may, which is for loopback.
+	User, Password string
+	Token          string
+
+	MaxStore  int64 // bytes on disk; 80 % of what is free and already used if zero
+	MaxMemory int64 // bytes in memory streams; 256 MiB if zero
+
+	Log *slog.Logger // discards if nil
+}
+
+// startTimeout bounds how long a store takes to recover before we call it a
+// failure. Recovery reads every stream, so a large store needs a while.
+const startTimeout = 2 * time.Minute
+
+// startServer starts a server that answers, or says why it cannot.
+func startServer(ctx context.Context, o ServerOptions) (*server.Server, error) {
+	opts, err := o.serverOptions()
+	if err != nil {
+		return nil, err
+	}
+	if err := o.checkDoors(ctx); err != nil {
+		return nil, err
+	}
+	s, err := server.NewServer(opts)
+	if err != nil {
+		return nil, fmt.Errorf("make the NATS server: %w", err)
+	}
+	logger := &serverLog{log: o.Log, fatal: make(chan string, 1)}
+	s.SetLoggerV2(logger, o.Trace, o.Trace, false)
+	if o.User != "" || o.Token != "" {
+		account, err := s.LookupAccount(mayfly.AccountMayfly)
+		if err != nil {
+			return nil, fmt.Errorf("find account %s: %w", mayfly.AccountMayfly, err)
+		}
+		opts.CustomClientAuthentication.(*doorkeeper).account = account
+	}
+	s.Start()
+	ready := make(chan bool, 1)
+	go func() { ready <- s.ReadyForConnections(startTimeout) }() // ends at the latest with the server
+	stop := func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	}
+	select {
+	case reason := <-logger.fatal:
+		stop()
+		return nil, o.explain(reason)
+	case <-ctx.Done():
+		stop()
+		return nil, ctx.Err()
+	case ok := <-ready:
+		if !ok || !s.Running() {
+			stop()
+			return nil, mayfly.Errorf(mayfly.Internal, "the NATS server was not ready in %s", startTimeout)
+		}
+	}
+	// A fatal line that came together with readiness still means a server that
+	// lacks something, such as JetStream.
+	select {
+	case reason := <-logger.fatal:
+		stop()
+		return nil, o.explain(reason)
+	default:
+	}
+	return s, nil
+}
+
+// serverOptions translates to the server's own options. Accounts are made by the
+// server's configuration language because only it can give one JetStream before
+// the server listens; the text holds nothing from outside.
+func (o *ServerOptions) serverOptions() (*server.Options, error) {
+	host, port, err := splitAddr(o.Addr)
+	if err != nil {
+		return nil, err
+	}
+	opts := &server.Options{}
+	err = opts.ProcessConfigString(fmt.Sprintf(
+		"accounts { %s: {jetstream: enabled}, %s: {} }\nsystem_account: %s",
+		mayfly.AccountMayfly, mayfly.AccountSystem, mayfly.AccountSystem))
+	if err != nil {
+		return nil, fmt.Errorf("make the NATS accounts: %w", err)
+	}
+	opts.ServerName = o.Name
+	opts.Host, opts.Port = host, port
+	opts.NoSigs = true
+	opts.JetStream = true
+	opts.StoreDir = o.Store
+	opts.JetStreamMaxMemory = o.MaxMemory
+	if opts.JetStreamMaxMemory == 0 {
+		opts.JetStreamMaxMemory = 256 << 20
+	}
+	opts.Debug, opts.Trace = o.Trace, o.Trace
+	if o.Monitor != "" {
+		opts.HTTPHost, opts.HTTPPort, err = splitAddr(o.Monitor)
+		if err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case o.User != "" || o.Token != "":
+		opts.CustomClientAuthentication = &doorkeeper{user: o.User, password: o.Password, token: o.Token}
+	default:
+		everybody := &server.User{Username: "mayfly"}
+		for _, a := range opts.Accounts {
+			if a.Name == mayfly.AccountMayfly {
+				everybody.Account = a
+			}
+		}
+		opts.Users = []*server.User{everybody}
+		opts.NoAuthUser = everybody.Username
+	}
+	if err := writable(o.Store); err != nil {
+		return nil, err
+	}
+	opts.JetStreamMaxStore = o.MaxStore
+	if opts.JetStreamMaxStore == 0 {
+		opts.JetStreamMaxStore = storeShare(o.Store)
+	}
+	return opts, nil
+}
+
+// checkDoors tries the addresses first: the server itself would only log a taken
+// port and go on without it.
+func (o *ServerOptions) checkDoors(ctx context.Context) error {
+	for _, door := range []struct{ addr, key string }{{o.Addr, "bus.addr"}, {o.Monitor, "bus.monitor"}} {
+		if door.addr == "" {
+			continue
+		}
+		var lc net.ListenConfig
+		l, err := lc.Listen(ctx, "tcp", door.addr)
+		if err == nil {
+			l.Close()
+			continue
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			return mayfly.Errorf(mayfly.Unavailable, "cannot listen on %s (%s): %w", door.addr, door.key, cause(err)).
+				WithHint("choose another address with --%s", door.key)
+		}
+		if door.key == "bus.addr" && speaksNATS(ctx, door.addr) {
+			return mayfly.Errorf(mayfly.Conflict, "a NATS server already runs on %s", door.addr).
+				WithHint("use it with --nats nats://%s, or choose another address with --bus.addr", door.addr)
+		}
+		return mayfly.Errorf(mayfly.Conflict, "%s (%s) is in use by another program", door.addr, door.key).
+			WithHint("choose another address with --%s", door.key)
+	}
+	return nil
+}
+
+// speaksNATS reports whether a NATS server greets at addr: it speaks first.
+func speaksNATS(ctx context.Context, addr string) bool {
+	d := net.Dialer{Timeout: time.Second}
+	c, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	c.SetReadDeadline(time.Now().Add(time.Second))
+	greeting := make([]byte, 5)
+	n, _ := c.Read(greeting)
+	return string(greeting[:n]) == "INFO "
+}
+
+// explain makes an error of the server's last words.
+func (o *ServerOptions) explain(reason string) error {
+	return mayfly.Errorf(mayfly.Internal, "the NATS server could not start: %s", reason).
+		WithHint("its files are in %s; --log.level debug tells more", o.Store)
+}
+
+// writable makes the folder and proves that a file can be made in it.
+func writable(folder string) error {
+	if folder == "" {
+		return mayfly.Errorf(mayfly.Invalid, "the NATS server has no store folder")
+	}
+	err := os.MkdirAll(folder, 0o700)
+	if err == nil {
+		probe := filepath.Join(folder, ".writable")
+		if err = os.WriteFile(probe, []byte("x"), 0o600); err == nil {
+			err = os.Remove(probe)
+		}
+	}
+	if err != nil {
+		return mayfly.Errorf(mayfly.Unavailable, "the store %s cannot be written: %w", folder, cause(err)).
+			WithHint("give the folder to this user, free some space, or choose another with --data")
+	}
+	return nil
+}
+
+// storeShare returns 80 % of what the store may grow to: a full disk wedges
+// JetStream until a restart, its own limit answers at once and heals.
+func storeShare(folder string) int64 {
+	const least = 64 << 20
+	free, ok := freeSpace(folder)
+	if !ok {
+		return 10 << 30
+	}
+	var used int64
+	filepath.WalkDir(folder, func(_ string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil
+		}
+		if info, err := d.Info(); err == nil {
+			used += info.Size()
+		}
+		return nil
+	})
+	return max(least, (free+used)/10*8)
+}
+
+// splitAddr divides host:port; NATS takes -1 for a free port.
+func splitAddr(addr string) (host string, port int, err error) {
+	if addr == "" {
+		return "127.0.0.1", server.RANDOM_PORT, nil
+	}
+	host, text, err := net.SplitHostPort(addr)
+	if err == nil {
+		port, err = strconv.Atoi(text)
+	}
+	if err != nil || port < 0 || port > 65535 {
+		return "", 0, mayfly.Errorf(mayfly.Invalid, "address %q is not host:port", addr).WithHint("write it like 127.0.0.1:4222")
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	if host == "" {
+		host = "0.0.0.0"
+	}
+	return host, port, nil
+}
+
+// cause drops the "open /path:" and "listen tcp:" that our own text already says.
+func cause(err error) error {
+	if e, ok := errors.AsType[syscall.Errno](err); ok {
+		return e
+	}
+	return err
+}
+
+// doorkeeper lets in who knows the password or the token, into the one account.
+type doorkeeper struct {
+	user, password, token string
+	account               *server.Account
+}
+
+// Check implements server.Authentication.
+func (d *doorkeeper) Check(c server.ClientAuthentication) bool {
+	given := c.GetOpts()
+	same := func(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+	byToken := d.token != "" && same(given.Token, d.token)
+	byUser := d.user != "" && same(given.Username, d.user) && same(given.Password, d.password)
+	if !byToken && !byUser {
+		return false
+	}
+	c.RegisterUser(&server.User{Username: given.Username, Account: d.account})
+	return true
+}
+
+// serverLog gives the server's lines to slog. Its Fatalf keeps the process alive:
+// a library does not decide that.
+type serverLog struct {
+	log   *slog.Logger
+	fatal chan string // the first one
+}
+
+func (l *serverLog) line(level slog.Level, format string, args ...any) {
+	if l.log.Enabled(context.Background(), level) {
+		l.log.Log(context.Background(), level, "nats server said", "line", fmt.Sprintf(format, args...))
+	}
+}
+
+// Noticef implements server.Logger. What NATS finds notable at every start is
+// detail here.
+func (l *serverLog) Noticef(format string, args ...any) { l.line(slog.LevelDebug, format, args...) }
+func (l *serverLog) Warnf(format string, args ...any)   { l.line(slog.LevelWarn, format, args...) }
+func (l *serverLog) Errorf(format string, args ...any)  { l.line(slog.LevelError, format, args...) }
+func (l *serverLog) Debugf(format string, args ...any)  { l.line(slog.LevelDebug, format, args...) }
+
+// Tracef is only called with ServerOptions.Trace, so whoever asked sees it.
+func (l *serverLog) Tracef(format string, args ...any) { l.line(slog.LevelInfo, format, args...) }
+
+func (l *serverLog) Fatalf(format string, args ...any) {
+	select {
+	case l.fatal <- fmt.Sprintf(format, args...):
+	default:
+	}
+	l.line(slog.LevelError, format, args...)
+}
