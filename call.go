@@ -1,7 +1,9 @@
 package mayfly
 
 import (
+	"cmp"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -40,9 +42,6 @@ func (r Reply) Err() error {
 	if r.Error == "" && r.Status < 400 {
 		return nil
 	}
-	text := r.Error
-	if text == "" {
-		text = http.StatusText(r.Status)
-	}
+	text := cmp.Or(r.Error, http.StatusText(r.Status), "status "+strconv.Itoa(r.Status))
 	return &Error{Code: CodeOfStatus(r.Status), Message: text}
 }

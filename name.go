@@ -8,9 +8,9 @@ import (
 // MaxName is the length of the longest Name, in bytes.
 const MaxName = 63
 
-// A Name names a function or a project. It fits into a NATS token, a DNS label
-// and a file name: lower-case letters, digits and dashes, at most MaxName bytes,
-// starting with a letter or digit.
+// A Name names a function or a project. It fits into a NATS token, a path
+// segment and a file name: lower-case letters, digits and dashes, at most MaxName
+// bytes, starting with a letter or digit.
 type Name string
 
 // ParseName returns s as a Name, or an error with code Invalid that says which

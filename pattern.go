@@ -67,18 +67,18 @@ func ParsePattern(s string) (Pattern, error) {
 		name, ok := strings.CutPrefix(segment, "{")
 		name, closed := strings.CutSuffix(name, "}")
 		if !ok || !closed {
-			return bad("segment %q must be {name} as a whole", segment)
+			return bad("segment %q must be {name} as a whole", clip(segment))
 		}
 		if all, ok := strings.CutSuffix(name, "..."); ok {
 			if name = all; !last {
-				return bad("{%s...} must be the last segment", name)
+				return bad("%q must be the last segment", clip(segment))
 			}
 		}
 		if !isIdentifier(name) {
-			return bad("%q is no name for a path value: use letters, digits and _, not first a digit", name)
+			return bad("%q is no name for a path value: use letters, digits and _, not first a digit", clip(name))
 		}
 		if slices.Contains(p.Params, name) {
-			return bad("{%s} stands there twice", name)
+			return bad("{%s} stands there twice", clip(name))
 		}
 		p.Params = append(p.Params, name)
 	}
@@ -94,12 +94,16 @@ func (p Pattern) String() string {
 }
 
 // Values returns the path values of a request that http.ServeMux matched to the
-// pattern, decoded, in the pattern's order; a {rest...} gives one value a segment.
+// pattern, decoded, in the pattern's order; a {rest...} gives one value a segment,
+// and none if nothing is left of the path.
 func (p Pattern) Values(r *http.Request) []string {
 	values := make([]string, 0, len(p.Params))
 	for i, name := range p.Params {
 		v := r.PathValue(name)
 		if i == len(p.Params)-1 && strings.HasSuffix(p.Path, "...}") {
+			if v == "" {
+				return values
+			}
 			return append(values, strings.Split(v, "/")...)
 		}
 		values = append(values, v)

@@ -17,8 +17,8 @@ const MaxTemplate = 64 << 10
 //	{"n":{n},"by":"{user}"}      {"n":3,"by":"Ada"}
 //	json                         {"n":"3","user":"Ada"}, all values there are
 //
-// A template that starts with { or [ and is not one placeholder alone is taken
-// for JSON: inside quotes a value is escaped, outside of them it must be a number,
+// A template that starts with [ or with a { that is no placeholder is taken for
+// JSON: inside quotes a value is escaped, outside of them it must be a number,
 // true, false or null, or else is quoted. So no value can change the shape of
 // what the template's author wrote.
 type Template struct {
@@ -107,7 +107,11 @@ func (t Template) Names() []string {
 // or null in JSON.
 func (t Template) Fill(value func(name string) (string, bool), all func() map[string]string) []byte {
 	if t.all {
-		b, _ := json.Marshal(all()) // a map of strings always marshals
+		values := all()
+		if len(values) == 0 {
+			return []byte("{}") // a nil map would be null
+		}
+		b, _ := json.Marshal(values) // a map of strings always marshals
 		return b
 	}
 	var b []byte

@@ -1,0 +1,159 @@
+package mayfly_test
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+func TestParseNameKeepsTheRules(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, in string
+		want     string // part of the error; "" for a valid name
+	}{
+		{"letters", "hello", ""},
+		{"digit first", "7up", ""},
+		{"dash inside", "send-mail", ""},
+		{"dash last", "send-", ""},
+		{"as long as allowed", strings.Repeat("a", mayfly.MaxName), ""},
+		{"empty", "", "a name is empty"},
+		{"one byte too long", strings.Repeat("a", mayfly.MaxName+1), "64 bytes long: at most 63"},
+		{"dash first", "-hello", `"-" at byte 1`},
+		{"capital", "heLlo", `"L" at byte 3`},
+		{"dot would be two tokens", "a.b", `"." at byte 2`},
+		{"slash would be two path segments", "a/b", `"/" at byte 2`},
+		{"wildcard", "a*", `"*" at byte 2`},
+		{"underscore", "a_b", `"_" at byte 2`},
+		{"space", "a b", `" " at byte 2`},
+		{"NUL", "a\x00", `"\x00" at byte 2`},
+		{"no ASCII letter", "é", `at byte 1`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := mayfly.ParseName(tt.in)
+			wantInvalid(t, err, tt.want)
+			if tt.want == "" && string(got) != tt.in {
+				t.Errorf("ParseName(%q) = %q", tt.in, got)
+			}
+		})
+	}
+}
+
+func TestErrorsAboutHugeInputAreShort(t *testing.T) {
+	t.Parallel()
+	huge := strings.Repeat("A", 1<<20)
+	for _, tt := range []struct {
+		name string
+		err  error
+	}{
+		{"name", second(mayfly.ParseName(huge))},
+		{"revision", second(mayfly.ParseRef("hello@" + huge))},
+		{"subject", second(mayfly.ParseSubject(huge))},
+		{"pattern", second(mayfly.ParsePattern(huge))},
+		{"template", second(mayfly.ParseTemplate(huge))},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if tt.err == nil {
+				t.Fatal("a megabyte was accepted")
+			}
+			if n := len(tt.err.Error()); n > 300 {
+				t.Errorf("the error is %d bytes long", n)
+			}
+		})
+	}
+}
+
+func TestParseRefReadsOneRevision(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, in string
+		ref      mayfly.Ref
+		want     string
+	}{
+		{"current", "hello", mayfly.Ref{Name: "hello"}, ""},
+		{"pinned", "hello@7", mayfly.Ref{Name: "hello", Revision: 7}, ""},
+		{"the largest", "hello@18446744073709551615", mayfly.Ref{Name: "hello", Revision: 1<<64 - 1}, ""},
+		{"too large", "hello@18446744073709551616", mayfly.Ref{}, "is not a whole number from 1"},
+		{"zero is no revision", "hello@0", mayfly.Ref{}, "is not a whole number from 1"},
+		{"no number", "hello@", mayfly.Ref{}, "is not a whole number from 1"},
+		{"leading zero", "hello@07", mayfly.Ref{}, "is not a whole number from 1"},
+		{"sign", "hello@+7", mayfly.Ref{}, "is not a whole number from 1"},
+		{"two revisions", "hello@7@8", mayfly.Ref{}, "is not a whole number from 1"},
+		{"word", "hello@latest", mayfly.Ref{}, "is not a whole number from 1"},
+		{"bad name", "Hello@7", mayfly.Ref{}, `"H" at byte 1`},
+		{"no name", "@7", mayfly.Ref{}, "a name is empty"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := mayfly.ParseRef(tt.in)
+			wantInvalid(t, err, tt.want)
+			if got != tt.ref {
+				t.Errorf("ParseRef(%q) = %v, want %v", tt.in, got, tt.ref)
+			}
+			if tt.want == "" && got.String() != tt.in {
+				t.Errorf("String() = %q, want %q", got, tt.in)
+			}
+		})
+	}
+}
+
+// The rule again, in another notation: the two must agree on every input.
+var namePattern = regexp.MustCompile(`\A[a-z0-9][a-z0-9-]{0,62}\z`)
+
+func FuzzParseName(f *testing.F) {
+	for _, s := range []string{"", "hello", "-", "a-", "7", "A", "a.b", "a/../b", "\xff", strings.Repeat("a", 64)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		name, err := mayfly.ParseName(s)
+		if ok := namePattern.MatchString(s); ok != (err == nil) {
+			t.Fatalf("ParseName(%q): %v; the expression says %t", s, err, ok)
+		}
+		if err != nil {
+			wantInvalidLine(t, err)
+			return
+		}
+		if string(name) != s {
+			t.Fatalf("ParseName(%q) = %q", s, name)
+		}
+		if _, err := mayfly.ParseSubject(mayfly.FunctionSubject(name)); err != nil {
+			t.Fatalf("a name is no subject token: %v", err)
+		}
+	})
+}
+
+func FuzzParseRef(f *testing.F) {
+	for _, s := range []string{"", "hello", "hello@1", "hello@", "@", "a@0", "a@01", "a@1@2", "a@18446744073709551616", "a@-1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		ref, err := mayfly.ParseRef(s)
+		if err != nil {
+			wantInvalidLine(t, err)
+			return
+		}
+		if ref.String() != s {
+			t.Fatalf("ParseRef(%q).String() = %q: two texts for one revision", s, ref)
+		}
+	})
+}
+
+func ExampleParseName() {
+	_, err := mayfly.ParseName("Send mail")
+	fmt.Println(err)
+	// Output: name "Send mail" has "S" at byte 1: use a-z, 0-9 and, not first, -
+}
+
+func ExampleParseRef() {
+	ref, err := mayfly.ParseRef("hello@7")
+	fmt.Println(ref.Name, ref.Revision, err)
+	// Output: hello 7 <nil>
+}
+
+// second returns the error of a call that also returns a value.
+func second[T any](_ T, err error) error { return err }
