@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -40,7 +41,7 @@ func main() {
 
 // do is the work itself: put yours here.
 func do(task string) (string, error) {
-	if task == "" {
+	if strings.TrimSpace(task) == "" {
 		return "", errors.New("the task is empty")
 	}
 	return "done: " + task, nil

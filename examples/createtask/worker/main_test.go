@@ -59,7 +59,7 @@ func TestWorkerSaysThatATaskIsWrong(t *testing.T) {
 	w.wait("connected")
 	w.wantHealth(http.StatusOK, "OK")
 
-	reply := request(t, connect(t, s), "")
+	reply := request(t, connect(t, s), " ")
 	if code, text := reply.Header.Get(micro.ErrorCodeHeader), reply.Header.Get(micro.ErrorHeader); code != "400" || text != "the task is empty" {
 		t.Errorf("answer = %q %q", code, text)
 	}
