@@ -1,0 +1,85 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/nearest"
+)
+
+const envPrefix = "MAYFLY_"
+
+// envFile names the config file; it is no key because it says where keys are.
+const envFile = envPrefix + "CONFIG"
+
+// reserved are names after our prefix that are no keys: MAYFLY_REQUIRE is for
+// tests, the others a function finds in its environment.
+var reserved = []string{"CONFIG", "REQUIRE", "FUNCTION", "REVISION", "INSTANCE", "URL", "SOCKET"}
+
+// Environ returns the process's environment as NAME=value. It is the one place
+// that reads it: main calls it once and hands it on.
+func Environ() []string { return os.Environ() }
+
+// Lookup returns the variables of an environment by name. As in the standard
+// library, the first of equal names counts.
+func Lookup(environ []string) func(name string) (string, bool) {
+	vars := make(map[string]string, len(environ))
+	for _, line := range environ {
+		name, value, ok := strings.Cut(line, "=")
+		if _, taken := vars[name]; ok && !taken {
+			vars[name] = value
+		}
+	}
+	return func(name string) (string, bool) {
+		value, ok := vars[name]
+		return value, ok
+	}
+}
+
+// DataHome returns the folder below which nodes of this user keep their state:
+// $XDG_DATA_HOME/mayfly or ~/.local/share/mayfly.
+func DataHome(env func(name string) (string, bool)) (string, error) {
+	folder, ok := home(env, "XDG_DATA_HOME", ".local/share")
+	if !ok {
+		return "", mayfly.Errorf(mayfly.Invalid, "no folder for data: neither HOME nor XDG_DATA_HOME is set").
+			WithHint("set one of them, or --data FOLDER")
+	}
+	return folder, nil
+}
+
+// home returns the mayfly folder of one kind. As the XDG specification demands, a
+// relative path counts as not set.
+func home(env func(string) (string, bool), variable, below string) (string, bool) {
+	if folder, _ := env(variable); filepath.IsAbs(folder) {
+		return filepath.Join(folder, "mayfly"), true
+	}
+	if folder, _ := env("HOME"); filepath.IsAbs(folder) {
+		return filepath.Join(folder, filepath.FromSlash(below), "mayfly"), true
+	}
+	return "", false
+}
+
+// checkEnviron refuses a variable with our prefix that means nothing, which is a
+// setting that somebody believes in.
+func checkEnviron(environ []string, keys []Key) error {
+	known := slices.Clone(reserved)
+	for _, k := range keys {
+		known = append(known, strings.TrimPrefix(k.Env(), envPrefix))
+	}
+	for _, line := range environ {
+		name, _, _ := strings.Cut(line, "=")
+		word, ours := strings.CutPrefix(name, envPrefix)
+		if !ours || slices.Contains(known, word) {
+			continue
+		}
+		err := mayfly.Errorf(mayfly.Invalid, "unknown variable %s in the environment", clip(name))
+		if near, ok := nearest.To(word, known); ok {
+			return err.WithHint("did you mean %s%s?", envPrefix, near)
+		}
+		return err.WithHint("names that start with %s are Mayfly's settings", envPrefix)
+	}
+	return nil
+}

@@ -1,0 +1,52 @@
+package config_test
+
+import (
+	"testing"
+
+	"github.com/mayfly-run/mayfly/internal/config"
+)
+
+func TestDataHome(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		env  []string
+		want string
+	}{
+		{"XDG", []string{"HOME=/home/ada", "XDG_DATA_HOME=/data"}, "/data/mayfly"},
+		{"home", []string{"HOME=/home/ada"}, "/home/ada/.local/share/mayfly"},
+		{"an empty XDG is not set", []string{"XDG_DATA_HOME=", "HOME=/home/ada"}, "/home/ada/.local/share/mayfly"},
+	} {
+		if got, err := config.DataHome(config.Lookup(tt.env)); err != nil || got != tt.want {
+			t.Errorf("%s: %q, error %v; want %q", tt.name, got, err, tt.want)
+		}
+	}
+	_, err := config.DataHome(config.Lookup(nil))
+	wantError(t, err, "no folder for data: neither HOME nor XDG_DATA_HOME is set", "set one of them, or --data FOLDER")
+}
+
+func TestLookupTakesTheFirstOfEqualNames(t *testing.T) {
+	t.Parallel()
+	env := config.Lookup([]string{"A=1", "A=2", "B=", "C"})
+	if v, ok := env("A"); v != "1" || !ok {
+		t.Errorf("A is %q, %v", v, ok)
+	}
+	if v, ok := env("B"); v != "" || !ok {
+		t.Errorf("B is %q, %v", v, ok)
+	}
+	if _, ok := env("C"); ok {
+		t.Error("C is set")
+	}
+}
+
+func TestIsNodeKey(t *testing.T) {
+	t.Parallel()
+	for word, want := range map[string]bool{
+		"gateway": true, "bus": true, "tls": true, "nats": true, "gateway.addr": true, "drain": true,
+		"routes": false, "gate": false, "addr": false, "": false,
+	} {
+		if got := config.IsNodeKey(word); got != want {
+			t.Errorf("IsNodeKey(%q) = %v", word, got)
+		}
+	}
+}

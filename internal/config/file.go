@@ -1,0 +1,85 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/mayfly-run/mayfly/internal/yamlfile"
+)
+
+// manifestKeys are the top keys of mayfly.yaml. People put them here by mistake.
+var manifestKeys = []string{"project", "functions", "services", "routes"}
+
+// A value is what the config file says of one key, and where.
+type value struct {
+	text string
+	node *yamlfile.Node
+}
+
+// parseFile reads a config file into values by key.
+func parseFile(path string, data []byte, keys []Key) (map[string]value, error) {
+	root, err := yamlfile.Parse(path, data)
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]value{}
+	if root.Kind == yamlfile.Null {
+		return values, nil
+	}
+	return values, readGroup(values, root, "", keys)
+}
+
+// readGroup reads the keys of one map of the file; prefix is "" or "gateway.".
+func readGroup(values map[string]value, group *yamlfile.Node, prefix string, keys []Key) error {
+	fields, err := group.Map()
+	if err != nil {
+		return err
+	}
+	for _, f := range fields {
+		name := prefix + f.Key.Text
+		switch {
+		case slices.ContainsFunc(keys, func(k Key) bool { return k.Name == name }) && !strings.Contains(f.Key.Text, "."):
+			all, err := f.Value.Strs()
+			if err != nil {
+				return err
+			}
+			values[name] = value{text: strings.Join(all, ","), node: f.Value}
+		case hasGroup(keys, name+"."):
+			if err := readGroup(values, f.Value, name+".", keys); err != nil {
+				return err
+			}
+		default:
+			return unknownKey(group, f.Key, prefix, keys)
+		}
+	}
+	return nil
+}
+
+// unknownKey says what somebody may have meant by a key that does not exist.
+func unknownKey(group, key *yamlfile.Node, prefix string, keys []Key) error {
+	if prefix == "" && slices.Contains(manifestKeys, key.Text) {
+		return group.Unknown(key, nil).WithHint("%s belongs into the project's mayfly.yaml", key.Text)
+	}
+	if above, below, dotted := strings.Cut(key.Text, "."); dotted && hasGroup(keys, prefix+above+".") {
+		return group.Unknown(key, nil).WithHint("write %s below %s:", below, above)
+	}
+	var known []string
+	for _, k := range keys {
+		if rest, ok := strings.CutPrefix(k.Name, prefix); ok {
+			word, _, _ := strings.Cut(rest, ".")
+			known = append(known, word)
+		}
+	}
+	return group.Unknown(key, known)
+}
+
+// IsNodeKey reports whether word is a key, or a group of keys, of the config file.
+// Where it stands in mayfly.yaml it was put into the wrong file.
+func IsNodeKey(word string) bool {
+	keys := Keys()
+	return hasGroup(keys, word+".") || slices.ContainsFunc(keys, func(k Key) bool { return k.Name == word })
+}
+
+func hasGroup(keys []Key, prefix string) bool {
+	return slices.ContainsFunc(keys, func(k Key) bool { return strings.HasPrefix(k.Name, prefix) })
+}

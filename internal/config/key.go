@@ -1,0 +1,173 @@
+package config
+
+import (
+	"encoding"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// A Key is one row of the table: something that can be set.
+type Key struct {
+	Name    string // such as gateway.addr
+	Help    string
+	Default string
+	Enum    []string // the only values allowed; nil for any
+	Secret  bool
+
+	above0 bool
+	index  []int // of the field in Config
+}
+
+// Keys returns every key, in the order of Config.
+func Keys() []Key {
+	return appendKeys(nil, reflect.TypeFor[Config](), "", nil)
+}
+
+func appendKeys(keys []Key, group reflect.Type, prefix string, index []int) []Key {
+	for i := range group.NumField() {
+		f := group.Field(i)
+		at := append(slices.Clone(index), i)
+		if _, ok := f.Tag.Lookup("embed"); ok {
+			keys = appendKeys(keys, f.Type, prefix+f.Tag.Get("prefix"), at)
+			continue
+		}
+		k := Key{Name: prefix + f.Tag.Get("name"), Help: f.Tag.Get("help"), Default: f.Tag.Get("default"), index: at}
+		if enum, ok := f.Tag.Lookup("enum"); ok {
+			k.Enum = strings.Split(enum, ",")
+		}
+		_, k.Secret = f.Tag.Lookup("secret")
+		_, k.above0 = f.Tag.Lookup("above0")
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// Flag returns the key's name on the command line.
+func (k Key) Flag() string { return "--" + k.Name }
+
+// Env returns the key's name in the environment.
+func (k Key) Env() string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(k.Name, ".", "_"))
+}
+
+// field returns the key's place in c.
+func (k Key) field(c *Config) reflect.Value {
+	return reflect.ValueOf(c).Elem().FieldByIndex(k.index)
+}
+
+// set parses text into the key's place in c. Errors have code Invalid and begin
+// with the text.
+func (k Key) set(c *Config, text string) error {
+	if k.Enum != nil && !slices.Contains(k.Enum, text) {
+		return mayfly.Errorf(mayfly.Invalid, "%q is none of %s", clip(text), strings.Join(k.Enum, ", "))
+	}
+	f := k.field(c)
+	switch v := f.Addr().Interface().(type) {
+	case encoding.TextUnmarshaler:
+		return v.UnmarshalText([]byte(text))
+	case *string:
+		*v = text
+	case *[]string:
+		*v = nil
+		for item := range strings.SplitSeq(text, ",") {
+			if item = strings.TrimSpace(item); item != "" {
+				*v = append(*v, item)
+			}
+		}
+	case *time.Duration:
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return mayfly.Errorf(mayfly.Invalid, "%q is no duration", clip(text)).WithHint("write it like 500ms, 30s or 1h30m")
+		}
+		*v = d
+	case *bool:
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return mayfly.Errorf(mayfly.Invalid, "%q is neither true nor false", clip(text))
+		}
+		*v = b
+	case *int:
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return mayfly.Errorf(mayfly.Invalid, "%q is no whole number", clip(text))
+		}
+		*v = n
+	default:
+		panic("config: no parser for the type of " + k.Name)
+	}
+	return nil
+}
+
+// text returns the key's value in c in the form that set reads, fit to be shown.
+func (k Key) text(c *Config) string {
+	switch v := k.field(c).Interface().(type) {
+	case string:
+		if k.Secret && v != "" {
+			return "(set)"
+		}
+		if k.Name == "nats" {
+			return redact(v)
+		}
+		return v
+	case []string:
+		return strings.Join(v, ",")
+	case time.Duration:
+		return shortDuration(v)
+	case Bytes:
+		return v.String()
+	case bool:
+		return strconv.FormatBool(v)
+	case int:
+		return strconv.Itoa(v)
+	default:
+		panic("config: no text for the type of " + k.Name)
+	}
+}
+
+// redact hides the passwords and tokens that the URLs of servers may hold.
+func redact(servers string) string {
+	list := strings.Split(servers, ",")
+	for i, s := range list {
+		if !strings.Contains(s, "@") {
+			continue
+		}
+		u, err := url.Parse(strings.TrimSpace(s))
+		if err != nil || u.User == nil {
+			list[i] = "(set)@" + s[strings.LastIndexByte(s, '@')+1:]
+			continue
+		}
+		// In a NATS URL a user without a password is a token.
+		if _, ok := u.User.Password(); !ok {
+			u.User = url.User("xxxxx")
+		}
+		list[i] = u.Redacted()
+	}
+	return strings.Join(list, ",")
+}
+
+// shortDuration writes 2m where the standard library writes 2m0s.
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// clip shortens text from outside for a message.
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "..."
+}

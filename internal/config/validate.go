@@ -1,0 +1,121 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// Validate checks what one value alone cannot show. Errors have code Invalid and
+// name the keys.
+func (c Config) Validate() error {
+	checks := []func() error{
+		c.checkNumbers,
+		func() error { return together("tls.cert", c.TLS.Cert, "tls.key", c.TLS.Key) },
+		func() error { return together("gateway.cert", c.Gateway.Cert, "gateway.key", c.Gateway.Key) },
+		func() error { return together("user", c.User, "password", c.Password) },
+		c.checkBus,
+		c.checkGateway,
+		c.checkAdmin,
+	}
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkNumbers refuses numbers, sizes and durations that cannot be meant.
+func (c Config) checkNumbers() error {
+	for _, k := range Keys() {
+		f := k.field(&c)
+		if !f.CanInt() {
+			continue
+		}
+		if n := f.Int(); n < 0 || n == 0 && k.above0 {
+			least := "at least 0"
+			if k.above0 {
+				least = "more than 0"
+			}
+			return mayfly.Errorf(mayfly.Invalid, "%s is %s: it must be %s", k.Name, k.text(&c), least)
+		}
+	}
+	return nil
+}
+
+func (c Config) checkBus() error {
+	if c.NATS != "" || c.Context != "" {
+		return nil // an existing server: there is no embedded one to protect
+	}
+	if err := checkAddr("bus.addr", c.Bus.Addr); err != nil {
+		return err
+	}
+	if c.Bus.Monitor != "" {
+		if err := checkAddr("bus.monitor", c.Bus.Monitor); err != nil {
+			return err
+		}
+	}
+	if err := together("bus.user", c.Bus.User, "bus.password", c.Bus.Password); err != nil {
+		return err
+	}
+	if Loopback(c.Bus.Addr) || c.Bus.User != "" || c.Bus.Token != "" || c.Bus.Open {
+		return nil
+	}
+	return mayfly.Errorf(mayfly.Invalid, "bus.addr %s is reached from other machines and asks nobody for a password", c.Bus.Addr).
+		WithHint("set --bus.user and --bus.password, or --bus.token, or --bus.open to let anybody in")
+}
+
+func (c Config) checkGateway() error {
+	if err := checkAddr("gateway.addr", c.Gateway.Addr); err != nil {
+		return err
+	}
+	if Loopback(c.Gateway.Addr) || c.Gateway.Open {
+		return nil
+	}
+	return mayfly.Errorf(mayfly.Invalid, "gateway.addr %s is reached from other machines and asks nobody who they are", c.Gateway.Addr).
+		WithHint("set --gateway.open to serve anybody, or listen on 127.0.0.1")
+}
+
+func (c Config) checkAdmin() error {
+	if c.Admin.Addr == AdminOff {
+		return nil
+	}
+	return checkAddr("admin.addr", c.Admin.Addr)
+}
+
+// together refuses one of two values that mean something only with the other.
+func together(keyA, a, keyB, b string) error {
+	if (a == "") == (b == "") {
+		return nil
+	}
+	if a == "" {
+		keyA, keyB = keyB, keyA
+	}
+	return mayfly.Errorf(mayfly.Invalid, "%s is set without %s", keyA, keyB).WithHint("set both or none")
+}
+
+func checkAddr(key, addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || strings.ContainsAny(host, "/ \t\r\n") {
+		return mayfly.Errorf(mayfly.Invalid, "%s %q is no address", key, clip(addr)).WithHint("write it like 127.0.0.1:8080")
+	}
+	return nil
+}
+
+// Loopback reports whether only this machine reaches addr, a host with or without
+// a port. A name other than localhost may mean anything and is not loopback.
+func Loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		host = strings.Trim(addr, "[]")
+	}
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
