@@ -20,5 +20,5 @@
 //   - Nothing set is silently ignored; a mistyped name is an error that names the
 //     nearest: TestLoadRefusesWhatItDoesNotKnow.
 //   - No secret is ever in a Setting's text: TestSettingsHideSecrets.
-//   - Nothing listens beyond this machine by accident: TestValidate.
+//   - Nothing listens beyond this machine by accident: TestCheckRefusesWhatDoesNotFitTogether.
 package config

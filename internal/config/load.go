@@ -68,7 +68,7 @@ func Load(opts LoadOptions) (Loaded, error) {
 		}
 		l.Settings = append(l.Settings, Setting{Key: k, Text: k.text(&l.Config), From: from})
 	}
-	if err := l.Validate(); err != nil {
+	if err := l.Check(); err != nil {
 		return Loaded{}, err
 	}
 	return l, nil

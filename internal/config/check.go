@@ -9,9 +9,10 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// Validate checks what one value alone cannot show. Errors have code Invalid and
-// name the keys.
-func (c Config) Validate() error {
+// Check refuses what one value alone cannot show to be wrong. Errors have code
+// Invalid and name the keys. It is not named Validate because kong calls a method
+// of that name, and it sees the command line alone.
+func (c Config) Check() error {
 	checks := []func() error{
 		c.checkNumbers,
 		func() error { return together("tls.cert", c.TLS.Cert, "tls.key", c.TLS.Key) },

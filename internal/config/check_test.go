@@ -6,7 +6,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/config"
 )
 
-func TestValidate(t *testing.T) {
+func TestCheckRefusesWhatDoesNotFitTogether(t *testing.T) {
 	t.Parallel()
 	const (
 		openBus     = "set --bus.user and --bus.password, or --bus.token, or --bus.open to let anybody in"
@@ -51,7 +51,7 @@ func TestValidate(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.change(&l.Config)
-			err = l.Validate()
+			err = l.Check()
 			if tt.want == "" {
 				if err != nil {
 					t.Error(err)
