@@ -128,3 +128,14 @@ func isIdentifier(s string) bool {
 	}
 	return s != "" && s != "_"
 }
+
+// reservedPaths are the first segments of the paths that the gateway keeps for
+// itself. The path / alone is not among them: a route may take it.
+var reservedPaths = []string{"fn", "function", "async", "async-function", "jobs", "svc", "openapi.json", "healthz", "readyz"}
+
+// Reserved reports whether the pattern lies under a path that the gateway keeps
+// for itself, so that no route may take it.
+func (p Pattern) Reserved() bool {
+	first, _, _ := strings.Cut(strings.TrimPrefix(p.Path, "/"), "/")
+	return slices.Contains(reservedPaths, first)
+}

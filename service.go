@@ -1,6 +1,10 @@
 package mayfly
 
-import "time"
+import (
+	"encoding/json"
+	"strings"
+	"time"
+)
 
 // A Service is one running instance of a NATS micro service, as it describes
 // itself to $SRV.INFO (ADR-32).
@@ -20,4 +24,60 @@ type Endpoint struct {
 	Subject  string            `json:"subject"` // may hold wildcards
 	Queue    string            `json:"queue_group"`
 	Metadata map[string]string `json:"metadata"`
+}
+
+// maxPatterns bounds how many patterns one endpoint's metadata may ask for.
+const maxPatterns = 32
+
+// Routes returns the routes that the endpoint's metadata asks for. A value that
+// makes no sense loses its route and nothing else; a bad timeout or schema loses
+// only itself, because the route is useful without.
+func (e Endpoint) Routes(service string) []Route {
+	subject, err := ParseSubjectPattern(e.Subject)
+	if err != nil {
+		return nil
+	}
+	payload, err := ParseTemplate(e.Metadata[MetaPayload])
+	if err != nil {
+		return nil
+	}
+	base := Route{
+		Name: service + "/" + e.Name, Service: service, Endpoint: e.Name, Subject: subject,
+		Payload: payload, Summary: e.Metadata[MetaSummary],
+		Timeout: e.Timeout(), Request: e.Schema(MetaRequest), Response: e.Schema(MetaResponse),
+	}
+	var routes []Route
+	for line := range strings.Lines(e.Metadata[MetaHTTP]) {
+		line = strings.TrimSpace(line)
+		p, err := ParsePattern(line)
+		if line == "" || err != nil || len(routes) == maxPatterns {
+			continue
+		}
+		r := base
+		r.Pattern = p
+		routes = append(routes, r)
+	}
+	return routes
+}
+
+// Timeout returns how long the endpoint asks a caller to wait, or 0.
+func (e Endpoint) Timeout() time.Duration {
+	d, err := time.ParseDuration(e.Metadata[MetaTimeout])
+	if err != nil || d < 0 {
+		return 0
+	}
+	return d
+}
+
+// Schema returns the JSON Schema under one of the metadata's keys, MetaRequest or
+// MetaResponse, or nil if there is none.
+func (e Endpoint) Schema(key string) json.RawMessage {
+	text := e.Metadata[key]
+	if text == "" || !json.Valid([]byte(text)) {
+		return nil
+	}
+	if text = strings.TrimSpace(text); text[0] != '{' && text != "true" && text != "false" {
+		return nil
+	}
+	return json.RawMessage(text)
 }

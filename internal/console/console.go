@@ -1,0 +1,98 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/mayfly-run/mayfly/internal/door"
+)
+
+// Options say where the console listens and what it shows.
+type Options struct {
+	Addr    string       // "127.0.0.1:0" if empty
+	Metrics http.Handler // answers /metrics; 404 if nil
+	Log     *slog.Logger // discards if nil
+}
+
+// A Console is the private HTTP door.
+type Console struct {
+	listener net.Listener
+	server   *http.Server
+}
+
+// New returns a Console that listens.
+func New(o Options) (*Console, error) {
+	if o.Addr == "" {
+		o.Addr = "127.0.0.1:0"
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	l, err := door.Listen("admin.addr", o.Addr)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	if o.Metrics != nil {
+		mux.Handle("GET /metrics", o.Metrics)
+	}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "OK") })
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", http.NotFound) // arguments may hold a password
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "mayfly, the admin door\n\n/metrics\n/debug/pprof/\n/healthz\n")
+	})
+	c := &Console{listener: l}
+	c.server = &http.Server{
+		Handler:           ownNames(l.Addr(), mux),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+	return c, nil
+}
+
+// ownNames refuses names that are not this machine's own on a loopback door.
+func ownNames(addr net.Addr, next http.Handler) http.Handler {
+	if !door.Loopback(addr) {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !door.Own(r.Host, nil) {
+			http.Error(w, "the admin door answers to localhost only", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// URL returns where the console is reached on this machine.
+func (c *Console) URL() string { return "http://" + c.listener.Addr().String() }
+
+// Run serves until ctx ends.
+func (c *Console) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { c.server.Close() }) // a scrape or profile may be cut
+	defer stop()
+	if err := c.server.Serve(c.listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the admin door: %w", err)
+	}
+	return nil
+}
+
+// Close frees the address of a console that was never run.
+func (c *Console) Close() error {
+	if err := c.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}

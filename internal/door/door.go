@@ -1,0 +1,57 @@
+// Package door is what every HTTP door of a node shares: how it listens, and to
+// which names it answers.
+//
+// A door on loopback answers only to this machine's own names. Without that, a web
+// page could let its own name point to 127.0.0.1 (DNS rebinding) and make the
+// visitor's browser talk to the door as to the page's own server.
+//
+// It serves nothing itself: gateway and console do.
+package door
+
+import (
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// Listen listens on addr, which the configuration's key says. Errors: Conflict for
+// an address in use, Invalid for one that cannot be had.
+func Listen(key, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, mayfly.Errorf(mayfly.Conflict, "%s (%s) is in use by another program", addr, key).
+			WithHint("choose another address with --%s", key)
+	}
+	if err != nil {
+		return nil, mayfly.Errorf(mayfly.Invalid, "cannot listen on %s (%s): %w", addr, key, err).
+			WithHint("write --%s as host:port of this machine", key)
+	}
+	return l, nil
+}
+
+// Loopback reports whether only this machine can reach a listener.
+func Loopback(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// Own reports whether the Host of a request is a name of this machine's own, or
+// one of more.
+func Own(host string, more []string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	if host == "localhost" || host == "127.0.0.1" { // nearly always
+		return true
+	}
+	host = strings.Trim(host, "[]")
+	if ip := net.ParseIP(host); ip != nil && ip.IsLoopback() {
+		return true
+	}
+	return strings.EqualFold(host, "localhost") ||
+		slices.ContainsFunc(more, func(name string) bool { return strings.EqualFold(name, host) })
+}

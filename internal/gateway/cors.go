@@ -1,0 +1,84 @@
+package gateway
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// allowOrigin lets a web page of another origin read the answer, if the route
+// says so (the CORS protocol of the Fetch standard). It reports whether it does.
+func (g *Gateway) allowOrigin(x *exchange, r *http.Request, c *mayfly.CORS) bool {
+	if c == nil {
+		return false
+	}
+	h := x.Header()
+	h.Add("Vary", "Origin")
+	origin := r.Header.Get("Origin")
+	if !originAllowed(c, origin) {
+		return false
+	}
+	if slices.Contains(c.Origins, "*") {
+		origin = "*"
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	if c.Credentials {
+		h.Set("Access-Control-Allow-Credentials", "true")
+	}
+	expose := append([]string{mayfly.HeaderCallID, mayfly.HeaderTiming}, c.Expose...)
+	h.Set("Access-Control-Expose-Headers", strings.Join(expose, ", "))
+	return true
+}
+
+func originAllowed(c *mayfly.CORS, origin string) bool {
+	return origin != "" && (slices.Contains(c.Origins, "*") || slices.Contains(c.Origins, origin))
+}
+
+// preflight answers the browser's question before a request to the route.
+func (g *Gateway) preflight(x *exchange, r *http.Request, e *entry) error {
+	x.kind = kindBuiltin
+	h := x.Header()
+	if r.Header.Get("Access-Control-Request-Method") != "" && g.allowOrigin(x, r, e.CORS) {
+		h.Del("Access-Control-Expose-Headers")
+		h.Set("Access-Control-Allow-Methods", strings.Join(corsMethods(e), ", "))
+		headers := e.CORS.Headers
+		if len(headers) == 0 {
+			headers = []string{"Content-Type"}
+		}
+		h.Set("Access-Control-Allow-Headers", strings.Join(headers, ", "))
+		if e.CORS.MaxAge > 0 {
+			h.Set("Access-Control-Max-Age", strconv.Itoa(int(e.CORS.MaxAge/time.Second)))
+		}
+	}
+	h.Set("Allow", strings.Join(append(corsMethods(e), http.MethodOptions), ", "))
+	g.stamp(x)
+	x.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func corsMethods(e *entry) []string {
+	if len(e.CORS.Methods) > 0 {
+		return slices.Clone(e.CORS.Methods)
+	}
+	if e.Pattern.Method == http.MethodGet {
+		return []string{http.MethodGet, http.MethodHead}
+	}
+	return []string{e.Pattern.Method}
+}
+
+// crossOrigin refuses what a web page of another origin makes a browser send to a
+// loopback gateway, unless the route lets that origin in.
+func (g *Gateway) crossOrigin(r *http.Request, e *entry) error {
+	if g.protection == nil || e != nil && e.CORS != nil && originAllowed(e.CORS, r.Header.Get("Origin")) {
+		return nil
+	}
+	if err := g.protection.Check(r); err != nil {
+		return mayfly.Errorf(mayfly.Denied, "a web page of another origin may not do this").
+			WithHint("allow its origin with cors: in the route")
+	}
+	return nil
+}

@@ -1,0 +1,374 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/door"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
+)
+
+// A Caller answers calls. In a node it is the bus.
+type Caller interface {
+	// Call sends a call and waits for the reply. It owns the call's Header.
+	Call(ctx context.Context, c mayfly.Call) (mayfly.Reply, error)
+	// Send sends a call whose reply nobody wants.
+	Send(ctx context.Context, c mayfly.Call) error
+	// MaxPayload returns the bytes that a call's headers and body may have.
+	MaxPayload() int64
+	// Ready returns nil while calls can be made, or why not.
+	Ready() error
+}
+
+// A Directory knows the services that are there. In a node it is the bus's.
+type Directory interface {
+	Lookup(ctx context.Context, service, endpoint string) (mayfly.Endpoint, error)
+	Services() []mayfly.Service
+	Watch(ctx context.Context) <-chan struct{}
+}
+
+// Options say how a Gateway listens and what it lets through. The zero value
+// serves on a free local port and reaches no service by name.
+type Options struct {
+	Addr      string   // "127.0.0.1:0" if empty
+	Cert, Key string   // PEM files; HTTPS if set
+	Expose    []string // services that /svc and metadata may reach, as path.Match patterns
+	Hosts     []string // names besides localhost that a loopback gateway answers to
+	Trust     bool     // believe X-Forwarded-*: a proxy before us sets them
+
+	Routes []mayfly.Route // of the projects
+
+	Timeout       time.Duration // of a call that says none; 5 s if zero
+	HeaderTimeout time.Duration // for a client to send its headers; 10 s if zero
+	BodyTimeout   time.Duration // for a client to send its body; 30 s if zero
+	WriteTimeout  time.Duration // for a client to take an answer; 30 s if zero
+	IdleTimeout   time.Duration // between two requests of a connection; 2 min if zero
+	DrainTimeout  time.Duration // for calls in flight at the end; 30 s if zero
+	MaxBody       int64         // bytes; 64 MiB if zero
+	MaxHeader     int           // bytes; 16 KiB if zero
+
+	Development bool         // tell internal errors to the client
+	Version     string       // for GET / and OpenAPI
+	Access      *slog.Logger // one line per exchange; none if nil
+	Log         *slog.Logger // discards if nil
+}
+
+// withDefaults returns o with every zero value replaced by what it stands for.
+func (o Options) withDefaults() Options {
+	set := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	set(&o.Timeout, 5*time.Second)
+	set(&o.HeaderTimeout, 10*time.Second)
+	set(&o.BodyTimeout, 30*time.Second)
+	set(&o.WriteTimeout, 30*time.Second)
+	set(&o.IdleTimeout, 2*time.Minute)
+	set(&o.DrainTimeout, 30*time.Second)
+	if o.Addr == "" {
+		o.Addr = "127.0.0.1:0"
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = 64 << 20
+	}
+	if o.MaxHeader == 0 {
+		o.MaxHeader = 16 << 10
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// A Gateway is the HTTP door. New makes one that listens; Run serves.
+type Gateway struct {
+	caller     Caller
+	directory  Directory
+	options    Options
+	listener   net.Listener
+	loopback   bool
+	protection *http.CrossOriginProtection // nil beyond loopback
+	server     *http.Server
+
+	routes atomic.Pointer[[]mayfly.Route] // the projects'
+	again  chan struct{}                  // SetRoutes wants a new table
+	table  atomic.Pointer[table]
+
+	inFlight  atomic.Int64
+	statuses  [600]atomic.Uint64 // by HTTP status
+	durations [kinds]telemetry.Histogram
+}
+
+// New returns a Gateway that listens, with the routes it was given. Errors: a bad
+// option or certificate is Invalid, a taken address Conflict.
+func New(caller Caller, directory Directory, o Options) (*Gateway, error) {
+	o = o.withDefaults()
+	for _, pattern := range o.Expose {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return nil, mayfly.Errorf(mayfly.Invalid, "gateway.expose: %q is no pattern of service names", pattern).
+				WithHint("use a name, or * for any part of one")
+		}
+	}
+	g := &Gateway{caller: caller, directory: directory, options: o, again: make(chan struct{}, 1)}
+	g.routes.Store(&o.Routes)
+	g.table.Store(newTable(o.Routes, nil))
+	listener, err := door.Listen("gateway.addr", o.Addr)
+	if err != nil {
+		return nil, err
+	}
+	g.listener = listener
+	if g.loopback = door.Loopback(listener.Addr()); g.loopback {
+		g.protection = http.NewCrossOriginProtection()
+	}
+	g.server = &http.Server{
+		Handler:           g,
+		ReadHeaderTimeout: o.HeaderTimeout,
+		WriteTimeout:      o.WriteTimeout,
+		IdleTimeout:       o.IdleTimeout,
+		MaxHeaderBytes:    o.MaxHeader,
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+	if o.Cert != "" {
+		c, err := loadCertificate(o.Cert, o.Key)
+		if err != nil {
+			listener.Close()
+			return nil, err
+		}
+		g.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
+	}
+	return g, nil
+}
+
+// Addr returns where the gateway listens.
+func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
+
+// URL returns where clients on this machine reach the gateway.
+func (g *Gateway) URL() string {
+	scheme := "http"
+	if g.server.TLSConfig != nil {
+		scheme = "https"
+	}
+	addr := g.Addr().(*net.TCPAddr)
+	host := "localhost"
+	if !addr.IP.IsLoopback() && !addr.IP.IsUnspecified() {
+		host = addr.IP.String()
+	}
+	return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, fmt.Sprint(addr.Port)))
+}
+
+// Run serves until ctx ends, then stops accepting, answers what is in flight for
+// at most the drain time, and returns nil.
+func (g *Gateway) Run(ctx context.Context) error {
+	watch, stop := context.WithCancel(ctx)
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	defer stop()
+	parts.Go(func() { g.watchServices(watch) })
+	failed := make(chan error, 1)
+	parts.Go(func() {
+		if g.server.TLSConfig != nil {
+			failed <- g.server.ServeTLS(g.listener, "", "")
+			return
+		}
+		failed <- g.server.Serve(g.listener)
+	})
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.Background(), g.options.DrainTimeout)
+	defer cancel()
+	if err := g.server.Shutdown(drain); err != nil {
+		g.options.Log.Warn("calls cut off at the end of the drain time", "calls", g.inFlight.Load())
+		_ = g.server.Close() // nothing more can be done for them
+	}
+	return nil
+}
+
+// Close frees the address of a gateway that was never run.
+func (g *Gateway) Close() error {
+	if err := g.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}
+
+// tableRest is how long a new table rests before the next: a hundred services
+// that start together make few tables.
+const tableRest = 50 * time.Millisecond
+
+// watchServices makes a new table whenever services or routes change.
+func (g *Gateway) watchServices(ctx context.Context) {
+	changes := g.directory.Watch(ctx)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case _, ok := <-changes:
+			if !ok {
+				return
+			}
+		case <-g.again:
+		}
+		g.table.Store(newTable(*g.routes.Load(), metadataRoutes(g.directory.Services(), g.exposed)))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(tableRest):
+		}
+	}
+}
+
+// SetRoutes replaces the projects' routes. Calls in flight are not touched.
+func (g *Gateway) SetRoutes(routes []mayfly.Route) {
+	g.routes.Store(&routes)
+	select {
+	case g.again <- struct{}{}:
+	default:
+	}
+}
+
+// Routes returns the routes in force and those that are shadowed.
+func (g *Gateway) Routes() (active []mayfly.Route, shadowed []Shadowed) {
+	t := g.table.Load()
+	for _, e := range t.entries {
+		active = append(active, e.Route)
+	}
+	return active, t.shadowed
+}
+
+// ServeHTTP implements http.Handler: it answers, then counts and logs.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := newExchange(w)
+	g.inFlight.Add(1)
+	defer g.finish(x, r)
+	if err := g.serve(x, r); err != nil {
+		g.stamp(x)
+		x.refuse(r, err, g.options.Development)
+	}
+}
+
+// serve finds who answers the request. What belongs to the gateway itself comes
+// first, so that no route can take it.
+func (g *Gateway) serve(x *exchange, r *http.Request) error {
+	if err := checkPath(r.URL); err != nil {
+		return err
+	}
+	if err := g.checkHost(r); err != nil {
+		return err
+	}
+	first, rest, deeper := strings.Cut(r.URL.Path[1:], "/")
+	switch first {
+	case "svc":
+		if err := g.crossOrigin(r, nil); err != nil {
+			return err
+		}
+		if !deeper || rest == "" {
+			return g.listServices(x, r)
+		}
+		return g.serveService(x, r)
+	case "fn", "function":
+		name, _, _ := strings.Cut(rest, "/")
+		return mayfly.Errorf(mayfly.NotFound, "no function %q", clip(name)).
+			WithHint("services are under /svc/<service>/<endpoint>")
+	case "async", "async-function", "jobs":
+		return withStatus(http.StatusNotImplemented, mayfly.Errorf(mayfly.Unavailable, "this version has no jobs").
+			WithHint("send without waiting with the header Prefer: respond-async"))
+	}
+	if !deeper {
+		switch first {
+		case "healthz":
+			return g.health(x, r, nil)
+		case "readyz":
+			return g.health(x, r, g.caller.Ready())
+		case "openapi.json":
+			return g.openAPI(x, r)
+		}
+	}
+	e, err := g.table.Load().match(r)
+	if err != nil {
+		if r.URL.Path == "/" {
+			return g.home(x, r)
+		}
+		return err
+	}
+	if err := g.crossOrigin(r, e); err != nil && !e.preflight {
+		return err
+	}
+	return g.serveRoute(x, r, e)
+}
+
+// finish counts and logs an exchange, also one whose handling panicked: that is
+// our fault and answered as such.
+func (g *Gateway) finish(x *exchange, r *http.Request) {
+	if v := recover(); v != nil && v != http.ErrAbortHandler {
+		g.options.Log.Error("gateway panicked", "call", x.id, "err", v)
+		x.refuse(r, mayfly.Errorf(mayfly.Internal, "panic: %v", v), g.options.Development)
+	}
+	took := time.Since(x.started)
+	g.inFlight.Add(-1)
+	g.statuses[min(max(x.status, 0), len(g.statuses)-1)].Add(1)
+	g.durations[x.kind].Observe(took)
+	if x.err != nil && mayfly.CodeOf(x.err) == mayfly.Internal {
+		g.options.Log.Error("call failed", "call", x.id, "route", x.route(), "err", x.err)
+	}
+	if g.options.Access != nil {
+		g.logAccess(x, r, took)
+	}
+}
+
+// logAccess writes the access log's line. The query is left out: it is where
+// clients put tokens.
+func (g *Gateway) logAccess(x *exchange, r *http.Request, took time.Duration) {
+	attrs := [8]slog.Attr{
+		slog.String("method", clip(r.Method)), slog.String("path", clip(r.URL.Path)),
+		slog.Int("status", x.status), slog.Duration("took", took.Round(time.Microsecond)),
+		slog.Int("bytes", x.bytes), slog.String("route", x.route()), slog.String("call", x.id),
+	}
+	n := 7
+	if x.err != nil {
+		attrs[7] = slog.String("err", x.err.Error())
+		n = 8
+	}
+	g.options.Access.LogAttrs(context.Background(), slog.LevelInfo, "call", attrs[:n]...)
+}
+
+// Stats are what the gateway has seen since it was made.
+type Stats struct {
+	InFlight  int64
+	Statuses  map[int]uint64                         // exchanges by HTTP status; 499 for clients that left
+	Durations map[string]telemetry.HistogramSnapshot // by kind: svc, route, builtin, none
+	Routes    int
+	Shadowed  int
+}
+
+// Stats returns a snapshot.
+func (g *Gateway) Stats() Stats {
+	t := g.table.Load()
+	s := Stats{
+		InFlight: g.inFlight.Load(), Routes: len(t.entries), Shadowed: len(t.shadowed),
+		Statuses: map[int]uint64{}, Durations: map[string]telemetry.HistogramSnapshot{},
+	}
+	for status := range g.statuses {
+		if n := g.statuses[status].Load(); n > 0 {
+			s.Statuses[status] = n
+		}
+	}
+	for k := range g.durations {
+		s.Durations[kindNames[k]] = g.durations[k].Snapshot()
+	}
+	return s
+}

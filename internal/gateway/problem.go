@@ -1,0 +1,76 @@
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// A problem is the body of every error of the gateway's own (RFC 9457), as
+// application/problem+json.
+type problem struct {
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Code   string `json:"code"`
+	Detail string `json:"detail,omitempty"`
+	Hint   string `json:"hint,omitempty"`
+	Call   string `json:"call,omitempty"`
+
+	header http.Header // headers of the answer that belong to the problem
+}
+
+// A statusError says a status that only HTTP knows, besides its code.
+type statusError struct {
+	status int
+	header http.Header
+	err    error
+}
+
+func (e *statusError) Error() string { return e.err.Error() }
+func (e *statusError) Unwrap() error { return e.err }
+
+// withStatus makes err answer with a status that no code stands for.
+func withStatus(status int, err error) error { return &statusError{status: status, err: err} }
+
+// retrySoon is the Retry-After of 429 and 503, in seconds.
+const retrySoon = "1"
+
+// problemOf translates an error into an answer: the one place of the gateway that
+// does. What went wrong inside is nobody's business outside, so the text of an
+// internal error stays in the log, but for development.
+func problemOf(err error, call string, development bool) problem {
+	code := mayfly.CodeOf(err)
+	p := problem{Status: code.Status(), Code: code.String(), Detail: err.Error(), Hint: mayfly.HintOf(err), Call: call}
+	if code == mayfly.Internal && !development {
+		p.Detail = "the gateway failed; its log has more under this call's id"
+	}
+	if errors.Is(err, mayfly.ErrTooLarge) {
+		p.Status = http.StatusRequestEntityTooLarge
+	}
+	if e, ok := errors.AsType[*statusError](err); ok {
+		p.Status, p.header = e.status, e.header
+	}
+	p.Title = http.StatusText(p.Status)
+	return p
+}
+
+func writeProblem(w http.ResponseWriter, p problem) {
+	h := w.Header()
+	for k, vs := range p.header {
+		h[k] = vs
+	}
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
+		h.Set("Retry-After", retrySoon)
+	}
+	body, _ := json.Marshal(p) // strings and numbers always marshal
+	body = append(body, '\n')
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(body) // the client may be gone
+}

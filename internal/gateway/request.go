@@ -1,0 +1,275 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// checkPath refuses paths that no route or service can mean: dot segments, which
+// some proxies fold and some do not, control characters and what is not UTF-8.
+func checkPath(u *url.URL) error {
+	path := u.Path
+	if path == "" || path[0] != '/' {
+		return mayfly.Errorf(mayfly.Invalid, "the request's target is no path")
+	}
+	for i := range len(path) {
+		switch c := path[i]; {
+		case c < ' ' || c == 0x7f:
+			return mayfly.Errorf(mayfly.Invalid, "the path has a control character")
+		case c >= utf8.RuneSelf:
+			if !utf8.ValidString(path) {
+				return mayfly.Errorf(mayfly.Invalid, "the path is not UTF-8")
+			}
+		}
+	}
+	if strings.Contains(path, "/.") {
+		for segment := range strings.SplitSeq(path, "/") {
+			if segment == "." || segment == ".." {
+				return mayfly.Errorf(mayfly.Invalid, "the path has the segment %q", segment)
+			}
+		}
+	}
+	return nil
+}
+
+// hopByHop are the headers that belong to one connection (RFC 9110, 7.6.1), and
+// the framing, which each side does anew.
+var hopByHop = map[string]bool{
+	"Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
+	"Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
+	"Content-Length": true, "Http2-Settings": true,
+}
+
+// blocked reports whether a header of a request, by its canonical name, must not
+// reach the bus. Nats-Trace-Dest alone would let a client publish anywhere, and an
+// empty reply that carries "Status: 503" reads as nobody there.
+func blocked(name string) bool {
+	switch name[0] {
+	case 'N':
+		return strings.HasPrefix(name, "Nats-")
+	case 'M':
+		return strings.HasPrefix(name, "Mayfly-")
+	case 'S':
+		return name == "Status"
+	case 'D':
+		return name == "Description"
+	case 'K':
+		return name == "Kv-Operation" || hopByHop[name]
+	}
+	return hopByHop[name]
+}
+
+// firewall returns the headers of r that may travel with its call. The map has
+// room for those that the gateway and the bus add.
+func (g *Gateway) firewall(r *http.Request) http.Header {
+	h := make(http.Header, len(r.Header)+12)
+	for name, values := range r.Header {
+		if !blocked(name) {
+			h[name] = values
+		}
+	}
+	for _, list := range r.Header["Connection"] {
+		for name := range strings.SplitSeq(list, ",") {
+			delete(h, textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name)))
+		}
+	}
+	if !g.options.Trust {
+		for name := range h {
+			if strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" {
+				delete(h, name)
+			}
+		}
+	}
+	forward(h, r)
+	return h
+}
+
+// forward says who asked, where and how, as proxies do; each where a trusted
+// proxy before us has not said it.
+func forward(h http.Header, r *http.Request) {
+	client, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		client = r.RemoteAddr
+	}
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	values := [...]string{client, r.Host, scheme}
+	if before := h["X-Forwarded-For"]; len(before) > 0 {
+		values[0] = strings.Join(before, ", ") + ", " + client
+	}
+	h["X-Forwarded-For"] = values[0:1:1]
+	if len(h["X-Forwarded-Host"]) == 0 {
+		h["X-Forwarded-Host"] = values[1:2:2]
+	}
+	if len(h["X-Forwarded-Proto"]) == 0 {
+		h["X-Forwarded-Proto"] = values[2:3:3]
+	}
+}
+
+// traceparent keeps the client's trace, or begins one whose id is the call's.
+func traceparent(h http.Header, id string) {
+	if given := h[mayfly.HeaderTrace]; len(given) == 1 && validTrace(given[0]) {
+		return
+	}
+	delete(h, "Tracestate") // belongs to the trace that is not valid
+	// Nobody samples yet, so the flags say 00. The parent is the end of the id.
+	h[mayfly.HeaderTrace] = []string{"00-" + id + "-" + id[16:] + "-00"}
+}
+
+// validTrace reports whether s is a version 00 traceparent (W3C Trace Context).
+func validTrace(s string) bool {
+	if len(s) != 55 || s[:3] != "00-" || s[35] != '-' || s[52] != '-' {
+		return false
+	}
+	hexes := func(s string) (zeros, ok bool) {
+		zeros = true
+		for i := range len(s) {
+			if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+				return false, false
+			} else if c != '0' {
+				zeros = false
+			}
+		}
+		return zeros, true
+	}
+	trace, ok1 := hexes(s[3:35])
+	parent, ok2 := hexes(s[36:52])
+	_, ok3 := hexes(s[53:])
+	return ok1 && ok2 && ok3 && !trace && !parent
+}
+
+// readBody reads the whole body, up to limit bytes. It grows with what comes, not
+// with what was promised, so that a slow client holds little memory.
+func (g *Gateway) readBody(x *exchange, r *http.Request) ([]byte, error) {
+	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
+		return nil, nil
+	}
+	limit, key := g.options.MaxBody, "gateway.maxbody"
+	if most := g.caller.MaxPayload(); most < limit {
+		limit, key = most, "the NATS server's max_payload"
+	}
+	if r.ContentLength > limit {
+		return nil, tooLarge(limit, key)
+	}
+	control := http.NewResponseController(x.ResponseWriter)
+	_ = control.SetReadDeadline(time.Now().Add(g.options.BodyTimeout)) // not every connection has deadlines
+	body := make([]byte, 0, startSize(r.ContentLength))
+	for {
+		if len(body) == cap(body) {
+			body = append(body, 0)[:len(body)]
+		}
+		n, err := r.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if int64(len(body)) > limit {
+			return nil, tooLarge(limit, key)
+		}
+		if errors.Is(err, io.EOF) {
+			// The server goes on reading to see the client leave; that has no end.
+			_ = control.SetReadDeadline(time.Time{})
+			return body, nil
+		}
+		if err != nil {
+			return nil, g.bodyError(err)
+		}
+	}
+}
+
+// startSize is how much of a body is made room for before any of it came.
+func startSize(length int64) int64 {
+	const most = 8 << 10
+	if length < 0 || length > most {
+		return most
+	}
+	return length + 1 // so that the end is seen without growing
+}
+
+func tooLarge(limit int64, key string) error {
+	return mayfly.Errorf(mayfly.Invalid, "the body is larger than %d bytes (%s): %w", limit, key, mayfly.ErrTooLarge)
+}
+
+func (g *Gateway) bodyError(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return withStatus(http.StatusRequestTimeout, mayfly.Errorf(mayfly.Timeout, "the body did not arrive in %s (gateway.bodytimeout)", g.options.BodyTimeout))
+	}
+	return mayfly.Errorf(mayfly.Invalid, "the body is cut short or malformed")
+}
+
+// wantsAsync reports whether the client prefers not to wait (RFC 7240).
+func wantsAsync(r *http.Request) bool {
+	for _, list := range r.Header["Prefer"] {
+		for p := range strings.SplitSeq(list, ",") {
+			p, _, _ = strings.Cut(p, ";")
+			if strings.EqualFold(strings.TrimSpace(p), "respond-async") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// newCall makes the call that r asks for. path is what the callee sees of the
+// path, still escaped; body is the payload.
+func (g *Gateway) newCall(x *exchange, r *http.Request, subject mayfly.Subject, path string, body []byte, timeout time.Duration) mayfly.Call {
+	h := g.firewall(r)
+	traceparent(h, x.id)
+	return mayfly.Call{
+		ID: x.id, Subject: subject,
+		Method: r.Method, Path: path, Query: r.URL.RawQuery, Host: r.Host, Remote: r.RemoteAddr,
+		Header: h, Body: body, Deadline: time.Now().Add(timeout),
+	}
+}
+
+// call makes the call and answers with its reply.
+func (g *Gateway) call(x *exchange, r *http.Request, c mayfly.Call) error {
+	if wantsAsync(r) {
+		return g.send(x, r, c)
+	}
+	asked := time.Now()
+	reply, err := g.caller.Call(r.Context(), c)
+	x.bus = time.Since(asked)
+	if err != nil {
+		return err
+	}
+	return g.writeReply(x, r, reply)
+}
+
+// send publishes the call and answers 202: sent, not stored.
+func (g *Gateway) send(x *exchange, r *http.Request, c mayfly.Call) error {
+	asked := time.Now()
+	err := g.caller.Send(r.Context(), c)
+	x.bus = time.Since(asked)
+	if err != nil {
+		return err
+	}
+	g.stamp(x)
+	x.Header().Set("Preference-Applied", "respond-async")
+	x.Header().Set("Content-Length", "0")
+	x.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// stamp puts on an answer what every answer carries.
+func (g *Gateway) stamp(x *exchange) {
+	h := x.Header()
+	values := [...]string{x.id, ""}
+	h[mayfly.HeaderCallID] = values[0:1:1]
+	if x.bus > 0 {
+		var text [32]byte
+		ms := append(text[:0], "bus;dur="...)
+		values[1] = string(strconv.AppendFloat(ms, float64(x.bus)/float64(time.Millisecond), 'f', 3, 64))
+		h[mayfly.HeaderTiming] = values[1:2:2]
+	}
+}

@@ -1,0 +1,166 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// A table says which route takes a request. It is made whole and never changed:
+// a new one replaces it while requests go on.
+//
+// http.ServeMux does the matching, with the precedence, the 405 and the trailing
+// slash of Go's own patterns; its handlers only note that they were chosen.
+type table struct {
+	mux      *http.ServeMux
+	entries  []*entry
+	shadowed []Shadowed
+}
+
+// An entry is one route in a table.
+type entry struct {
+	mayfly.Route
+	params    []string // header names of the path values: Mayfly-Param-Id
+	preflight bool     // answers OPTIONS for a route with CORS
+}
+
+// A Shadowed route lost its pattern to an older one, or may not have it.
+type Shadowed struct {
+	mayfly.Route
+	Reason string
+}
+
+// newTable puts the routes into order: a project's before those that metadata
+// gave, and these in the order in which they came (the oldest service first).
+// Whoever comes later and wants what is taken is listed as shadowed, so that all
+// gateways decide alike and nothing goes down.
+func newTable(project, metadata []mayfly.Route) *table {
+	t := &table{mux: http.NewServeMux()}
+	for _, r := range slices.Concat(project, metadata) {
+		if r.Pattern.Reserved() {
+			t.shadowed = append(t.shadowed, Shadowed{r, "the gateway keeps this path for itself"})
+			continue
+		}
+		e := &entry{Route: r}
+		for _, name := range r.Pattern.Params {
+			e.params = append(e.params, textproto.CanonicalMIMEHeaderKey(mayfly.HeaderParamPrefix+name))
+		}
+		if reason := register(t.mux, r.Pattern.String(), e); reason != "" {
+			t.shadowed = append(t.shadowed, Shadowed{r, reason})
+			continue
+		}
+		t.entries = append(t.entries, e)
+		if r.CORS != nil && r.Pattern.Method != "" && r.Pattern.Method != http.MethodOptions {
+			options := r.Pattern
+			options.Method = http.MethodOptions
+			// Two routes on one path share the preflight of the first; an OPTIONS
+			// route of the user's own keeps its place.
+			register(t.mux, options.String(), &entry{Route: r, preflight: true})
+		}
+	}
+	return t
+}
+
+var conflictWith = regexp.MustCompile(`conflicts with pattern "([^"]*)"`)
+
+// register adds a pattern, or returns why it cannot: ServeMux panics where two
+// patterns match the same requests and neither is more specific.
+func register(mux *http.ServeMux, pattern string, h http.Handler) (reason string) {
+	defer func() {
+		if v := recover(); v != nil {
+			reason = "its pattern conflicts with another route"
+			if m := conflictWith.FindStringSubmatch(fmt.Sprint(v)); m != nil {
+				reason = fmt.Sprintf("route %q has it", m[1])
+			}
+		}
+	}()
+	mux.Handle(pattern, h)
+	return ""
+}
+
+// match returns the entry that takes r and gives r its path values, or an error
+// with the status that ServeMux would answer: 404, 405 with Allow, or a redirect
+// that adds a trailing slash.
+func (t *table) match(r *http.Request) (*entry, error) {
+	m := &matcher{}
+	t.mux.ServeHTTP(m, r)
+	if m.entry != nil {
+		return m.entry, nil
+	}
+	switch {
+	case m.status == http.StatusMethodNotAllowed:
+		return nil, &statusError{
+			status: http.StatusMethodNotAllowed, header: http.Header{"Allow": m.header["Allow"]},
+			err: mayfly.Errorf(mayfly.Invalid, "method %s is not allowed here", r.Method).
+				WithHint("use %s", m.header.Get("Allow")),
+		}
+	case m.status/100 == 3 && strings.HasPrefix(m.header.Get("Location"), r.URL.EscapedPath()+"/"):
+		return nil, &statusError{
+			status: m.status, header: http.Header{"Location": m.header["Location"]},
+			err: mayfly.Errorf(mayfly.NotFound, "the path ends with a slash"),
+		}
+	}
+	return nil, mayfly.Errorf(mayfly.NotFound, "no route for %s %s", r.Method, clip(r.URL.Path)).
+		WithHint("mayfly routes lists what there is; services are under /svc/<service>/<endpoint>")
+}
+
+// A matcher stands where ServeMux writes the answer and learns what it would be.
+type matcher struct {
+	entry  *entry
+	status int
+	header http.Header
+}
+
+func (m *matcher) Header() http.Header {
+	if m.header == nil {
+		m.header = http.Header{}
+	}
+	return m.header
+}
+
+func (m *matcher) WriteHeader(status int)      { m.status = status }
+func (m *matcher) Write(b []byte) (int, error) { return len(b), nil }
+
+// ServeHTTP notes that e was chosen.
+func (e *entry) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.(*matcher).entry = e }
+
+// metadataRoutes returns the routes that the services' metadata asks for, each
+// once however many instances there are. A value that makes no sense loses its
+// route, not its endpoint.
+func metadataRoutes(services []mayfly.Service, exposed func(service string) bool) []mayfly.Route {
+	var routes []mayfly.Route
+	type key struct{ service, endpoint, pattern string }
+	seen := map[key]bool{}
+	for _, s := range services {
+		if !exposed(s.Name) {
+			continue
+		}
+		for _, e := range s.Endpoints {
+			if e.Metadata[mayfly.MetaHTTP] == "" {
+				continue
+			}
+			for _, r := range e.Routes(s.Name) {
+				k := key{s.Name, e.Name, r.Pattern.String()}
+				if !seen[k] {
+					seen[k] = true
+					routes = append(routes, r)
+				}
+			}
+		}
+	}
+	return routes
+}
+
+// clip shortens text from outside for an error message.
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
+}

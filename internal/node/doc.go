@@ -1,0 +1,17 @@
+// Package node wires the parts into one process: the only package that knows
+// everyone.
+//
+//	New   folder ─► bus ─► directory ─► gateway, console      floors in order
+//	Run   doors stop first, then what stands behind them      stages in reverse
+//	Close directory, bus, folder                              ground last
+//
+// Reading New explains the product. It decides nothing that a part could decide
+// itself, and it has no state of its own but the folder's lock and node.json.
+//
+// Invariants, and the tests that guard them:
+//   - one folder has one node: TestFolderHasOneNode
+//   - node id and server name outlive restarts: TestNodeKeepsItsName
+//   - a stage stops only when all doors before it are closed: TestStagesStopInOrder
+//   - a call in flight is answered before Run returns: TestShutdownAnswersWhatIsInFlight
+//   - New that fails halfway leaves nothing behind: TestNewLeavesNothingBehind
+package node

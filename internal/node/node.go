@@ -1,0 +1,207 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/config"
+	"github.com/mayfly-run/mayfly/internal/console"
+	"github.com/mayfly-run/mayfly/internal/gateway"
+	"github.com/mayfly-run/mayfly/internal/project"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
+)
+
+// Options say what a node runs and how.
+type Options struct {
+	Config   config.Config      // checked by config.Load
+	Folder   string             // of the node's state; required, see FolderOf
+	Fresh    bool               // empty the folder first
+	Projects []*project.Project // whose routes the gateway serves
+	Version  string             // of Mayfly
+	Log      *slog.Logger       // discards if nil
+	Access   *slog.Logger       // the access log; none if nil
+	Watch    func(Change)       // hears of services that come and go, one call at a time; may be nil
+}
+
+// A Node is one mayfly process: ground to stand on and the doors that work on it.
+type Node struct {
+	options   Options
+	folder    *folder
+	bus       *bus.Bus
+	directory *bus.Directory
+	gateway   *gateway.Gateway
+	console   *console.Console // nil if admin.addr is off
+	started   time.Time
+	took      time.Duration
+
+	close func() error // everything that is open, once
+}
+
+// New returns a node whose doors listen. It is the spine of the product: every
+// part is built from parts that already work, floor by floor, and when one of them
+// cannot be had, those before it are closed again.
+func New(ctx context.Context, o Options) (_ *Node, err error) {
+	n := &Node{options: o, started: time.Now()}
+	var closers []func() error
+	n.close = sync.OnceValue(func() error {
+		var errs []error
+		for _, c := range slices.Backward(closers) {
+			errs = append(errs, c())
+		}
+		return errors.Join(errs...)
+	})
+	defer func() {
+		if err != nil {
+			n.close()
+		}
+	}()
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	part := func(name string) *slog.Logger { return o.Log.With(telemetry.KeyPart, name) }
+	c := o.Config
+
+	// The folder first: its lock keeps two nodes from one store.
+	if n.folder, err = openFolder(o.Folder, o.Fresh); err != nil {
+		return nil, err
+	}
+	closers = append(closers, n.folder.close)
+
+	// NATS, ours or theirs. Nothing above this line knows which.
+	if n.bus, err = bus.Open(ctx, busOptions(c, n.folder, part("bus"))); err != nil {
+		return nil, err
+	}
+	closers = append(closers, n.bus.Close)
+	n.directory = bus.OpenDirectory(n.bus, part("directory"))
+	closers = append(closers, n.directory.Close)
+
+	// The doors listen last, when there is something behind them.
+	n.gateway, err = gateway.New(n.bus, n.directory, gatewayOptions(o, n.bus.Embedded(), part("gateway")))
+	if err != nil {
+		return nil, err
+	}
+	closers = append(closers, n.gateway.Close)
+	metrics := newMetrics(n)
+	if c.Admin.Addr != config.AdminOff {
+		n.console, err = console.New(console.Options{Addr: c.Admin.Addr, Metrics: metrics.Handler(), Log: part("console")})
+		if err != nil {
+			return nil, err
+		}
+		closers = append(closers, n.console.Close)
+	}
+
+	// Now others on this machine can find us.
+	if err := n.folder.announce(n.listening()); err != nil {
+		return nil, err
+	}
+	n.took = time.Since(n.started)
+	return n, nil
+}
+
+// Run serves until ctx ends, then stops in stages: the doors first, which answer
+// what is in flight, then what they stand on.
+func (n *Node) Run(ctx context.Context) error {
+	doors := []runner{n.gateway}
+	if n.console != nil {
+		doors = append(doors, n.console)
+	}
+	if n.options.Watch != nil {
+		doors = append(doors, watcher{n.directory, n.options.Watch})
+	}
+	err := runStages(ctx, doors)
+	return errors.Join(err, n.close())
+}
+
+// Close frees everything that a node holds which was never run.
+func (n *Node) Close() error { return n.close() }
+
+// busOptions chooses between a server of our own and an existing one.
+func busOptions(c config.Config, f *folder, log *slog.Logger) bus.Options {
+	o := bus.Options{
+		Name:        f.identity.Server,
+		Connections: c.Bus.Connections,
+		Wait:        c.Bus.Wait,
+		Log:         log,
+	}
+	if c.Server.NATS != "" || c.Server.Context != "" {
+		o.Remote = RemoteOf(c.Server)
+		return o
+	}
+	o.Server = &bus.ServerOptions{
+		Name: f.identity.Server, Addr: c.Bus.Addr, Monitor: c.Bus.Monitor, Store: f.store(), Trace: c.Bus.Trace,
+		User: c.Bus.User, Password: c.Bus.Password, Token: c.Bus.Token,
+		MaxStore: int64(c.Bus.Store), MaxMemory: int64(c.Bus.Memory),
+	}
+	return o
+}
+
+// RemoteOf translates the configuration's way to an existing server.
+func RemoteOf(s config.Server) bus.Remote {
+	return bus.Remote{
+		URL: s.NATS, Creds: s.Creds, User: s.User, Password: s.Password, Token: s.Token,
+		Cert: s.TLS.Cert, Key: s.TLS.Key, CA: s.TLS.CA, Context: s.Context,
+	}
+}
+
+func gatewayOptions(o Options, embedded bool, log *slog.Logger) gateway.Options {
+	g := o.Config.Gateway
+	expose := g.Expose
+	if expose == nil && embedded && config.Loopback(g.Addr) && config.Loopback(o.Config.Bus.Addr) {
+		// All that is reached is this machine's own, by this machine alone.
+		expose = []string{"*"}
+	}
+	var routes []mayfly.Route
+	for _, p := range o.Projects {
+		routes = append(routes, p.Routes...)
+	}
+	return gateway.Options{
+		Addr: g.Addr, Cert: g.Cert, Key: g.Key, Expose: expose, Hosts: g.Hosts, Trust: g.Trust, Routes: routes,
+		Timeout: g.Timeout, HeaderTimeout: g.HeaderTimeout, BodyTimeout: g.BodyTimeout, WriteTimeout: g.WriteTimeout,
+		IdleTimeout: g.IdleTimeout, DrainTimeout: o.Config.Drain, MaxBody: int64(g.MaxBody), MaxHeader: int(g.MaxHeader),
+		Development: o.Config.Dev, Version: o.Version, Access: o.Access, Log: log,
+	}
+}
+
+func (n *Node) listening() *Listening {
+	l := &Listening{PID: os.Getpid(), NATS: n.bus.URL(), Gateway: n.gateway.URL()}
+	if n.console != nil {
+		l.Admin = n.console.URL()
+	}
+	return l
+}
+
+// Status is what a person wants to read when a node is ready.
+type Status struct {
+	Version  string // of Mayfly
+	Go       string
+	Server   string // version of the NATS server
+	Embedded bool   // whether it is ours
+	Folder   string
+	NATS     string // URLs, without secrets
+	Monitor  string // "" if off
+	Gateway  string
+	Admin    string // "" if off
+	Routes   []mayfly.Route
+	Services []mayfly.Service
+	Took     time.Duration // from New to ready
+}
+
+// Status returns a snapshot.
+func (n *Node) Status() Status {
+	l := n.listening()
+	s := Status{
+		Version: n.options.Version, Go: runtime.Version(), Server: n.bus.ServerVersion(), Embedded: n.bus.Embedded(),
+		Folder: n.folder.path, NATS: l.NATS, Monitor: n.bus.MonitorURL(), Gateway: l.Gateway, Admin: l.Admin,
+		Services: n.directory.Services(), Took: n.took,
+	}
+	s.Routes, _ = n.gateway.Routes()
+	return s
+}
