@@ -1,0 +1,29 @@
+# What CI runs, and the parts of it by themselves.
+
+.PHONY: check test race lint build fuzz
+
+check:
+	bash .ci/run
+
+test:
+	go test ./...
+
+race:
+	go test -race ./...
+
+lint:
+	go vet ./...
+	go tool staticcheck ./...
+	test -z "$$(go tool gofumpt -l .)"
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o bin/mayfly ./cmd/mayfly
+
+# Each fuzz target for a while: make fuzz TIME=1m
+TIME ?= 20s
+fuzz:
+	@grep -rl '^func Fuzz' --include='*_test.go' . | while read -r f; do \
+		sed -n 's/^func \(Fuzz[A-Za-z0-9]*\).*/\1/p' "$$f" | while read -r t; do \
+			go test "./$$(dirname "$$f")" -run '^$$' -fuzz "^$$t\$$" -fuzztime $(TIME) || exit 1; \
+		done || exit 1; \
+	done
