@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -156,8 +157,10 @@ func (r reader) node(value ast.Node, path string, depth int) (*Node, error) {
 		n.Kind, n.Text = String, v.Value
 	case *ast.LiteralNode:
 		n.Kind, n.Text = String, v.Value.Value
-	case *ast.InfinityNode, *ast.NanNode:
-		n.Kind = String
+	case *ast.InfinityNode:
+		n.Kind, n.number = Number, v.Value
+	case *ast.NanNode:
+		n.Kind, n.number = Number, math.NaN()
 	case *ast.SequenceNode:
 		n.Kind, n.Text = List, ""
 		for i, item := range v.Values {
@@ -237,7 +240,8 @@ func (r reader) syntax(err error) error {
 		line, column = t.Position.Line, t.Position.Column
 	}
 	text, _, _ := strings.Cut(e.GetMessage(), "\n")
-	return r.errorAt(line, column, "%s", clip(text))
+	return r.errorAt(line, column, "%s", clip(text)).
+		WithHint(`text that has one of { } [ ] , # or ": " in it may need quotes`)
 }
 
 func (r reader) errorAt(line, column int, format string, args ...any) *mayfly.Error {

@@ -125,6 +125,14 @@ routes:
 	}
 }
 
+func TestJSONHasNoInfinity(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{".inf", "-.inf", ".nan"} {
+		_, err := parse(t, "a: {b: "+text+"}\n").JSON()
+		wantError(t, err, "f.yaml:1:8: "+text+" (a.b) is no number of JSON")
+	}
+}
+
 func TestAnEmptyFileIsNothing(t *testing.T) {
 	t.Parallel()
 	for _, in := range []string{"", "\n\n", "# only a comment\n", "---\n"} {

@@ -1,0 +1,93 @@
+package project
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+const dotenvName = ".env"
+
+// readDotenv reads the variables beside the manifest; file is the path for
+// messages. No file is no variables.
+func readDotenv(folder fs.FS, file string) (map[string]string, error) {
+	data, err := readFile(folder, dotenvName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, mayfly.Errorf(mayfly.Invalid, "read %s: %w", file, err)
+	}
+	return parseDotenv(file, string(data))
+}
+
+// parseDotenv reads lines such as
+//
+//	# a comment
+//	NAME=value            the rest of the line, without spaces around it and " #..."
+//	export NAME='value'   as it stands between the quotes
+//	NAME="a\nb"           with \n \t \r \" \\ and \$ read as escapes
+//
+// Values are on one line and hold no variables of their own.
+func parseDotenv(file, text string) (map[string]string, error) {
+	vars := map[string]string{}
+	number := 0
+	for line := range strings.Lines(text) {
+		number++
+		if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+			continue
+		}
+		name, value, ok := strings.Cut(strings.TrimPrefix(line, "export "), "=")
+		if name = strings.TrimSpace(name); !ok || !isVariable(name) {
+			return nil, mayfly.Errorf(mayfly.Invalid, "%s:%d:1: the line is not NAME=value", file, number)
+		}
+		value, ok = unquote(strings.TrimSpace(value))
+		if !ok {
+			return nil, mayfly.Errorf(mayfly.Invalid, "%s:%d:1: the value of %s has no end to its quotes, or text after it", file, number, name)
+		}
+		vars[name] = value
+	}
+	return vars, nil
+}
+
+// unquote returns the value that s writes.
+func unquote(s string) (string, bool) {
+	if s == "" || s[0] != '"' && s[0] != '\'' {
+		if i := strings.Index(" "+s, " #"); i >= 0 {
+			s = s[:max(0, i-1)]
+		}
+		return strings.TrimSpace(s), true
+	}
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == s[0]:
+			rest := strings.TrimSpace(s[i+1:])
+			return b.String(), rest == "" || rest[0] == '#'
+		case c == '\\' && s[0] == '"' && i+1 < len(s):
+			i++
+			b.WriteString(unescape(s[i]))
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return "", false
+}
+
+// unescape returns what \c stands for.
+func unescape(c byte) string {
+	switch c {
+	case 'n':
+		return "\n"
+	case 't':
+		return "\t"
+	case 'r':
+		return "\r"
+	case '"', '\\', '$':
+		return string(rune(c))
+	default:
+		return "\\" + string([]byte{c})
+	}
+}
