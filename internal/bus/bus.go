@@ -140,8 +140,8 @@ func (b *Bus) Close() error {
 // person notices.
 const retryAfter = 25 * time.Millisecond
 
-// Call sends c and waits for the reply until its deadline or the end of ctx. It
-// owns c.Header. A call that reached nobody is sent once more, which is safe
+// Call sends c and waits for the reply until its deadline, if it has one, or the
+// end of ctx. It owns c.Header. A call that reached nobody is sent once more, which is safe
 // because nobody got it.
 //
 // An error has the code Unavailable (cause mayfly.ErrNobody where nobody listens),
@@ -161,7 +161,7 @@ func (b *Bus) Call(ctx context.Context, c mayfly.Call) (mayfly.Reply, error) {
 
 // again is the second try of a call that reached nobody.
 func (b *Bus) again(ctx context.Context, m *nats.Msg, deadline time.Time, first error) (*nats.Msg, error) {
-	if time.Until(deadline) < retryAfter {
+	if !deadline.IsZero() && time.Until(deadline) < retryAfter {
 		return nil, first
 	}
 	select {
@@ -205,12 +205,15 @@ func (b *Bus) Send(ctx context.Context, c mayfly.Call) error {
 	return nil
 }
 
-// link returns the connection for the next call.
+// link returns the connection for the next call: any that is up, or any at all.
 func (b *Bus) link() *link {
-	if len(b.links) == 1 {
-		return b.links[0]
+	first := rand.IntN(len(b.links))
+	for i := range b.links {
+		if l := b.links[(first+i)%len(b.links)]; l.up.Load() {
+			return l
+		}
 	}
-	return b.links[rand.IntN(len(b.links))]
+	return b.links[first]
 }
 
 // MaxPayload returns the bytes that body and headers of one message may have.

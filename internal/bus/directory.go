@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/mayfly-run/mayfly"
@@ -64,6 +65,7 @@ type Directory struct {
 
 	mu       sync.Mutex
 	asked    map[string]*question
+	swept    time.Time // when old questions were last removed
 	watchers map[chan struct{}]struct{}
 }
 
@@ -71,6 +73,7 @@ type Directory struct {
 type question struct {
 	at   time.Time
 	done chan struct{} // closed when nobody has that name, or the time is over
+	err  error         // the question could not be asked; set before done is closed
 }
 
 // A Picture is what was on the bus at one moment. It does not change.
@@ -118,28 +121,17 @@ func (d *Directory) Hostile() uint64 { return d.hostile.Load() }
 
 // Lookup returns a service's endpoint by its name or, for those that share one,
 // by its subject. If the picture lacks it, the bus is asked by name: many callers
-// share one question, and each waits 250 ms at most. The error has code NotFound
-// and says whether the service or only the endpoint is missing.
+// share one question, and each waits 250 ms at most. The error has code NotFound,
+// and says whether the service or only the endpoint is missing, or Unavailable if
+// the bus could not be asked, or Timeout if ctx ended.
 func (d *Directory) Lookup(ctx context.Context, service, endpoint string) (mayfly.Endpoint, error) {
 	if e, ok := d.Picture().Lookup(service, endpoint); ok {
 		return e, nil
 	}
 	if validText(service) {
-		changed := make(chan struct{}, 1)
-		d.watch(changed)
-		defer d.unwatch(changed)
-		q := d.ask(service)
-		for waiting := true; waiting; {
-			select {
-			case <-ctx.Done():
-				waiting = false
-			case <-q.done:
-				waiting = false
-			case <-changed:
-			}
-			if e, ok := d.Picture().Lookup(service, endpoint); ok {
-				return e, nil
-			}
+		e, ok, err := d.askFor(ctx, service, endpoint)
+		if ok || err != nil {
+			return e, err
 		}
 	}
 	if d.Picture().Has(service) {
@@ -150,6 +142,32 @@ func (d *Directory) Lookup(ctx context.Context, service, endpoint string) (mayfl
 		WithHint("mayfly list shows the services that are there")
 }
 
+// askFor asks for the service and waits until the picture has the endpoint or the
+// question is over.
+func (d *Directory) askFor(ctx context.Context, service, endpoint string) (mayfly.Endpoint, bool, error) {
+	changed := make(chan struct{}, 1)
+	d.watch(changed)
+	defer d.unwatch(changed)
+	q := d.ask(service)
+	for over := false; ; {
+		// Looked at after watch, so that no change is missed, and once more after
+		// the question's end.
+		if e, ok := d.Picture().Lookup(service, endpoint); ok {
+			return e, true, nil
+		}
+		if over {
+			return mayfly.Endpoint{}, false, q.err
+		}
+		select {
+		case <-ctx.Done():
+			return mayfly.Endpoint{}, false, mayfly.Errorf(mayfly.Timeout, "look for service %q: %w", service, ctx.Err())
+		case <-q.done:
+			over = true
+		case <-changed:
+		}
+	}
+}
+
 // ask asks for one service by name, unless that was done just now.
 func (d *Directory) ask(service string) *question {
 	d.mu.Lock()
@@ -158,11 +176,12 @@ func (d *Directory) ask(service string) *question {
 	if q := d.asked[service]; q != nil && now.Sub(q.at) < askAgain {
 		return q
 	}
-	maps.DeleteFunc(d.asked, func(_ string, q *question) bool { return now.Sub(q.at) >= askAgain })
+	if now.Sub(d.swept) >= askAgain { // not each time: a flood of wrong names must stay cheap
+		d.swept = now
+		maps.DeleteFunc(d.asked, func(_ string, q *question) bool { return now.Sub(q.at) >= askAgain })
+	}
 	q := &question{at: now, done: make(chan struct{})}
-	d.asked[service] = q
-	var once sync.Once
-	end := func() { once.Do(func() { close(q.done) }) }
+	end := sync.OnceFunc(func() { close(q.done) })
 	inbox, stop := d.bus.links[0].replies.listen(func(m *nats.Msg) {
 		if nobody(m) {
 			end()
@@ -170,11 +189,14 @@ func (d *Directory) ask(service string) *question {
 		}
 		d.take(m)
 	})
+	if q.err = d.publish(mayfly.SubjectMicro+".INFO."+service, inbox); q.err != nil {
+		stop()
+		end()
+		return q // not remembered: the connection may be back for the next caller
+	}
+	d.asked[service] = q
 	time.AfterFunc(askTimeout, end)
 	time.AfterFunc(askAgain, stop) // an answer that is late for the caller is still news
-	if err := d.publish(mayfly.SubjectMicro+".INFO."+service, inbox); err != nil {
-		end()
-	}
 	return q
 }
 
@@ -315,6 +337,7 @@ func (d *Directory) learn(known map[key]*instance, data []byte, round int, seed 
 	hash := maphash.Bytes(seed, data)
 	if in != nil && in.hash == hash {
 		in.round = round
+		d.askAge(in.service)
 		return false
 	}
 	if in == nil && len(known) >= maxInstances {
@@ -330,11 +353,17 @@ func (d *Directory) learn(known map[key]*instance, data []byte, round int, seed 
 		s.Started = in.service.Started
 	}
 	known[at] = &instance{service: s, hash: hash, round: round}
-	if s.Started.IsZero() && hasRoutes(s) {
-		// Who is older wins a pattern that two want; only STATS tells the age.
-		_ = d.publish(mayfly.SubjectMicro+".STATS."+s.Name+"."+s.ID, d.inbox) // asked again with the next change
-	}
+	d.askAge(s)
 	return true
+}
+
+// askAge asks when a service was started, if that matters and is not known: who
+// is older wins a pattern that two want, and only STATS tells. A lost question is
+// asked again in the next round.
+func (d *Directory) askAge(s mayfly.Service) {
+	if s.Started.IsZero() && hasRoutes(s) {
+		_ = d.publish(mayfly.SubjectMicro+".STATS."+s.Name+"."+s.ID, d.inbox)
+	}
 }
 
 func (d *Directory) reject(why string) {
@@ -362,9 +391,10 @@ func parseInfo(data []byte) (mayfly.Service, string) {
 		return mayfly.Service{}, "bad name or id"
 	}
 	s.Started = time.Time{} // not INFO's to tell
-	if len(s.Version) > maxText {
+	if len(s.Version) > maxText || strings.ContainsFunc(s.Version, unicode.IsControl) {
 		s.Version = ""
 	}
+	s.Description = plain(s.Description)
 	s.Metadata = info.Metadata
 	s.Endpoints = nil
 	for _, e := range info.Endpoints[:min(len(info.Endpoints), maxEndpoints)] {
@@ -396,11 +426,23 @@ func (m *metadata) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// validText reports whether s may stand as one token of a subject that we ask.
+// validText reports whether s may stand as one token of a subject that we ask, and
+// be shown to people.
 func validText(s string) bool {
 	return s != "" && len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
-		return r <= ' ' || r == 0x7f || r == '.' || r == '*' || r == '>'
+		return !unicode.IsPrint(r) || strings.ContainsRune(" .*>", r)
 	})
+}
+
+// plain returns s as one line without control characters, which would be
+// commands to a terminal.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 func hasRoutes(s mayfly.Service) bool {
@@ -476,3 +518,7 @@ func (p *Picture) Lookup(service, endpoint string) (mayfly.Endpoint, bool) {
 
 // Has reports whether an instance of the service is there.
 func (p *Picture) Has(service string) bool { return p.byName[service] != nil }
+
+// Services returns the services of the present picture, the oldest first. The
+// slice is shared and must not be changed.
+func (d *Directory) Services() []mayfly.Service { return d.Picture().Services }

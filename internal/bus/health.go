@@ -62,17 +62,15 @@ func (h *health) close() {
 // watchEcho moves the link to another server (or the same one, come back) when
 // the present one takes bytes but does nothing with them.
 func (l *link) watchEcho(ctx context.Context) {
-	silent := 0
 	every(ctx, probeEvery, func() {
 		err := l.echo(ctx, time.Now().Add(probeTimeout))
 		if mayfly.CodeOf(err) != mayfly.Timeout || ctx.Err() != nil {
-			silent = 0
+			l.silent.Store(0)
 			return
 		}
-		if silent++; silent < hungAfter {
+		if l.silent.Add(1)%hungAfter != 0 {
 			return
 		}
-		silent = 0
 		l.log.Warn("server does not answer, connecting again")
 		if err := l.conn.Load().ForceReconnect(); err != nil {
 			l.log.Warn("reconnect failed", "err", err)
@@ -140,8 +138,8 @@ func (b *Bus) jetStream(ctx context.Context) (JetStream, error) {
 // knows of a loss within two seconds and never waits.
 func (b *Bus) Ready() error {
 	for _, l := range b.links {
-		if !l.up.Load() {
-			return mayfly.Errorf(mayfly.Unavailable, "not connected to NATS at %s", b.remote).
+		if !l.up.Load() || l.silent.Load() > 0 {
+			return mayfly.Errorf(mayfly.Unavailable, "NATS at %s does not answer", b.remote).
 				WithHint("the connection is tried again all the time; look at the NATS server")
 		}
 	}

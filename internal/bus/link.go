@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +22,8 @@ const (
 	pingInterval  = 5 * time.Second // a server silent for two of them is given up
 	reconnectWait = 200 * time.Millisecond
 	dialTimeout   = 2 * time.Second
+	writeTimeout  = 5 * time.Second // a server that takes no bytes for so long is given up
+	drainTimeout  = 5 * time.Second
 )
 
 // A link is one NATS connection with its reply multiplexer. nats.go reconnects by
@@ -31,19 +35,29 @@ type link struct {
 	log     *slog.Logger
 	replies *replies
 
-	conn atomic.Pointer[nats.Conn]
-	up   atomic.Bool // connected right now; read by every call, so it takes no lock
+	conn   atomic.Pointer[conn]
+	up     atomic.Bool  // connected right now; read by every call, so it takes no lock
+	silent atomic.Int32 // echoes in a row that did not come back
+	state  sync.Mutex   // keeps up in step with conn
 
-	closed chan struct{} // a connection closed for good
+	answersMu sync.Mutex
+	answers   map[string]nats.MsgHandler // by subject; subscribed on every connection
+
 	keeper sync.WaitGroup
 	cancel context.CancelFunc
+}
+
+// A conn is a connection and the end of it.
+type conn struct {
+	*nats.Conn
+	closed chan struct{} // closed for good, and its last callback has run
 }
 
 // openLink connects, trying for as long as ctx lives if the server is not there
 // yet. What waiting cannot mend (a wrong password, an unreadable file) is an error
 // at once.
 func openLink(ctx context.Context, remote Remote, name string, log *slog.Logger) (*link, error) {
-	l := &link{remote: remote, name: name, log: log, replies: newReplies(), closed: make(chan struct{}, 1)}
+	l := &link{answers: map[string]nats.MsgHandler{}, remote: remote, name: name, log: log}
 	if err := l.connect(ctx); err != nil {
 		return nil, err
 	}
@@ -59,7 +73,7 @@ func (l *link) keep(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-l.closed:
+		case <-l.conn.Load().closed:
 		}
 		l.log.Warn("connection closed for good, made anew")
 		for l.connect(ctx) != nil {
@@ -75,17 +89,15 @@ func (l *link) keep(ctx context.Context) {
 // connect makes a connection and subscribes to its replies.
 func (l *link) connect(ctx context.Context) error {
 	for {
-		nc, err := l.dial()
+		c, err := l.dial()
 		if err == nil {
-			err = l.subscribe(nc)
-		}
-		if err == nil {
-			l.conn.Store(nc)
-			l.up.Store(nc.IsConnected())
-			return nil
-		}
-		if nc != nil {
-			nc.Close()
+			if err = l.subscribe(c.Conn); err == nil {
+				l.conn.Store(c)
+				l.refresh(c.Conn)
+				return nil
+			}
+			c.Close()
+			<-c.closed
 		}
 		if !worthRetrying(err) {
 			return l.remote.explain(err)
@@ -98,7 +110,19 @@ func (l *link) connect(ctx context.Context) error {
 	}
 }
 
-func (l *link) dial() (*nats.Conn, error) {
+// refresh writes down whether calls can go over nc, if nc is the one in use. It
+// looks rather than believes the callback it runs in: by then another change may
+// have followed.
+func (l *link) refresh(nc *nats.Conn) {
+	l.state.Lock()
+	defer l.state.Unlock()
+	if c := l.conn.Load(); c != nil && c.Conn == nc {
+		l.up.Store(nc.IsConnected())
+	}
+}
+
+func (l *link) dial() (*conn, error) {
+	c := &conn{closed: make(chan struct{})}
 	opts := []nats.Option{
 		nats.Name(l.name),
 		nats.MaxReconnects(-1),
@@ -108,19 +132,17 @@ func (l *link) dial() (*nats.Conn, error) {
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(2),
 		nats.Timeout(dialTimeout),
-		nats.DrainTimeout(5 * time.Second),
+		nats.DrainTimeout(drainTimeout),
+		nats.FlusherTimeout(writeTimeout),
+		nats.ReconnectOnFlusherError(),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
-			if l.conn.Load() == nc {
-				l.up.Store(false)
-			}
+			l.refresh(nc)
 			if err != nil {
 				l.log.Warn("connection lost", "err", err)
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			if l.conn.Load() == nc {
-				l.up.Store(true)
-			}
+			l.refresh(nc)
 			l.log.Info("connection restored", "server", nc.ConnectedUrlRedacted())
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
@@ -131,33 +153,40 @@ func (l *link) dial() (*nats.Conn, error) {
 			l.log.Warn("connection reported an error", "subject", subject, "err", err)
 		}),
 		nats.ClosedHandler(func(nc *nats.Conn) {
-			if l.conn.Load() != nc { // never came into use: connect hears of it itself
-				return
-			}
-			l.up.Store(false)
-			select {
-			case l.closed <- struct{}{}:
-			default:
-			}
+			l.refresh(nc)
+			close(c.closed)
 		}),
 	}
 	opts = append(opts, l.remote.options()...)
+	var err error
 	if l.remote.Context != "" {
-		nc, _, err := natscontext.Connect(l.remote.Context, opts...)
-		return nc, err
+		c.Conn, _, err = natscontext.Connect(l.remote.Context, opts...)
+	} else {
+		c.Conn, err = nats.Connect(l.remote.URL, opts...)
 	}
-	return nats.Connect(l.remote.URL, opts...)
+	return c, err
 }
 
 // subscribe listens for replies. The limits are far above what waits at once:
-// deliver only looks up a map.
+// deliver only looks up a map. The first connection names the inbox, since a NATS
+// context may prescribe its prefix.
 func (l *link) subscribe(nc *nats.Conn) error {
+	if l.replies == nil {
+		l.replies = newReplies(nc.NewInbox())
+	}
 	sub, err := nc.Subscribe(l.replies.prefix+"*", l.replies.deliver)
 	if err != nil {
 		return err
 	}
 	if err := sub.SetPendingLimits(1<<20, 512<<20); err != nil {
 		return err
+	}
+	l.answersMu.Lock()
+	defer l.answersMu.Unlock()
+	for subject, handler := range l.answers {
+		if _, err := nc.Subscribe(subject, handler); err != nil {
+			return err
+		}
 	}
 	// A caller may publish at once; the server must know our inbox before.
 	return nc.FlushTimeout(dialTimeout)
@@ -216,17 +245,15 @@ func (l *link) publish(m *nats.Msg) error {
 func (l *link) close() {
 	l.cancel()
 	l.keeper.Wait()
-	nc := l.conn.Load()
-	done := nc.StatusChanged(nats.CLOSED)
-	if err := nc.Drain(); err != nil {
-		nc.Close()
+	c := l.conn.Load()
+	if err := c.Drain(); err != nil {
+		c.Close()
 	}
-	if !nc.IsClosed() {
-		select {
-		case <-done:
-		case <-time.After(6 * time.Second): // the drain timeout, and a little
-			nc.Close()
-		}
+	select {
+	case <-c.closed:
+	case <-time.After(drainTimeout + time.Second):
+		c.Close()
+		<-c.closed
 	}
 }
 
@@ -255,11 +282,18 @@ func unavailable(err error) error {
 
 // worthRetrying tells a server that is not there yet from what stays wrong.
 func worthRetrying(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
+		return false // a TLS alert: the server is there and wants another certificate
+	}
 	if errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) {
 		return true
 	}
-	var netErr net.Error
-	return errors.As(err, &netErr) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrStaleConnection)
+	// Not any net.Error: a missing file and an unreadable URL are such, too.
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		return true
+	}
+	_, unknownHost := errors.AsType[*net.DNSError](err)
+	return unknownHost || errors.Is(err, io.EOF) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrStaleConnection)
 }
 
 // A Remote says which NATS server to use and how to get in.
@@ -301,15 +335,18 @@ func (r Remote) String() string {
 		return fmt.Sprintf("context %q", r.Context)
 	}
 	urls := strings.Split(r.URL, ",")
-	for i, u := range urls {
-		scheme, rest, ok := strings.Cut(strings.TrimSpace(u), "://")
-		if !ok {
-			scheme, rest = "nats", scheme
+	for i, text := range urls {
+		text = strings.TrimSpace(text)
+		if !strings.Contains(text, "://") {
+			text = "nats://" + text
 		}
-		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-			rest = rest[at+1:]
+		// Of an address that cannot be read nothing is shown: where its password
+		// ends is anybody's guess.
+		if u, err := url.Parse(text); err == nil && u.Host != "" {
+			urls[i] = u.Scheme + "://" + u.Host
+		} else {
+			urls[i] = "an unreadable address"
 		}
-		urls[i] = scheme + "://" + rest
 	}
 	return strings.Join(urls, ",")
 }

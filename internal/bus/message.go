@@ -109,8 +109,14 @@ func decode(m *nats.Msg) (mayfly.Reply, error) {
 	return r, nil
 }
 
-// reserved reports whether a header, by its canonical name, belongs to NATS or to
-// Mayfly and so never leaves the bus.
+// reserved reports whether a header belongs to NATS or to Mayfly and so never
+// leaves the bus. It folds case by itself: a name that is no HTTP token has no
+// canonical form.
 func reserved(key string) bool {
-	return strings.HasPrefix(key, "Nats-") || strings.HasPrefix(key, "Mayfly-") || key == "Status" || key == "Description"
+	for _, prefix := range []string{"Nats-", "Mayfly-"} {
+		if len(key) >= len(prefix) && strings.EqualFold(key[:len(prefix)], prefix) {
+			return true
+		}
+	}
+	return strings.EqualFold(key, "Status") || strings.EqualFold(key, "Description")
 }

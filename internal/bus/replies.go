@@ -2,7 +2,9 @@ package bus
 
 import (
 	"context"
+	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,10 +19,11 @@ import (
 //
 //	publish, reply = <prefix><token>        <prefix>* ──► deliver ──► waiter
 //
-// A token is used once, so an answer that comes late or twice finds nobody.
+// A token is used once, so an answer that comes late or twice finds nobody. It is
+// random: a service sees the inbox of the call it serves and must not be able to
+// tell from it the inbox of somebody else's.
 type replies struct {
-	prefix string // "_INBOX.<unique>."
-	last   atomic.Uint64
+	prefix string        // "_INBOX.<unique>."
 	late   atomic.Uint64 // messages that found nobody
 	shards [32]shard
 
@@ -48,8 +51,9 @@ var waiters = sync.Pool{New: func() any {
 	return &waiter{reply: make(chan *nats.Msg, 1), timer: t}
 }}
 
-func newReplies() *replies {
-	r := &replies{prefix: nats.NewInbox() + ".", listeners: map[string]func(*nats.Msg){}}
+// newReplies returns the multiplexer for all subjects below inbox.
+func newReplies(inbox string) *replies {
+	r := &replies{prefix: inbox + ".", listeners: map[string]func(*nats.Msg){}}
 	for i := range r.shards {
 		r.shards[i].waiting = map[uint64]*waiter{}
 	}
@@ -61,7 +65,7 @@ func (r *replies) shard(token uint64) *shard { return &r.shards[token%uint64(len
 // register takes a waiter and returns it with the inbox to answer to.
 func (r *replies) register() (*waiter, string) {
 	w := waiters.Get().(*waiter)
-	w.token = r.last.Add(1)
+	w.token = rand.Uint64()
 	s := r.shard(w.token)
 	s.mu.Lock()
 	s.waiting[w.token] = w
@@ -72,10 +76,12 @@ func (r *replies) register() (*waiter, string) {
 }
 
 // await returns the reply to w's inbox, or the error of whichever comes first:
-// the context's end, or context.DeadlineExceeded at the deadline. The waiter is
-// given back.
+// the context's end, or context.DeadlineExceeded at the deadline, if there is one.
+// The waiter is given back.
 func (r *replies) await(ctx context.Context, w *waiter, deadline time.Time) (*nats.Msg, error) {
-	w.timer.Reset(time.Until(deadline))
+	if !deadline.IsZero() {
+		w.timer.Reset(time.Until(deadline))
+	}
 	select {
 	case m := <-w.reply:
 		w.timer.Stop()
@@ -106,7 +112,7 @@ func (r *replies) giveUp(w *waiter, why error) (*nats.Msg, error) {
 
 // deliver is the subscription's callback; it never blocks.
 func (r *replies) deliver(m *nats.Msg) {
-	text := m.Subject[min(len(r.prefix), len(m.Subject)):]
+	text := strings.TrimPrefix(m.Subject, r.prefix)
 	token, err := strconv.ParseUint(text, 36, 64)
 	if err != nil { // a listener's token starts with a dash
 		r.mu.RLock()
@@ -134,7 +140,7 @@ func (r *replies) deliver(m *nats.Msg) {
 // listen gives every message to a fresh inbox to f, one at a time, until stop is
 // called. f must not block: all replies wait behind it.
 func (r *replies) listen(f func(*nats.Msg)) (inbox string, stop func()) {
-	token := "-" + strconv.FormatUint(r.last.Add(1), 36)
+	token := "-" + strconv.FormatUint(rand.Uint64(), 36)
 	r.mu.Lock()
 	r.listeners[token] = f
 	r.mu.Unlock()

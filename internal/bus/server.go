@@ -35,11 +35,8 @@ type ServerOptions struct {
 	Log *slog.Logger // discards if nil
 }
 
-// startTimeout bounds how long a store takes to recover before we call it a
-// failure. Recovery reads every stream, so a large store needs a while.
-const startTimeout = 2 * time.Minute
-
-// startServer starts a server that answers, or says why it cannot.
+// startServer starts a server that answers, or says why it cannot. The recovery of
+// a large store takes a while and is not cut short.
 func startServer(ctx context.Context, o ServerOptions) (*server.Server, error) {
 	opts, err := o.serverOptions()
 	if err != nil {
@@ -61,41 +58,26 @@ func startServer(ctx context.Context, o ServerOptions) (*server.Server, error) {
 		}
 		opts.CustomClientAuthentication.(*doorkeeper).account = account
 	}
-	s.Start()
-	ready := make(chan bool, 1)
-	go func() { ready <- s.ReadyForConnections(startTimeout) }() // ends at the latest with the server
-	stop := func() {
+	s.Start() // returns when it listens, or after a fatal line
+	select {
+	case reason := <-logger.fatal:
 		s.Shutdown()
 		s.WaitForShutdown()
-	}
-	select {
-	case reason := <-logger.fatal:
-		stop()
-		return nil, o.explain(reason)
-	case <-ctx.Done():
-		stop()
-		return nil, ctx.Err()
-	case ok := <-ready:
-		if !ok || !s.Running() {
-			stop()
-			return nil, mayfly.Errorf(mayfly.Internal, "the NATS server was not ready in %s", startTimeout)
-		}
-	}
-	// A fatal line that came together with readiness still means a server that
-	// lacks something, such as JetStream.
-	select {
-	case reason := <-logger.fatal:
-		stop()
 		return nil, o.explain(reason)
 	default:
+		return s, nil
 	}
-	return s, nil
 }
 
 // serverOptions translates to the server's own options. Accounts are made by the
 // server's configuration language because only it can give one JetStream before
 // the server listens; the text holds nothing from outside.
 func (o *ServerOptions) serverOptions() (*server.Options, error) {
+	if (o.User == "") != (o.Password == "") {
+		// Half a login would leave the door open, or nearly.
+		return nil, mayfly.Errorf(mayfly.Invalid, "a user of the bus needs both a name and a password").
+			WithHint("give --bus.user and --bus.password, or --bus.token")
+	}
 	host, port, err := splitAddr(o.Addr)
 	if err != nil {
 		return nil, err
@@ -163,14 +145,23 @@ func (o *ServerOptions) checkDoors(ctx context.Context) error {
 			return mayfly.Errorf(mayfly.Unavailable, "cannot listen on %s (%s): %w", door.addr, door.key, cause(err)).
 				WithHint("choose another address with --%s", door.key)
 		}
-		if door.key == "bus.addr" && speaksNATS(ctx, door.addr) {
+		if dial := dialAddr(door.addr); door.key == "bus.addr" && speaksNATS(ctx, dial) {
 			return mayfly.Errorf(mayfly.Conflict, "a NATS server already runs on %s", door.addr).
-				WithHint("use it with --nats nats://%s, or choose another address with --bus.addr", door.addr)
+				WithHint("use it with --nats nats://%s, or choose another address with --bus.addr", dial)
 		}
 		return mayfly.Errorf(mayfly.Conflict, "%s (%s) is in use by another program", door.addr, door.key).
 			WithHint("choose another address with --%s", door.key)
 	}
 	return nil
+}
+
+// dialAddr returns where a door that listens on addr is reached from this machine.
+func dialAddr(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip.IsUnspecified()) {
+		return net.JoinHostPort("127.0.0.1", port)
+	}
+	return addr
 }
 
 // speaksNATS reports whether a NATS server greets at addr: it speaks first.
