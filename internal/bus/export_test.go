@@ -1,0 +1,52 @@
+package bus
+
+import (
+	"context"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/nats-io/nats.go"
+)
+
+// What the tests may see of the inside.
+const (
+	AskTimeout   = askTimeout
+	AskAgain     = askAgain
+	MaxEndpoints = maxEndpoints
+)
+
+// ParseInfo is parseInfo.
+func ParseInfo(data []byte) (mayfly.Service, string) { return parseInfo(data) }
+
+// Decode is decode.
+func Decode(m *nats.Msg) (mayfly.Reply, error) { return decode(m) }
+
+// Reserved is reserved.
+func Reserved(header string) bool { return reserved(header) }
+
+// ValidText is validText.
+func ValidText(s string) bool { return validText(s) }
+
+// NewPicture returns the picture of these services.
+func NewPicture(services ...mayfly.Service) *Picture {
+	known := map[key]*instance{}
+	for _, s := range services {
+		known[key{s.Name, s.ID}] = &instance{service: s}
+	}
+	return newPicture(known)
+}
+
+// Listeners returns how many inboxes take more than one message.
+func (b *Bus) Listeners() (n int) {
+	for _, l := range b.links {
+		l.replies.mu.RLock()
+		n += len(l.replies.listeners)
+		l.replies.mu.RUnlock()
+	}
+	return n
+}
+
+// Raw is a call without encoding, decoding and the second try.
+func (b *Bus) Raw(ctx context.Context, m *nats.Msg, deadline time.Time) (*nats.Msg, error) {
+	return b.link().request(ctx, m, deadline)
+}
