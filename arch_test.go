@@ -1,0 +1,419 @@
+package mayfly_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The floor plan as data, and the rules that every file keeps. ARCHITECTURE.md
+// draws the same plan. A new package or module is entered here first, and whoever
+// enters it says with that where it belongs.
+
+const module = "github.com/mayfly-run/mayfly"
+
+// floors says how high each package stands. A package imports only what stands
+// lower: nothing above, and no neighbour.
+var floors = map[string]int{
+	module:                       0,
+	module + "/internal/nearest": 1,
+
+	module + "/internal/telemetry": 2,
+	module + "/internal/yamlfile":  2,
+	module + "/internal/door":      2,
+
+	module + "/internal/config": 3,
+
+	module + "/internal/bus":     4,
+	module + "/internal/project": 4,
+
+	module + "/internal/gateway": 5,
+	module + "/internal/console": 5,
+
+	module + "/internal/node": 6,
+
+	module + "/internal/cli": 7,
+	natstest:                 7,
+
+	module + "/cmd/mayfly": 8,
+}
+
+// natstest is for tests alone, of every package.
+const natstest = module + "/internal/natstest"
+
+// examples are programs as a user would write them: they know nothing of ours.
+var examples = []string{
+	module + "/examples/createtask/worker",
+}
+
+// owners says which packages may import a module of others.
+var owners = map[string][]string{
+	"github.com/nats-io/nats-server/v2":          {"internal/bus"},
+	"github.com/nats-io/nats.go":                 {"internal/bus", "internal/natstest", "examples/createtask/worker"},
+	"github.com/synadia-io/orbit.go/natscontext": {"internal/bus"},
+	"golang.org/x/sys":                           {"internal/bus", "internal/node"},
+	"github.com/goccy/go-yaml":                   {"internal/yamlfile"},
+	"github.com/prometheus/client_golang":        {"internal/telemetry"},
+	"github.com/alecthomas/kong":                 {"internal/cli"},
+	"golang.org/x/term":                          {"internal/cli"},
+}
+
+// testOwners are owners of modules in their tests besides; a list that is empty
+// is everybody.
+var testOwners = map[string][]string{
+	"github.com/google/go-cmp":                 {},
+	"go.uber.org/goleak":                       {},
+	"pgregory.net/rapid":                       {},
+	"github.com/nats-io/nats.go":               {},
+	"github.com/nats-io/nats-server/v2":        {"internal/bus", "internal/node", "examples/createtask/worker"},
+	"github.com/nats-io/jwt/v2":                {"internal/bus"},
+	"github.com/nats-io/nkeys":                 {"internal/bus"},
+	"github.com/compose-spec/compose-go/v2":    {""},
+	"github.com/getkin/kin-openapi":            {"internal/gateway", "internal/node"},
+	"github.com/santhosh-tekuri/jsonschema/v6": {"", "internal/bus", "internal/gateway", "internal/project"},
+	"github.com/prometheus/client_model":       {"internal/telemetry", "internal/node"},
+	"github.com/prometheus/common":             {"internal/telemetry", "internal/node"},
+	"github.com/rogpeppe/go-internal":          {"cmd/mayfly"},
+}
+
+func TestEveryPackageHasItsFloor(t *testing.T) {
+	t.Parallel()
+	there := map[string]bool{}
+	for _, f := range goFiles(t) {
+		if f.test {
+			continue
+		}
+		there[f.pkg] = true
+		if _, ok := floors[f.pkg]; !ok && !slices.Contains(examples, f.pkg) {
+			t.Errorf("%s: package %s stands on no floor of arch_test.go", f.path, f.pkg)
+		}
+	}
+	for _, pkg := range slices.Concat(slices.Collect(maps.Keys(floors)), examples) {
+		if !there[pkg] {
+			t.Errorf("arch_test.go lists %s, which is gone", pkg)
+		}
+	}
+}
+
+func TestImportsPointDown(t *testing.T) {
+	t.Parallel()
+	for _, f := range goFiles(t) {
+		for _, imported := range f.imports() {
+			to, ours := floors[imported]
+			switch {
+			case !ours || f.test && (imported == natstest || imported == f.pkg):
+			case slices.Contains(examples, f.pkg):
+				t.Errorf("%s imports %s: an example knows nothing of ours", f.path, imported)
+			case imported == natstest:
+				t.Errorf("%s imports %s, which is for tests", f.path, imported)
+			case to >= floors[f.pkg]:
+				t.Errorf("%s imports %s: from floor %d to floor %d", f.path, imported, floors[f.pkg], to)
+			}
+		}
+	}
+}
+
+func TestForeignModulesHaveOwners(t *testing.T) {
+	t.Parallel()
+	for _, f := range goFiles(t) {
+		for _, imported := range f.imports() {
+			if first, _, _ := strings.Cut(imported, "/"); !strings.Contains(first, ".") || strings.HasPrefix(imported+"/", module+"/") {
+				continue // the standard library's, or ours
+			}
+			own := strings.TrimPrefix(strings.TrimPrefix(f.pkg, module), "/")
+			if slices.Contains(owners[moduleOf(imported, owners)], own) {
+				continue
+			}
+			if tests, ok := testOwners[moduleOf(imported, testOwners)]; f.test && ok && (len(tests) == 0 || slices.Contains(tests, own)) {
+				continue
+			}
+			t.Errorf("%s imports %s, which is not its own", f.path, imported)
+		}
+	}
+}
+
+// moduleOf returns the listed module that holds a package.
+func moduleOf(pkg string, list map[string][]string) string {
+	for m := range list {
+		if pkg == m || strings.HasPrefix(pkg, m+"/") {
+			return m
+		}
+	}
+	return ""
+}
+
+func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
+	t.Parallel()
+	documented := map[string]bool{}
+	for _, f := range goFiles(t) {
+		if !f.test {
+			documented[f.pkg] = documented[f.pkg] || f.tree.Doc != nil
+		}
+	}
+	for pkg, ok := range documented {
+		if !ok {
+			t.Errorf("package %s has no package comment", pkg)
+		}
+	}
+}
+
+// Files and packages are named by what they hold, not by what they are made of.
+var vague = regexp.MustCompile(`(^|/)(utils?|helpers?|common|managers?|misc|types|models|handlers|interfaces|constants)(_test)?(\.go)?(/|$)`)
+
+func TestNamesAreNouns(t *testing.T) {
+	t.Parallel()
+	for _, f := range goFiles(t) {
+		if vague.MatchString(f.path) || vague.MatchString(f.tree.Name.Name) {
+			t.Errorf("%s (package %s) has a name that says nothing", f.path, f.tree.Name.Name)
+		}
+	}
+}
+
+func TestFilesKeepTheHouseRules(t *testing.T) {
+	t.Parallel()
+	for _, f := range goFiles(t) {
+		for _, fault := range f.faults() {
+			t.Errorf("%s: %s", f.path, fault)
+		}
+	}
+}
+
+// The rules must be able to say no, or a typing error in one would go unseen.
+func TestHouseRulesFindFaults(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, path, code, want string }{
+		{"init", "internal/x/a.go", `func init() {}`, "func init"},
+		{"a method named init is none", "internal/x/a.go", `func (t T) init() {}`, ""},
+		{"the environment", "internal/x/a.go", `var v = os.Getenv("A")`, "os.Getenv"},
+		{"the environment of config", "internal/config/a.go", `var v = os.Environ()`, ""},
+		{"the environment of an example", "examples/x/main.go", `var v = os.Getenv("A")`, ""},
+		{"exit", "internal/x/a.go", `func f() { os.Exit(1) }`, "os.Exit"},
+		{"exit of main", "cmd/x/main.go", `func f() { os.Exit(1) }`, ""},
+		{"context in a struct", "internal/x/a.go", `type t struct { ctx context.Context }`, "context.Context"},
+		{"context in a signature", "internal/x/a.go", `type t struct { f func(context.Context) }`, ""},
+		{"sleep in a test", "internal/x/a_test.go", `func f() { time.Sleep(1) }`, "time.Sleep"},
+		{"sleep in a bubble", "internal/x/a_test.go", `func f() { synctest.Test(t, func() { time.Sleep(1) }) }`, ""},
+		{"sleep outside of a test", "internal/x/a.go", `func f() { time.Sleep(1) }`, ""},
+		{"skip", "internal/x/a_test.go", `func f() { t.Skip("no node") }`, "Skip"},
+		{"skip unless required", "internal/x/a.go", "// MAYFLY_REQUIRE\nfunc f() { t.Skipf(\"no node\") }", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			pkg := "package x\n"
+			if strings.HasSuffix(tt.path, "main.go") {
+				pkg = "package main\n"
+			}
+			faults := parse(t, tt.path, []byte(pkg+tt.code)).faults()
+			if (len(faults) > 0) != (tt.want != "") || len(faults) > 1 || len(faults) == 1 && !strings.Contains(faults[0], tt.want) {
+				t.Errorf("faults = %q, want one with %q", faults, tt.want)
+			}
+		})
+	}
+}
+
+// A line number is wrong after the next change; a symbol is found.
+func TestDocumentsNameSymbolsNotLines(t *testing.T) {
+	t.Parallel()
+	line := regexp.MustCompile(`\w+\.go:[0-9]+`)
+	for name, text := range documents(t) {
+		if found := line.FindString(text); found != "" {
+			t.Errorf("%s says %s: name the symbol", name, found)
+		}
+	}
+}
+
+// An invariant that names a test which was renamed is guarded by nobody.
+func TestInvariantsNameTestsThatExist(t *testing.T) {
+	t.Parallel()
+	texts := documents(t)
+	tests := map[string]bool{}
+	for _, f := range goFiles(t) {
+		if f.test {
+			for _, d := range f.tree.Decls {
+				if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil {
+					tests[fn.Name.Name] = true
+				}
+			}
+		} else if f.tree.Doc != nil {
+			texts[f.path] = f.tree.Doc.Text()
+		}
+	}
+	named := regexp.MustCompile(`\b(Test|Fuzz|Benchmark)[A-Z]\w+`)
+	for place, text := range texts {
+		for _, name := range named.FindAllString(text, -1) {
+			if !tests[name] {
+				t.Errorf("%s names %s, which is not there", place, name)
+			}
+		}
+	}
+}
+
+// A goFile is one Go file of the module, for whatever system it is.
+type goFile struct {
+	path string // within the module
+	pkg  string // import path; that of the tested package for a test
+	test bool
+	tree *ast.File
+}
+
+// goFiles returns the files that the go command sees as the module's.
+func goFiles(t *testing.T) []*goFile {
+	t.Helper()
+	var files []*goFile
+	walk(t, ".go", func(name string, data []byte) { files = append(files, parse(t, name, data)) })
+	if len(files) < 50 {
+		t.Fatalf("only %d Go files were found", len(files))
+	}
+	return files
+}
+
+func parse(t *testing.T, name string, data []byte) *goFile {
+	t.Helper()
+	tree, err := parser.ParseFile(token.NewFileSet(), name, data, parser.ParseComments|parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &goFile{
+		path: name, pkg: path.Join(module, path.Dir(name)),
+		test: strings.HasSuffix(name, "_test.go"), tree: tree,
+	}
+}
+
+// documents returns the text of every document by its path.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	texts := map[string]string{}
+	walk(t, ".md", func(name string, data []byte) { texts[name] = string(data) })
+	return texts
+}
+
+// walk reads the files of a kind, except where the go command does not look
+// either and in what npm installed.
+func walk(t *testing.T, extension string, read func(name string, data []byte)) {
+	t.Helper()
+	root := os.DirFS(".")
+	err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if base := d.Name(); base == "testdata" || base == "node_modules" || name != "." && strings.ContainsAny(base[:1], "._") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if path.Ext(name) != extension {
+			return nil
+		}
+		data, err := fs.ReadFile(root, name)
+		if err == nil {
+			read(name, data)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (f *goFile) imports() []string {
+	var paths []string
+	for _, i := range f.tree.Imports {
+		p, _ := strconv.Unquote(i.Path.Value) // the parser has checked it
+		paths = append(paths, p)
+	}
+	return paths
+}
+
+// faults returns which rules the file breaks.
+func (f *goFile) faults() []string {
+	var found []string
+	for _, decl := range f.tree.Decls {
+		fn, _ := decl.(*ast.FuncDecl)
+		if fn != nil && fn.Recv == nil && fn.Name.Name == "init" {
+			found = append(found, "func init: what starts by itself is found by nobody")
+		}
+		ast.Inspect(decl, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.CallExpr:
+				if selector(n.Fun) == "synctest.Test" {
+					return false // the clock in there is not the world's
+				}
+			case *ast.StructType:
+				for _, field := range n.Fields.List {
+					if selector(field.Type) == "context.Context" {
+						found = append(found, "context.Context in a struct: pass it as the first parameter")
+					}
+				}
+			case *ast.SelectorExpr:
+				if fault := f.forbids(n, fn); fault != "" {
+					found = append(found, fault)
+				}
+			}
+			return true
+		})
+	}
+	return found
+}
+
+// forbids says why the file may not use the selector in the function fn, which is
+// nil outside of functions.
+func (f *goFile) forbids(s *ast.SelectorExpr, fn *ast.FuncDecl) string {
+	example := strings.HasPrefix(f.path, "examples/")
+	switch name := selector(s); {
+	case name == "os.Getenv" || name == "os.LookupEnv" || name == "os.Environ":
+		if !example && path.Dir(f.path) != "internal/config" {
+			return name + ": the environment is read in internal/config alone"
+		}
+	case name == "os.Exit":
+		if f.tree.Name.Name != "main" && !f.test {
+			return name + " outside of package main"
+		}
+	case name == "time.Sleep":
+		if f.test {
+			return name + " in a test: wait for an event"
+		}
+	case s.Sel.Name == "Skip" || s.Sel.Name == "Skipf" || s.Sel.Name == "SkipNow":
+		if x, ok := s.X.(*ast.Ident); ok && slices.Contains([]string{"t", "b", "f", "tb"}, x.Name) && !f.mentions(fn, "MAYFLY_REQUIRE") {
+			return s.Sel.Name + ": a test may skip only unless MAYFLY_REQUIRE names what it lacks"
+		}
+	}
+	return ""
+}
+
+// mentions reports whether a function's comment or code holds the text.
+func (f *goFile) mentions(fn *ast.FuncDecl, text string) bool {
+	if fn == nil {
+		return false
+	}
+	found := strings.Contains(fn.Doc.Text(), text)
+	ast.Inspect(fn, func(n ast.Node) bool {
+		if lit, ok := n.(*ast.BasicLit); ok && strings.Contains(lit.Value, text) {
+			found = true
+		}
+		return !found
+	})
+	return found
+}
+
+// selector returns x.y for a selector of two names, else "".
+func selector(e ast.Expr) string {
+	s, ok := e.(*ast.SelectorExpr)
+	if !ok {
+		return ""
+	}
+	x, ok := s.X.(*ast.Ident)
+	if !ok {
+		return ""
+	}
+	return x.Name + "." + s.Sel.Name
+}
