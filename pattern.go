@@ -2,6 +2,7 @@ package mayfly
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -137,5 +138,8 @@ var reservedPaths = []string{"fn", "function", "async", "async-function", "jobs"
 // for itself, so that no route may take it.
 func (p Pattern) Reserved() bool {
 	first, _, _ := strings.Cut(strings.TrimPrefix(p.Path, "/"), "/")
+	if plain, err := url.PathUnescape(first); err == nil {
+		first = plain // http.ServeMux takes %66n for fn
+	}
 	return slices.Contains(reservedPaths, first)
 }

@@ -190,3 +190,29 @@ func ExamplePattern_Values() {
 	mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/files/ada/notes/1843", nil))
 	// Output: [ada notes 1843]
 }
+
+func TestPatternKnowsReservedPaths(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		pattern string
+		want    bool
+	}{
+		{"GET /svc", true},
+		{"/fn/{name}", true},
+		{"/%66n/x", true},
+		{"example.com/jobs/1", true},
+		{"GET /readyz", true},
+		{"/", false},
+		{"/{fn}", false},
+		{"/orders/svc", false},
+		{"/service", false},
+	} {
+		p, err := mayfly.ParsePattern(tt.pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Reserved(); got != tt.want {
+			t.Errorf("%q reserved = %v, want %v", tt.pattern, got, tt.want)
+		}
+	}
+}

@@ -5,10 +5,11 @@ package mayfly
 
 // Subjects.
 const (
-	SubjectFunctions = "fn"     // fn.<name> calls a function
-	SubjectJobs      = "job"    // job.<function>.<lane>.<id> is a job
-	SubjectInternal  = "mayfly" // mayfly.> is ours alone
-	SubjectMicro     = "$SRV"   // $SRV.PING|INFO|STATS asks micro services (ADR-32)
+	SubjectFunctions = "fn"            // fn.<name> calls a function
+	SubjectJobs      = "job"           // job.<function>.<lane>.<id> is a job
+	SubjectInternal  = "mayfly"        // mayfly.> is ours alone
+	SubjectMicro     = "$SRV"          // $SRV.PING|INFO|STATS asks micro services (ADR-32)
+	SubjectRoutes    = "mayfly.routes" // asks every node for its gateway's routes
 )
 
 // The one endpoint by which a function is a micro service.

@@ -98,7 +98,12 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		closers = append(closers, n.console.Close)
 	}
 
-	// Now others on this machine can find us.
+	// Now others can ask us, and those on this machine can find us.
+	stopAnswering, err := n.bus.Answer(mayfly.SubjectRoutes, func([]byte) []byte { return n.listRoutes() })
+	if err != nil {
+		return nil, err
+	}
+	closers = append(closers, func() error { stopAnswering(); return nil })
 	if err := n.folder.announce(n.listening()); err != nil {
 		return nil, err
 	}
