@@ -1,0 +1,185 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A sample is what one measurement saw.
+type sample struct {
+	calls   int
+	failed  int // answers other than 200 with the echo
+	took    time.Duration
+	latency []time.Duration // of each call, sorted
+}
+
+func (s sample) rate() float64 { return float64(s.calls) / s.took.Seconds() }
+
+// quantile returns the latency that the fraction q of all calls stayed below.
+func (s sample) quantile(q float64) time.Duration {
+	if len(s.latency) == 0 {
+		return 0
+	}
+	return s.latency[min(int(q*float64(len(s.latency))), len(s.latency)-1)]
+}
+
+// A client is one keep-alive connection. It writes the same bytes for every call
+// and reads no more of the answer than it must, so that the load driver takes
+// little of the machine that it measures.
+type client struct {
+	conn    net.Conn
+	reader  *bufio.Reader
+	request []byte
+	want    []byte
+}
+
+func dial(c *contestant, body string) (*client, error) {
+	conn, err := net.Dial("tcp", c.addr)
+	if err != nil {
+		return nil, err
+	}
+	request := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", c.path, len(body), body)
+	return &client{conn: conn, reader: bufio.NewReaderSize(conn, 16<<10), request: []byte(request), want: []byte(body)}, nil
+}
+
+var (
+	okLine = []byte("HTTP/1.1 200")
+	length = []byte("Content-Length: ")
+)
+
+// call makes one call and reports whether the echo came back.
+func (c *client) call() (bool, error) {
+	if _, err := c.conn.Write(c.request); err != nil {
+		return false, err
+	}
+	line, err := c.reader.ReadSlice('\n')
+	if err != nil {
+		return false, err
+	}
+	ok, size := bytes.HasPrefix(line, okLine), -1
+	for {
+		if line, err = c.reader.ReadSlice('\n'); err != nil {
+			return false, err
+		}
+		if len(line) == 2 {
+			break
+		}
+		if bytes.HasPrefix(line, length) {
+			if size, err = strconv.Atoi(string(bytes.TrimSpace(line[len(length):]))); err != nil {
+				return false, err
+			}
+		}
+	}
+	if size < 0 {
+		return false, fmt.Errorf("an answer without Content-Length")
+	}
+	if !ok || size != len(c.want) {
+		_, err := c.reader.Discard(size)
+		return false, err
+	}
+	body, err := c.reader.Peek(size)
+	if err != nil && err != bufio.ErrBufferFull {
+		return false, err
+	}
+	if err == bufio.ErrBufferFull {
+		body = make([]byte, size)
+		_, err = io.ReadFull(c.reader, body)
+		return bytes.Equal(body, c.want), err
+	}
+	same := bytes.Equal(body, c.want)
+	_, err = c.reader.Discard(size)
+	return same, err
+}
+
+// closedLoop lets each connection make one call after the other.
+func closedLoop(ctx context.Context, c *contestant, body string, connections int, d time.Duration) (sample, error) {
+	return drive(ctx, c, body, connections, d, func(_ int, start time.Time) func() (time.Time, bool) {
+		return func() (time.Time, bool) {
+			now := time.Now()
+			return now, now.Sub(start) < d
+		}
+	})
+}
+
+// openLoop lets calls begin at a constant rate, whoever is free makes the next
+// one, and counts each from when it should have begun.
+func openLoop(ctx context.Context, c *contestant, body string, connections, rate int, d time.Duration) (sample, error) {
+	var next atomic.Int64
+	interval := time.Second / time.Duration(rate)
+	return drive(ctx, c, body, connections, d, func(_ int, start time.Time) func() (time.Time, bool) {
+		return func() (time.Time, bool) {
+			due := start.Add(time.Duration(next.Add(1)-1) * interval)
+			if due.Sub(start) >= d {
+				return due, false
+			}
+			time.Sleep(time.Until(due))
+			return due, true
+		}
+	})
+}
+
+// drive opens the connections and lets each make calls for as long as pace says
+// when the next one is due.
+func drive(ctx context.Context, c *contestant, body string, connections int, d time.Duration, pace func(i int, start time.Time) func() (time.Time, bool)) (sample, error) {
+	clients := make([]*client, connections)
+	for i := range clients {
+		var err error
+		if clients[i], err = dial(c, body); err != nil {
+			return sample{}, err
+		}
+		defer clients[i].conn.Close()
+		if err := clients[i].conn.SetDeadline(time.Now().Add(d + 10*time.Second)); err != nil {
+			return sample{}, err
+		}
+	}
+	var (
+		all      sync.WaitGroup
+		failures atomic.Int64
+		mu       sync.Mutex
+		broken   error
+		latency  []time.Duration
+	)
+	start := time.Now()
+	for i, cl := range clients {
+		all.Go(func() {
+			next := pace(i, start)
+			mine := make([]time.Duration, 0, 1<<14)
+			for ctx.Err() == nil {
+				due, more := next()
+				if !more {
+					break
+				}
+				ok, err := cl.call()
+				if err != nil {
+					mu.Lock()
+					broken = err
+					mu.Unlock()
+					return
+				}
+				if !ok {
+					failures.Add(1)
+				}
+				mine = append(mine, time.Since(due))
+			}
+			mu.Lock()
+			latency = append(latency, mine...)
+			mu.Unlock()
+		})
+	}
+	all.Wait()
+	s := sample{calls: len(latency), failed: int(failures.Load()), took: time.Since(start), latency: latency}
+	slices.Sort(s.latency)
+	if broken == nil {
+		broken = ctx.Err()
+	}
+	return s, broken
+}

@@ -1,0 +1,140 @@
+// Bench measures what the gateway costs, side by side with what it replaces, in
+// one run on one machine:
+//
+//	plain     net/http that echoes: what HTTP alone costs here
+//	article   net/http, one nc.Request a call, a micro service behind it: the API
+//	          server that people write by hand, without its usual bugs
+//	embedded  mayfly up, all features on, the same micro service behind it
+//	external  mayfly up --nats, on a NATS server of its own, the same again
+//
+// Each contestant runs in processes of its own. Rounds are interleaved, so that a
+// machine that slows down slows all. Closed loop says how many calls a second go
+// through; open loop, at a constant rate, says how long they take without
+// coordinated omission: a call's time counts from when it should have begun.
+//
+//	go run ./bench -rounds 5 -seconds 3
+//	go run ./bench -json result.json
+//
+// See docs/performance.md for what the figures mean and what limits them.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if len(os.Args) > 2 && os.Args[1] == roleArgument {
+		if err := playRole(ctx, os.Args[2], os.Args[3:]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	if err := run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// A plan is what to measure.
+type plan struct {
+	rounds      int
+	length      time.Duration // of one measurement
+	connections []int         // of the closed loop
+	rate        int           // calls a second of the open loop
+	body        int           // bytes
+	only        []string      // contestants; all if empty
+}
+
+func run(ctx context.Context) error {
+	p := plan{}
+	rounds := flag.Int("rounds", 5, "interleaved rounds")
+	seconds := flag.Float64("seconds", 3, "length of one measurement")
+	connections := flag.String("connections", "1,64,256", "connections of the closed loop")
+	rate := flag.Int("rate", 5000, "calls a second of the open loop; 0 for none")
+	body := flag.Int("body", 128, "bytes of a request's body")
+	only := flag.String("only", "", "contestants, comma-separated; all if empty")
+	jsonFile := flag.String("json", "", "file for the result as JSON")
+	flag.Parse()
+	p.rounds, p.length, p.rate, p.body = *rounds, time.Duration(*seconds*float64(time.Second)), *rate, *body
+	if *only != "" {
+		p.only = strings.Split(*only, ",")
+	}
+	for text := range strings.SplitSeq(*connections, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 2000 {
+			return fmt.Errorf("connections %q: want numbers from 1 to 2000", text)
+		}
+		p.connections = append(p.connections, n)
+	}
+	if p.rounds < 1 || p.rounds > 100 || p.length <= 0 || p.length > time.Minute || p.body < 1 || p.body > 512<<10 {
+		return fmt.Errorf("rounds must be 1 to 100, seconds up to 60, body 1 to 524288")
+	}
+
+	contestants, stop, err := startAll(ctx, p.only)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	result, err := measure(ctx, p, contestants)
+	if err != nil {
+		return err
+	}
+	result.print(os.Stdout)
+	if *jsonFile != "" {
+		return result.save(*jsonFile)
+	}
+	return nil
+}
+
+// measure runs all rounds: each round asks every contestant at every load, in an
+// order that moves by one from round to round.
+func measure(ctx context.Context, p plan, contestants []*contestant) (*result, error) {
+	r := newResult(p, contestants)
+	request := strings.Repeat("x", p.body)
+	for _, c := range contestants { // warm up: connections, caches, the heap's size
+		if _, err := closedLoop(ctx, c, request, 16, 500*time.Millisecond); err != nil {
+			return nil, fmt.Errorf("warm up %s: %w", c.name, err)
+		}
+	}
+	for round := range p.rounds {
+		order := slices.Concat(contestants[round%len(contestants):], contestants[:round%len(contestants)])
+		for _, n := range p.connections {
+			for _, c := range order {
+				m, err := c.measure(func() (sample, error) { return closedLoop(ctx, c, request, n, p.length) })
+				if err != nil {
+					return nil, fmt.Errorf("%s at %d connections: %w", c.name, n, err)
+				}
+				r.add(c.name, loadName(n, 0), m)
+			}
+		}
+		if p.rate > 0 {
+			for _, c := range order {
+				m, err := c.measure(func() (sample, error) { return openLoop(ctx, c, request, 64, p.rate, p.length) })
+				if err != nil {
+					return nil, fmt.Errorf("%s at %d calls/s: %w", c.name, p.rate, err)
+				}
+				r.add(c.name, loadName(64, p.rate), m)
+			}
+		}
+		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, p.rounds)
+	}
+	return r, nil
+}
+
+func loadName(connections, rate int) string {
+	if rate > 0 {
+		return fmt.Sprintf("%d calls/s, open loop", rate)
+	}
+	return fmt.Sprintf("%d connections", connections)
+}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"text/tabwriter"
+	"time"
+)
+
+// A measurement is one contestant under one load in one round.
+type measurement struct {
+	Rate   float64       `json:"calls_per_second"`
+	P50    time.Duration `json:"p50_ns"`
+	P99    time.Duration `json:"p99_ns"`
+	P999   time.Duration `json:"p999_ns"`
+	CPU    float64       `json:"cpu_us_per_call"`      // of all the contestant's processes
+	Allocs float64       `json:"allocations_per_call"` // of its HTTP process
+}
+
+// A result is all measurements of one run.
+type result struct {
+	Go       string                              `json:"go"`
+	CPUs     int                                 `json:"cpus"`
+	Body     int                                 `json:"body_bytes"`
+	Rounds   int                                 `json:"rounds"`
+	Length   time.Duration                       `json:"length_ns"`
+	Measured map[string]map[string][]measurement `json:"measured"` // load -> contestant -> rounds
+	Ratios   map[string]map[string]ratio         `json:"ratios"`   // load -> "a/b" -> of calls a second, or of the p50 at one connection
+
+	loads, names []string
+}
+
+// A ratio is the median, least and greatest of the rounds' own ratios: within a
+// round both were measured under the same weather.
+type ratio struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+func newResult(p plan, contestants []*contestant) *result {
+	r := &result{
+		Go: runtime.Version(), CPUs: runtime.NumCPU(), Body: p.body, Rounds: p.rounds, Length: p.length,
+		Measured: map[string]map[string][]measurement{}, Ratios: map[string]map[string]ratio{},
+	}
+	for _, c := range contestants {
+		r.names = append(r.names, c.name)
+	}
+	return r
+}
+
+func (r *result) add(name, load string, m measurement) {
+	if r.Measured[load] == nil {
+		r.Measured[load] = map[string][]measurement{}
+		r.loads = append(r.loads, load)
+	}
+	r.Measured[load][name] = append(r.Measured[load][name], m)
+}
+
+// compare returns the ratio of two contestants under a load, by value.
+func (r *result) compare(load, a, b string, value func(measurement) float64) (ratio, bool) {
+	as, bs := r.Measured[load][a], r.Measured[load][b]
+	if len(as) == 0 || len(as) != len(bs) {
+		return ratio{}, false
+	}
+	var all []float64
+	for i := range as {
+		all = append(all, value(as[i])/value(bs[i]))
+	}
+	slices.Sort(all)
+	return ratio{Median: median(all), Min: all[0], Max: all[len(all)-1]}, true
+}
+
+// median returns the middle of sorted values.
+func median(sorted []float64) float64 {
+	n := len(sorted)
+	if n%2 == 1 {
+		return sorted[n/2]
+	}
+	return (sorted[n/2-1] + sorted[n/2]) / 2
+}
+
+// of returns median, least and greatest of a value over the rounds.
+func of(ms []measurement, value func(measurement) float64) ratio {
+	var all []float64
+	for _, m := range ms {
+		all = append(all, value(m))
+	}
+	slices.Sort(all)
+	return ratio{Median: median(all), Min: all[0], Max: all[len(all)-1]}
+}
+
+var (
+	byRate   = func(m measurement) float64 { return m.Rate }
+	byP50    = func(m measurement) float64 { return float64(m.P50) }
+	byP99    = func(m measurement) float64 { return float64(m.P99) }
+	byP999   = func(m measurement) float64 { return float64(m.P999) }
+	byCPU    = func(m measurement) float64 { return m.CPU }
+	byAllocs = func(m measurement) float64 { return m.Allocs }
+)
+
+// print writes the tables for people and fills in the ratios.
+func (r *result) print(w io.Writer) {
+	fmt.Fprintf(w, "%s, %d CPUs, %d byte bodies, %d rounds of %s; medians of the rounds\n", r.Go, r.CPUs, r.Body, r.Rounds, r.Length)
+	pairs := [][2]string{{"embedded", "article"}, {"external", "article"}, {"embedded", "plain"}, {"article", "plain"}}
+	for _, load := range r.loads {
+		fmt.Fprintf(w, "\n%s\n", load)
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintln(t, "\tcalls/s\tmin\tmax\tp50 us\tp99 us\tp99.9 us\tCPU us/call\tallocs/call\t")
+		for _, name := range r.names {
+			ms := r.Measured[load][name]
+			rate := of(ms, byRate)
+			us := func(value func(measurement) float64) float64 { return of(ms, value).Median / 1e3 }
+			fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.0f\t\n", name, rate.Median, rate.Min, rate.Max,
+				us(byP50), us(byP99), us(byP999), of(ms, byCPU).Median, of(ms, byAllocs).Median)
+		}
+		_ = t.Flush() // to the terminal
+		r.Ratios[load] = map[string]ratio{}
+		for _, pair := range pairs {
+			for _, by := range []struct {
+				what  string
+				value func(measurement) float64
+			}{{"calls/s", byRate}, {"p50", byP50}} {
+				if x, ok := r.compare(load, pair[0], pair[1], by.value); ok {
+					r.Ratios[load][pair[0]+"/"+pair[1]+" "+by.what] = x
+					fmt.Fprintf(w, "  %s/%s, %s: %.2f (%.2f to %.2f)\n", pair[0], pair[1], by.what, x.Median, x.Min, x.Max)
+				}
+			}
+		}
+	}
+}
+
+func (r *result) save(file string) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(data, '\n'), 0o644)
+}
