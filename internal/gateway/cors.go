@@ -38,11 +38,12 @@ func originAllowed(c *mayfly.CORS, origin string) bool {
 	return origin != "" && (slices.Contains(c.Origins, "*") || slices.Contains(c.Origins, origin))
 }
 
-// preflight answers the browser's question before a request to the route.
+// preflight answers the browser's question before a request to the route. An
+// origin that may not is told nothing, which the browser takes for no.
 func (g *Gateway) preflight(x *exchange, r *http.Request, e *entry) error {
-	x.kind = kindBuiltin
+	x.kind, x.entry = kindBuiltin, e
 	h := x.Header()
-	if r.Header.Get("Access-Control-Request-Method") != "" && g.allowOrigin(x, r, e.CORS) {
+	if g.allowOrigin(x, r, e.CORS) {
 		h.Del("Access-Control-Expose-Headers")
 		h.Set("Access-Control-Allow-Methods", strings.Join(corsMethods(e), ", "))
 		headers := e.CORS.Headers
@@ -54,26 +55,31 @@ func (g *Gateway) preflight(x *exchange, r *http.Request, e *entry) error {
 			h.Set("Access-Control-Max-Age", strconv.Itoa(int(e.CORS.MaxAge/time.Second)))
 		}
 	}
-	h.Set("Allow", strings.Join(append(corsMethods(e), http.MethodOptions), ", "))
-	g.stamp(x)
-	x.WriteHeader(http.StatusNoContent)
+	g.begin(x, http.StatusNoContent)
 	return nil
 }
 
+// corsMethods are those that a web page of an allowed origin may use.
 func corsMethods(e *entry) []string {
-	if len(e.CORS.Methods) > 0 {
-		return slices.Clone(e.CORS.Methods)
-	}
-	if e.Pattern.Method == http.MethodGet {
+	switch {
+	case len(e.CORS.Methods) > 0:
+		return e.CORS.Methods
+	case e.Pattern.Method == "":
+		return []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+	case e.Pattern.Method == http.MethodGet:
 		return []string{http.MethodGet, http.MethodHead}
+	default:
+		return []string{e.Pattern.Method}
 	}
-	return []string{e.Pattern.Method}
 }
 
 // crossOrigin refuses what a web page of another origin makes a browser send to a
 // loopback gateway, unless the route lets that origin in.
 func (g *Gateway) crossOrigin(r *http.Request, e *entry) error {
-	if g.protection == nil || e != nil && e.CORS != nil && originAllowed(e.CORS, r.Header.Get("Origin")) {
+	if g.protection == nil {
+		return nil
+	}
+	if e != nil && e.CORS != nil && originAllowed(e.CORS, r.Header.Get("Origin")) && slices.Contains(corsMethods(e), r.Method) {
 		return nil
 	}
 	if err := g.protection.Check(r); err != nil {

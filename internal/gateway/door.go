@@ -24,6 +24,7 @@ func (g *Gateway) checkHost(r *http.Request) error {
 // that nobody has to restart for it.
 type certificate struct {
 	certFile, keyFile string
+	recheck           time.Duration // how long it is used before its file is looked at again
 
 	mu      sync.Mutex
 	loaded  *tls.Certificate
@@ -31,11 +32,8 @@ type certificate struct {
 	checked time.Time
 }
 
-// recheck is how long a certificate is used before its file is looked at again.
-const recheck = 10 * time.Second
-
 func loadCertificate(certFile, keyFile string) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile}
+	c := &certificate{certFile: certFile, keyFile: keyFile, recheck: 10 * time.Second}
 	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
 		return nil, mayfly.Errorf(mayfly.Invalid, "the gateway's certificate cannot be used: %w", err).
@@ -53,7 +51,7 @@ func loadCertificate(certFile, keyFile string) (*certificate, error) {
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.checked) < recheck {
+	if time.Since(c.checked) < c.recheck {
 		return c.loaded, nil
 	}
 	c.checked = time.Now()
@@ -70,19 +68,19 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 // health answers /healthz and /readyz.
 func (g *Gateway) health(x *exchange, r *http.Request, err error) error {
 	x.kind = kindBuiltin
-	if err := allow(r, http.MethodGet); err != nil {
-		return err
+	if refused := allowGet(r); refused != nil {
+		return refused
 	}
 	if err != nil {
 		return err
 	}
-	return g.writeOwn(x, r, "text/plain; charset=utf-8", []byte("OK\n"))
+	return g.writeOwn(x, "text/plain; charset=utf-8", []byte("OK\n"))
 }
 
 // home answers GET / where no route takes it: who this is and what can be called.
 func (g *Gateway) home(x *exchange, r *http.Request) error {
 	x.kind = kindBuiltin
-	if err := allow(r, http.MethodGet); err != nil {
+	if err := allowGet(r); err != nil {
 		return err
 	}
 	home := struct {
@@ -97,5 +95,5 @@ func (g *Gateway) home(x *exchange, r *http.Request) error {
 			home.Routes = append(home.Routes, e.Pattern.String())
 		}
 	}
-	return g.writeJSON(x, r, home)
+	return g.writeJSON(x, home)
 }

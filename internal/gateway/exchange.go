@@ -18,6 +18,7 @@ type exchange struct {
 	bus     time.Duration // between request and reply on the bus; 0 if it was not asked
 	kind    kind
 	entry   *entry // the route that took it, if one did
+	head    bool   // HEAD: the answer has no body
 
 	status int // 0 until an answer was begun
 	bytes  int // of the answer's body
@@ -37,8 +38,8 @@ const (
 
 var kindNames = [kinds]string{"none", "builtin", "svc", "route"}
 
-func newExchange(w http.ResponseWriter) *exchange {
-	return &exchange{ResponseWriter: w, id: newID(), started: time.Now()}
+func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
+	return &exchange{ResponseWriter: w, id: newID(), started: time.Now(), head: r.Method == http.MethodHead}
 }
 
 // newID returns 32 hexadecimal digits: the form of a W3C trace id, so that a call
@@ -55,22 +56,26 @@ func newID() string {
 // Unwrap lets http.ResponseController find the connection.
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
-// WriteHeader notes the status.
+// WriteHeader notes the status, once it is written.
 func (x *exchange) WriteHeader(status int) {
-	if x.status == 0 {
-		x.status = status
-	}
 	x.ResponseWriter.WriteHeader(status)
+	x.status = status
 }
 
-// Write notes the size.
+// Write notes the size. It keeps the body from a client that asked for the head
+// alone.
 func (x *exchange) Write(b []byte) (int, error) {
-	if x.status == 0 {
-		x.status = http.StatusOK
+	if x.head {
+		return len(b), nil
 	}
 	n, err := x.ResponseWriter.Write(b)
 	x.bytes += n
 	return n, err
+}
+
+// writeBy moves the end of the time in which the client has to take the answer.
+func (x *exchange) writeBy(end time.Time) {
+	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(end) // not every connection has deadlines
 }
 
 // route names what took the exchange, for the log: bounded in number, because
@@ -80,21 +85,4 @@ func (x *exchange) route() string {
 		return x.entry.Pattern.String()
 	}
 	return kindNames[x.kind]
-}
-
-// statusClientLeft is what the log and the statistics call an exchange whose
-// client left before its answer; it never reaches anybody.
-const statusClientLeft = 499
-
-// refuse writes err as the answer.
-func (x *exchange) refuse(r *http.Request, err error, development bool) {
-	x.err = err
-	if r.Context().Err() != nil {
-		x.status = statusClientLeft
-		return
-	}
-	if x.status != 0 {
-		return // too late to say anything
-	}
-	writeProblem(x, problemOf(err, x.id, development))
 }

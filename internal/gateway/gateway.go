@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"path"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,8 +35,11 @@ type Caller interface {
 
 // A Directory knows the services that are there. In a node it is the bus's.
 type Directory interface {
+	// Lookup returns an endpoint by its name or subject. Errors: NotFound.
 	Lookup(ctx context.Context, service, endpoint string) (mayfly.Endpoint, error)
+	// Services returns the instances that are there, in any order.
 	Services() []mayfly.Service
+	// Watch returns a channel that gets a value after changes, until ctx ends.
 	Watch(ctx context.Context) <-chan struct{}
 }
 
@@ -94,16 +99,17 @@ func (o Options) withDefaults() Options {
 
 // A Gateway is the HTTP door. New makes one that listens; Run serves.
 type Gateway struct {
-	caller     Caller
-	directory  Directory
-	options    Options
-	listener   net.Listener
-	loopback   bool
-	protection *http.CrossOriginProtection // nil beyond loopback
-	server     *http.Server
+	caller      Caller
+	directory   Directory
+	options     Options
+	listener    net.Listener
+	loopback    bool
+	protection  *http.CrossOriginProtection // nil beyond loopback
+	certificate *certificate                // nil without TLS
+	server      *http.Server
 
-	routes atomic.Pointer[[]mayfly.Route] // the projects'
-	again  chan struct{}                  // SetRoutes wants a new table
+	making sync.Mutex     // of a new table: one at a time, so that the last one stays
+	routes []mayfly.Route // the projects'; guarded by making
 	table  atomic.Pointer[table]
 
 	inFlight  atomic.Int64
@@ -121,9 +127,14 @@ func New(caller Caller, directory Directory, o Options) (*Gateway, error) {
 				WithHint("use a name, or * for any part of one")
 		}
 	}
-	g := &Gateway{caller: caller, directory: directory, options: o, again: make(chan struct{}, 1)}
-	g.routes.Store(&o.Routes)
-	g.table.Store(newTable(o.Routes, nil))
+	g := &Gateway{caller: caller, directory: directory, options: o}
+	if o.Cert != "" || o.Key != "" {
+		var err error
+		if g.certificate, err = loadCertificate(o.Cert, o.Key); err != nil {
+			return nil, err
+		}
+	}
+	g.SetRoutes(o.Routes)
 	listener, err := door.Listen("gateway.addr", o.Addr)
 	if err != nil {
 		return nil, err
@@ -135,18 +146,15 @@ func New(caller Caller, directory Directory, o Options) (*Gateway, error) {
 	g.server = &http.Server{
 		Handler:           g,
 		ReadHeaderTimeout: o.HeaderTimeout,
-		WriteTimeout:      o.WriteTimeout,
+		WriteTimeout:      o.BodyTimeout + o.WriteTimeout, // counts from the end of the headers
 		IdleTimeout:       o.IdleTimeout,
 		MaxHeaderBytes:    o.MaxHeader,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+
+		DisableGeneralOptionsHandler: true, // "OPTIONS *" is refused like any target that is no path
 	}
-	if o.Cert != "" {
-		c, err := loadCertificate(o.Cert, o.Key)
-		if err != nil {
-			listener.Close()
-			return nil, err
-		}
-		g.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get}
+	if g.certificate != nil {
+		g.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.certificate.get}
 	}
 	return g, nil
 }
@@ -192,7 +200,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	drain, cancel := context.WithTimeout(context.Background(), g.options.DrainTimeout)
 	defer cancel()
 	if err := g.server.Shutdown(drain); err != nil {
-		g.options.Log.Warn("calls cut off at the end of the drain time", "calls", g.inFlight.Load())
+		g.options.Log.Warn("calls cut off at the end of the drain time", telemetry.KeyErr, err)
 		_ = g.server.Close() // nothing more can be done for them
 	}
 	return nil
@@ -207,10 +215,11 @@ func (g *Gateway) Close() error {
 }
 
 // tableRest is how long a new table rests before the next: a hundred services
-// that start together make few tables.
+// that start together make few tables. A table of 10,000 patterns takes as long
+// to make (BenchmarkTable).
 const tableRest = 50 * time.Millisecond
 
-// watchServices makes a new table whenever services or routes change.
+// watchServices makes a new table whenever services change.
 func (g *Gateway) watchServices(ctx context.Context) {
 	changes := g.directory.Watch(ctx)
 	for {
@@ -221,9 +230,10 @@ func (g *Gateway) watchServices(ctx context.Context) {
 			if !ok {
 				return
 			}
-		case <-g.again:
 		}
-		g.table.Store(newTable(*g.routes.Load(), metadataRoutes(g.directory.Services(), g.exposed)))
+		g.making.Lock()
+		g.makeTable()
+		g.making.Unlock()
 		select {
 		case <-ctx.Done():
 			return
@@ -232,13 +242,18 @@ func (g *Gateway) watchServices(ctx context.Context) {
 	}
 }
 
-// SetRoutes replaces the projects' routes. Calls in flight are not touched.
+// SetRoutes replaces the projects' routes. They are in force when it returns;
+// calls in flight are not touched.
 func (g *Gateway) SetRoutes(routes []mayfly.Route) {
-	g.routes.Store(&routes)
-	select {
-	case g.again <- struct{}{}:
-	default:
-	}
+	g.making.Lock()
+	defer g.making.Unlock()
+	g.routes = slices.Clone(routes)
+	g.makeTable()
+}
+
+// makeTable puts a table of what there is now in force. The caller holds making.
+func (g *Gateway) makeTable() {
+	g.table.Store(newTable(g.routes, metadataRoutes(g.directory.Services(), g.exposed)))
 }
 
 // Routes returns the routes in force and those that are shadowed.
@@ -247,24 +262,23 @@ func (g *Gateway) Routes() (active []mayfly.Route, shadowed []Shadowed) {
 	for _, e := range t.entries {
 		active = append(active, e.Route)
 	}
-	return active, t.shadowed
+	return active, slices.Clone(t.shadowed)
 }
 
 // ServeHTTP implements http.Handler: it answers, then counts and logs.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := newExchange(w)
+	x := newExchange(w, r)
 	g.inFlight.Add(1)
 	defer g.finish(x, r)
 	if err := g.serve(x, r); err != nil {
-		g.stamp(x)
-		x.refuse(r, err, g.options.Development)
+		g.refuse(x, r, err)
 	}
 }
 
 // serve finds who answers the request. What belongs to the gateway itself comes
 // first, so that no route can take it.
 func (g *Gateway) serve(x *exchange, r *http.Request) error {
-	if err := checkPath(r.URL); err != nil {
+	if err := checkTarget(r); err != nil {
 		return err
 	}
 	if err := g.checkHost(r); err != nil {
@@ -298,32 +312,40 @@ func (g *Gateway) serve(x *exchange, r *http.Request) error {
 			return g.openAPI(x, r)
 		}
 	}
-	e, err := g.table.Load().match(r)
+	t := g.table.Load()
+	e, err := t.match(r)
+	if asked := t.askedFor(r, e); asked != nil {
+		return g.preflight(x, r, asked)
+	}
 	if err != nil {
 		if r.URL.Path == "/" {
 			return g.home(x, r)
 		}
 		return err
 	}
-	if err := g.crossOrigin(r, e); err != nil && !e.preflight {
+	if err := g.crossOrigin(r, e); err != nil {
 		return err
 	}
 	return g.serveRoute(x, r, e)
 }
 
 // finish counts and logs an exchange, also one whose handling panicked: that is
-// our fault and answered as such.
+// our fault and answered as such. Where the answer was begun already, the
+// connection is cut, so that nobody takes half an answer for a whole one.
 func (g *Gateway) finish(x *exchange, r *http.Request) {
-	if v := recover(); v != nil && v != http.ErrAbortHandler {
-		g.options.Log.Error("gateway panicked", "call", x.id, "err", v)
-		x.refuse(r, mayfly.Errorf(mayfly.Internal, "panic: %v", v), g.options.Development)
+	if v := recover(); v != nil {
+		g.options.Log.Error("gateway panicked", telemetry.KeyCall, x.id, telemetry.KeyErr, fmt.Sprintf("%v\n%s", v, debug.Stack()))
+		if x.status != 0 {
+			defer panic(http.ErrAbortHandler)
+		}
+		g.refuse(x, r, mayfly.Errorf(mayfly.Internal, "panic: %v", v))
 	}
 	took := time.Since(x.started)
 	g.inFlight.Add(-1)
 	g.statuses[min(max(x.status, 0), len(g.statuses)-1)].Add(1)
 	g.durations[x.kind].Observe(took)
 	if x.err != nil && mayfly.CodeOf(x.err) == mayfly.Internal {
-		g.options.Log.Error("call failed", "call", x.id, "route", x.route(), "err", x.err)
+		g.options.Log.Error("call failed", telemetry.KeyCall, x.id, telemetry.KeyRoute, x.route(), telemetry.KeyErr, x.err)
 	}
 	if g.options.Access != nil {
 		g.logAccess(x, r, took)
@@ -331,16 +353,16 @@ func (g *Gateway) finish(x *exchange, r *http.Request) {
 }
 
 // logAccess writes the access log's line. The query is left out: it is where
-// clients put tokens.
+// clients put tokens. The path is escaped, so that it has no control characters.
 func (g *Gateway) logAccess(x *exchange, r *http.Request, took time.Duration) {
 	attrs := [8]slog.Attr{
-		slog.String("method", clip(r.Method)), slog.String("path", clip(r.URL.Path)),
-		slog.Int("status", x.status), slog.Duration("took", took.Round(time.Microsecond)),
-		slog.Int("bytes", x.bytes), slog.String("route", x.route()), slog.String("call", x.id),
+		slog.String("method", clip(r.Method)), slog.String("path", clip(r.URL.EscapedPath())),
+		slog.Int(telemetry.KeyStatus, x.status), slog.Duration(telemetry.KeyTook, took.Round(time.Microsecond)),
+		slog.Int("bytes", x.bytes), slog.String(telemetry.KeyRoute, x.route()), slog.String(telemetry.KeyCall, x.id),
 	}
 	n := 7
 	if x.err != nil {
-		attrs[7] = slog.String("err", x.err.Error())
+		attrs[7] = slog.String(telemetry.KeyErr, clip(x.err.Error()))
 		n = 8
 	}
 	g.options.Access.LogAttrs(context.Background(), slog.LevelInfo, "call", attrs[:n]...)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -16,12 +17,13 @@ import (
 // made from the routes in force and the services' live metadata.
 func (g *Gateway) openAPI(x *exchange, r *http.Request) error {
 	x.kind = kindBuiltin
-	if err := allow(r, http.MethodGet); err != nil {
+	if err := allowGet(r); err != nil {
 		return err
 	}
 	d := newDocument(g.options.Version)
 	d.builtin("/healthz", "Is the process alive?")
 	d.builtin("/readyz", "Can calls be made?")
+	d.builtin("/openapi.json", "This document")
 	d.builtin("/svc", "The services and endpoints that may be called")
 	for _, e := range g.table.Load().entries {
 		d.route(e.Route)
@@ -31,7 +33,7 @@ func (g *Gateway) openAPI(x *exchange, r *http.Request) error {
 			d.service(s)
 		}
 	}
-	return g.writeJSON(x, r, d)
+	return g.writeJSON(x, d)
 }
 
 // A document is an OpenAPI 3.1 description, as far as we write one.
@@ -47,8 +49,9 @@ type document struct {
 		Schemas map[string]any `json:"schemas"`
 	} `json:"components"`
 
-	shapes map[string]string   // a path with its parameters' names left out -> the path as first written
-	ids    map[string]struct{} // operation ids in use
+	shapes map[string]string          // a path with its parameters' names left out -> the path as first written
+	ids    map[string]struct{}        // operation ids in use
+	given  map[string]json.RawMessage // the schemas as they came, by their component's name
 }
 
 type operation struct {
@@ -84,7 +87,7 @@ type mediaType struct {
 func newDocument(version string) *document {
 	d := &document{
 		OpenAPI: "3.1.0", Paths: map[string]map[string]*operation{},
-		shapes: map[string]string{}, ids: map[string]struct{}{},
+		shapes: map[string]string{}, ids: map[string]struct{}{}, given: map[string]json.RawMessage{},
 	}
 	d.Info.Title, d.Info.Version = "mayfly", version
 	if version == "" {
@@ -234,47 +237,27 @@ func ref(name string) map[string]any {
 }
 
 // schema puts a JSON Schema among the components and returns a reference to it,
-// or nil for none. References within it are made to point to its new place;
-// those to elsewhere are left out, because the document must stand alone.
+// or nil for none. Another schema under the same name gets a number.
 func (d *document) schema(name string, raw json.RawMessage) any {
 	if raw == nil {
 		return nil
 	}
-	var schema any
-	if json.Unmarshal(raw, &schema) != nil {
-		return nil
-	}
 	name = notComponent.ReplaceAllString(name, "_")
-	place := "#/components/schemas/" + name
-	d.Components.Schemas[name] = rebase(schema, place)
-	return ref(name)
-}
-
-// rebase moves the references of a schema that now stands at place.
-func rebase(v any, place string) any {
-	switch v := v.(type) {
-	case []any:
-		for i := range v {
-			v[i] = rebase(v[i], place)
+	for unique, n := name, 2; ; n++ {
+		have, taken := d.given[unique]
+		if taken && bytes.Equal(have, raw) {
+			return ref(unique)
 		}
-	case map[string]any:
-		delete(v, "$id")     // would move the base of every reference
-		delete(v, "$schema") // the document says it for all
-		for key, value := range v {
-			target, isText := value.(string)
-			switch {
-			case key != "$ref":
-				v[key] = rebase(value, place)
-			case isText && strings.HasPrefix(target, "#/"):
-				v[key] = place + target[1:]
-			case isText && target == "#":
-				v[key] = place
-			default:
-				delete(v, key)
+		if !taken && unique != "problem" {
+			schema := cleanSchema(raw, "#/components/schemas/"+unique)
+			if schema == nil {
+				return nil
 			}
+			d.given[unique], d.Components.Schemas[unique] = raw, schema
+			return ref(unique)
 		}
+		unique = name + "_" + strconv.Itoa(n)
 	}
-	return v
 }
 
 // openPath writes a pattern's path as OpenAPI does: {rest...} is {rest}, and {$},

@@ -57,8 +57,26 @@ func problemOf(err error, call string, development bool) problem {
 	return p
 }
 
-func writeProblem(w http.ResponseWriter, p problem) {
-	h := w.Header()
+// statusClientLeft is what the log and the statistics call an exchange whose
+// client left before its answer.
+const statusClientLeft = 499
+
+// refuse answers with err, unless an answer was begun.
+func (g *Gateway) refuse(x *exchange, r *http.Request, err error) {
+	x.err = err
+	if x.status != 0 {
+		return
+	}
+	g.writeProblem(x, problemOf(err, x.id, g.options.Development))
+	// A client that closed only its sending half counts as gone too, but reads on:
+	// without the problem it would get an empty 200.
+	if r.Context().Err() != nil {
+		x.status = statusClientLeft
+	}
+}
+
+func (g *Gateway) writeProblem(x *exchange, p problem) {
+	h := x.Header()
 	for k, vs := range p.header {
 		h[k] = vs
 	}
@@ -71,6 +89,6 @@ func writeProblem(w http.ResponseWriter, p problem) {
 	body, _ := json.Marshal(p) // strings and numbers always marshal
 	body = append(body, '\n')
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(p.Status)
-	_, _ = w.Write(body) // the client may be gone
+	g.begin(x, p.Status)
+	_, _ = x.Write(body) // the client may be gone
 }

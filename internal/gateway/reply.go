@@ -11,24 +11,32 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// writeReply answers with a reply. net/http drops header names that are no names
-// and turns CR and LF in values into spaces, so a reply cannot forge an answer.
+// begin starts an answer with what every answer carries.
+func (g *Gateway) begin(x *exchange, status int) {
+	h := x.Header()
+	values := [...]string{x.id, ""}
+	h[mayfly.HeaderCallID] = values[0:1:1]
+	if x.bus > 0 {
+		var text [32]byte
+		ms := append(text[:0], "bus;dur="...)
+		values[1] = string(strconv.AppendFloat(ms, float64(x.bus)/float64(time.Millisecond), 'f', 3, 64))
+		h[mayfly.HeaderTiming] = append(h[mayfly.HeaderTiming], values[1]) // the service may have its own
+	}
+	if now := time.Now(); now.Sub(x.started) > g.options.WriteTimeout/10 {
+		x.writeBy(now.Add(g.options.WriteTimeout)) // what took long does not shorten the client's time
+	}
+	x.WriteHeader(status)
+}
+
+// writeReply answers with a reply.
 func (g *Gateway) writeReply(x *exchange, r *http.Request, reply mayfly.Reply) error {
-	if reply.Error != "" && len(reply.Body) == 0 {
+	if reply.Error != "" && len(reply.Body) == 0 && reply.Status >= 400 {
 		g.writeServiceError(x, reply)
 		return nil
 	}
 	h := x.Header()
-	for name, values := range reply.Header {
-		if !hopByHop[name] {
-			h[name] = append(h[name], values...) // CORS may have set Vary
-		}
-	}
-	if reply.Error != "" {
-		h.Set(mayfly.HeaderError, oneLine(reply.Error))
-	}
+	copyHeader(x, reply)
 	h["X-Content-Type-Options"] = nosniff
-	g.stamp(x)
 	status := reply.Status
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		if status == http.StatusOK && etagMatches(r.Header["If-None-Match"], h.Get("Etag")) {
@@ -44,38 +52,45 @@ func (g *Gateway) writeReply(x *exchange, r *http.Request, reply mayfly.Reply) e
 		}
 		h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	}
-	g.allowTime(x)
-	x.WriteHeader(status)
-	if r.Method != http.MethodHead && len(body) > 0 {
+	g.begin(x, status)
+	if len(body) > 0 {
 		_, _ = x.Write(body) // the client may be gone
 	}
 	return nil
 }
 
+// copyHeader puts a reply's headers on the answer. What the gateway said before
+// about other origins stands. net/http drops names that are no names; control
+// characters in values are made spaces here, so a reply cannot forge an answer.
+func copyHeader(x *exchange, reply mayfly.Reply) {
+	h := x.Header()
+	cors := x.entry != nil && x.entry.CORS != nil
+	for name, values := range reply.Header {
+		if hopByHop[name] || cors && strings.HasPrefix(name, "Access-Control-") {
+			continue
+		}
+		h[name] = append(h[name], values...) // CORS may have set Vary
+		for i, v := range h[name] {
+			if strings.ContainsFunc(v, isControl) {
+				h[name][i] = strings.Map(withoutControl, v)
+			}
+		}
+	}
+	if reply.Error != "" {
+		h.Set(mayfly.HeaderError, oneLine(reply.Error))
+	}
+}
+
 // writeServiceError answers for a service that said what went wrong but sent no
 // body: its words become a problem, so that a person with curl sees them.
 func (g *Gateway) writeServiceError(x *exchange, reply mayfly.Reply) {
-	h := x.Header()
-	for name, values := range reply.Header {
-		if !hopByHop[name] {
-			h[name] = append(h[name], values...)
-		}
-	}
-	h.Set(mayfly.HeaderError, oneLine(reply.Error))
-	g.stamp(x)
-	writeProblem(x, problem{
+	copyHeader(x, reply)
+	x.Header().Del("Content-Encoding") // was of the body that is not there
+	g.writeProblem(x, problem{
 		Title: http.StatusText(reply.Status), Status: reply.Status,
 		Code:   mayfly.CodeOfStatus(reply.Status).String(),
 		Detail: reply.Error, Call: x.id,
 	})
-}
-
-// allowTime gives a client the full time to take an answer that was long in
-// coming: the server's own deadline counts from the request.
-func (g *Gateway) allowTime(x *exchange) {
-	if now := time.Now(); now.Sub(x.started) > g.options.WriteTimeout/10 {
-		_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(now.Add(g.options.WriteTimeout))
-	}
 }
 
 var (
@@ -128,10 +143,15 @@ func oneLine(s string) string {
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "")
 	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
+	return strings.Map(withoutControl, s)
+}
+
+// isControl reports whether r may not stand in a header's value; a tab may.
+func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+
+func withoutControl(r rune) rune {
+	if isControl(r) {
+		return ' '
+	}
+	return r
 }

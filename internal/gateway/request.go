@@ -6,9 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/textproto"
-	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -16,10 +14,14 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// checkPath refuses paths that no route or service can mean: dot segments, which
-// some proxies fold and some do not, control characters and what is not UTF-8.
-func checkPath(u *url.URL) error {
-	path := u.Path
+// checkTarget refuses targets that no route or service can mean: CONNECT, which
+// asks for a proxy, dot segments, which some proxies fold and some do not, control
+// characters and what is not UTF-8.
+func checkTarget(r *http.Request) error {
+	if r.Method == http.MethodConnect {
+		return withStatus(http.StatusMethodNotAllowed, mayfly.Errorf(mayfly.Invalid, "this is no proxy"))
+	}
+	path := r.URL.Path
 	if path == "" || path[0] != '/' {
 		return mayfly.Errorf(mayfly.Invalid, "the request's target is no path")
 	}
@@ -48,7 +50,7 @@ func checkPath(u *url.URL) error {
 var hopByHop = map[string]bool{
 	"Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
 	"Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
-	"Content-Length": true, "Http2-Settings": true,
+	"Content-Length": true, "Http2-Settings": true, "Expect": true,
 }
 
 // blocked reports whether a header of a request, by its canonical name, must not
@@ -70,25 +72,25 @@ func blocked(name string) bool {
 	return hopByHop[name]
 }
 
+// forwarded reports whether a header says, by its canonical name, what a proxy
+// before us knows of the client.
+func forwarded(name string) bool {
+	return name[0] == 'X' && strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded"
+}
+
 // firewall returns the headers of r that may travel with its call. The map has
-// room for those that the gateway and the bus add.
+// room for those that the gateway and the bus add. The values are shared with r
+// and must not be changed.
 func (g *Gateway) firewall(r *http.Request) http.Header {
 	h := make(http.Header, len(r.Header)+12)
 	for name, values := range r.Header {
-		if !blocked(name) {
+		if !blocked(name) && (g.options.Trust || !forwarded(name)) {
 			h[name] = values
 		}
 	}
 	for _, list := range r.Header["Connection"] {
 		for name := range strings.SplitSeq(list, ",") {
 			delete(h, textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name)))
-		}
-	}
-	if !g.options.Trust {
-		for name := range h {
-			if strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" {
-				delete(h, name)
-			}
 		}
 	}
 	forward(h, r)
@@ -161,11 +163,14 @@ func (g *Gateway) readBody(x *exchange, r *http.Request) ([]byte, error) {
 	if most := g.caller.MaxPayload(); most < limit {
 		limit, key = most, "the NATS server's max_payload"
 	}
-	if r.ContentLength > limit {
-		return nil, tooLarge(limit, key)
-	}
 	control := http.NewResponseController(x.ResponseWriter)
 	_ = control.SetReadDeadline(time.Now().Add(g.options.BodyTimeout)) // not every connection has deadlines
+	if r.ContentLength > limit {
+		if r.Header.Get("Expect") == "" { // else the client waits with its body
+			g.swallow(r.Body)
+		}
+		return nil, tooLarge(limit, key)
+	}
 	body := make([]byte, 0, startSize(r.ContentLength))
 	for {
 		if len(body) == cap(body) {
@@ -174,6 +179,7 @@ func (g *Gateway) readBody(x *exchange, r *http.Request) ([]byte, error) {
 		n, err := r.Body.Read(body[len(body):cap(body)])
 		body = body[:len(body)+n]
 		if int64(len(body)) > limit {
+			g.swallow(r.Body)
 			return nil, tooLarge(limit, key)
 		}
 		if errors.Is(err, io.EOF) {
@@ -185,6 +191,13 @@ func (g *Gateway) readBody(x *exchange, r *http.Request) ([]byte, error) {
 			return nil, g.bodyError(err)
 		}
 	}
+}
+
+// swallow reads on in a body that is too large: a client that sends all of it
+// before it reads would lose our answer to the reset of its connection. What fits
+// gateway.maxbody is worth reading for that; the deadline bounds the time.
+func (g *Gateway) swallow(body io.Reader) {
+	_, _ = io.CopyN(io.Discard, body, g.options.MaxBody)
 }
 
 // startSize is how much of a body is made room for before any of it came.
@@ -238,6 +251,11 @@ func (g *Gateway) call(x *exchange, r *http.Request, c mayfly.Call) error {
 		return g.send(x, r, c)
 	}
 	asked := time.Now()
+	if c.Deadline.Sub(asked) > g.options.WriteTimeout {
+		// HTTP/2 cuts a stream when its time to write is over, even if nothing is
+		// written yet.
+		x.writeBy(c.Deadline.Add(g.options.WriteTimeout))
+	}
 	reply, err := g.caller.Call(r.Context(), c)
 	x.bus = time.Since(asked)
 	if err != nil {
@@ -254,22 +272,10 @@ func (g *Gateway) send(x *exchange, r *http.Request, c mayfly.Call) error {
 	if err != nil {
 		return err
 	}
-	g.stamp(x)
-	x.Header().Set("Preference-Applied", "respond-async")
-	x.Header().Set("Content-Length", "0")
-	x.WriteHeader(http.StatusAccepted)
-	return nil
-}
-
-// stamp puts on an answer what every answer carries.
-func (g *Gateway) stamp(x *exchange) {
 	h := x.Header()
-	values := [...]string{x.id, ""}
-	h[mayfly.HeaderCallID] = values[0:1:1]
-	if x.bus > 0 {
-		var text [32]byte
-		ms := append(text[:0], "bus;dur="...)
-		values[1] = string(strconv.AppendFloat(ms, float64(x.bus)/float64(time.Millisecond), 'f', 3, 64))
-		h[mayfly.HeaderTiming] = values[1:2:2]
-	}
+	h.Set("Preference-Applied", "respond-async")
+	h.Set("Content-Length", "0")
+	h["X-Content-Type-Options"] = nosniff
+	g.begin(x, http.StatusAccepted)
+	return nil
 }

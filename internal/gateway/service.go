@@ -110,7 +110,7 @@ type endpointListing struct {
 // listServices answers GET /svc from the live picture.
 func (g *Gateway) listServices(x *exchange, r *http.Request) error {
 	x.kind = kindBuiltin
-	if err := allow(r, http.MethodGet); err != nil {
+	if err := allowGet(r); err != nil {
 		return err
 	}
 	byName := map[string]*listing{}
@@ -138,7 +138,7 @@ func (g *Gateway) listServices(x *exchange, r *http.Request) error {
 		}
 	}
 	slices.SortFunc(list, func(a, b *listing) int { return strings.Compare(a.Name, b.Name) })
-	return g.writeJSON(x, r, map[string]any{"services": list})
+	return g.writeJSON(x, map[string]any{"services": list})
 }
 
 func listEndpoint(service string, e mayfly.Endpoint) endpointListing {
@@ -155,9 +155,6 @@ func listEndpoint(service string, e mayfly.Endpoint) endpointListing {
 // serveRoute answers a request that a route's pattern took.
 func (g *Gateway) serveRoute(x *exchange, r *http.Request, e *entry) error {
 	x.kind, x.entry = kindRoute, e
-	if e.preflight {
-		return g.preflight(x, r, e)
-	}
 	g.allowOrigin(x, r, e.CORS)
 	body, err := g.readBody(x, r)
 	if err != nil {
@@ -167,7 +164,7 @@ func (g *Gateway) serveRoute(x *exchange, r *http.Request, e *entry) error {
 	if err != nil {
 		return err
 	}
-	if len(body) == 0 {
+	if len(body) == 0 && e.Payload.String() != "" {
 		body = e.Payload.Fill(valueOf(r, e), func() map[string]string { return valuesOf(r, e) })
 	}
 	c := g.newCall(x, r, subject, r.URL.EscapedPath(), body, timeout)
@@ -231,37 +228,39 @@ func valuesOf(r *http.Request, e *entry) map[string]string {
 }
 
 // writeJSON answers 200 with v, for people too: indented.
-func (g *Gateway) writeJSON(x *exchange, r *http.Request, v any) error {
+func (g *Gateway) writeJSON(x *exchange, v any) error {
 	body, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return mayfly.Errorf(mayfly.Internal, "write JSON: %w", err)
 	}
-	return g.writeOwn(x, r, "application/json", append(body, '\n'))
+	return g.writeOwn(x, "application/json", append(body, '\n'))
 }
 
 // writeOwn answers 200 with a body of the gateway's own.
-func (g *Gateway) writeOwn(x *exchange, r *http.Request, contentType string, body []byte) error {
+func (g *Gateway) writeOwn(x *exchange, contentType string, body []byte) error {
 	h := x.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Cache-Control", "no-cache")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h["X-Content-Type-Options"] = nosniff
-	g.stamp(x)
-	x.WriteHeader(http.StatusOK)
-	if r.Method != http.MethodHead {
-		_, _ = x.Write(body) // the client may be gone
-	}
+	g.begin(x, http.StatusOK)
+	_, _ = x.Write(body) // the client may be gone
 	return nil
 }
 
-// allow refuses methods that a path of the gateway's own does not take.
-func allow(r *http.Request, methods ...string) error {
-	if slices.Contains(methods, r.Method) || r.Method == http.MethodHead && slices.Contains(methods, http.MethodGet) {
+// allowGet refuses other methods than GET and HEAD: a path of the gateway's own
+// can only be read.
+func allowGet(r *http.Request) error {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		return nil
 	}
-	list := strings.Join(methods, ", ")
+	return notAllowed(r, "GET, HEAD")
+}
+
+// notAllowed returns the error of a method that the path does not take.
+func notAllowed(r *http.Request, allowed string) error {
 	return &statusError{
-		status: http.StatusMethodNotAllowed, header: http.Header{"Allow": {list}},
-		err: mayfly.Errorf(mayfly.Invalid, "method %s is not allowed here", clip(r.Method)).WithHint("use %s", list),
+		status: http.StatusMethodNotAllowed, header: http.Header{"Allow": {allowed}},
+		err: mayfly.Errorf(mayfly.Invalid, "method %s is not allowed here", clip(r.Method)).WithHint("use %s", allowed),
 	}
 }

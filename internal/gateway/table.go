@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"net/textproto"
@@ -25,8 +26,7 @@ type table struct {
 // An entry is one route in a table.
 type entry struct {
 	mayfly.Route
-	params    []string // header names of the path values: Mayfly-Param-Id
-	preflight bool     // answers OPTIONS for a route with CORS
+	params []string // header names of the path values: Mayfly-Param-Id
 }
 
 // A Shadowed route lost its pattern to an older one, or may not have it.
@@ -55,13 +55,6 @@ func newTable(project, metadata []mayfly.Route) *table {
 			continue
 		}
 		t.entries = append(t.entries, e)
-		if r.CORS != nil && r.Pattern.Method != "" && r.Pattern.Method != http.MethodOptions {
-			options := r.Pattern
-			options.Method = http.MethodOptions
-			// Two routes on one path share the preflight of the first; an OPTIONS
-			// route of the user's own keeps its place.
-			register(t.mux, options.String(), &entry{Route: r, preflight: true})
-		}
 	}
 	return t
 }
@@ -94,19 +87,34 @@ func (t *table) match(r *http.Request) (*entry, error) {
 	}
 	switch {
 	case m.status == http.StatusMethodNotAllowed:
-		return nil, &statusError{
-			status: http.StatusMethodNotAllowed, header: http.Header{"Allow": m.header["Allow"]},
-			err: mayfly.Errorf(mayfly.Invalid, "method %s is not allowed here", r.Method).
-				WithHint("use %s", m.header.Get("Allow")),
-		}
+		return nil, notAllowed(r, m.header.Get("Allow"))
 	case m.status/100 == 3 && strings.HasPrefix(m.header.Get("Location"), r.URL.EscapedPath()+"/"):
 		return nil, &statusError{
 			status: m.status, header: http.Header{"Location": m.header["Location"]},
 			err: mayfly.Errorf(mayfly.NotFound, "the path ends with a slash"),
 		}
 	}
-	return nil, mayfly.Errorf(mayfly.NotFound, "no route for %s %s", r.Method, clip(r.URL.Path)).
+	return nil, mayfly.Errorf(mayfly.NotFound, "no route for %s %s", clip(r.Method), clip(r.URL.Path)).
 		WithHint("mayfly routes lists what there is; services are under /svc/<service>/<endpoint>")
+}
+
+// askedFor returns the entry that a browser's preflight asks about, if it has
+// CORS. e is what takes the request as it stands: an OPTIONS route of the user's
+// own answers for itself.
+func (t *table) askedFor(r *http.Request, e *entry) *entry {
+	if r.Method != http.MethodOptions || e != nil && e.Pattern.Method == http.MethodOptions {
+		return nil
+	}
+	method := r.Header.Get("Access-Control-Request-Method")
+	if method == "" || r.Header.Get("Origin") == "" {
+		return nil
+	}
+	later := r.WithContext(r.Context()) // a shallow copy
+	later.Method = method
+	if e, _ = t.match(later); e == nil || e.CORS == nil {
+		return nil
+	}
+	return e
 }
 
 // A matcher stands where ServeMux writes the answer and learns what it would be.
@@ -133,6 +141,7 @@ func (e *entry) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.(*matcher)
 // once however many instances there are. A value that makes no sense loses its
 // route, not its endpoint.
 func metadataRoutes(services []mayfly.Service, exposed func(service string) bool) []mayfly.Route {
+	services = slices.SortedFunc(slices.Values(services), byAge)
 	var routes []mayfly.Route
 	type key struct{ service, endpoint, pattern string }
 	seen := map[key]bool{}
@@ -154,6 +163,18 @@ func metadataRoutes(services []mayfly.Service, exposed func(service string) bool
 		}
 	}
 	return routes
+}
+
+// byAge orders services as their patterns win: the oldest first, then by name.
+// Those whose age is not known yet come last.
+func byAge(a, b mayfly.Service) int {
+	if x, y := a.Started.IsZero(), b.Started.IsZero(); x != y {
+		if x {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Or(a.Started.Compare(b.Started), strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
 }
 
 // clip shortens text from outside for an error message.
