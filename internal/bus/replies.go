@@ -13,9 +13,10 @@ import (
 )
 
 // replies gives each message that comes to one wildcard inbox to whoever waits
-// for it. It stands in for nats.go's own multiplexer, which takes the
-// connection's one mutex for every request and reply and leaks its slot when the
-// publish fails; here the waiting calls are spread over shards of their own.
+// for it. It stands in for nats.go's own multiplexer, which leaks its slot when a
+// publish fails, loses those who wait when a connection is made anew, and has no
+// inbox for many answers. It is as fast, not faster: BenchmarkCall. The waiting
+// calls are spread over shards.
 //
 //	publish, reply = <prefix><token>        <prefix>* ──► deliver ──► waiter
 //
