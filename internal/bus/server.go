@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -288,9 +289,17 @@ func (l *serverLog) line(level slog.Level, format string, args ...any) {
 // Noticef implements server.Logger. What NATS finds notable at every start is
 // detail here.
 func (l *serverLog) Noticef(format string, args ...any) { l.line(slog.LevelDebug, format, args...) }
-func (l *serverLog) Warnf(format string, args ...any)   { l.line(slog.LevelWarn, format, args...) }
 func (l *serverLog) Errorf(format string, args ...any)  { l.line(slog.LevelError, format, args...) }
 func (l *serverLog) Debugf(format string, args ...any)  { l.line(slog.LevelDebug, format, args...) }
+
+// Warnf implements server.Logger. The one line that is dropped is about the user
+// without a password who stands for everybody on loopback: no password is in any
+// file, and people would read it at each start.
+func (l *serverLog) Warnf(format string, args ...any) {
+	if !strings.HasPrefix(format, "Plaintext passwords detected") {
+		l.line(slog.LevelWarn, format, args...)
+	}
+}
 
 // Tracef is only called with ServerOptions.Trace, so whoever asked sees it.
 func (l *serverLog) Tracef(format string, args ...any) { l.line(slog.LevelInfo, format, args...) }
