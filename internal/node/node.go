@@ -210,3 +210,6 @@ func (n *Node) Status() Status {
 	s.Routes, _ = n.gateway.Routes()
 	return s
 }
+
+// InFlight returns how many requests the gateway has not answered yet.
+func (n *Node) InFlight() int64 { return n.gateway.Stats().InFlight }
