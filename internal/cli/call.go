@@ -1,0 +1,325 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/http"
+	"net/textproto"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+)
+
+// callVerb is the verb call.
+type callVerb struct {
+	client  `embed:""`
+	Words   []string      `arg:"" optional:"" help:"What to call, and the body."`
+	Subject string        `name:"subject" short:"s" help:"Call this subject, whoever listens there." placeholder:"SUBJECT"`
+	File    string        `name:"file" short:"f" help:"Send this file as the body." placeholder:"FILE"`
+	Header  []string      `name:"header" short:"H" sep:"none" help:"Send this header; may be repeated." placeholder:"'NAME: VALUE'"`
+	Include bool          `name:"include" short:"i" help:"Print status and headers before the body."`
+	Timeout time.Duration `name:"timeout" help:"How long to wait for the reply." default:"5s"`
+}
+
+// Help is shown by mayfly call --help.
+func (*callVerb) Help() string {
+	return `NAME is a service if one of that name answers, else a function. The word after a service is its
+endpoint, by name or by subject; if the service has but one endpoint, the word may be left out, and
+one that is not its name is the body. The word after a function is always the body.
+
+The body is the last word, or the file of --file, or what comes through a pipe; - reads the input
+whatever it is, and a word that begins with - needs -- before it. The reply's body goes to the output
+as it is. An error of the service goes to stderr, and its status decides on the exit code.
+
+  mayfly call hello '{"name":"Ada"}'           the function hello
+  mayfly call HackerNews top 3                 the endpoint top of the service HackerNews
+  mayfly call --subject tasks < task.json      whoever listens on tasks`
+}
+
+// Run is called by kong.
+func (c *callVerb) Run(ctx context.Context, p *process) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	header, err := c.headers()
+	if err != nil {
+		return err
+	}
+	b, err := c.open(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	subject, words, err := c.target(ctx, b)
+	if err != nil {
+		return err
+	}
+	body, err := c.body(p, words, b.MaxPayload())
+	if err != nil {
+		return err
+	}
+	call := mayfly.Call{
+		ID: strings.ToLower(rand.Text()), Subject: subject, Header: header, Body: body, Deadline: time.Now().Add(c.Timeout),
+	}
+	reply, err := b.Call(ctx, call)
+	if errors.Is(err, mayfly.ErrNobody) && c.Subject == "" {
+		return nobodyCalled(ctx, b, c.Words[0])
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.print(p, reply); err != nil {
+		return err
+	}
+	return serviceError(reply, call.ID)
+}
+
+// check refuses what no server needs to be asked about.
+func (c *callVerb) check() error {
+	switch {
+	case c.Timeout <= 0:
+		return mayfly.Errorf(mayfly.Invalid, "--timeout %s leaves no time for a reply", c.Timeout).WithHint("write it like 500ms or 30s")
+	case c.Subject != "":
+		_, err := mayfly.ParseSubject(c.Subject)
+		return err
+	case len(c.Words) == 0:
+		return mayfly.Errorf(mayfly.Invalid, "nothing to call").WithHint("mayfly call NAME BODY; mayfly list shows what there is")
+	default:
+		return checkName(c.Words[0])
+	}
+}
+
+// headers reads --header.
+func (c *callVerb) headers() (http.Header, error) {
+	h := http.Header{}
+	for _, text := range c.Header {
+		name, value, ok := strings.Cut(text, ":")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		bad := mayfly.Errorf(mayfly.Invalid, "header %q is not of the form NAME: VALUE", clip(text)).
+			WithHint("write it like -H 'Accept: application/json'; neither part may have a line break")
+		if !ok || name == "" || strings.ContainsFunc(name, notInHeaderName) || strings.ContainsAny(text, "\r\n\x00") {
+			return nil, bad
+		}
+		key := textproto.CanonicalMIMEHeaderKey(name)
+		h[key] = append(h[key], value)
+	}
+	return h, nil
+}
+
+// notInHeaderName reports whether r would end or spoil a header's name on the wire.
+func notInHeaderName(r rune) bool { return r <= ' ' || r > '~' || r == ':' }
+
+// target finds the subject that the words mean and returns those that are left,
+// which is the body or nothing.
+func (c *callVerb) target(ctx context.Context, b *bus.Bus) (mayfly.Subject, []string, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	if c.Subject != "" {
+		return mayfly.Subject(c.Subject), c.Words, nil // checked
+	}
+	name, rest := c.Words[0], c.Words[1:]
+	// The first instance to answer will do, and takes no longer than a call. Only
+	// if it does not know the endpoint, because it is of another version, the
+	// others are heard as well.
+	known := firstInfo(ctx, b, name)
+	if !knows(known, rest) {
+		answers, err := ask(ctx, b, "INFO", name)
+		if err != nil {
+			return "", nil, err
+		}
+		if all := parseAnswers(answers, infoID); len(all) > 0 {
+			known = mergeEndpoints(all)
+		}
+	}
+	if known == nil || known.isFunction() {
+		return mayfly.Subject(mayfly.SubjectFunctions + "." + name), rest, nil
+	}
+	return pickEndpoint(*known, rest)
+}
+
+// firstInfo asks any one instance of a service for its endpoints, or returns nil.
+func firstInfo(ctx context.Context, b *bus.Bus, name string) *infoAnswer {
+	// checkName has proven that the subject is one; ParseSubject would refuse $SRV.
+	reply, err := b.Call(ctx, mayfly.Call{Subject: mayfly.Subject(mayfly.SubjectMicro + ".INFO." + name)})
+	if err != nil {
+		return nil
+	}
+	var a infoAnswer
+	if json.Unmarshal(reply.Body, &a) != nil || !a.valid() {
+		return nil
+	}
+	return &a
+}
+
+// knows reports whether an answer is enough to tell what is meant.
+func knows(a *infoAnswer, words []string) bool {
+	return a != nil && (a.isFunction() || len(words) > 0 && len(a.find(words[0])) > 0)
+}
+
+// mergeEndpoints returns the first instance with the endpoints of all.
+func mergeEndpoints(all []infoAnswer) *infoAnswer {
+	merged := all[0]
+	merged.Endpoints = nil
+	for _, a := range all {
+		for _, e := range a.Endpoints {
+			if !slices.ContainsFunc(merged.Endpoints, func(have infoEndpoint) bool { return have.Name == e.Name && have.Subject == e.Subject }) {
+				merged.Endpoints = append(merged.Endpoints, e)
+			}
+		}
+	}
+	return &merged
+}
+
+// find returns the endpoints of that name or, if there are none, of that subject.
+func (a infoAnswer) find(word string) []infoEndpoint {
+	var named, on []infoEndpoint
+	for _, e := range a.Endpoints {
+		if e.Name == word {
+			named = append(named, e)
+		}
+		if e.Subject == word {
+			on = append(on, e)
+		}
+	}
+	if named != nil {
+		return named
+	}
+	return on
+}
+
+// pickEndpoint returns the subject of the endpoint that the first word names, or
+// of the only one there is.
+func pickEndpoint(a infoAnswer, words []string) (mayfly.Subject, []string, error) {
+	var found []infoEndpoint
+	if len(words) > 0 {
+		found = a.find(words[0])
+	}
+	if found != nil {
+		words = words[1:]
+	} else if len(a.Endpoints) == 1 && len(words) < 2 {
+		found = a.Endpoints
+	}
+	var names []string
+	for _, e := range cmpOr(found, a.Endpoints) {
+		names = append(names, plain(e.Name)+" on "+plain(e.Subject))
+	}
+	there := clipList(names, 8)
+	switch {
+	case len(a.Endpoints) == 0:
+		return "", nil, mayfly.Errorf(mayfly.NotFound, "service %q has no endpoints", a.Name).WithHint("mayfly info %s", plain(a.Name))
+	case found == nil && len(words) == 0:
+		return "", nil, mayfly.Errorf(mayfly.Invalid, "service %q has several endpoints: name one", a.Name).WithHint("it has %s", there)
+	case found == nil:
+		return "", nil, mayfly.Errorf(mayfly.NotFound, "service %q has no endpoint %q", a.Name, clip(words[0])).WithHint("it has %s", there)
+	case len(found) > 1:
+		return "", nil, mayfly.Errorf(mayfly.Conflict, "service %q has several endpoints of that name", a.Name).
+			WithHint("choose by subject: %s", there)
+	}
+	subject, err := mayfly.ParseSubject(found[0].Subject)
+	if err != nil {
+		return "", nil, mayfly.Errorf(mayfly.Invalid, "endpoint %q cannot be called by name: %w", found[0].Name, err).
+			WithHint("fill in its subject: mayfly call --subject SUBJECT")
+	}
+	return subject, words, nil
+}
+
+// cmpOr returns the first list that is not empty.
+func cmpOr(a, b []infoEndpoint) []infoEndpoint {
+	if len(a) > 0 {
+		return a
+	}
+	return b
+}
+
+// body returns what to send: at most the bytes that the server takes and one more,
+// so that it is the bus that refuses what is too large.
+func (c *callVerb) body(p *process, words []string, most int64) ([]byte, error) {
+	if len(words) > 1 || len(words) == 1 && c.File != "" {
+		return nil, mayfly.Errorf(mayfly.Invalid, "what to send is said twice: %d words are left", len(words)).
+			WithHint("quote a body that has spaces; see mayfly call --help")
+	}
+	from := p.stdin
+	switch {
+	case c.File != "":
+		f, err := os.Open(c.File)
+		if err != nil {
+			return nil, fileError(c.File, err)
+		}
+		defer f.Close()
+		from = f
+	case len(words) == 1 && words[0] != "-":
+		return []byte(words[0]), nil
+	case len(words) == 0 && !isFed(p.stdin):
+		return nil, nil
+	}
+	body, err := io.ReadAll(io.LimitReader(from, most+1))
+	if err != nil {
+		return nil, mayfly.Errorf(mayfly.Invalid, "read the body: %w", err)
+	}
+	return body, nil
+}
+
+// fileError tells a file that is not there from one that cannot be read.
+func fileError(path string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return mayfly.Errorf(mayfly.NotFound, "no file %s", path)
+	}
+	return mayfly.Errorf(mayfly.Invalid, "read %s: %w", path, err)
+}
+
+// isFed reports whether a pipe or a file is the input, and not a person or nothing.
+func isFed(stdin io.Reader) bool {
+	f, ok := stdin.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&(fs.ModeCharDevice|fs.ModeDevice|fs.ModeDir) == 0
+}
+
+// print writes the reply to the output, byte for byte.
+func (c *callVerb) print(p *process, r mayfly.Reply) error {
+	var head strings.Builder
+	if c.Include {
+		fmt.Fprintf(&head, "%d %s\n", r.Status, http.StatusText(r.Status))
+		for _, k := range slices.Sorted(maps.Keys(r.Header)) {
+			for _, v := range r.Header[k] {
+				fmt.Fprintf(&head, "%s: %s\n", plain(k), plain(v))
+			}
+		}
+		head.WriteByte('\n')
+	}
+	if _, err := io.WriteString(p.stdout, head.String()); err != nil {
+		return err
+	}
+	if _, err := p.stdout.Write(r.Body); err != nil {
+		return err
+	}
+	if n := len(r.Body); n > 0 && r.Body[n-1] != '\n' && isTerminal(p.stdout) {
+		_, err := io.WriteString(p.stdout, "\n") // so that the prompt gets a line of its own
+		return err
+	}
+	return nil
+}
+
+// serviceError returns what the service said went wrong, if it did.
+func serviceError(r mayfly.Reply, id string) error {
+	err := r.Err()
+	if err == nil {
+		return nil
+	}
+	text := cmp.Or(http.StatusText(r.Status), "its own status")
+	return mayfly.Errorf(mayfly.CodeOf(err), "%w", err).
+		WithHint("the service answered %d (%s) to call %s", r.Status, text, id)
+}

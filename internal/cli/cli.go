@@ -1,0 +1,159 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/nearest"
+)
+
+// A grammar is the command line: each field a verb, in the order of the help.
+type grammar struct {
+	Help helpFlag `short:"h" help:"Show what there is, or what a command takes."`
+
+	Up    up    `cmd:"" group:"Run" usage:"[PATH...]" help:"Run a node with the projects at PATH, folders with a mayfly.yaml or such files."`
+	Ready ready `cmd:"" group:"Run" usage:"[URL]" help:"Ask a node whether it is ready; the exit code tells."`
+
+	Call callVerb `cmd:"" group:"Call" usage:"NAME [BODY];SERVICE ENDPOINT [BODY];--subject SUBJECT [BODY]" help:"Call a function, an endpoint or a subject and print the reply."`
+
+	List   list       `cmd:"" aliases:"ls" group:"Look" help:"List the services and functions."`
+	Info   info       `cmd:"" group:"Look" usage:"NAME" help:"Show all that a service says of itself."`
+	Stats  stats      `cmd:"" group:"Look" usage:"[NAME]" help:"Show requests, errors and times of each endpoint."`
+	Ping   ping       `cmd:"" group:"Look" usage:"[NAME]" help:"Ask each instance for a sign of life."`
+	Routes routes     `cmd:"" group:"Look" help:"List the HTTP routes of the nodes."`
+	Config configVerb `cmd:"" group:"Look" help:"Show every setting of a node here and where it comes from."`
+
+	Completion completion `cmd:"" group:"More" usage:"bash|zsh|fish" help:"Print a shell's completion script."`
+	Version    versioning `cmd:"" group:"More" help:"Print versions."`
+}
+
+// Main runs the command that args name, without the program's own name, and
+// returns the exit code: that of the error's mayfly.Code, 2 for a command line
+// that cannot be understood. env holds NAME=value. It runs until the command ends;
+// what has to end in order listens for SIGINT and SIGTERM itself.
+func Main(args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &process{env: env, stdin: stdin, stdout: stdout, stderr: stderr}
+	err := run(context.Background(), p, args)
+	if err == nil {
+		return 0
+	}
+	p.report(err)
+	return mayfly.CodeOf(err).Exit()
+}
+
+// run parses args and does what they say.
+func run(ctx context.Context, p *process, args []string) error {
+	if len(args) == 0 {
+		_, err := io.WriteString(p.stdout, overview)
+		return err
+	}
+	if args[0] == "help" {
+		args = append(slices.Clone(args[1:]), "--help")
+	}
+	parser, err := newParser()
+	if err != nil {
+		return mayfly.Errorf(mayfly.Internal, "read the commands: %w", err)
+	}
+	parsed, err := parser.Parse(args)
+	if e, ok := errors.AsType[*kong.ParseError](err); ok && errors.Is(err, errHelp) {
+		return printHelp(p.stdout, e.Context)
+	}
+	if err != nil {
+		return usageError(parser, err)
+	}
+	for _, path := range parsed.Path {
+		if path.Flag != nil {
+			p.set = append(p.set, path.Flag.Name)
+		}
+	}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	if err := parsed.Run(p, parser.Model); err != nil {
+		return withHelp(err, parsed.Selected())
+	}
+	return nil
+}
+
+func newParser() (*kong.Kong, error) {
+	// The help is ours: kong's knows one column for all flags, and it would exit.
+	return kong.New(&grammar{}, kong.Name("mayfly"), kong.NoDefaultHelp(), kong.Exit(func(int) {}))
+}
+
+// errHelp stops the parser where somebody asks for help.
+var errHelp = errors.New("help wanted")
+
+// A helpFlag stops the parser before it misses anything.
+type helpFlag bool
+
+// BeforeReset is called by kong when the flag was given.
+func (helpFlag) BeforeReset() error { return errHelp }
+
+// usageError makes an error of ours of the parser's.
+func usageError(parser *kong.Kong, err error) error {
+	e, ok := errors.AsType[*kong.ParseError](err)
+	if !ok {
+		return mayfly.Errorf(mayfly.Invalid, "%s", err).WithHint("mayfly --help")
+	}
+	text, guess, guessed := strings.Cut(err.Error(), ", did you mean ")
+	var command *kong.Node
+	if e.Context != nil {
+		command = e.Context.Selected()
+	}
+	word, unexpected := strings.CutPrefix(text, "unexpected argument ")
+	switch {
+	case unexpected && command == nil:
+		unknown := mayfly.Errorf(mayfly.Invalid, "no command %q", clip(word))
+		if near, ok := nearest.To(word, commandNames(parser.Model.Node)); ok {
+			return unknown.WithHint("did you mean mayfly %s?", near)
+		}
+		return unknown.WithHint("mayfly --help lists the commands")
+	case guessed:
+		return mayfly.Errorf(mayfly.Invalid, "%s", text).WithHint("did you mean %s", strings.ReplaceAll(guess, `"`, ""))
+	case strings.HasPrefix(text, `expected "<`):
+		return withHelp(mayfly.Errorf(mayfly.Invalid, "%s is missing", strings.ToUpper(strings.Trim(text[len("expected "):], `"<>`))), command)
+	case strings.HasPrefix(text, "expected one of "):
+		return mayfly.Errorf(mayfly.Invalid, "no command given").WithHint("mayfly --help lists the commands")
+	default:
+		// An error of ours within, from a value that knows how to read itself,
+		// keeps its hint.
+		wrong := mayfly.Errorf(mayfly.Invalid, "%s", text)
+		if hint := mayfly.HintOf(err); hint != "" {
+			return wrong.WithHint("%s", hint)
+		}
+		return withHelp(wrong, command)
+	}
+}
+
+func commandNames(root *kong.Node) []string {
+	names := []string{"help"}
+	for _, c := range root.Children {
+		names = append(append(names, c.Name), c.Aliases...)
+	}
+	return names
+}
+
+// withHelp gives an error without a hint the one that always helps.
+func withHelp(err error, command *kong.Node) error {
+	if mayfly.HintOf(err) != "" {
+		return err
+	}
+	hint := "mayfly --help"
+	if command != nil {
+		hint = "mayfly " + command.Name + " --help"
+	}
+	return &mayfly.Error{Code: mayfly.CodeOf(err), Message: err.Error(), Hint: hint, Err: err}
+}
+
+// report prints an error in the one form that all commands have. Its text may hold
+// what a service or a user wrote.
+func (p *process) report(err error) {
+	fmt.Fprintf(p.stderr, "mayfly: %s\n", plain(err.Error()))
+	if hint := mayfly.HintOf(err); hint != "" {
+		fmt.Fprintf(p.stderr, "hint: %s\n", plain(hint))
+	}
+}

@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/config"
+	"github.com/mayfly-run/mayfly/internal/node"
+	"github.com/mayfly-run/mayfly/internal/project"
+)
+
+// defaultNATS is where a node listens when nobody says otherwise.
+const defaultNATS = "nats://127.0.0.1:4222"
+
+// dialWait is how long a command looks for its server. People wait for it.
+const dialWait = 2 * time.Second
+
+// A client is what every verb that talks to a server takes.
+type client struct {
+	config.Server `embed:""`
+	Data          string `name:"data" help:"Folder of the node to ask. By default that of the project here, or of the only node on this machine." placeholder:"FOLDER"`
+}
+
+// open connects to the server that the command means: the one that is named, else
+// that of the node running for this folder, else of the only other node of this
+// user, else NATS_URL, else the default address.
+func (c *client) open(ctx context.Context, p *process) (*bus.Bus, error) {
+	loaded, err := p.load(config.Config{Data: c.Data, Server: c.Server}, "")
+	if err != nil {
+		return nil, err
+	}
+	remote, guessed, err := findServer(p, loaded)
+	if err != nil {
+		return nil, err
+	}
+	b, err := bus.Open(ctx, bus.Options{Name: "mayfly cli", Remote: remote, Wait: dialWait, NoJetStream: true})
+	if guessed && mayfly.CodeOf(err) == mayfly.Unavailable {
+		return nil, mayfly.Errorf(mayfly.Unavailable, "no node runs here, and no NATS server answers at %s", remote).
+			WithHint("start a node with mayfly up, or name a server with --nats")
+	}
+	return b, err
+}
+
+// findServer returns the way to the server, and whether the address is only the
+// default one.
+func findServer(p *process, loaded config.Loaded) (remote bus.Remote, guessed bool, err error) {
+	remote = node.RemoteOf(loaded.Server)
+	if remote.URL != "" || remote.Context != "" {
+		return remote, false, nil
+	}
+	running, ok, err := findNode(p, loaded)
+	if err != nil {
+		return bus.Remote{}, false, err
+	}
+	if ok {
+		remote.URL = running.NATS
+		if remote.User == "" && remote.Token == "" && remote.Creds == "" {
+			// The node's own door: who may read its configuration may come in.
+			remote.User, remote.Password, remote.Token = loaded.Bus.User, loaded.Bus.Password, loaded.Bus.Token
+		}
+		return remote, false, nil
+	}
+	if url, _ := p.lookup("NATS_URL"); url != "" {
+		remote.URL = url
+		return remote, false, nil
+	}
+	remote.URL = defaultNATS
+	return remote, true, nil
+}
+
+// findNode returns the node on this machine that the command means, if there is
+// one.
+func findNode(p *process, loaded config.Loaded) (node.Running, bool, error) {
+	if loaded.Data != "" {
+		if r, ok := node.RunningAt(loaded.Data); ok {
+			return r, true, nil
+		}
+		return node.Running{}, false, mayfly.Errorf(mayfly.Unavailable, "no node runs on %s", loaded.Data).
+			WithHint("mayfly up --data %s", loaded.Data)
+	}
+	home, err := config.DataHome(p.lookup)
+	if err != nil {
+		return node.Running{}, false, nil // no home, no nodes of this user
+	}
+	// A manifest that cannot be read is mayfly up's to explain.
+	if here, err := project.Open(".", p.lookup); err == nil {
+		if folder, err := node.FolderOf(home, here.Name, here.Folder); err == nil {
+			if r, ok := node.RunningAt(folder); ok {
+				return r, true, nil
+			}
+		}
+	}
+	switch all := node.FindRunning(home); len(all) {
+	case 0:
+		return node.Running{}, false, nil
+	case 1:
+		return all[0], true, nil
+	default:
+		var each []string
+		for _, r := range all {
+			each = append(each, p.tilde(r.Folder)+" at "+cmp.Or(r.NATS, "?"))
+		}
+		return node.Running{}, false, mayfly.Errorf(mayfly.Conflict, "several nodes run here: %s", strings.Join(each, "; ")).
+			WithHint("choose one with --nats URL or --data FOLDER, or go to its project's folder")
+	}
+}

@@ -1,0 +1,54 @@
+package cli
+
+import "github.com/mayfly-run/mayfly/internal/config"
+
+// configVerb is the verb config.
+type configVerb struct {
+	File string `name:"config" help:"Config file to read instead of the user's own." placeholder:"FILE"`
+	JSON bool   `name:"json" help:"Print JSON."`
+}
+
+// Help is shown by mayfly config --help.
+func (*configVerb) Help() string {
+	return `These are the settings that a node started here would have. Each can be set by a flag of mayfly up
+(--gateway.addr), a variable (MAYFLY_GATEWAY_ADDR) or in the config file (addr below gateway:), and
+the first of them that says something wins. Secrets are never shown.`
+}
+
+// Run is called by kong.
+func (c *configVerb) Run(p *process) error {
+	loaded, err := p.load(config.Config{}, c.File)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		type setting struct {
+			Key   string `json:"key"`
+			Value string `json:"value"`
+			From  string `json:"from"`
+		}
+		all := make([]setting, 0, len(loaded.Settings))
+		for _, s := range loaded.Settings {
+			all = append(all, setting{s.Name, s.Text, s.From})
+		}
+		return writeJSON(p.stdout, all)
+	}
+	t := table{{"KEY", "VALUE", "FROM"}}
+	for _, s := range loaded.Settings {
+		value := s.Text
+		if value == "" {
+			value = "-"
+		}
+		t.add(s.Name, value, p.fromHere(s.From))
+	}
+	return t.print(p.stdout, "")
+}
+
+// fromHere shortens the file's path in a setting's source.
+func (p *process) fromHere(from string) string {
+	const file = "file "
+	if len(from) > len(file) && from[:len(file)] == file {
+		return file + p.tilde(from[len(file):])
+	}
+	return from
+}

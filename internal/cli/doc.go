@@ -1,0 +1,28 @@
+// Package cli is what people type: it reads the command line, does one verb and
+// says how it went.
+//
+//	args, env ──► Main ──► kong ──► verb ──► exit code
+//	                                 │ up       node.New, node.Run
+//	                                 │ others   client ──► bus ──► $SRV.INFO, fn.<name>
+//	                                 ▼
+//	                    stdout: results     stderr: all else
+//
+// One verb is one file. What they share: process (what a command may touch of the
+// world), client (finds the server), survey (asks all micro services), table and
+// plain (print what others wrote without letting it reach the terminal's controls).
+// Flags, variables and the file are the one table of package config; this package
+// only tells it what stood on the command line.
+//
+// It does not read the environment, which main hands to it, and it decides
+// nothing about calls or services: the bus, the gateway and the node do.
+//
+// # Invariants
+//
+//   - No arguments make it panic or exit with a code that is not documented:
+//     FuzzMain.
+//   - Every error has a hint: TestEveryErrorHasAHint.
+//   - Nothing that a service says reaches the terminal as a control character:
+//     TestPlainLeavesNoControlCharacters, FuzzSurvey.
+//   - Each flag of a node is in a group of the help: TestHelpGroupsEveryFlag.
+//   - The access log loses no line at the end: TestAccessLogFlushesAtTheEnd.
+package cli

@@ -1,0 +1,189 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/alecthomas/kong"
+	"github.com/mayfly-run/mayfly/internal/config"
+)
+
+// overview is what mayfly says when nothing was asked of it.
+const overview = `Mayfly turns NATS into a home for microservices and functions.
+
+  mayfly up                        a node: NATS, its streams and an HTTP gateway
+  mayfly up ./shop                 the same, with the routes of ./shop/mayfly.yaml
+  mayfly up --nats nats://host     with a NATS server or cluster that you have
+
+  mayfly list                      the services that are there
+  mayfly call Shop price '{"n":3}' call one and print its reply
+  mayfly stats --watch             who is called, how often and how fast
+
+  mayfly --help                    all commands
+  mayfly up --help                 all settings of a node
+`
+
+// helpWidth is where lines of help end. It is the same everywhere, so that the
+// help reads the same in a terminal, a file and a test.
+const helpWidth = 100
+
+// printHelp prints the help of the command that was selected, or of all.
+func printHelp(w io.Writer, c *kong.Context) error {
+	var b strings.Builder
+	command := c.Selected()
+	if command == nil {
+		writeCommands(&b, c.Model.Node)
+	} else {
+		writeCommand(&b, command)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func writeCommands(b *strings.Builder, root *kong.Node) {
+	b.WriteString("Usage: mayfly COMMAND [ARGUMENTS] [FLAGS]\n")
+	group := ""
+	for _, c := range root.Children {
+		if c.Group.Title != group {
+			group = c.Group.Title
+			fmt.Fprintf(b, "\n%s:\n", group)
+		}
+		writeEntry(b, "  "+strings.Join(append([]string{c.Name}, c.Aliases...), ", "), c.Help, 16)
+	}
+	b.WriteString("\nmayfly COMMAND --help shows what a command takes.\n")
+	b.WriteString("Exit codes: 0 done, 1 failed, 2 wrong request, 3 denied, 4 not found, 5 conflict,\n")
+	b.WriteString("            6 unavailable, busy or too slow, 7 the function's own code failed.\n")
+}
+
+func writeCommand(b *strings.Builder, command *kong.Node) {
+	lead := "Usage: "
+	for usage := range strings.SplitSeq(command.Tag.Get("usage"), ";") {
+		fmt.Fprintf(b, "%s%s\n", lead, strings.TrimRight("mayfly "+command.Name+" "+usage, " "))
+		lead = "       "
+	}
+	fmt.Fprintf(b, "\n%s\n", wrap(command.Help, helpWidth, ""))
+	if command.Detail != "" {
+		fmt.Fprintf(b, "\n%s\n", strings.TrimSpace(command.Detail))
+	}
+	var flags []*kong.Flag
+	for _, level := range command.AllFlags(true) {
+		flags = append(flags, level...)
+	}
+	for _, g := range flagGroups {
+		column := 0
+		var entries [][2]string
+		for _, f := range flags {
+			if groupOf(f.Name) == g.title {
+				e := flagEntry(f)
+				entries = append(entries, e)
+				column = max(column, utf8.RuneCountInString(e[0])+2)
+			}
+		}
+		if len(entries) == 0 {
+			continue
+		}
+		fmt.Fprintf(b, "\n%s:\n", g.title)
+		for _, e := range entries {
+			writeEntry(b, e[0], e[1], column)
+		}
+	}
+}
+
+// flagGroups are the headings that flags stand under, in order. A flag belongs to
+// the one that lists its name or the part of it before the dot, else to the first.
+var flagGroups = []struct {
+	title string
+	words []string
+}{
+	{"Flags", nil},
+	{"An existing NATS server", []string{"nats", "creds", "user", "password", "token", "context", "tls"}},
+	{"The NATS server inside the node", []string{"bus"}},
+	{"The gateway, which is the public HTTP door", []string{"gateway"}},
+	{"The admin door: metrics and profiles", []string{"admin"}},
+	{"The log", []string{"log"}},
+}
+
+func groupOf(flag string) string {
+	word, _, _ := strings.Cut(flag, ".")
+	for _, g := range flagGroups {
+		if slices.Contains(g.words, word) {
+			return g.title
+		}
+	}
+	return flagGroups[0].title
+}
+
+// flagEntry returns the two columns of a flag.
+func flagEntry(f *kong.Flag) [2]string {
+	name := "      --" + f.Name
+	if f.Short != 0 {
+		name = fmt.Sprintf("  -%c, --%s", f.Short, f.Name)
+	}
+	if p := placeholder(f); p != "" {
+		name += " " + p
+	}
+	help := f.Help
+	switch {
+	case f.IsBool() && f.Default == "true":
+		help += fmt.Sprintf(" On by default; --%s=false for none.", f.Name)
+	case f.Default != "" && !f.IsBool():
+		help += fmt.Sprintf(" (default %s)", f.Default)
+	}
+	return [2]string{name, help}
+}
+
+// placeholder returns what stands for the value of a flag.
+func placeholder(f *kong.Flag) string {
+	if f.IsBool() {
+		return ""
+	}
+	if f.PlaceHolder != "" {
+		return f.PlaceHolder
+	}
+	if f.Enum != "" {
+		return strings.Join(f.EnumSlice(), "|")
+	}
+	switch f.Target.Interface().(type) {
+	case time.Duration:
+		return "TIME"
+	case config.Bytes:
+		return "SIZE"
+	case int:
+		return "N"
+	}
+	if strings.HasSuffix(f.Name, ".addr") {
+		return "HOST:PORT"
+	}
+	return "TEXT"
+}
+
+// writeEntry writes a name and, from column on, its help.
+func writeEntry(b *strings.Builder, name, help string, column int) {
+	text := wrap(help, helpWidth-column, strings.Repeat(" ", column))
+	fmt.Fprintf(b, "%-*s%s\n", column, name, text)
+}
+
+// wrap breaks text into lines of at most width, all but the first after indent.
+func wrap(text string, width int, indent string) string {
+	var b strings.Builder
+	used := 0
+	for i, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case used+1+n > width:
+			b.WriteString("\n" + indent)
+			used = 0
+		default:
+			b.WriteByte(' ')
+			used++
+		}
+		b.WriteString(word)
+		used += n
+	}
+	return b.String()
+}

@@ -1,0 +1,92 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/config"
+)
+
+// ready is the verb ready.
+type ready struct {
+	URL     string        `arg:"" optional:"" help:"Where the gateway is."`
+	Data    string        `name:"data" help:"Folder of the node to ask." placeholder:"FOLDER"`
+	Timeout time.Duration `name:"timeout" help:"How long to wait for the answer." default:"2s"`
+}
+
+// Help is shown by mayfly ready --help.
+func (*ready) Help() string {
+	return `URL is that of the node's gateway; by default the node on this machine is asked. The exit code is 0
+when it is ready and 6 when it is not, with the reason, which suits the health check of a container:
+
+  HEALTHCHECK CMD ["/mayfly", "ready", "http://127.0.0.1:8080"]`
+}
+
+// Run is called by kong.
+func (r *ready) Run(ctx context.Context, p *process) error {
+	gateway, err := r.gateway(p)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, gateway.JoinPath("/readyz").String(), nil)
+	if err != nil {
+		return mayfly.Errorf(mayfly.Invalid, "%q is no URL of a gateway", clip(r.URL)).WithHint("write it like http://127.0.0.1:8080")
+	}
+	// Its own transport: a proxy from the environment has no say in whether this
+	// node is ready. A certificate names the public host, never the loopback that a
+	// health check uses.
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: config.Loopback(gateway.Host)}} //nolint:gosec // loopback only
+	defer transport.CloseIdleConnections()
+	answer, err := transport.RoundTrip(request)
+	if err != nil {
+		return mayfly.Errorf(mayfly.Unavailable, "no gateway answers at %s: %w", gateway.Redacted(), err).
+			WithHint("start one with mayfly up, or name its URL: mayfly ready URL")
+	}
+	defer answer.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10)) // the status tells already
+	if answer.StatusCode == http.StatusOK {
+		_, err := fmt.Fprintln(p.stdout, "ready")
+		return err
+	}
+	var problem struct{ Detail, Hint string }
+	_ = json.Unmarshal(body, &problem) // of anything else the status must do
+	reason := cmp.Or(problem.Detail, answer.Status)
+	return mayfly.Errorf(mayfly.Unavailable, "not ready: %s", reason).
+		WithHint("%s", cmp.Or(problem.Hint, "is "+gateway.Redacted()+" the gateway of a node?"))
+}
+
+// gateway returns where to ask.
+func (r *ready) gateway(p *process) (*url.URL, error) {
+	text := r.URL
+	if text == "" {
+		// Only without URL: a health check must not depend on a valid configuration.
+		loaded, err := p.load(config.Config{Data: r.Data}, "")
+		if err != nil {
+			return nil, err
+		}
+		running, _, err := findNode(p, loaded)
+		if err != nil {
+			return nil, err
+		}
+		text = cmp.Or(running.Gateway, "http://127.0.0.1:8080")
+	}
+	if !strings.Contains(text, "://") {
+		text = "http://" + text
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, mayfly.Errorf(mayfly.Invalid, "%q is no URL of a gateway", clip(r.URL)).WithHint("write it like http://127.0.0.1:8080")
+	}
+	return u, nil
+}

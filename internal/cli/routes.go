@@ -1,0 +1,81 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/node"
+)
+
+// routes is the verb routes.
+type routes struct {
+	client `embed:""`
+	JSON   bool `name:"json" help:"Print JSON."`
+}
+
+// Help is shown by mayfly routes --help.
+func (*routes) Help() string {
+	return `A route comes from a project's mayfly.yaml or from the metadata of a service's endpoint. Of two that
+want the same requests the first has them: a project's before metadata's, an older service's before a
+younger one's. The other is listed below as shadowed.`
+}
+
+// Run is called by kong.
+func (r *routes) Run(ctx context.Context, p *process) error {
+	b, err := r.open(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	answers, err := b.Gather(ctx, mayfly.SubjectRoutes)
+	if err != nil {
+		return err
+	}
+	all := parseRoutes(answers)
+	if len(answers) == 0 {
+		return mayfly.Errorf(mayfly.Unavailable, "no node answers at %s", b.URL()).WithHint("start one with mayfly up --nats %s", b.URL())
+	}
+	if r.JSON {
+		return writeJSON(p.stdout, all)
+	}
+	active, shadowed := table{{"ROUTE", "TARGET", "FROM"}}, table{{"ROUTE", "TARGET", "FROM", "WHY"}}
+	seen := map[node.RouteListing]bool{}
+	for _, l := range all {
+		if l.Node = ""; seen[l] {
+			continue // another node serves the same
+		}
+		seen[l] = true
+		if l.Shadowed == "" {
+			active.add(l.Pattern, l.Target, l.Origin)
+		} else {
+			shadowed.add(l.Pattern, l.Target, l.Origin, l.Shadowed)
+		}
+	}
+	if len(active) > 1 {
+		if err := active.print(p.stdout, ""); err != nil {
+			return err
+		}
+	} else {
+		p.note("no routes; a mayfly.yaml or an endpoint's metadata %s makes one", mayfly.MetaHTTP)
+	}
+	if len(shadowed) > 1 {
+		fmt.Fprintln(p.stdout, "\nshadowed:")
+		return shadowed.print(p.stdout, "  ")
+	}
+	return nil
+}
+
+// parseRoutes joins what the nodes answered.
+func parseRoutes(answers []bus.Answer) []node.RouteListing {
+	all := []node.RouteListing{} // not nil: in JSON an empty list is []
+	for _, a := range answers {
+		var one []node.RouteListing
+		if json.Unmarshal(a.Body, &one) == nil {
+			all = append(all, one...)
+		}
+	}
+	return all
+}

@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/nearest"
+)
+
+// An identity is what every answer to $SRV begins with (ADR-32). Who answers is
+// anybody on the bus: an answer that does not parse is skipped and hides no other,
+// and one that does may still hold any text.
+type identity struct {
+	Name     string   `json:"name"`
+	ID       string   `json:"id"`
+	Version  string   `json:"version"`
+	Metadata metadata `json:"metadata"`
+}
+
+func (i identity) valid() bool { return i.Name != "" && i.ID != "" }
+
+func (i identity) compare(j identity) int {
+	return cmp.Or(cmp.Compare(i.Name, j.Name), cmp.Compare(i.Version, j.Version), cmp.Compare(i.ID, j.ID))
+}
+
+// An infoAnswer is what one instance says to $SRV.INFO.
+type infoAnswer struct {
+	identity
+	Description string         `json:"description"`
+	Endpoints   []infoEndpoint `json:"endpoints"`
+}
+
+type infoEndpoint struct {
+	Name     string   `json:"name"`
+	Subject  string   `json:"subject"`
+	Queue    string   `json:"queue_group"`
+	Metadata metadata `json:"metadata"`
+}
+
+// isFunction tells a function from a service: it answers below fn.
+func (a infoAnswer) isFunction() bool {
+	return slices.ContainsFunc(a.Endpoints, func(e infoEndpoint) bool {
+		return strings.HasPrefix(e.Subject, mayfly.SubjectFunctions+".")
+	})
+}
+
+func (a infoAnswer) kind() string {
+	if a.isFunction() {
+		return "function"
+	}
+	return "service"
+}
+
+// A statsAnswer is what one instance says to $SRV.STATS.
+type statsAnswer struct {
+	identity
+	Started   time.Time       `json:"started"`
+	Endpoints []statsEndpoint `json:"endpoints"`
+}
+
+type statsEndpoint struct {
+	Name      string        `json:"name"`
+	Subject   string        `json:"subject"`
+	Requests  uint64        `json:"num_requests"`
+	Errors    uint64        `json:"num_errors"`
+	LastError string        `json:"last_error"`
+	Time      time.Duration `json:"processing_time"` // of all requests together
+}
+
+// metadata is a map of strings that skips values of other types, which some
+// clients send.
+type metadata map[string]string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (m *metadata) UnmarshalJSON(data []byte) error {
+	var raw map[string]json.RawMessage
+	if json.Unmarshal(data, &raw) != nil {
+		return nil // not an object: no metadata
+	}
+	*m = make(metadata, len(raw))
+	for k, v := range raw {
+		var s string
+		if bytes.HasPrefix(v, []byte{'"'}) && json.Unmarshal(v, &s) == nil {
+			(*m)[k] = s
+		}
+	}
+	return nil
+}
+
+// parseAnswers keeps what parses and is valid, each instance once, in a stable
+// order.
+func parseAnswers[T any](answers []bus.Answer, id func(T) identity) []T {
+	var kept []T
+	seen := map[[2]string]bool{}
+	for _, a := range answers {
+		var v T
+		if json.Unmarshal(a.Body, &v) != nil || !id(v).valid() {
+			continue
+		}
+		if k := [2]string{id(v).Name, id(v).ID}; !seen[k] {
+			seen[k] = true
+			kept = append(kept, v)
+		}
+	}
+	slices.SortStableFunc(kept, func(a, b T) int { return id(a).compare(id(b)) })
+	return kept
+}
+
+func infoID(a infoAnswer) identity   { return a.identity }
+func statsID(a statsAnswer) identity { return a.identity }
+
+// ask sends a question to all micro services, or to those of one name, and
+// gathers the answers. verb is PING, INFO or STATS.
+func ask(ctx context.Context, b *bus.Bus, verb, name string) ([]bus.Answer, error) {
+	subject := mayfly.SubjectMicro + "." + verb
+	if name != "" {
+		subject += "." + name
+	}
+	return b.Gather(ctx, subject)
+}
+
+// checkName refuses what cannot be one token of a subject that is asked.
+func checkName(name string) error {
+	if s, err := mayfly.ParseSubject(name); err != nil || strings.Contains(string(s), ".") {
+		return mayfly.Errorf(mayfly.Invalid, "%q cannot be the name of a service", clip(name)).
+			WithHint("a name has no spaces, dots or wildcards; mayfly list shows those that are there")
+	}
+	return nil
+}
+
+// nobodyCalled says that there is no such service or function and which name may
+// have been meant.
+func nobodyCalled(ctx context.Context, b *bus.Bus, name string) error {
+	missing := mayfly.Errorf(mayfly.NotFound, "no service or function %q", name)
+	answers, err := ask(ctx, b, "PING", "")
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, a := range parseAnswers(answers, func(i identity) identity { return i }) {
+		names = append(names, a.Name)
+	}
+	if near, ok := nearest.To(name, names); ok {
+		return missing.WithHint("did you mean %s?", near)
+	}
+	return missing.WithHint("mayfly list shows the services that are there")
+}

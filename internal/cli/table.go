@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+)
+
+// A table is rows of cells, the first row being the head. Cells may hold anything
+// that a service said.
+type table [][]string
+
+// add appends a row.
+func (t *table) add(cells ...string) { *t = append(*t, cells) }
+
+// print writes the table in aligned columns, each line after indent.
+func (t table) print(w io.Writer, indent string) error {
+	var b bytes.Buffer
+	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, row := range t {
+		cells := make([]string, len(row))
+		for i, c := range row {
+			cells[i] = clip(plain(c))
+		}
+		fmt.Fprintln(tw, indent+strings.Join(cells, "\t"))
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(b.String()) {
+		// An empty last cell leaves the padding of the one before it.
+		if _, err := io.WriteString(w, strings.TrimRight(line, " \n")+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func count[N int | uint64](n N) string { return strconv.FormatUint(uint64(n), 10) }

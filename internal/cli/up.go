@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/config"
+	"github.com/mayfly-run/mayfly/internal/node"
+	"github.com/mayfly-run/mayfly/internal/project"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
+)
+
+// up is the verb up.
+type up struct {
+	config.Config `embed:""`
+	Paths         []string `arg:"" optional:"" name:"path" help:"Projects to run."`
+	File          string   `name:"config" help:"Config file to read instead of the user's own." placeholder:"FILE"`
+	Fresh         bool     `name:"fresh" help:"Empty the data folder first: streams, buckets and the node's name."`
+}
+
+// Help is shown by mayfly up --help.
+func (*up) Help() string {
+	return `Without PATH the project in the current folder is run, or no project if there is none. The first
+Ctrl-C (SIGINT or SIGTERM) lets calls in hand finish, the second stops at once.
+
+Every flag below with a dot, and most without, is also a variable and a key of the config file:
+--gateway.addr is MAYFLY_GATEWAY_ADDR, and addr below gateway:. mayfly config shows what holds.`
+}
+
+// Run is called by kong.
+func (u *up) Run(ctx context.Context, p *process) error {
+	loaded, err := p.load(u.Config, u.File)
+	if err != nil {
+		return err
+	}
+	projects, err := u.projects(p)
+	if err != nil {
+		return err
+	}
+	o := node.Options{Config: loaded.Config, Fresh: u.Fresh, Projects: projects, Version: thisBuild().Version, Watch: p.tell}
+	o.Folder, err = folderFor(p, loaded, projects)
+	if err != nil {
+		return err
+	}
+	// A project on this machine alone is being worked on.
+	if !loaded.IsSet("dev") && len(projects) > 0 && config.Loopback(loaded.Gateway.Addr) {
+		o.Config.Dev = true
+	}
+	terminal := isTerminal(p.stderr)
+	level := loaded.Log.Level
+	if terminal && loaded.Log.Format != "json" && !loaded.IsSet("log.level") {
+		level = "warn" // the ready message says the rest better
+	}
+	if o.Log, err = telemetry.NewLog(p.stderr, loaded.Log.Format, level, terminal); err != nil {
+		return err
+	}
+
+	access := newAccessLog(p.stderr)
+	if loaded.Gateway.AccessLog {
+		if o.Access, err = telemetry.NewLog(access, loaded.Log.Format, "info", terminal); err != nil {
+			return err
+		}
+	}
+	var writer sync.WaitGroup
+	logging, endLog := context.WithCancel(context.WithoutCancel(ctx))
+	writer.Go(func() { _ = access.Run(logging) }) // it returns nil
+	defer writer.Wait()
+	defer endLog()
+
+	// From here on a signal ends the start as well.
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	n, err := node.New(ctx, o)
+	if err != nil {
+		return err
+	}
+	p.greet(n.Status())
+	say := aside{p: p, log: o.Log, person: loaded.Log.Format == "text" || terminal && loaded.Log.Format == "auto"}
+	say.ignoresNATSURL(n.Status())
+	defer say.stopping(ctx, n, loaded.Drain)()
+	return n.Run(ctx)
+}
+
+// projects opens what PATH names or else what is in the current folder.
+func (u *up) projects(p *process) ([]*project.Project, error) {
+	paths := u.Paths
+	if _, err := os.Stat(project.Manifest); len(paths) == 0 && !errors.Is(err, fs.ErrNotExist) {
+		paths = []string{"."}
+	}
+	var all []*project.Project
+	for _, path := range paths {
+		one, err := project.Open(path, p.lookup)
+		if err != nil {
+			return nil, err
+		}
+		same := func(other *project.Project) bool { return other.Name == one.Name }
+		if i := slices.IndexFunc(all, same); i >= 0 {
+			return nil, mayfly.Errorf(mayfly.Conflict, "%s and %s are both named %q", all[i].File, one.File, one.Name).
+				WithHint("give one of them another name with project:")
+		}
+		all = append(all, one)
+	}
+	return all, nil
+}
+
+// folderFor returns where the node keeps its state: with several projects it is
+// the first that names the folder.
+func folderFor(p *process, loaded config.Loaded, projects []*project.Project) (string, error) {
+	if loaded.Data != "" {
+		return loaded.Data, nil
+	}
+	home, err := config.DataHome(p.lookup)
+	if err != nil {
+		return "", err
+	}
+	if len(projects) == 0 {
+		return node.FolderOf(home, "", "")
+	}
+	return node.FolderOf(home, projects[0].Name, projects[0].Folder)
+}

@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"time"
+)
+
+// watchEvery is how often a watched command looks again.
+const watchEvery = time.Second
+
+// watching runs paint now and then every second until a signal comes, which is its
+// good end. On a terminal each picture replaces the one before; elsewhere they
+// follow one another, an empty line between.
+func (p *process) watching(ctx context.Context, paint func(ctx context.Context, w io.Writer) error) error {
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	terminal := isTerminal(p.stdout)
+	for first := true; ; first = false {
+		var picture bytes.Buffer
+		if err := paint(ctx, &picture); err != nil && ctx.Err() == nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil // a picture that the signal cut short
+		}
+		if _, err := p.stdout.Write(frame(picture.Bytes(), terminal, first)); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+// frame returns what puts a picture onto the screen. Lines are cleared as they are
+// written rather than all at once before, which would flicker.
+func frame(picture []byte, terminal, first bool) []byte {
+	const home, clearScreen, clearLine, clearBelow = "\x1b[H", "\x1b[2J", "\x1b[K", "\x1b[J"
+	switch {
+	case !terminal && first:
+		return picture
+	case !terminal:
+		return append([]byte("\n"), picture...)
+	}
+	lines := bytes.ReplaceAll(picture, []byte("\n"), []byte(clearLine+"\n"))
+	start := home
+	if first {
+		start = clearScreen + home
+	}
+	return append(append([]byte(start), lines...), clearBelow...)
+}
