@@ -22,7 +22,7 @@ func checkTarget(r *http.Request) error {
 		return withStatus(http.StatusMethodNotAllowed, mayfly.Errorf(mayfly.Invalid, "this is no proxy"))
 	}
 	path := r.URL.Path
-	if path == "" || path[0] != '/' {
+	if s := r.URL.Scheme; s != "" && (s != "http" && s != "https" || r.URL.Host == "") || path == "" || path[0] != '/' {
 		return mayfly.Errorf(mayfly.Invalid, "the request's target is no path")
 	}
 	for i := range len(path) {

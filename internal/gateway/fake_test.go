@@ -1,0 +1,99 @@
+package gateway_test
+
+import (
+	"bufio"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/gateway"
+)
+
+// A callerFunc answers calls where a test needs no NATS.
+type callerFunc func(ctx context.Context, c mayfly.Call) (mayfly.Reply, error)
+
+func (f callerFunc) Call(ctx context.Context, c mayfly.Call) (mayfly.Reply, error) { return f(ctx, c) }
+
+func (f callerFunc) Send(ctx context.Context, c mayfly.Call) error {
+	_, err := f(ctx, c)
+	return err
+}
+func (callerFunc) MaxPayload() int64 { return 1 << 20 }
+func (callerFunc) Ready() error      { return nil }
+
+// replying answers each call with the same reply.
+func replying(r mayfly.Reply) callerFunc {
+	return func(context.Context, mayfly.Call) (mayfly.Reply, error) { return r, nil }
+}
+
+// A recorder remembers its calls.
+type recorder struct {
+	callerFunc
+	mu    sync.Mutex
+	calls []mayfly.Call
+}
+
+func (r *recorder) Call(_ context.Context, c mayfly.Call) (mayfly.Reply, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = append(r.calls, c)
+	return mayfly.Reply{Status: http.StatusOK}, nil
+}
+
+func (r *recorder) all() []mayfly.Call {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.calls
+}
+
+// A directory is a fixed list of services.
+type directory []mayfly.Service
+
+func (d directory) Services() []mayfly.Service { return d }
+
+func (d directory) Lookup(_ context.Context, service, endpoint string) (mayfly.Endpoint, error) {
+	for _, s := range d {
+		for _, e := range s.Endpoints {
+			if s.Name == service && e.Name == endpoint {
+				return e, nil
+			}
+		}
+	}
+	return mayfly.Endpoint{}, mayfly.Errorf(mayfly.NotFound, "no service %q with endpoint %q", service, endpoint)
+}
+
+func (directory) Watch(ctx context.Context) <-chan struct{} {
+	c := make(chan struct{})
+	context.AfterFunc(ctx, func() { close(c) })
+	return c
+}
+
+// newGateway returns a gateway that is asked by ServeHTTP, without a connection.
+func newGateway(t testing.TB, c gateway.Caller, d gateway.Directory, o gateway.Options) *gateway.Gateway {
+	t.Helper()
+	if o.Expose == nil {
+		o.Expose = []string{"*"}
+	}
+	g, err := gateway.New(c, d, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.Close() })
+	return g
+}
+
+// serve gives g a request as it came from the wire.
+func serve(g *gateway.Gateway, text string) *httptest.ResponseRecorder {
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(text)))
+	if err != nil {
+		panic(err) // the test's own text
+	}
+	r.RemoteAddr = "127.0.0.1:1"
+	w := httptest.NewRecorder()
+	g.ServeHTTP(w, r)
+	return w
+}
