@@ -97,3 +97,13 @@ func serve(g *gateway.Gateway, text string) *httptest.ResponseRecorder {
 	g.ServeHTTP(w, r)
 	return w
 }
+
+// failing fails each call.
+func failing(err error) callerFunc {
+	return func(context.Context, mayfly.Call) (mayfly.Reply, error) { return mayfly.Reply{}, err }
+}
+
+// panicking panics at each call.
+func panicking(v any) callerFunc {
+	return func(context.Context, mayfly.Call) (mayfly.Reply, error) { panic(v) }
+}

@@ -26,9 +26,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // A door is a gateway that runs on a bus of its own until the end of the test.
 type door struct {
 	*gateway.Gateway
-	url string
-	bus *bus.Bus
-	nc  *nats.Conn // a user's connection to the same NATS
+	url    string
+	client *http.Transport
+	bus    *bus.Bus
+	nc     *nats.Conn // a user's connection to the same NATS
 }
 
 // open starts a gateway. Zero options expose every service.
@@ -37,25 +38,28 @@ func open(t *testing.T, o gateway.Options) *door {
 	b := natstest.New(t)
 	dir := bus.OpenDirectory(b, nil)
 	t.Cleanup(func() { dir.Close() })
-	if o.Expose == nil {
-		o.Expose = []string{"*"}
-	}
 	o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
-	g, err := gateway.New(b, dir, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := run(t, b, dir, o)
+	d.bus, d.nc = b, natstest.Connect(t, b)
+	return d
+}
+
+// run starts a gateway on whatever answers, until the end of the test.
+func run(t *testing.T, c gateway.Caller, dir gateway.Directory, o gateway.Options) *door {
+	t.Helper()
+	g := newGateway(t, c, dir, o)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- g.Run(ctx) }()
+	client := &http.Transport{} // its own, so that its idle connections do not keep the gateway up
 	t.Cleanup(func() {
+		client.CloseIdleConnections()
 		stop()
 		if err := <-done; err != nil {
 			t.Errorf("gateway: %v", err)
 		}
-		http.DefaultClient.CloseIdleConnections()
 	})
-	return &door{Gateway: g, url: "http://" + g.Addr().String(), bus: b, nc: natstest.Connect(t, b)}
+	return &door{Gateway: g, url: g.URL(), client: client}
 }
 
 // An answer is what came back, read whole.
@@ -81,7 +85,7 @@ func (d *door) ask(t *testing.T, method, path, body string, headers ...string) a
 			r.Host = headers[i+1]
 		}
 	}
-	resp, err := http.DefaultTransport.RoundTrip(r) // follows no redirect
+	resp, err := d.client.RoundTrip(r) // follows no redirect
 	if err != nil {
 		t.Fatal(err)
 	}
