@@ -39,6 +39,7 @@ type Node struct {
 	directory *bus.Directory
 	gateway   *gateway.Gateway
 	console   *console.Console // nil if admin.addr is off
+	listening *Listening       // set by New, never changed
 	started   time.Time
 	took      time.Duration
 
@@ -104,7 +105,8 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	closers = append(closers, func() error { stopAnswering(); return nil })
-	if err := n.folder.announce(n.listening()); err != nil {
+	n.listening = n.findListening()
+	if err := n.folder.announce(n.listening); err != nil {
 		return nil, err
 	}
 	n.took = time.Since(n.started)
@@ -175,7 +177,9 @@ func gatewayOptions(o Options, embedded bool, log *slog.Logger) gateway.Options 
 	}
 }
 
-func (n *Node) listening() *Listening {
+// findListening asks the doors where they are, once: they do not move, and a door
+// that serves should not be asked.
+func (n *Node) findListening() *Listening {
 	l := &Listening{PID: os.Getpid(), NATS: n.bus.URL(), Gateway: n.gateway.URL()}
 	if n.console != nil {
 		l.Admin = n.console.URL()
@@ -201,7 +205,7 @@ type Status struct {
 
 // Status returns a snapshot.
 func (n *Node) Status() Status {
-	l := n.listening()
+	l := n.listening
 	s := Status{
 		Version: n.options.Version, Go: runtime.Version(), Server: n.bus.ServerVersion(), Embedded: n.bus.Embedded(),
 		Folder: n.folder.path, NATS: l.NATS, Monitor: n.bus.MonitorURL(), Gateway: l.Gateway, Admin: l.Admin,

@@ -121,7 +121,7 @@ func TestStagesOutliveTheirContextInTurn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		var second error
+		second := make(chan error, 1)
 		first := runnerFunc(func(ctx context.Context) error {
 			<-ctx.Done()
 			time.Sleep(time.Second)
@@ -134,12 +134,12 @@ func TestStagesOutliveTheirContextInTurn(t *testing.T) {
 			return nil
 		})
 		time.AfterFunc(time.Minute, cancel)
-		time.AfterFunc(time.Minute+500*time.Millisecond, func() { second = (<-door).Err() })
+		time.AfterFunc(time.Minute+500*time.Millisecond, func() { second <- (<-door).Err() })
 		if err := runStages(ctx, []runner{first}, []runner{ground}); err != nil {
 			t.Error(err)
 		}
-		if second != nil {
-			t.Errorf("the ground heard of the end while a door was open: %v", second)
+		if err := <-second; err != nil {
+			t.Errorf("the ground heard of the end while a door was open: %v", err)
 		}
 	})
 }
