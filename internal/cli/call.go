@@ -24,7 +24,9 @@ import (
 // callVerb is the verb call.
 type callVerb struct {
 	client  `embed:""`
-	Words   []string      `arg:"" optional:"" help:"What to call, and the body."`
+	First   *string       `arg:"" optional:"" help:"What to call."`
+	Second  *string       `arg:"" optional:"" help:"Its endpoint, or the body."`
+	Third   *string       `arg:"" optional:"" help:"The body."`
 	Subject string        `name:"subject" short:"s" help:"Call this subject, whoever listens there." placeholder:"SUBJECT"`
 	File    string        `name:"file" short:"f" help:"Send this file as the body." placeholder:"FILE"`
 	Header  []string      `name:"header" short:"H" sep:"none" help:"Send this header; may be repeated." placeholder:"'NAME: VALUE'"`
@@ -74,7 +76,7 @@ func (c *callVerb) Run(ctx context.Context, p *process) error {
 	}
 	reply, err := b.Call(ctx, call)
 	if errors.Is(err, mayfly.ErrNobody) && c.Subject == "" {
-		return nobodyCalled(ctx, b, c.Words[0])
+		return nobodyCalled(ctx, b, *c.First)
 	}
 	if err != nil {
 		return err
@@ -85,18 +87,31 @@ func (c *callVerb) Run(ctx context.Context, p *process) error {
 	return serviceError(reply, call.ID)
 }
 
+// words returns the arguments. They are three to the parser because it takes a
+// list of them only where no flag stands in between, and pointers because an empty
+// body is one, too.
+func (c *callVerb) words() (words []string) {
+	for _, w := range []*string{c.First, c.Second, c.Third} {
+		if w != nil {
+			words = append(words, *w)
+		}
+	}
+	return words
+}
+
 // check refuses what no server needs to be asked about.
 func (c *callVerb) check() error {
+	words := c.words()
 	switch {
 	case c.Timeout <= 0:
 		return mayfly.Errorf(mayfly.Invalid, "--timeout %s leaves no time for a reply", c.Timeout).WithHint("write it like 500ms or 30s")
 	case c.Subject != "":
 		_, err := mayfly.ParseSubject(c.Subject)
 		return err
-	case len(c.Words) == 0:
+	case len(words) == 0:
 		return mayfly.Errorf(mayfly.Invalid, "nothing to call").WithHint("mayfly call NAME BODY; mayfly list shows what there is")
 	default:
-		return checkName(c.Words[0])
+		return checkName(words[0])
 	}
 }
 
@@ -126,9 +141,10 @@ func (c *callVerb) target(ctx context.Context, b *bus.Bus) (mayfly.Subject, []st
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	if c.Subject != "" {
-		return mayfly.Subject(c.Subject), c.Words, nil // checked
+		return mayfly.Subject(c.Subject), c.words(), nil // checked
 	}
-	name, rest := c.Words[0], c.Words[1:]
+	words := c.words()
+	name, rest := words[0], words[1:]
 	// The first instance to answer will do, and takes no longer than a call. Only
 	// if it does not know the endpoint, because it is of another version, the
 	// others are heard as well.
@@ -246,7 +262,7 @@ func cmpOr(a, b []infoEndpoint) []infoEndpoint {
 // so that it is the bus that refuses what is too large.
 func (c *callVerb) body(p *process, words []string, most int64) ([]byte, error) {
 	if len(words) > 1 || len(words) == 1 && c.File != "" {
-		return nil, mayfly.Errorf(mayfly.Invalid, "what to send is said twice: %d words are left", len(words)).
+		return nil, mayfly.Errorf(mayfly.Invalid, "the body is said twice").
 			WithHint("quote a body that has spaces; see mayfly call --help")
 	}
 	from := p.stdin

@@ -132,7 +132,15 @@ func writeZsh(b *strings.Builder, commands []*kong.Node) {
 		}
 		b.WriteString(" \\\n			'*::file:_files'\n		;;\n")
 	}
-	b.WriteString("	esac\n}\ncompdef _mayfly mayfly\n")
+	// The file is either autoloaded as the function itself or sourced.
+	b.WriteString(`	esac
+}
+if [[ $funcstack[1] == _mayfly ]]; then
+	_mayfly "$@"
+else
+	compdef _mayfly mayfly
+fi
+`)
 }
 
 // zshText keeps a help text within the brackets of an _arguments specification.

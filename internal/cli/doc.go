@@ -18,11 +18,11 @@
 //
 // # Invariants
 //
-//   - No arguments make it panic or exit with a code that is not documented:
-//     FuzzMain.
+//   - No arguments make it panic, and what cannot be understood is Invalid with a
+//     hint: FuzzCommandLine.
 //   - Every error has a hint: TestEveryErrorHasAHint.
 //   - Nothing that a service says reaches the terminal as a control character:
-//     TestPlainLeavesNoControlCharacters, FuzzSurvey.
+//     FuzzAnswers.
 //   - Each flag of a node is in a group of the help: TestHelpGroupsEveryFlag.
 //   - The access log loses no line at the end: TestAccessLogFlushesAtTheEnd.
 package cli

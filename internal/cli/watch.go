@@ -10,12 +10,20 @@ import (
 // watchEvery is how often a watched command looks again.
 const watchEvery = time.Second
 
+// A painter writes what there is to see now.
+type painter func(ctx context.Context, w io.Writer) error
+
 // watching runs paint now and then every second until a signal comes, which is its
-// good end. On a terminal each picture replaces the one before; elsewhere they
-// follow one another, an empty line between.
-func (p *process) watching(ctx context.Context, paint func(ctx context.Context, w io.Writer) error) error {
+// good end.
+func (p *process) watching(ctx context.Context, paint painter) error {
 	ctx, stop := untilSignal(ctx)
 	defer stop()
+	return p.watchUntil(ctx, paint)
+}
+
+// watchUntil runs paint until ctx ends. On a terminal each picture replaces the one
+// before; elsewhere they follow one another, an empty line between.
+func (p *process) watchUntil(ctx context.Context, paint painter) error {
 	t := time.NewTicker(watchEvery)
 	defer t.Stop()
 	terminal := isTerminal(p.stdout)

@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// writes remembers each write by itself.
+type writes struct {
+	mu  sync.Mutex
+	all []string
+	err error
+}
+
+func (w *writes) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all = append(w.all, string(b))
+	return len(b), w.err
+}
+
+func (w *writes) take() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := w.all
+	w.all = nil
+	return all
+}
+
+func TestAccessLogGathersLines(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &writes{}
+		l := newAccessLog(w)
+		ctx, cancel := context.WithCancel(t.Context())
+		var owner sync.WaitGroup
+		owner.Go(func() { l.Run(ctx) })
+		defer owner.Wait()
+		defer cancel()
+		for _, line := range []string{"one\n", "two\n", "three\n"} {
+			l.Write([]byte(line))
+		}
+		time.Sleep(accessRest - time.Millisecond)
+		synctest.Wait()
+		if got := w.take(); len(got) != 0 {
+			t.Errorf("written too early: %q", got)
+		}
+		time.Sleep(time.Millisecond)
+		synctest.Wait()
+		if got := w.take(); len(got) != 1 || got[0] != "one\ntwo\nthree\n" {
+			t.Errorf("written %q, want one write of three lines", got)
+		}
+		l.Write([]byte("four\n"))
+		time.Sleep(time.Hour)
+		if got := w.take(); len(got) != 1 || got[0] != "four\n" {
+			t.Errorf("written %q, want the fourth line", got)
+		}
+	})
+}
+
+func TestAccessLogFlushesAtTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := &writes{}
+		l := newAccessLog(w)
+		ctx, cancel := context.WithCancel(t.Context())
+		var owner sync.WaitGroup
+		owner.Go(func() { l.Run(ctx) })
+		synctest.Wait()
+		l.Write([]byte("last\n"))
+		cancel()
+		owner.Wait()
+		if got := w.take(); len(got) != 1 || got[0] != "last\n" {
+			t.Errorf("written %q, want the last line", got)
+		}
+	})
+}
+
+func TestAccessLogIsBounded(t *testing.T) {
+	t.Parallel()
+	w := &writes{}
+	l := newAccessLog(w) // nobody runs it
+	line := make([]byte, accessMost/4)
+	for range 4 {
+		l.Write(line)
+	}
+	if got := w.take(); len(got) != 1 || len(got[0]) != accessMost {
+		t.Errorf("%d writes, want one as soon as %d bytes wait", len(got), accessMost)
+	}
+}
+
+func TestAccessLogTellsThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	gone := errors.New("gone")
+	l := newAccessLog(&writes{err: gone})
+	l.Write(make([]byte, accessMost))
+	if _, err := l.Write([]byte("x\n")); !errors.Is(err, gone) {
+		t.Errorf("Write = %v, want %v", err, gone)
+	}
+}
