@@ -192,39 +192,3 @@ func TestFindRunningKnowsTheDead(t *testing.T) {
 		}
 	}
 }
-
-// Whoever looks for running nodes must not be in the way of one that starts.
-func TestLookingForNodesDisturbsNone(t *testing.T) {
-	t.Parallel()
-	o := options(t)
-	n := start(t, o)
-	listening := readNode(t, o.Folder)
-	n.stop()
-	data, err := json.Marshal(listening) // as a killed node leaves it
-	if err != nil {
-		t.Fatal(err)
-	}
-	looking, enough := make(chan struct{}), make(chan struct{})
-	looked := make(chan struct{})
-	go func() {
-		defer close(looked)
-		close(looking)
-		for {
-			select {
-			case <-enough:
-				return
-			default:
-				node.RunningAt(o.Folder)
-			}
-		}
-	}()
-	<-looking
-	for range 5 {
-		if err := os.WriteFile(filepath.Join(o.Folder, "node.json"), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		start(t, o).stop()
-	}
-	close(enough)
-	<-looked
-}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -324,9 +325,15 @@ func TestOlderServiceKeepsItsPattern(t *testing.T) {
 	n := start(t, options(t))
 	serveJavaScript(t, n.NATS)
 	serveGo(t, n.NATS)
+	eventually(t, "the age of both is known", func() bool {
+		services := n.Node.Status().Services
+		return len(services) == 2 && !slices.ContainsFunc(services, func(s mayfly.Service) bool { return s.Started.IsZero() })
+	})
+	// A route that is new now is in a table that was made with the ages known.
 	nc := connect(t, n.NATS)
+	natstest.AddService(t, nc, "Last", "1.0.0", natstest.Endpoint{Name: "last", Metadata: map[string]string{mayfly.MetaHTTP: "/last"}})
 	var routes []node.RouteListing
-	eventually(t, "the older one has the pattern", func() bool {
+	eventually(t, "the last route is in force", func() bool {
 		m, err := nc.Request(mayfly.SubjectRoutes, nil, patience)
 		if err != nil {
 			t.Fatal(err)
@@ -335,10 +342,15 @@ func TestOlderServiceKeepsItsPattern(t *testing.T) {
 		if err := json.Unmarshal(m.Data, &routes); err != nil {
 			t.Fatal(err)
 		}
-		// Who is older is asked after who is there.
-		return len(routes) == 2 && routes[0].Name == "JavaScript/top"
+		return slices.ContainsFunc(routes, func(r node.RouteListing) bool { return r.Name == "Last/last" })
 	})
-	if routes[0].Shadowed != "" || routes[1].Name != "Go/top" || routes[1].Shadowed != `route "GET /top/{n}" has it` {
-		t.Errorf("routes: %+v", routes)
+	for _, r := range routes {
+		want := map[string]string{"JavaScript/top": "", "Go/top": `route "GET /top/{n}" has it`, "Last/last": ""}
+		if reason, ok := want[r.Name]; !ok || r.Shadowed != reason {
+			t.Errorf("%s is shadowed for %q, want %q", r.Name, r.Shadowed, reason)
+		}
+	}
+	if len(routes) != 3 {
+		t.Errorf("%d routes, want 3: %+v", len(routes), routes)
 	}
 }

@@ -22,7 +22,7 @@ func lock(path string) (*os.File, error) {
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	// Somebody who only looks (see locked) holds it too, for a moment.
-	for try := 0; errors.Is(err, unix.EWOULDBLOCK) && try < 20; try++ {
+	for try := 0; errors.Is(err, unix.EWOULDBLOCK) && try < 50; try++ {
 		time.Sleep(5 * time.Millisecond)
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	}
