@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
 
@@ -45,8 +46,10 @@ type health struct {
 func watchHealth(b *Bus, needJetStream bool) *health {
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &health{cancel: cancel}
-	for _, l := range b.links {
-		h.done.Go(func() { l.watchEcho(ctx) })
+	if b.server == nil { // our own server lives and dies with us
+		for _, l := range b.links {
+			h.done.Go(func() { l.watchEcho(ctx) })
+		}
 	}
 	if needJetStream {
 		h.done.Go(func() { h.watchJetStream(ctx, b) })
@@ -109,8 +112,12 @@ func every(ctx context.Context, d time.Duration, f func()) {
 	}
 }
 
-// jetStream asks for our account's JetStream.
+// jetStream asks for our account's JetStream: our own server directly, so that
+// its trace shows the user's traffic and not ours.
 func (b *Bus) jetStream(ctx context.Context) (JetStream, error) {
+	if b.server != nil {
+		return jetStreamOf(b.server)
+	}
 	deadline, ok := ctx.Deadline()
 	if most := time.Now().Add(probeTimeout); !ok || deadline.After(most) {
 		deadline = most
@@ -132,6 +139,21 @@ func (b *Bus) jetStream(ctx context.Context) (JetStream, error) {
 		return JetStream{}, mayfly.Errorf(mayfly.Denied, "%s", answer.Error.Description)
 	}
 	return answer.JetStream, nil
+}
+
+func jetStreamOf(s *server.Server) (info JetStream, err error) {
+	account, err := s.LookupAccount(mayfly.AccountMayfly)
+	if err != nil {
+		return info, mayfly.Errorf(mayfly.Internal, "find account %s: %w", mayfly.AccountMayfly, err)
+	}
+	if !s.JetStreamEnabled() || !account.JetStreamEnabled() { // as after a full disk
+		return info, mayfly.Errorf(mayfly.Unavailable, "JetStream is disabled")
+	}
+	usage := account.JetStreamUsage()
+	info.Streams, info.Consumers = usage.Streams, usage.Consumers
+	info.Memory, info.Storage = int64(usage.Memory), int64(usage.Store)
+	info.API.Level, info.API.Total, info.API.Errors = usage.API.Level, usage.API.Total, usage.API.Errors
+	return info, nil
 }
 
 // Ready returns nil while calls can be made and JetStream answers, or why not. It

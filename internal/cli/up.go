@@ -53,7 +53,7 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	}
 	terminal := isTerminal(p.stderr)
 	level := loaded.Log.Level
-	if terminal && loaded.Log.Format != "json" && !loaded.IsSet("log.level") {
+	if terminal && loaded.Log.Format != "json" && !loaded.IsSet("log.level") && !loaded.Bus.Trace {
 		level = "warn" // the ready message says the rest better
 	}
 	if o.Log, err = telemetry.NewLog(p.stderr, loaded.Log.Format, level, terminal); err != nil {
