@@ -19,7 +19,7 @@ func part(log func(string), name string, drain time.Duration) runner {
 	return runnerFunc(func(ctx context.Context) error {
 		<-ctx.Done()
 		log(name + " stops")
-		<-time.After(drain)
+		time.Sleep(drain)
 		log(name + " stopped")
 		return nil
 	})
