@@ -323,7 +323,7 @@ func TestCallReachesAServiceThatComesBetweenItsTries(t *testing.T) {
 		subject := "late." + strconv.Itoa(attempt)
 		trace := newDiary("PUB " + subject + " ")
 		b, err := bus.Open(t.Context(), bus.Options{
-			Server: &bus.ServerOptions{Store: t.TempDir(), Trace: true, Log: trace.log()},
+			Server: &bus.ServerOptions{Store: t.TempDir(), Trace: trace},
 		})
 		if err != nil {
 			t.Fatal(err)

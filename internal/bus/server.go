@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -24,7 +25,10 @@ type ServerOptions struct {
 	Addr    string // where clients connect; "127.0.0.1:0", a free port, if empty
 	Monitor string // where NATS's own HTTP monitoring listens; nowhere if empty
 	Store   string // folder of JetStream's files; required
-	Trace   bool   // log the protocol's traffic, as nats-server -DV does
+
+	// Trace gets a line for each message of the protocol, as nats-server -DV prints
+	// them: they are for eyes, not for a log. Nil for none.
+	Trace io.Writer
 
 	// Who may connect. With none of them everybody may, which is for loopback.
 	User, Password string
@@ -50,8 +54,8 @@ func startServer(ctx context.Context, o ServerOptions) (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the NATS server: %w", err)
 	}
-	logger := &serverLog{log: o.Log, fatal: make(chan string, 1)}
-	s.SetLoggerV2(logger, o.Trace, o.Trace, false)
+	logger := &serverLog{log: o.Log, trace: o.Trace, fatal: make(chan string, 1)}
+	s.SetLoggerV2(logger, o.Trace != nil, o.Trace != nil, false)
 	if o.User != "" || o.Token != "" {
 		account, err := s.LookupAccount(mayfly.AccountMayfly)
 		if err != nil {
@@ -99,7 +103,7 @@ func (o *ServerOptions) serverOptions() (*server.Options, error) {
 	if opts.JetStreamMaxMemory == 0 {
 		opts.JetStreamMaxMemory = 256 << 20
 	}
-	opts.Debug, opts.Trace = o.Trace, o.Trace
+	opts.Debug, opts.Trace = o.Trace != nil, o.Trace != nil
 	if o.Monitor != "" {
 		opts.HTTPHost, opts.HTTPPort, err = splitAddr(o.Monitor)
 		if err != nil {
@@ -277,6 +281,7 @@ func (d *doorkeeper) Check(c server.ClientAuthentication) bool {
 // a library does not decide that.
 type serverLog struct {
 	log   *slog.Logger
+	trace io.Writer   // nil if nobody watches
 	fatal chan string // the first one
 }
 
@@ -301,8 +306,15 @@ func (l *serverLog) Warnf(format string, args ...any) {
 	}
 }
 
-// Tracef is only called with ServerOptions.Trace, so whoever asked sees it.
-func (l *serverLog) Tracef(format string, args ...any) { l.line(slog.LevelInfo, format, args...) }
+// Tracef implements server.Logger: one write a line.
+func (l *serverLog) Tracef(format string, args ...any) {
+	if l.trace == nil {
+		return
+	}
+	line := time.Now().AppendFormat(nil, "15:04:05.000000 ")
+	line = append(fmt.Appendf(line, format, args...), '\n')
+	_, _ = l.trace.Write(line) // nobody is left to tell
+}
 
 func (l *serverLog) Fatalf(format string, args ...any) {
 	select {

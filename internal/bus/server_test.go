@@ -139,7 +139,7 @@ func TestServerLetsInOnlyWhoKnowsTheSecret(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			log := newDiary("")
-			tt.o.Store, tt.o.Trace = t.TempDir(), true
+			tt.o.Store, tt.o.Trace = t.TempDir(), log
 			b := open(t, bus.Options{Server: &tt.o, Log: log.log()})
 			if err := b.Ready(); err != nil {
 				t.Error(err)

@@ -53,7 +53,7 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	}
 	terminal := isTerminal(p.stderr)
 	level := loaded.Log.Level
-	if terminal && loaded.Log.Format != "json" && !loaded.IsSet("log.level") && !loaded.Bus.Trace {
+	if terminal && loaded.Log.Format != "json" && !loaded.IsSet("log.level") {
 		level = "warn" // the ready message says the rest better
 	}
 	if o.Log, err = telemetry.NewLog(p.stderr, loaded.Log.Format, level, terminal); err != nil {
@@ -65,6 +65,9 @@ func (u *up) Run(ctx context.Context, p *process) error {
 		if o.Access, err = telemetry.NewLog(access, loaded.Log.Format, "info", terminal); err != nil {
 			return err
 		}
+	}
+	if loaded.Bus.Trace {
+		o.Trace = p.stderr
 	}
 	var writer sync.WaitGroup
 	logging, endLog := context.WithCancel(context.WithoutCancel(ctx))
