@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"sync"
 	"time"
 
 	"github.com/mayfly-run/mayfly/internal/door"
@@ -24,6 +25,7 @@ type Options struct {
 type Console struct {
 	listener net.Listener
 	server   *http.Server
+	held     sync.RWMutex // for reading by each request, so that Run can wait for them
 }
 
 // New returns a Console that listens.
@@ -47,13 +49,14 @@ func New(o Options) (*Console, error) {
 	mux.HandleFunc("GET /debug/pprof/cmdline", http.NotFound) // arguments may hold a password
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol) // as go tool pprof asks
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, "mayfly, the admin door\n\n/metrics\n/debug/pprof/\n/healthz\n")
 	})
 	c := &Console{listener: l}
 	c.server = &http.Server{
-		Handler:           ownNames(l.Addr(), mux),
+		Handler:           c.hold(ownNames(l.Addr(), mux)),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
@@ -76,16 +79,32 @@ func ownNames(addr net.Addr, next http.Handler) http.Handler {
 	})
 }
 
+// hold lets Run wait for the requests in flight.
+func (c *Console) hold(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c.held.RLock()
+		defer c.held.RUnlock()
+		next.ServeHTTP(w, r)
+	})
+}
+
 // URL returns where the console is reached on this machine.
 func (c *Console) URL() string { return "http://" + c.listener.Addr().String() }
 
-// Run serves until ctx ends.
+// Run serves until ctx ends. A scrape or profile in flight is cut.
 func (c *Console) Run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { c.server.Close() }) // a scrape or profile may be cut
-	defer stop()
-	if err := c.server.Serve(c.listener); !errors.Is(err, http.ErrServerClosed) {
+	failed := make(chan error, 1)
+	var server sync.WaitGroup
+	defer server.Wait()
+	server.Go(func() { failed <- c.server.Serve(c.listener) })
+	select {
+	case err := <-failed:
 		return fmt.Errorf("serve the admin door: %w", err)
+	case <-ctx.Done():
 	}
+	_ = c.server.Close() // its connections are gone either way
+	c.held.Lock()
+	defer c.held.Unlock()
 	return nil
 }
 

@@ -112,6 +112,7 @@ type Gateway struct {
 	routes []mayfly.Route // the projects'; guarded by making
 	table  atomic.Pointer[table]
 
+	held      sync.RWMutex // for reading by each exchange, so that Run can wait for them
 	inFlight  atomic.Int64
 	statuses  [600]atomic.Uint64 // by HTTP status
 	durations [kinds]telemetry.Histogram
@@ -201,8 +202,10 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer cancel()
 	if err := g.server.Shutdown(drain); err != nil {
 		g.options.Log.Warn("calls cut off at the end of the drain time", telemetry.KeyErr, err)
-		_ = g.server.Close() // nothing more can be done for them
+		_ = g.server.Close() // ends their contexts
 	}
+	g.held.Lock()
+	defer g.held.Unlock()
 	return nil
 }
 
@@ -268,6 +271,8 @@ func (g *Gateway) Routes() (active []mayfly.Route, shadowed []Shadowed) {
 // ServeHTTP implements http.Handler: it answers, then counts and logs.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(w, r)
+	g.held.RLock()
+	defer g.held.RUnlock()
 	g.inFlight.Add(1)
 	defer g.finish(x, r)
 	if err := g.serve(x, r); err != nil {

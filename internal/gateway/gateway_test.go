@@ -59,7 +59,7 @@ func run(t *testing.T, c gateway.Caller, dir gateway.Directory, o gateway.Option
 			t.Errorf("gateway: %v", err)
 		}
 	})
-	return &door{Gateway: g, url: g.URL(), client: client}
+	return &door{Gateway: g, url: "http://" + g.Addr().String(), client: client}
 }
 
 // An answer is what came back, read whole.

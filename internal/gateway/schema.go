@@ -27,7 +27,7 @@ type form func(c *schemaCopy, at string, depth int, v any) (any, bool)
 // a document does not carry.
 func formOf(keyword string) form {
 	switch keyword {
-	case "$ref", "title", "description", "$comment", "format", "contentEncoding", "contentMediaType":
+	case "title", "description", "$comment", "format", "contentEncoding", "contentMediaType":
 		return textForm
 	case "maximum", "minimum", "exclusiveMaximum", "exclusiveMinimum":
 		return numberForm
@@ -47,12 +47,14 @@ func formOf(keyword string) form {
 		return positiveForm
 	case "pattern":
 		return patternForm
+	case "$ref":
+		return refForm
 	case "items", "contains", "additionalProperties", "propertyNames", "unevaluatedItems", "unevaluatedProperties",
 		"if", "then", "else", "not", "contentSchema":
 		return schemaForm
 	case "allOf", "anyOf", "oneOf", "prefixItems":
 		return schemasForm
-	case "properties", "patternProperties", "dependentSchemas", "$defs", "definitions":
+	case "properties", "patternProperties", "dependentSchemas", "$defs":
 		return schemaMapForm
 	}
 	return nil
@@ -94,8 +96,15 @@ func (c *schemaCopy) rebase(place string) {
 	}
 	for at, schema := range c.places {
 		delete(schema, "$ref")
-		if target, ok := moved[at]; ok {
+		target, ok := moved[at]
+		switch {
+		case !ok:
+		case len(schema) == 0:
 			schema["$ref"] = target
+		default:
+			// Many readers overlook what stands beside a reference.
+			all, _ := schema["allOf"].([]any)
+			schema["allOf"] = append(all, map[string]any{"$ref": target})
 		}
 	}
 }
@@ -108,8 +117,8 @@ func (c *schemaCopy) ends(at string) bool {
 		if !refers {
 			return true
 		}
-		pointer, err := url.PathUnescape(strings.TrimPrefix(target, "#"))
-		if err != nil || target == "" || target[0] != '#' || c.places[pointer] == nil {
+		pointer, err := url.PathUnescape(target[1:])
+		if err != nil || c.places[pointer] == nil {
 			return false
 		}
 		at = pointer
@@ -135,6 +144,9 @@ func schemaForm(c *schemaCopy, at string, depth int, v any) (any, bool) {
 	clean := map[string]any{}
 	c.places[at] = clean
 	for keyword, value := range given {
+		if keyword == "definitions" && given["$defs"] == nil {
+			keyword = "$defs" // as older drafts called it
+		}
 		read := formOf(keyword)
 		if read == nil {
 			continue
@@ -198,6 +210,15 @@ func anyForm(_ *schemaCopy, _ string, _ int, v any) (any, bool) { return v, true
 func textForm(_ *schemaCopy, _ string, _ int, v any) (any, bool) {
 	_, ok := v.(string)
 	return v, ok
+}
+
+// refForm keeps references within the schema.
+func refForm(_ *schemaCopy, _ string, _ int, v any) (any, bool) {
+	text, _ := v.(string)
+	if rest, ok := strings.CutPrefix(text, "#/definitions/"); ok {
+		text = "#/$defs/" + rest
+	}
+	return text, strings.HasPrefix(text, "#")
 }
 
 func flagForm(_ *schemaCopy, _ string, _ int, v any) (any, bool) {
