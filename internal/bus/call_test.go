@@ -424,3 +424,16 @@ func TestGatherReturnsEveryAnswer(t *testing.T) {
 		t.Errorf("%d listeners left", n)
 	}
 }
+
+func TestGatherRefusesWhatIsNoSubject(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	for _, subject := range []string{"$SRV.PING.a b", "$SRV.PING.a\r\nPUB x 0\r\n\r\n", "\x00"} {
+		if _, err := b.Gather(t.Context(), subject); mayfly.CodeOf(err) != mayfly.Invalid {
+			t.Errorf("Gather(%q) = %v, want invalid", subject, err)
+		}
+	}
+	if err := b.Ready(); err != nil {
+		t.Error(err)
+	}
+}

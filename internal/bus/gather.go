@@ -2,8 +2,10 @@ package bus
 
 import (
 	"context"
+	"strings"
 	"time"
 
+	"github.com/mayfly-run/mayfly"
 	"github.com/nats-io/nats.go"
 )
 
@@ -23,6 +25,9 @@ type Answer struct {
 // returns what came back once nothing more comes. Nobody there is no error: the
 // list is empty then.
 func (b *Bus) Gather(ctx context.Context, subject string) ([]Answer, error) {
+	if strings.ContainsFunc(subject, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return nil, mayfly.Errorf(mayfly.Invalid, "subject %q has a space or control character", subject)
+	}
 	ctx, cancel := context.WithTimeout(ctx, gatherMost)
 	defer cancel()
 	l := b.links[0]

@@ -128,7 +128,8 @@ func (l *link) dial() (*conn, error) {
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),
 		nats.IgnoreAuthErrorAbort(),
-		nats.ReconnectBufSize(-1), // a call is refused while there is no server, never sent later
+		nats.SkipSubjectValidation(), // mayfly.Subject is the proof
+		nats.ReconnectBufSize(-1),    // a call is refused while there is no server, never sent later
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(2),
 		nats.Timeout(dialTimeout),
@@ -232,13 +233,15 @@ func (l *link) publish(m *nats.Msg) error {
 		return unavailable(nats.ErrDisconnected)
 	}
 	nc := l.conn.Load()
-	if size, limit := wireSize(m), nc.MaxPayload(); size > limit {
-		return mayfly.Errorf(mayfly.Invalid, "the message has %d bytes with its headers, the server takes %d (max_payload): %w", size, limit, mayfly.ErrTooLarge)
-	}
-	if err := nc.PublishMsg(m); err != nil {
+	err := nc.PublishMsg(m)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, nats.ErrMaxPayload): // seen before a byte of it was sent
+		return mayfly.Errorf(mayfly.Invalid, "the message has %d bytes with its headers, the server takes %d (max_payload): %w", wireSize(m), nc.MaxPayload(), mayfly.ErrTooLarge)
+	default:
 		return unavailable(err)
 	}
-	return nil
 }
 
 // close drains: replies that are on their way still arrive.
