@@ -57,6 +57,8 @@ func TestManual(t *testing.T) {
 			"exits":   exits,
 			"up":      up,
 			"service": service,
+			"run":     run,
+			"term":    term,
 			"await":   await,
 			"halt":    halt,
 		},
@@ -99,10 +101,27 @@ func up(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // service starts a micro service on the bus of up: service NAME [VERSION]. Its
-// endpoints are echo, upper and fail.
+// endpoints are echo, upper and fail; one named Slow has wait, which answers when
+// release is called.
 func service(ts *testscript.TestScript, _ bool, args []string) {
 	start(ts, args[0], "microservice", args...).await(ts, "^serving$")
 	start(ts, args[0]+"-seen", "mayfly", "ping", args[0]).await(ts, args[0])
+}
+
+// run starts any command beside the script: run NAME COMMAND [ARGUMENTS].
+func run(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: run NAME COMMAND [ARGUMENTS]")
+	}
+	start(ts, args[0], args[1], args[2:]...)
+}
+
+// term asks a program of the script to end, and does not wait for that.
+func term(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: term PROGRAM")
+	}
+	of(ts).find(ts, args[0]).term()
 }
 
 // await waits until a program of the script has printed a line that matches:
@@ -165,6 +184,7 @@ type program struct {
 	lines []string
 	ended bool
 
+	term   func() // sends SIGTERM, once: a second one would kill
 	halted func() error
 }
 
@@ -181,6 +201,7 @@ func start(ts *testscript.TestScript, name, command string, args ...string) *pro
 	ts.Check(p.cmd.Start())
 	in.Close()
 	p.all.Go(func() { p.read(out) })
+	p.term = sync.OnceFunc(func() { _ = p.cmd.Process.Signal(syscall.SIGTERM) }) // it may have ended by itself
 	p.halted = sync.OnceValue(p.end)
 	b := of(ts)
 	b.byName[name] = p
@@ -246,7 +267,7 @@ func (p *program) await(ts *testscript.TestScript, pattern string) string {
 func (p *program) halt() error { return p.halted() }
 
 func (p *program) end() error {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+	p.term()
 	kill := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
 	defer kill.Stop()
 	p.all.Wait()
@@ -288,6 +309,17 @@ func microservice() {
 	add("upper", func(r micro.Request) { r.Respond([]byte(strings.ToUpper(string(r.Data())))) },
 		map[string]string{"mayfly.http": "GET /upper/{word}", "mayfly.payload": "{word}", "mayfly.summary": "Shouts."})
 	add("fail", func(r micro.Request) { r.Error("422", "no such word \x1b[31m"+string(r.Data()), nil) }, nil)
+	if name == "Slow" {
+		waiting := make(chan micro.Request, 1)
+		add("wait", func(r micro.Request) {
+			fmt.Printf("asked by call %s until %s\n", r.Headers().Get("Mayfly-Call"), r.Headers().Get("Mayfly-Deadline"))
+			waiting <- r
+		}, nil)
+		add("release", func(r micro.Request) {
+			(<-waiting).Respond([]byte("released\n"))
+			r.Respond(nil)
+		}, nil)
+	}
 	if err := nc.Flush(); err != nil {
 		fatal(err)
 	}

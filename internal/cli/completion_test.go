@@ -4,12 +4,16 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/mayfly-run/mayfly/internal/natstest"
 )
 
 // Bash itself judges: the script is one, and answers what a person would press the
 // tab key for.
 func TestBashCompletes(t *testing.T) {
 	t.Parallel()
+	bash, err := exec.LookPath("bash")
+	natstest.Require(t, "bash", err, "install bash")
 	_, script, stderr := mayflyWith("completion", "bash")
 	if stderr != "" {
 		t.Fatal(stderr)
@@ -25,10 +29,6 @@ func TestBashCompletes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			bash, err := exec.LookPath("bash")
-			if err != nil {
-				t.Fatal("bash is needed to judge its completion script: ", err)
-			}
 			out, err := exec.CommandContext(t.Context(), bash, "--norc", "-c", script+`
 				COMP_WORDS=(`+tt.words+`)
 				COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
