@@ -23,6 +23,8 @@
 //   - Every error has a hint: TestEveryErrorHasAHint.
 //   - Nothing that a service says reaches the terminal as a control character:
 //     FuzzAnswers.
+//   - A command finds the server that the closest source means:
+//     TestFindServerPrefersTheCloserSource.
 //   - Each flag of a node is in a group of the help: TestHelpGroupsEveryFlag.
 //   - The access log loses no line at the end: TestAccessLogFlushesAtTheEnd.
 package cli
