@@ -32,7 +32,8 @@ func FuzzServeHTTP(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	services := directory{{Name: "S", ID: "1", Endpoints: []mayfly.Endpoint{
-		{Name: "one", Subject: "one.*.get"}, {Name: "rest", Subject: "rest.>"},
+		{Name: "one", Subject: "one.*.get"},
+		{Name: "rest", Subject: "rest.>"},
 		{Name: "meta", Subject: "meta", Metadata: map[string]string{mayfly.MetaHTTP: "/meta/{n}", mayfly.MetaPayload: `{"n":{n},"q":"{q}"}`}},
 	}}}
 	routes := []mayfly.Route{fuzzRoute(f, "/one/{id}", "one.*.get"), fuzzRoute(f, "/rest/{rest...}", "rest.>"), fuzzRoute(f, "POST /cors", "cors")}

@@ -38,7 +38,10 @@ func TestHostilePaths(t *testing.T) {
 	refused := []int{http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusRequestHeaderFieldsTooLarge}
 
 	for _, good := range []struct{ target, subject string }{
-		{"/one/7", "one.7.get"}, {"/rest/a/b", "rest.a.b"}, {"/svc/Echo/one/7", "one.7.get"}, {"/svc/Echo/rest/a/b", "rest.a.b"},
+		{"/one/7", "one.7.get"},
+		{"/rest/a/b", "rest.a.b"},
+		{"/svc/Echo/one/7", "one.7.get"},
+		{"/svc/Echo/rest/a/b", "rest.a.b"},
 		{"http://localhost/one/7", "one.7.get"}, // RFC 9112, 3.2.2: a server must accept it
 	} {
 		a := d.raw(t, "GET "+good.target+" HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -20,7 +20,11 @@ func (g *Gateway) begin(x *exchange, status int) {
 		var text [32]byte
 		ms := append(text[:0], "bus;dur="...)
 		values[1] = string(strconv.AppendFloat(ms, float64(x.bus)/float64(time.Millisecond), 'f', 3, 64))
-		h[mayfly.HeaderTiming] = append(h[mayfly.HeaderTiming], values[1]) // the service may have its own
+		if own := h[mayfly.HeaderTiming]; own != nil {
+			h[mayfly.HeaderTiming] = append(own, values[1]) // the service's own stand first
+		} else {
+			h[mayfly.HeaderTiming] = values[1:2:2]
+		}
 	}
 	if now := time.Now(); now.Sub(x.started) > g.options.WriteTimeout/10 {
 		x.writeBy(now.Add(g.options.WriteTimeout)) // what took long does not shorten the client's time
