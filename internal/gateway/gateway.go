@@ -218,8 +218,8 @@ func (g *Gateway) Close() error {
 }
 
 // tableRest is how long a new table rests before the next: a hundred services
-// that start together make few tables. A table of 10,000 patterns takes as long
-// to make (BenchmarkTable).
+// that start together make few tables. A table of 10,000 patterns takes twice as
+// long to make (BenchmarkTable).
 const tableRest = 50 * time.Millisecond
 
 // watchServices makes a new table whenever services change.
