@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"runtime"
@@ -28,6 +29,7 @@ type Options struct {
 	Version  string             // of Mayfly
 	Log      *slog.Logger       // discards if nil
 	Access   *slog.Logger       // the access log; none if nil
+	Trace    io.Writer          // gets the embedded server's traffic; none if nil
 	Watch    func(Change)       // hears of services that come and go, one call at a time; may be nil
 }
 
@@ -77,7 +79,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	closers = append(closers, n.folder.close)
 
 	// NATS, ours or theirs. Nothing above this line knows which.
-	if n.bus, err = bus.Open(ctx, busOptions(c, n.folder, part("bus"))); err != nil {
+	if n.bus, err = bus.Open(ctx, busOptions(c, n.folder, o.Trace, part("bus"))); err != nil {
 		return nil, err
 	}
 	closers = append(closers, n.bus.Close)
@@ -131,7 +133,7 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) Close() error { return n.close() }
 
 // busOptions chooses between a server of our own and an existing one.
-func busOptions(c config.Config, f *folder, log *slog.Logger) bus.Options {
+func busOptions(c config.Config, f *folder, trace io.Writer, log *slog.Logger) bus.Options {
 	o := bus.Options{
 		Name:        f.identity.Server,
 		Connections: c.Bus.Connections,
@@ -143,7 +145,7 @@ func busOptions(c config.Config, f *folder, log *slog.Logger) bus.Options {
 		return o
 	}
 	o.Server = &bus.ServerOptions{
-		Name: f.identity.Server, Addr: c.Bus.Addr, Monitor: c.Bus.Monitor, Store: f.store(), Trace: c.Bus.Trace,
+		Name: f.identity.Server, Addr: c.Bus.Addr, Monitor: c.Bus.Monitor, Store: f.store(), Trace: trace,
 		User: c.Bus.User, Password: c.Bus.Password, Token: c.Bus.Token,
 		MaxStore: int64(c.Bus.Store), MaxMemory: int64(c.Bus.Memory),
 	}
