@@ -3,9 +3,11 @@ package gateway_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +35,7 @@ func TestBodyLimitIsNamed(t *testing.T) {
 		{"over max_payload", 0, 1<<20 + 1, 413, []string{"1048576 bytes", "max_payload"}},
 		{"over max_payload with the headers only", 0, 1 << 20, 413, []string{"1048576", "max_payload"}},
 		{"3 MB", 0, 3_000_000, 413, []string{"1048576 bytes", "max_payload"}},
+		{"more than the sockets hold", 0, 30_000_000, 413, []string{"1048576 bytes", "max_payload"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -101,6 +104,33 @@ func TestSlowCallOutlivesTheWriteTimeout(t *testing.T) {
 	d.nc.Flush()
 	if a := d.ask(t, "GET", "/silent", ""); a.StatusCode != 504 {
 		t.Errorf("%d %s", a.StatusCode, a.body)
+	}
+}
+
+// HTTP/2 ends a stream when its time to write is over, even if nothing is written
+// yet.
+func TestSlowCallOutlivesTheWriteTimeoutOfHTTP2(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	certFile, keyFile := filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")
+	pool := writeCertificate(t, certFile, keyFile, "slow")
+	slow := route(t, "slow", "/slow", "slow", "")
+	slow.Timeout = 20 * time.Second
+	caller := callerFunc(func(ctx context.Context, _ mayfly.Call) (mayfly.Reply, error) {
+		select {
+		case <-ctx.Done(): // the stream was cut
+			return mayfly.Reply{}, ctx.Err()
+		case <-time.After(200 * time.Millisecond):
+			return reply(200, "late"), nil
+		}
+	})
+	d := run(t, caller, directory{}, gateway.Options{
+		Cert: certFile, Key: keyFile, Routes: []mayfly.Route{slow}, BodyTimeout: 20 * time.Millisecond, WriteTimeout: 30 * time.Millisecond,
+	})
+	d.url = d.URL()
+	d.client.TLSClientConfig, d.client.ForceAttemptHTTP2 = &tls.Config{RootCAs: pool}, true
+	if a := d.ask(t, "GET", "/slow", ""); a.Proto != "HTTP/2.0" || a.StatusCode != 200 || a.body != "late" {
+		t.Errorf("%s %d %s", a.Proto, a.StatusCode, a.body)
 	}
 }
 

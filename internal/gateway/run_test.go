@@ -61,11 +61,12 @@ func refused(t *testing.T, addr net.Addr) {
 
 func TestDrainTimeCutsCallsOff(t *testing.T) {
 	t.Parallel()
-	entered, ended := make(chan struct{}), make(chan struct{})
+	entered, cut, finish := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	caller := callerFunc(func(ctx context.Context, _ mayfly.Call) (mayfly.Reply, error) {
 		close(entered)
 		<-ctx.Done()
-		close(ended)
+		close(cut)
+		<-finish
 		return mayfly.Reply{}, ctx.Err()
 	})
 	d := &door{Gateway: newGateway(t, caller, directory{}, gateway.Options{
@@ -77,13 +78,15 @@ func TestDrainTimeCutsCallsOff(t *testing.T) {
 	_, r := d.send(t, "GET /r HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	<-entered
 	stop()
+	<-cut
+	select {
+	case <-done:
+		t.Error("Run returned while a call was in its hands")
+	case <-time.After(50 * time.Millisecond): // long enough for a Run that does not wait
+	}
+	close(finish)
 	if err := <-done; err != nil {
 		t.Error(err)
-	}
-	select {
-	case <-ended:
-	default:
-		t.Error("Run returned while a call was in its hands")
 	}
 	if b, _ := io.ReadAll(r); len(b) > 0 {
 		t.Errorf("a cut call is answered %q", b)
