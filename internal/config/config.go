@@ -53,7 +53,7 @@ type TLS struct {
 type Bus struct {
 	Addr        string        `name:"addr" help:"Address of the embedded NATS server." default:"127.0.0.1:4222"`
 	Monitor     string        `name:"monitor" help:"Address of its HTTP monitoring. Empty for none." placeholder:"HOST:PORT"`
-	Trace       bool          `name:"trace" help:"Log every protocol line of its clients."`
+	Trace       bool          `name:"trace" help:"Print every message of its clients, as nats-server -DV does."`
 	User        string        `name:"user" help:"User that its clients must give." placeholder:"NAME"`
 	Password    string        `name:"password" help:"Password of that user." placeholder:"TEXT" secret:""`
 	Token       string        `name:"token" help:"Token that its clients must give." placeholder:"TEXT" secret:""`
@@ -75,6 +75,7 @@ type Gateway struct {
 	Trust         bool          `name:"trust" help:"Believe the X-Forwarded-* headers of clients, for use behind a proxy."`
 	MaxBody       Bytes         `name:"maxbody" help:"Largest body of a request, in bytes." default:"64MiB" above0:""`
 	MaxHeader     Bytes         `name:"maxheader" help:"Largest header of a request, in bytes." default:"16KiB" above0:""`
+	InFlight      int           `name:"inflight" help:"Most calls on their way to one service or subject at once; fewer once its replies grow slow." default:"10000" above0:""`
 	Timeout       time.Duration `name:"timeout" help:"How long a call may take where its route says nothing." default:"5s" above0:""`
 	HeaderTimeout time.Duration `name:"headertimeout" help:"How long a client may take to send the header of a request." default:"10s" above0:""`
 	IdleTimeout   time.Duration `name:"idletimeout" help:"How long a connection without requests is kept." default:"2m" above0:""`

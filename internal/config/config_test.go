@@ -25,7 +25,7 @@ func TestLoadOfNothingIsTheDefaults(t *testing.T) {
 		Log:   config.Log{Level: "info", Format: "auto"},
 		Bus:   config.Bus{Addr: "127.0.0.1:4222", Memory: 256 << 20, Connections: 1, Wait: 5 * time.Second},
 		Gateway: config.Gateway{
-			Addr: "127.0.0.1:8080", MaxBody: 64 << 20, MaxHeader: 16 << 10, Timeout: 5 * time.Second,
+			Addr: "127.0.0.1:8080", MaxBody: 64 << 20, MaxHeader: 16 << 10, InFlight: 10_000, Timeout: 5 * time.Second,
 			HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, BodyTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second,
 			AccessLog: true,
 		},
@@ -262,7 +262,7 @@ func example(k config.Key) string {
 		return "1h30m"
 	case strings.HasSuffix(k.Default, "B") || k.Name == "bus.store":
 		return "3GiB"
-	case k.Default == "1":
+	case k.Default == "1" || k.Name == "gateway.inflight":
 		return "4"
 	case slices.Contains([]string{"dev", "bus.trace", "bus.open", "gateway.open", "gateway.trust"}, k.Name):
 		return "true"

@@ -18,6 +18,7 @@ type exchange struct {
 	bus     time.Duration // between request and reply on the bus; 0 if it was not asked
 	kind    kind
 	entry   *entry // the route that took it, if one did
+	target  string // the subject it calls, wildcards as they stand
 	head    bool   // HEAD: the answer has no body
 
 	status int // 0 until an answer was begun

@@ -62,6 +62,7 @@ type Options struct {
 	DrainTimeout  time.Duration // for calls in flight at the end; 30 s if zero
 	MaxBody       int64         // bytes; 64 MiB if zero
 	MaxHeader     int           // bytes; 16 KiB if zero
+	InFlight      int           // calls on their way to one target at once; 10,000 if zero
 
 	Development bool         // tell internal errors to the client
 	Version     string       // for GET / and OpenAPI
@@ -91,6 +92,9 @@ func (o Options) withDefaults() Options {
 	if o.MaxHeader == 0 {
 		o.MaxHeader = 16 << 10
 	}
+	if o.InFlight == 0 {
+		o.InFlight = 10_000
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -112,6 +116,8 @@ type Gateway struct {
 	routes []mayfly.Route // the projects'; guarded by making
 	table  atomic.Pointer[table]
 
+	admission *admission
+
 	held      sync.RWMutex // for reading by each exchange, so that Run can wait for them
 	inFlight  atomic.Int64
 	statuses  [600]atomic.Uint64 // by HTTP status
@@ -128,7 +134,7 @@ func New(caller Caller, directory Directory, o Options) (*Gateway, error) {
 				WithHint("use a name, or * for any part of one")
 		}
 	}
-	g := &Gateway{caller: caller, directory: directory, options: o}
+	g := &Gateway{caller: caller, directory: directory, options: o, admission: newAdmission(o.InFlight)}
 	if o.Cert != "" || o.Key != "" {
 		var err error
 		if g.certificate, err = loadCertificate(o.Cert, o.Key); err != nil {

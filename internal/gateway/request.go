@@ -256,7 +256,7 @@ func (g *Gateway) call(x *exchange, r *http.Request, c mayfly.Call) error {
 		// written yet.
 		x.writeBy(c.Deadline.Add(g.options.WriteTimeout))
 	}
-	reply, err := g.caller.Call(r.Context(), c)
+	reply, err := g.admission.call(r.Context(), g.caller, x.target, c)
 	x.bus = time.Since(asked)
 	if err != nil {
 		return err

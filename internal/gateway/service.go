@@ -75,6 +75,7 @@ func (g *Gateway) target(x *exchange, r *http.Request, e mayfly.Endpoint, rest [
 	if err != nil {
 		return "", nil, err
 	}
+	x.target = e.Subject
 	if !pattern.Wild() {
 		if len(body) == 0 && len(rest) > 0 {
 			body = []byte(strings.Join(rest, "/"))
@@ -160,7 +161,7 @@ func (g *Gateway) serveRoute(x *exchange, r *http.Request, e *entry) error {
 	if err != nil {
 		return err
 	}
-	subject, timeout, err := g.resolve(r, e)
+	subject, timeout, err := g.resolve(x, r, e)
 	if err != nil {
 		return err
 	}
@@ -177,7 +178,7 @@ func (g *Gateway) serveRoute(x *exchange, r *http.Request, e *entry) error {
 // resolve says where a route's call goes and how long it may take. A manifest's
 // route to a service by name asks the directory, each time, because the service
 // may have moved.
-func (g *Gateway) resolve(r *http.Request, e *entry) (mayfly.Subject, time.Duration, error) {
+func (g *Gateway) resolve(x *exchange, r *http.Request, e *entry) (mayfly.Subject, time.Duration, error) {
 	pattern, timeout := e.Subject, e.Timeout
 	if e.Service != "" && e.Project != "" {
 		endpoint, err := g.directory.Lookup(r.Context(), e.Service, e.Endpoint)
@@ -194,6 +195,7 @@ func (g *Gateway) resolve(r *http.Request, e *entry) (mayfly.Subject, time.Durat
 	if timeout == 0 {
 		timeout = g.options.Timeout
 	}
+	x.target = pattern.String()
 	if !pattern.Wild() {
 		return mayfly.Subject(pattern.String()), timeout, nil
 	}
