@@ -62,7 +62,11 @@ func (e Endpoint) Routes(service string) []Route {
 
 // Timeout returns how long the endpoint asks a caller to wait, or 0.
 func (e Endpoint) Timeout() time.Duration {
-	d, err := time.ParseDuration(e.Metadata[MetaTimeout])
+	text := e.Metadata[MetaTimeout]
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 {
 		return 0
 	}

@@ -83,9 +83,9 @@ type target struct {
 
 	inFlightBefore int64 // at the end of the last slow window
 
-	grown   time.Duration // when the limit last took a small step up
-	lostAt  time.Duration // when calls were last lost; 0 if never
-	cut     cut
+	grown  time.Duration // when the limit last took a small step up
+	lostAt time.Duration // when calls were last lost; 0 if never
+	cut    cut
 }
 
 // A cut is an experiment: with fewer calls on their way replies must be faster, if
