@@ -63,22 +63,33 @@ func (h *health) close() {
 }
 
 // watchEcho moves the link to another server (or the same one, come back) when
-// the present one takes bytes but does nothing with them.
+// the present one takes bytes but does nothing with them. A first silence is
+// looked into at once: calls are being lost.
 func (l *link) watchEcho(ctx context.Context) {
 	every(ctx, probeEvery, func() {
-		err := l.echo(ctx, time.Now().Add(probeTimeout))
-		if mayfly.CodeOf(err) != mayfly.Timeout || ctx.Err() != nil {
-			l.silent.Store(0)
-			return
-		}
-		if l.silent.Add(1)%hungAfter != 0 {
-			return
-		}
-		l.log.Warn("server does not answer, connecting again")
-		if err := l.conn.Load().ForceReconnect(); err != nil {
-			l.log.Warn("reconnect failed", "err", err)
+		for ctx.Err() == nil {
+			err := l.echo(ctx, time.Now().Add(probeTimeout))
+			if mayfly.CodeOf(err) != mayfly.Timeout {
+				l.silent.Store(0)
+				return
+			}
+			if ctx.Err() == nil && l.silent.Add(1)%hungAfter == 0 {
+				l.leave()
+				return
+			}
 		}
 	})
+}
+
+// leave gives up the present server. From now on calls are refused rather than
+// lost, since leaving may take a while: nats.go holds its lock for what it still
+// writes to a server that reads no more.
+func (l *link) leave() {
+	l.log.Warn("server does not answer, connecting again")
+	l.up.Store(false)
+	if err := l.conn.Load().ForceReconnect(); err != nil {
+		l.log.Warn("reconnect failed", "err", err)
+	}
 }
 
 func (h *health) watchJetStream(ctx context.Context, b *Bus) {

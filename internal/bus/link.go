@@ -22,7 +22,7 @@ const (
 	pingInterval  = 5 * time.Second // a server silent for two of them is given up
 	reconnectWait = 200 * time.Millisecond
 	dialTimeout   = 2 * time.Second
-	writeTimeout  = 5 * time.Second // a server that takes no bytes for so long is given up
+	writeTimeout  = 2 * time.Second // a server that takes no bytes for so long is given up; callers wait for it, twice at worst
 	drainTimeout  = 5 * time.Second
 )
 

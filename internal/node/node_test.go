@@ -27,12 +27,9 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.uber.org/goleak"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is what a failing test waits; a passing one waits for events.
 const patience = 20 * time.Second
