@@ -2,13 +2,13 @@
 // answers.
 //
 //	request ──► checkTarget, checkHost ► /svc ───► Directory ─┐
-//	                                 └─► table ──► entry ─────┴─► firewall ──► Caller
-//	answer  ◄── problem  ◄──────────── error ◄──────────────────────────────────┤
-//	        ◄── writeReply ◄────────── Reply ◄──────────────────────────────────┘
+//	                                 └─► table ──► entry ─────┴─► firewall ──► admission ──► Caller
+//	answer  ◄── problem  ◄──────────── error ◄───────────────────────────────────┴─────────────┤
+//	        ◄── writeReply ◄────────── Reply ◄─────────────────────────────────────────────────┘
 //
 // It knows no NATS: the bus comes in as a Caller and a Directory. It holds no
 // state but the table of routes, which is replaced whole, so no request waits for
-// a change.
+// a change, and what admission has seen of each target.
 //
 // Invariants, and the tests that guard them:
 //   - headers that steer NATS or belong to Mayfly never come from a client:
@@ -22,6 +22,9 @@
 //     TestPreflightIsAnsweredForTheRouteItAsksAbout, TestWebPageOfAnotherOriginMayNotCall
 //   - routes change without a dropped call: TestRoutesChangeUnderLoad
 //   - what a pattern's loser gets is the same on all gateways: TestTableOrder
+//   - a service with more to do than it can stays useful, and nothing is refused in
+//     normal use: TestAdmissionKeepsAnOverloadedServiceUseful,
+//     TestAdmissionRefusesNothingInNormalUse
 //   - /openapi.json is valid whatever the metadata says: TestOpenAPIIsValid
 //   - Run returns when every call in flight is answered or cut off:
 //     TestCallInFlightIsAnsweredAfterTheEnd, TestDrainTimeCutsCallsOff

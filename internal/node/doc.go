@@ -13,5 +13,11 @@
 //   - node id and server name outlive restarts: TestNodeKeepsItsName
 //   - a stage stops only when all doors before it are closed: TestStagesStopInOrder
 //   - a call in flight is answered before Run returns: TestShutdownAnswersWhatIsInFlight
+//   - a NATS server that dies, hangs or is away costs few calls and bounded time:
+//     TestKilledServerCostsFewCalls, TestStoppedServerIsLeft,
+//     TestOutageOfAllServersIsToldAtOnce
+//   - neither slow clients nor hostile services disturb others:
+//     TestSlowClientsDisturbNobody, TestHostileServicesDisturbNobody
+//   - nothing stays of a call, whatever it came to: TestCallsLeaveNothingBehind
 //   - New that fails halfway leaves nothing behind: TestNewLeavesNothingBehind
 package node
