@@ -50,6 +50,8 @@ const (
 	windowLeast = 100 * time.Millisecond
 	windowMost  = 500 * time.Millisecond
 
+	// rememberLoss is how long a target that lost calls is held to half its timeout:
+	// how long its service still works for callers that have left, nobody can see.
 	rememberLoss = time.Minute
 
 	// forgetAfter is how long a target without calls is remembered.

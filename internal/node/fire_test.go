@@ -66,8 +66,8 @@ func TestSlowClientsDisturbNobody(t *testing.T) {
 
 	for _, tt := range []struct {
 		name  string
-		first string // what a client sends at once
-		drip  byte   // what it sends each second; 0 for nothing
+		first string     // what a client sends at once
+		drip  byte       // what it sends each second; 0 for nothing
 		there func() int // counts those that have come as far as they come
 	}{
 		{"headers at a byte a second", "GET /svc/S/echo HTTP/1.1\r\nHost: localhost\r\nX-Slow: ", 'a', runtime.NumGoroutine},
