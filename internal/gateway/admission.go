@@ -276,15 +276,18 @@ func (t *target) learn(w window) {
 		return
 	}
 	limit := t.limit.Load()
-	if w.inFlight > limit { // those from before the cut are still queueing
+	if w.inFlight > limit+limit/8 { // those from before the cut are still queueing
 		t.cut.since, t.cut.took = w.ended, max(t.cut.took, w.took)
 		return
 	}
 	if w.began-t.cut.since < w.took {
 		return // these calls may have entered before
 	}
-	if 3*limit <= 2*t.cut.from && 4*w.took >= 3*t.cut.took {
-		t.usual = max(t.usual, w.took) // fewer calls, and replies no faster: there is no queue
+	if 2*limit <= t.cut.from && 10*w.took >= 9*t.cut.took {
+		// Half the calls, and replies no faster: there is no queue. But a service may
+		// have slowed down at the wrong moment, so this alone must not let calls get
+		// lost.
+		t.usual = max(t.usual, min(w.took, max(w.timeout/16, w.took*3/8)))
 	}
 	t.cut = cut{}
 }

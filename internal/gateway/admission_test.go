@@ -228,6 +228,38 @@ func TestAdmissionRefusesNothingInNormalUse(t *testing.T) {
 	}
 }
 
+// A machine that is busy with something else now and then makes a queue look like
+// a service that is slow by nature. That must not undo the limit.
+func TestAdmissionHoldsWhenTheServiceSlowsDown(t *testing.T) {
+	t.Parallel()
+	for _, every := range []time.Duration{700 * time.Millisecond, 1700 * time.Millisecond, 3 * time.Second, 7 * time.Second} {
+		t.Run(every.String(), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				a, n := newAdmission(10_000), &tally{}
+				q := newQueue(4, func() time.Duration {
+					if time.Since(began)/every%2 == 1 {
+						return 5 * time.Millisecond
+					}
+					return 2 * time.Millisecond
+				})
+				defer q.stop()
+				const rate, d = 3000, 30 * time.Second
+				n.openLoop(a, q, 5*time.Second, rate, d)
+				t.Logf("%d answered, %d refused, %d lost, %d in line at most, usual %v", n.answered.Load(), n.refused.Load(), n.lost.Load(), q.most.Load(), a.of("s").usual)
+				calls, capacity := rate*d.Seconds(), (4/0.002+4/0.005)/2*d.Seconds()
+				if lost := float64(n.lost.Load()); lost > calls/20 {
+					t.Errorf("%.0f of %.0f calls are lost", lost, calls)
+				}
+				if answered := float64(n.answered.Load()); answered < 0.8*capacity {
+					t.Errorf("%.0f calls are answered, the service can %.0f", answered, capacity)
+				}
+			})
+		})
+	}
+}
+
 // An endpoint whose calls suddenly take long for a reason of their own is taken
 // for overloaded at first. That must not last.
 func TestAdmissionLearnsThatAServiceBecameSlow(t *testing.T) {
