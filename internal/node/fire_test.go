@@ -75,47 +75,50 @@ func TestSlowClientsDisturbNobody(t *testing.T) {
 		{"answers of 64 KiB that nobody reads", "GET /svc/S/large HTTP/1.1\r\nHost: localhost\r\n\r\n", 0, func() int { return metric(t, n, `mayfly_calls_total{status="200"}`) }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			before := others.run(t, time.Second, nil)
-			memoryBefore, goroutines, there := memory(), runtime.NumGoroutine(), tt.there()
-			slow := dialMany(t, n.Gateway, manyClients)
-			opened := time.Now()
-			for _, c := range slow {
-				if _, err := io.WriteString(c, tt.first); err != nil {
-					t.Fatal(err)
+			measured(t, func() (faults []string) {
+				before := others.run(t, time.Second, nil)
+				memoryBefore, goroutines, there := memory(), runtime.NumGoroutine(), tt.there()
+				slow := dialMany(t, n.Gateway, manyClients)
+				opened := time.Now()
+				for _, c := range slow {
+					if _, err := io.WriteString(c, tt.first); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
-			stop := make(chan struct{})
-			var dripping sync.WaitGroup
-			dripping.Go(func() { drip(slow, tt.drip, stop) })
-			// That 2,000 come at one blow is another matter.
-			eventually(t, "all slow clients are where they are slow", func() bool { return tt.there() >= there+manyClients })
-			during := others.run(t, limit-700*time.Millisecond, nil)
-			grown := memory() - memoryBefore
-			// The gateway has a goroutine for each connection: gone with it.
-			eventually(t, "all slow clients are cut off", func() bool { return runtime.NumGoroutine() < goroutines+manyClients/10 })
-			cut := time.Since(opened)
-			close(stop)
-			dripping.Wait()
-			if cut > 2*limit+2*time.Second {
-				t.Errorf("slow clients are cut off after %v, the limits are %v", cut, limit)
-			}
-			for _, c := range slow {
-				c.Close()
-			}
-			after := others.run(t, time.Second, nil)
+				stop := make(chan struct{})
+				var dripping sync.WaitGroup
+				dripping.Go(func() { drip(slow, tt.drip, stop) })
+				// That 2,000 come at one blow is another matter.
+				eventually(t, "all slow clients are where they are slow", func() bool { return tt.there() >= there+manyClients })
+				during := others.run(t, limit-700*time.Millisecond, nil)
+				grown := memory() - memoryBefore
+				// The gateway has a goroutine for each connection: gone with it.
+				eventually(t, "all slow clients are cut off", func() bool { return runtime.NumGoroutine() < goroutines+manyClients/10 })
+				cut := time.Since(opened)
+				close(stop)
+				dripping.Wait()
+				if cut > 2*limit+2*time.Second {
+					faults = append(faults, fmt.Sprintf("slow clients are cut off after %v, the limits are %v", cut, limit))
+				}
+				for _, c := range slow {
+					c.Close()
+				}
+				after := others.run(t, time.Second, nil)
 
-			base := max(quantile(before, 0.99), quantile(after, 0.99))
-			t.Logf("p99 of others %v before, %v during, %v after; %d MB more; all cut off after %v",
-				quantile(before, 0.99), quantile(during, 0.99), quantile(after, 0.99), grown>>20, cut.Round(time.Millisecond))
-			if got := quantile(during, 0.99); got > 2*base+noise {
-				t.Errorf("p99 of other calls is %v with slow clients, %v without", got, base)
-			}
-			if n := count(slices.Concat(before, during, after), failed); n > 0 {
-				t.Errorf("%d other calls failed: %v", n, tally(during))
-			}
-			if grown > growth {
-				t.Errorf("%d clients cost %d MB", manyClients, grown>>20)
-			}
+				base := max(quantile(before, 0.99), quantile(after, 0.99))
+				t.Logf("p99 of others %v before, %v during, %v after; %d MB more; all cut off after %v",
+					quantile(before, 0.99), quantile(during, 0.99), quantile(after, 0.99), grown>>20, cut.Round(time.Millisecond))
+				if got := quantile(during, 0.99); got > 2*base+noise {
+					faults = append(faults, fmt.Sprintf("p99 of other calls is %v with slow clients, %v without", got, base))
+				}
+				if n := count(slices.Concat(before, during, after), failed); n > 0 {
+					faults = append(faults, fmt.Sprintf("%d other calls failed: %v", n, tally(during)))
+				}
+				if grown > growth {
+					faults = append(faults, fmt.Sprintf("%d clients cost %d MB", manyClients, grown>>20))
+				}
+				return faults
+			})
 		})
 	}
 }
@@ -199,67 +202,70 @@ func TestOverloadedServiceStaysUseful(t *testing.T) {
 		status, _ := call(client, url, nil)
 		return status == http.StatusOK
 	})
-	l := load{url: url, client: client}
-	const measure = 2 * time.Second
-	closed := l.clients(40, measure)
-	if n := count(closed, failed); n > 0 {
-		t.Fatalf("40 clients in a closed loop: %v", tally(closed))
-	}
-	peak := float64(len(closed)) / measure.Seconds()
-
-	memoryBefore := memory()
-	l.rate = int(2 * peak)
-	stop := make(chan struct{})
-	most := atomic.Int64{}
-	var watching sync.WaitGroup
-	watching.Go(func() {
-		tick := time.NewTicker(250 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-				var m runtime.MemStats
-				runtime.ReadMemStats(&m) // with its garbage: to collect it each time would be a load of its own
-				most.Store(max(most.Load(), int64(m.HeapInuse+m.StackInuse)-memoryBefore))
-			}
+	measured(t, func() (faults []string) {
+		l := load{url: url, client: client}
+		const measure = 2 * time.Second
+		closed := l.clients(40, measure)
+		if n := count(closed, failed); n > 0 {
+			return []string{fmt.Sprintf("40 clients in a closed loop: %v", tally(closed))}
 		}
+		peak := float64(len(closed)) / measure.Seconds()
+
+		memoryBefore := memory()
+		l.rate = int(2 * peak)
+		stop := make(chan struct{})
+		most := atomic.Int64{}
+		var watching sync.WaitGroup
+		watching.Go(func() {
+			tick := time.NewTicker(250 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-stop:
+					return
+				case <-tick.C:
+					var m runtime.MemStats
+					runtime.ReadMemStats(&m) // with its garbage: to collect it each time would be a load of its own
+					most.Store(max(most.Load(), int64(m.HeapInuse+m.StackInuse)-memoryBefore))
+				}
+			}
+		})
+		outcomes := l.run(t, *fire, nil)
+		close(stop)
+		watching.Wait()
+		refused := filter(outcomes, func(o outcome) bool {
+			return o.status == http.StatusTooManyRequests || o.status == http.StatusServiceUnavailable
+		})
+		answered := len(outcomes) - count(outcomes, failed)
+		goodput := float64(answered) / fire.Seconds()
+		t.Logf("peak %.0f/s; at %d/s: %v, goodput %.0f %% of peak; refused p50 %v, p99 %v; answered p50 %v; %d MB more at most",
+			peak, l.rate, tally(outcomes), 100*goodput/peak, quantile(refused, 0.5), quantile(refused, 0.99),
+			quantile(filter(outcomes, func(o outcome) bool { return !failed(o) }), 0.5), most.Load()>>20)
+		if goodput < 0.8*peak {
+			faults = append(faults, fmt.Sprintf("answered %.0f/s of %.0f/s, want 80 %%", goodput, peak))
+		}
+		if lost := len(outcomes) - answered - len(refused); lost > 0 {
+			faults = append(faults, fmt.Sprintf("%d calls were neither answered nor refused: %v", lost, tally(outcomes)))
+		}
+		// The tail is that of a machine on which clients, gateway, NATS and service share
+		// two cores with other tests; a refusal that waits for anything has no such median.
+		if p50, p95 := quantile(refused, 0.5), quantile(refused, 0.95); len(refused) == 0 || p50 > 50*time.Millisecond || p95 > 500*time.Millisecond {
+			faults = append(faults, fmt.Sprintf("%d calls refused, p50 after %v, p95 after %v; want 50 ms", len(refused), p50, p95))
+		}
+		// Client and server of each call are in this process, and garbage is in the
+		// figure.
+		if most.Load() > 512<<20 {
+			faults = append(faults, fmt.Sprintf("%d MB more under load", most.Load()>>20))
+		}
+		l.rate = int(peak / 2)
+		again := l.run(t, 3*time.Second, nil)
+		late := filter(again, func(o outcome) bool { return o.due > 2*time.Second })
+		t.Logf("half the peak after it: %v; p99 after 2 s: %v", tally(again), quantile(late, 0.99))
+		if n := count(late, failed); n > 0 || quantile(late, 0.5) > 100*time.Millisecond {
+			faults = append(faults, fmt.Sprintf("2 s after the overload %d calls failed and the median is %v", n, quantile(late, 0.5)))
+		}
+		return faults
 	})
-	outcomes := l.run(t, *fire, nil)
-	close(stop)
-	watching.Wait()
-	refused := filter(outcomes, func(o outcome) bool {
-		return o.status == http.StatusTooManyRequests || o.status == http.StatusServiceUnavailable
-	})
-	answered := len(outcomes) - count(outcomes, failed)
-	goodput := float64(answered) / fire.Seconds()
-	t.Logf("peak %.0f/s; at %d/s: %v, goodput %.0f %% of peak; refused p50 %v, p99 %v; answered p50 %v; %d MB more at most",
-		peak, l.rate, tally(outcomes), 100*goodput/peak, quantile(refused, 0.5), quantile(refused, 0.99),
-		quantile(filter(outcomes, func(o outcome) bool { return !failed(o) }), 0.5), most.Load()>>20)
-	if goodput < 0.8*peak {
-		t.Errorf("answered %.0f/s of %.0f/s, want 80 %%", goodput, peak)
-	}
-	if lost := len(outcomes) - answered - len(refused); lost > 0 {
-		t.Errorf("%d calls were neither answered nor refused: %v", lost, tally(outcomes))
-	}
-	// The tail is that of a machine on which clients, gateway, NATS and service share
-	// two cores with other tests; a refusal that waits for anything has no such median.
-	if p50, p95 := quantile(refused, 0.5), quantile(refused, 0.95); len(refused) == 0 || p50 > 50*time.Millisecond || p95 > 500*time.Millisecond {
-		t.Errorf("%d calls refused, p50 after %v, p95 after %v; want 50 ms", len(refused), p50, p95)
-	}
-	// Client and server of each call are in this process, and garbage is in the
-	// figure.
-	if most.Load() > 512<<20 {
-		t.Errorf("%d MB more under load", most.Load()>>20)
-	}
-	l.rate = int(peak / 2)
-	again := l.run(t, 3*time.Second, nil)
-	late := filter(again, func(o outcome) bool { return o.due > 2*time.Second })
-	t.Logf("half the peak after it: %v; p99 after 2 s: %v", tally(again), quantile(late, 0.99))
-	if n := count(late, failed); n > 0 || quantile(late, 0.5) > 100*time.Millisecond {
-		t.Errorf("2 s after the overload %d calls failed and the median is %v", n, quantile(late, 0.5))
-	}
 }
 
 // Whatever calls come to, nothing of them stays. The promise is for 100,000.

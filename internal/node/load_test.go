@@ -84,6 +84,9 @@ func call(c *http.Client, url string, body []byte) (status int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	// A connection that the gateway closed as idle at this very moment is no failed
+	// call. Empty, the header stays here: it only tells the client to try again.
+	r.Header["Idempotency-Key"] = []string{}
 	resp, err := c.Do(r)
 	if err != nil {
 		return 0, err
