@@ -33,8 +33,13 @@ const (
 	refreshLeast = 2 * time.Second
 	refreshEach  = 5 * time.Millisecond
 
-	// missedRounds is after how many unanswered rounds an instance is forgotten.
-	missedRounds = 3
+	// missedRounds is after how many unanswered rounds an instance is forgotten
+	// that is still subscribed: it may be busy, and calls may reach it. One that is
+	// not is forgotten after the first.
+	missedRounds = 30
+
+	// maxChecks bounds how many instances a round asks whether they are still there.
+	maxChecks = 500
 
 	// askTimeout bounds how long a caller waits for a service that the picture
 	// does not hold; askAgain is how long an answer to that question holds.
@@ -58,7 +63,8 @@ type Directory struct {
 	cancel  context.CancelFunc
 	runner  sync.WaitGroup
 	answers chan []byte
-	forgets chan string
+	forgets chan string // subjects that nobody answers
+	gone    chan key    // instances that are not subscribed any more
 	picture atomic.Pointer[Picture]
 	hostile atomic.Uint64
 	dropped atomic.Uint64
@@ -93,6 +99,7 @@ func OpenDirectory(b *Bus, log *slog.Logger) *Directory {
 		bus: b, log: log, cancel: cancel,
 		answers:  make(chan []byte, 4096),
 		forgets:  make(chan string, 64),
+		gone:     make(chan key, maxChecks),
 		asked:    map[string]*question{},
 		watchers: map[chan struct{}]struct{}{},
 	}
@@ -290,9 +297,10 @@ func (d *Directory) run(ctx context.Context) {
 				continue // not connected: silence says nothing about services
 			}
 			round++
-			before := len(known)
-			maps.DeleteFunc(known, func(_ key, in *instance) bool { return round-in.round > missedRounds })
-			changed = len(known) != before
+			changed = d.miss(known, round)
+		case at := <-d.gone:
+			_, changed = known[at]
+			delete(known, at)
 		case subject := <-d.forgets:
 			changed = dropSubject(known, subject)
 		case data := <-d.answers:
@@ -306,6 +314,39 @@ func (d *Directory) run(ctx context.Context) {
 			d.notify()
 		}
 	}
+}
+
+// miss looks after the instances that did not answer the last round. Silence says
+// little: an instance with much to do answers late. But each has a subject of its
+// own, and if nobody is subscribed there the server says so at once.
+func (d *Directory) miss(known map[key]*instance, round int) (changed bool) {
+	checks := 0
+	for at, in := range known {
+		switch missed := round - in.round - 1; {
+		case missed > missedRounds:
+			delete(known, at)
+			changed = true
+		case missed > 0 && checks < maxChecks:
+			checks++
+			d.check(at)
+		}
+	}
+	return changed
+}
+
+// check asks one instance for a sign of life. Only that nobody is there is news.
+func (d *Directory) check(at key) {
+	inbox, stop := d.bus.links[0].replies.listen(func(m *nats.Msg) {
+		if !nobody(m) {
+			return
+		}
+		select {
+		case d.gone <- at:
+		default: // the next round asks again
+		}
+	})
+	time.AfterFunc(askAgain, stop)
+	_ = d.publish(mayfly.SubjectMicro+".PING."+at.name+"."+at.id, inbox) // the next round asks again
 }
 
 // learn takes one answer, to INFO or to STATS, into known and reports whether the

@@ -22,4 +22,6 @@
 //   - an oversize message is refused before it reaches the server:
 //     TestCallRefusesWhatIsTooLarge
 //   - one hostile answer hides no other service: TestHostileAnswersHideNobody
+//   - a service that is busy is not forgotten, one that left is:
+//     TestSilentInstanceIsKeptWhileItIsSubscribed
 package bus
