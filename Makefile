@@ -1,6 +1,6 @@
 # What CI runs, and the parts of it by themselves.
 
-.PHONY: check test race lint build fuzz
+.PHONY: check test race lint build fuzz fire
 
 check:
 	bash .ci/run
@@ -18,6 +18,11 @@ lint:
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/mayfly ./cmd/mayfly
+
+# Clusters, outages, overload, thousands of slow clients. These tests measure, so
+# they want the machine for themselves.
+fire:
+	go test -count=1 -tags fire -run '^TestFire' -timeout 20m ./internal/node -fire 20s -outage 3m -v
 
 # Each fuzz target for a while: make fuzz TIME=1m
 TIME ?= 20s

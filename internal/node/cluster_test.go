@@ -1,4 +1,4 @@
-//go:build unix
+//go:build fire && unix
 
 package node_test
 
@@ -158,7 +158,7 @@ func (m *member) signal(t *testing.T, s syscall.Signal) {
 // when the gateway's server is killed; none takes longer than its timeout of 5 s;
 // after 3 s all is as before. A shorter run may lose no more: the same 100 calls,
 // a fifth of a second.
-func TestKilledServerCostsFewCalls(t *testing.T) {
+func TestFireKilledServerCostsFewCalls(t *testing.T) {
 	c := startCluster(t)
 	l := load{url: c.url, rate: 500, client: newClient(t)}
 	killAfter := *fire / 4
@@ -191,7 +191,7 @@ func TestKilledServerCostsFewCalls(t *testing.T) {
 // A stopped process keeps its connections: TCP says nothing, only silence does.
 // The promise is that calls work again within 10 s, and that the server's
 // awakening changes nothing.
-func TestStoppedServerIsLeft(t *testing.T) {
+func TestFireStoppedServerIsLeft(t *testing.T) {
 	c := startCluster(t)
 	l := load{url: c.url, rate: 100, client: newClient(t)}
 	c.near.signal(t, syscall.SIGSTOP)
@@ -243,7 +243,7 @@ func (c *cluster) serverOfFar(t *testing.T) *member {
 
 // The promise is for an outage of 3 minutes: 503 at once meanwhile, calls work
 // within 3 s of the servers' return, and no call that was refused arrives later.
-func TestOutageOfAllServersIsToldAtOnce(t *testing.T) {
+func TestFireOutageOfAllServersIsToldAtOnce(t *testing.T) {
 	c := startCluster(t)
 	client := newClient(t)
 	before := load{url: c.url, rate: 100, client: client, body: func(i int) []byte { return fmt.Appendf(nil, "before %d", i) }}

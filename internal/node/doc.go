@@ -14,10 +14,10 @@
 //   - a stage stops only when all doors before it are closed: TestStagesStopInOrder
 //   - a call in flight is answered before Run returns: TestShutdownAnswersWhatIsInFlight
 //   - a NATS server that dies, hangs or is away costs few calls and bounded time:
-//     TestKilledServerCostsFewCalls, TestStoppedServerIsLeft,
-//     TestOutageOfAllServersIsToldAtOnce
+//     TestFireKilledServerCostsFewCalls, TestFireStoppedServerIsLeft,
+//     TestFireOutageOfAllServersIsToldAtOnce
 //   - neither slow clients nor hostile services disturb others:
-//     TestSlowClientsDisturbNobody, TestHostileServicesDisturbNobody
-//   - nothing stays of a call, whatever it came to: TestCallsLeaveNothingBehind
+//     TestFireSlowClientsDisturbNobody, TestFireHostileServicesDisturbNobody
+//   - nothing stays of a call, whatever it came to: TestFireCallsLeaveNothingBehind
 //   - New that fails halfway leaves nothing behind: TestNewLeavesNothingBehind
 package node

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build fire && unix
 
 package node_test
 
@@ -44,7 +44,7 @@ const (
 
 // A slow client must cost nobody else anything: not time, and not more memory than
 // a connection needs. It is cut off when its limit is over.
-func TestSlowClientsDisturbNobody(t *testing.T) {
+func TestFireSlowClientsDisturbNobody(t *testing.T) {
 	manyClients := manyClients
 	if raceDetector {
 		manyClients /= 10
@@ -180,7 +180,7 @@ func drip(all []net.Conn, what byte, stop <-chan struct{}) {
 // The promise: with twice the calls that a service can answer it answers at least
 // 80 % of what it can, the rest is refused within 50 ms, and 2 s later nothing is
 // to be seen of it.
-func TestOverloadedServiceStaysUseful(t *testing.T) {
+func TestFireOverloadedServiceStaysUseful(t *testing.T) {
 	work := 2 * time.Millisecond // the promise's; client, server and service are all on this machine
 	switch {
 	case raceDetector:
@@ -269,7 +269,7 @@ func TestOverloadedServiceStaysUseful(t *testing.T) {
 }
 
 // Whatever calls come to, nothing of them stays. The promise is for 100,000.
-func TestCallsLeaveNothingBehind(t *testing.T) {
+func TestFireCallsLeaveNothingBehind(t *testing.T) {
 	o := options(t)
 	o.Config.Bus.Monitor = freeAddr(t)
 	o.Projects = []*project.Project{manifest(t, `project: leaks
@@ -390,7 +390,7 @@ func metric(t *testing.T, n *running, name string) int {
 
 // Services that answer anything but what they should: each is its own caller's
 // problem, and nobody else's.
-func TestHostileServicesDisturbNobody(t *testing.T) {
+func TestFireHostileServicesDisturbNobody(t *testing.T) {
 	o := options(t)
 	o.Config.Gateway.Timeout = time.Second
 	o.Projects = []*project.Project{manifest(t, `project: hostile

@@ -1,3 +1,5 @@
+//go:build fire && unix
+
 package node_test
 
 import (

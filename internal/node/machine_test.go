@@ -1,4 +1,4 @@
-//go:build unix
+//go:build fire && unix
 
 package node_test
 

@@ -1,4 +1,4 @@
-//go:build race
+//go:build fire && race
 
 package node_test
 
