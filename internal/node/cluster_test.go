@@ -53,6 +53,7 @@ func (d *diary) count(call string) int {
 
 func startCluster(t *testing.T) *cluster {
 	t.Helper()
+	awaitQuiet(t)
 	c := &cluster{seen: &diary{calls: map[string]int{}}}
 	ports := freePorts(t, 9)
 	for i := range 3 {

@@ -391,8 +391,8 @@ func metric(t *testing.T, n *running, name string) int {
 // Services that answer anything but what they should: each is its own caller's
 // problem, and nobody else's.
 func TestFireHostileServicesDisturbNobody(t *testing.T) {
+	awaitQuiet(t)
 	o := options(t)
-	o.Config.Gateway.Timeout = time.Second
 	o.Projects = []*project.Project{manifest(t, `project: hostile
 routes:
   many: {http: /many, subject: bad.many}
