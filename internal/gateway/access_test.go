@@ -83,6 +83,9 @@ func TestStatsCountExchanges(t *testing.T) {
 	if diff := cmp.Diff(map[string]uint64{"route": 3, "svc": 3, "builtin": 4, "none": 5}, kinds); diff != "" {
 		t.Error(diff)
 	}
+	if s.Errors[mayfly.NotFound] != 6 || s.Errors[mayfly.Internal] != 0 {
+		t.Errorf("errors by code: %v", s.Errors)
+	}
 	if s.InFlight != 0 || s.Routes != 1 || s.Shadowed != 0 {
 		t.Errorf("%+v", s)
 	}

@@ -121,6 +121,7 @@ type Gateway struct {
 	held      sync.RWMutex // for reading by each exchange, so that Run can wait for them
 	inFlight  atomic.Int64
 	statuses  [600]atomic.Uint64 // by HTTP status
+	errors    []atomic.Uint64    // by mayfly.Code
 	durations [kinds]telemetry.Histogram
 }
 
@@ -134,7 +135,10 @@ func New(caller Caller, directory Directory, o Options) (*Gateway, error) {
 				WithHint("use a name, or * for any part of one")
 		}
 	}
-	g := &Gateway{caller: caller, directory: directory, options: o, admission: newAdmission(o.InFlight)}
+	g := &Gateway{
+		caller: caller, directory: directory, options: o,
+		admission: newAdmission(o.InFlight), errors: make([]atomic.Uint64, len(mayfly.Codes())),
+	}
 	if o.Cert != "" || o.Key != "" {
 		var err error
 		if g.certificate, err = loadCertificate(o.Cert, o.Key); err != nil {
@@ -355,6 +359,9 @@ func (g *Gateway) finish(x *exchange, r *http.Request) {
 	g.inFlight.Add(-1)
 	g.statuses[min(max(x.status, 0), len(g.statuses)-1)].Add(1)
 	g.durations[x.kind].Observe(took)
+	if x.err != nil {
+		g.errors[mayfly.CodeOf(x.err)].Add(1)
+	}
 	if x.err != nil && mayfly.CodeOf(x.err) == mayfly.Internal {
 		g.options.Log.Error("call failed", telemetry.KeyCall, x.id, telemetry.KeyRoute, x.route(), telemetry.KeyErr, x.err)
 	}
@@ -383,6 +390,7 @@ func (g *Gateway) logAccess(x *exchange, r *http.Request, took time.Duration) {
 type Stats struct {
 	InFlight  int64
 	Statuses  map[int]uint64                         // exchanges by HTTP status; 499 for clients that left
+	Errors    map[mayfly.Code]uint64                 // exchanges that ended in an error of the gateway's own
 	Durations map[string]telemetry.HistogramSnapshot // by kind: svc, route, builtin, none
 	Routes    int
 	Shadowed  int
@@ -393,12 +401,15 @@ func (g *Gateway) Stats() Stats {
 	t := g.table.Load()
 	s := Stats{
 		InFlight: g.inFlight.Load(), Routes: len(t.entries), Shadowed: len(t.shadowed),
-		Statuses: map[int]uint64{}, Durations: map[string]telemetry.HistogramSnapshot{},
+		Statuses: map[int]uint64{}, Errors: map[mayfly.Code]uint64{}, Durations: map[string]telemetry.HistogramSnapshot{},
 	}
 	for status := range g.statuses {
 		if n := g.statuses[status].Load(); n > 0 {
 			s.Statuses[status] = n
 		}
+	}
+	for _, code := range mayfly.Codes() {
+		s.Errors[code] = g.errors[code].Load()
 	}
 	for k := range g.durations {
 		s.Durations[kindNames[k]] = g.durations[k].Snapshot()

@@ -37,6 +37,12 @@ func gatewayMetrics(m *telemetry.Metrics, g *gateway.Gateway) {
 				emit(float64(count), strconv.Itoa(status))
 			}
 		})
+	m.CounterVec("mayfly_errors_total", "Requests that ended in an error of the gateway's own, by its code.",
+		[]string{"code"}, func(emit func(v float64, values ...string)) {
+			for code, count := range g.Stats().Errors {
+				emit(float64(count), code.String())
+			}
+		})
 	m.Histogram("mayfly_call_seconds", "Time from a request's headers to the end of its answer, by what answered.",
 		[]string{"kind"}, func(emit func(h telemetry.HistogramSnapshot, values ...string)) {
 			for kind, h := range g.Stats().Durations {
