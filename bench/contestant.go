@@ -36,7 +36,7 @@ type process struct {
 }
 
 // startAll starts the contestants that are wanted and returns how to end them.
-func startAll(ctx context.Context, only []string) (_ []*contestant, stop func(), err error) {
+func startAll(ctx context.Context, only []string, other string) (_ []*contestant, stop func(), err error) {
 	var started []*process
 	dir, err := os.MkdirTemp("", "mayfly-bench")
 	if err != nil {
@@ -73,6 +73,7 @@ func startAll(ctx context.Context, only []string) (_ []*contestant, stop func(),
 		return nil, nil, err
 	}
 	mayfly := func(args ...string) (*process, error) { return start(accessLog, binary, args...) }
+	otherMayfly := func(args ...string) (*process, error) { return start(accessLog, other, args...) }
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/mayfly-run/mayfly/cmd/mayfly").CombinedOutput(); err != nil {
 		return nil, nil, fmt.Errorf("build mayfly: %w\n%s", err, out)
 	}
@@ -103,6 +104,13 @@ func startAll(ctx context.Context, only []string) (_ []*contestant, stop func(),
 		"embedded": func() (*contestant, error) {
 			return startMayfly(ctx, mayfly, role, filepath.Join(dir, "embedded"), "")
 		},
+		"other": func() (*contestant, error) {
+			c, err := startMayfly(ctx, otherMayfly, role, filepath.Join(dir, "other"), "")
+			if err == nil {
+				c.name = "other"
+			}
+			return c, err
+		},
 		"external": func() (*contestant, error) {
 			nats, err := role("nats", filepath.Join(dir, "external"))
 			if err != nil {
@@ -119,6 +127,9 @@ func startAll(ctx context.Context, only []string) (_ []*contestant, stop func(),
 	}
 	if len(only) == 0 {
 		only = []string{"plain", "article", "embedded", "external"}
+	}
+	if other != "" {
+		only = append(only, "other")
 	}
 	var contestants []*contestant
 	for _, name := range only {

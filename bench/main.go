@@ -14,6 +14,7 @@
 //
 //	go run ./bench -rounds 5 -seconds 3
 //	go run ./bench -json result.json
+//	go run ./bench -only article,embedded -other ./mayfly-before
 //
 // See docs/performance.md for what the figures mean and what limits them.
 package main
@@ -64,6 +65,7 @@ func run(ctx context.Context) error {
 	rate := flag.Int("rate", 5000, "calls a second of the open loop; 0 for none")
 	body := flag.Int("body", 128, "bytes of a request's body")
 	only := flag.String("only", "", "contestants, comma-separated; all if empty")
+	other := flag.String("other", "", "another build of mayfly, measured like embedded: what did a change bring?")
 	jsonFile := flag.String("json", "", "file for the result as JSON")
 	flag.Parse()
 	p.rounds, p.length, p.rate, p.body = *rounds, time.Duration(*seconds*float64(time.Second)), *rate, *body
@@ -81,7 +83,7 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("rounds must be 1 to 100, seconds up to 60, body 1 to 524288")
 	}
 
-	contestants, stop, err := startAll(ctx, p.only)
+	contestants, stop, err := startAll(ctx, p.only, *other)
 	if err != nil {
 		return err
 	}

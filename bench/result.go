@@ -106,7 +106,7 @@ var (
 // print writes the tables for people and fills in the ratios.
 func (r *result) print(w io.Writer) {
 	fmt.Fprintf(w, "%s, %d CPUs, %d byte bodies, %d rounds of %s; medians of the rounds\n", r.Go, r.CPUs, r.Body, r.Rounds, r.Length)
-	pairs := [][2]string{{"embedded", "article"}, {"external", "article"}, {"embedded", "plain"}, {"article", "plain"}}
+	pairs := [][2]string{{"embedded", "article"}, {"external", "article"}, {"embedded", "plain"}, {"article", "plain"}, {"embedded", "other"}}
 	for _, load := range r.loads {
 		fmt.Fprintf(w, "\n%s\n", load)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
