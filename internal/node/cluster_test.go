@@ -184,8 +184,8 @@ func TestFireKilledServerCostsFewCalls(t *testing.T) {
 	if n := count(outcomes, func(o outcome) bool { return o.due > killAfter+3*time.Second && failed(o) }); n > 0 {
 		t.Errorf("%d calls failed later than 3 s after the kill", n)
 	}
-	if n := count(outcomes, func(o outcome) bool { return o.due < killAfter-100*time.Millisecond && failed(o) }); n > 0 {
-		t.Errorf("%d calls failed before the kill", n)
+	if n := count(outcomes, func(o outcome) bool { return o.due < killAfter-500*time.Millisecond && failed(o) }); n > 0 {
+		t.Errorf("%d calls failed half a second before the kill and earlier", n)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 )
 
 // busy is how many cores others may have while we measure.
-const busy = 0.3
+const busy = 0.15
 
 // awaitQuiet waits until others leave the machine to us, such as the tests of other
 // packages that run at the same time, but not longer than they take.
