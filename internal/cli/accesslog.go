@@ -17,15 +17,18 @@ const (
 	accessMost = 1 << 20
 )
 
-// An accessLog gathers lines and writes many at once. The zero value but for w
-// works; Run must be running for the lines to come out.
+// An accessLog gathers lines and writes many at once. Run must be running for the
+// lines to come out.
 type accessLog struct {
 	w    io.Writer
 	wake chan struct{} // there are lines; room for one
 
-	mu    sync.Mutex // guards lines, and the order in which they are written
-	lines []byte
-	err   error // the first one; after it lines are dropped
+	mu    sync.Mutex // held for moments: calls wait for it
+	lines []byte     // since the last batch
+	err   error      // the first one; after it lines are dropped
+
+	writing sync.Mutex // held while a batch is written
+	spare   []byte     // the room of the batch before, for the next
 }
 
 func newAccessLog(w io.Writer) *accessLog { return &accessLog{w: w, wake: make(chan struct{}, 1)} }
@@ -33,17 +36,22 @@ func newAccessLog(w io.Writer) *accessLog { return &accessLog{w: w, wake: make(c
 // Write takes whole lines. It fails once the lines can no longer be written.
 func (l *accessLog) Write(lines []byte) (int, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil {
-		return 0, l.err
+	first, err := len(l.lines) == 0, l.err
+	if err == nil {
+		l.lines = append(l.lines, lines...)
 	}
-	l.lines = append(l.lines, lines...)
-	if len(l.lines) >= accessMost {
+	waiting := len(l.lines)
+	l.mu.Unlock()
+	switch {
+	case err != nil:
+		return 0, err
+	case waiting >= accessMost:
 		l.flush()
-	}
-	select {
-	case l.wake <- struct{}{}:
-	default:
+	case first:
+		select {
+		case l.wake <- struct{}{}:
+		default:
+		}
 	}
 	return len(lines), nil
 }
@@ -60,18 +68,27 @@ func (l *accessLog) Run(ctx context.Context) error {
 			case <-time.After(accessRest):
 			}
 		}
-		l.mu.Lock()
 		l.flush()
-		l.mu.Unlock()
 	}
 	return nil
 }
 
-// flush writes what waits. The caller holds the lock.
+// flush writes what waits. Calls go on meanwhile, into the other buffer.
 func (l *accessLog) flush() {
-	if len(l.lines) == 0 || l.err != nil {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	l.mu.Lock()
+	batch := l.lines
+	l.lines = l.spare[:0]
+	l.mu.Unlock()
+	if len(batch) == 0 {
 		return
 	}
-	_, l.err = l.w.Write(l.lines)
-	l.lines = l.lines[:0]
+	_, err := l.w.Write(batch)
+	l.spare = batch
+	if err != nil {
+		l.mu.Lock()
+		l.err = err
+		l.mu.Unlock()
+	}
 }
