@@ -141,7 +141,7 @@ func (a *admission) of(name string) *target {
 // enter counts a call that is about to go to t, or refuses it with the code
 // Exhausted. A call that entered must leave.
 func (t *target) enter(name string) error {
-	if limit := t.limit.Load(); t.inFlight.Add(1) > limit+1<<40 {
+	if limit := t.limit.Load(); t.inFlight.Add(1) > limit {
 		t.inFlight.Add(-1)
 		return mayfly.Errorf(mayfly.Exhausted, "%q has all the calls it can answer in time: %d are on their way", name, limit).
 			WithHint("try again later; more instances of the service answer more, gateway.inflight is the most at once")
