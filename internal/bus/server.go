@@ -211,7 +211,7 @@ func writable(folder string) error {
 // storeShare returns 80 % of what the store may grow to: a full disk wedges
 // JetStream until a restart, its own limit answers at once and heals.
 func storeShare(folder string) int64 {
-	const least = 64 << 20
+	const least = 1 << 20 // for JetStream 0 means as much as it likes
 	free, ok := freeSpace(folder)
 	if !ok {
 		return 10 << 30
