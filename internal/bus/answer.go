@@ -24,7 +24,11 @@ func (b *Bus) Answer(subject string, f func(question []byte) []byte) (stop func(
 func (l *link) answer(subject string, handler nats.MsgHandler) (stop func(), err error) {
 	l.answersMu.Lock()
 	defer l.answersMu.Unlock()
-	sub, err := l.conn.Load().Subscribe(subject, handler)
+	nc := l.conn.Load()
+	sub, err := nc.Subscribe(subject, handler)
+	if err == nil {
+		err = nc.FlushTimeout(dialTimeout) // whoever asks from now on is answered
+	}
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
