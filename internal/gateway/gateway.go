@@ -176,7 +176,7 @@ func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 // URL returns where clients on this machine reach the gateway.
 func (g *Gateway) URL() string {
 	scheme := "http"
-	if g.server.TLSConfig != nil {
+	if g.certificate != nil { // not server.TLSConfig: net/http sets it while it serves
 		scheme = "https"
 	}
 	addr := g.Addr().(*net.TCPAddr)
