@@ -418,10 +418,10 @@ func parseInfo(data []byte) (mayfly.Service, string) {
 	// Strings only in metadata: some clients send numbers, which name no route.
 	var info struct {
 		mayfly.Service
-		Metadata  metadata `json:"metadata"`
+		Metadata  Metadata `json:"metadata"`
 		Endpoints []struct {
 			mayfly.Endpoint
-			Metadata metadata `json:"metadata"`
+			Metadata Metadata `json:"metadata"`
 		} `json:"endpoints"`
 	}
 	if err := json.Unmarshal(data, &info); err != nil {
@@ -448,16 +448,17 @@ func parseInfo(data []byte) (mayfly.Service, string) {
 	return s, ""
 }
 
-// metadata is a map of strings that skips values of other types.
-type metadata map[string]string
+// Metadata is that of a service or endpoint as it came over the wire: values that
+// are no strings, which some clients send, are skipped.
+type Metadata map[string]string
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (m *metadata) UnmarshalJSON(data []byte) error {
+func (m *Metadata) UnmarshalJSON(data []byte) error {
 	var raw map[string]json.RawMessage
 	if json.Unmarshal(data, &raw) != nil {
 		return nil // not an object: no metadata
 	}
-	*m = make(metadata, len(raw))
+	*m = make(Metadata, len(raw))
 	for k, v := range raw {
 		var s string
 		if bytes.HasPrefix(v, []byte{'"'}) && json.Unmarshal(v, &s) == nil {

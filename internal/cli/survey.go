@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -18,10 +17,10 @@ import (
 // anybody on the bus: an answer that does not parse is skipped and hides no other,
 // and one that does may still hold any text.
 type identity struct {
-	Name     string   `json:"name"`
-	ID       string   `json:"id"`
-	Version  string   `json:"version"`
-	Metadata metadata `json:"metadata"`
+	Name     string       `json:"name"`
+	ID       string       `json:"id"`
+	Version  string       `json:"version"`
+	Metadata bus.Metadata `json:"metadata"`
 }
 
 func (i identity) valid() bool { return i.Name != "" && i.ID != "" }
@@ -38,10 +37,10 @@ type infoAnswer struct {
 }
 
 type infoEndpoint struct {
-	Name     string   `json:"name"`
-	Subject  string   `json:"subject"`
-	Queue    string   `json:"queue_group"`
-	Metadata metadata `json:"metadata"`
+	Name     string       `json:"name"`
+	Subject  string       `json:"subject"`
+	Queue    string       `json:"queue_group"`
+	Metadata bus.Metadata `json:"metadata"`
 }
 
 // isFunction tells a function from a service: it answers below fn.
@@ -72,26 +71,6 @@ type statsEndpoint struct {
 	Errors    uint64        `json:"num_errors"`
 	LastError string        `json:"last_error"`
 	Time      time.Duration `json:"processing_time"` // of all requests together
-}
-
-// metadata is a map of strings that skips values of other types, which some
-// clients send.
-type metadata map[string]string
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (m *metadata) UnmarshalJSON(data []byte) error {
-	var raw map[string]json.RawMessage
-	if json.Unmarshal(data, &raw) != nil {
-		return nil // not an object: no metadata
-	}
-	*m = make(metadata, len(raw))
-	for k, v := range raw {
-		var s string
-		if bytes.HasPrefix(v, []byte{'"'}) && json.Unmarshal(v, &s) == nil {
-			(*m)[k] = s
-		}
-	}
-	return nil
 }
 
 // parseAnswers keeps what parses and is valid, each instance once, in a stable
