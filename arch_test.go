@@ -30,39 +30,64 @@ var floors = map[string]int{
 	module + "/internal/telemetry": 2,
 	module + "/internal/yamlfile":  2,
 	module + "/internal/door":      2,
+	module + "/internal/front":     2,
+	module + "/internal/process":   2,
+	module + "/internal/bundle":    2,
+	module + "/internal/shim":      2,
+	module + "/internal/watch":     2,
 
 	module + "/internal/config": 3,
 
-	module + "/internal/bus":     4,
-	module + "/internal/project": 4,
+	module + "/internal/bus": 4,
 
-	module + "/internal/gateway": 5,
-	module + "/internal/console": 5,
+	module + "/internal/project":  5,
+	module + "/internal/registry": 5,
+	module + "/internal/secrets":  5,
+	module + "/internal/logs":     5,
+	module + "/internal/runner":   5,
 
-	module + "/internal/node": 6,
+	module + "/internal/gateway":        6,
+	module + "/internal/console":        6,
+	module + "/internal/responder":      6,
+	module + "/internal/runner/http":    6,
+	module + "/internal/runner/exec":    6,
+	module + "/internal/runner/service": 6,
 
-	module + "/internal/cli": 7,
-	natstest:                 7,
+	module + "/internal/node": 7,
 
-	module + "/cmd/mayfly": 8,
+	module + "/internal/cli": 8,
+	natstest:                 8,
+	enginetest:               8,
+
+	module + "/cmd/mayfly": 9,
 }
 
-// natstest is for tests alone, of every package.
-const natstest = module + "/internal/natstest"
+// What is for tests alone, of every package.
+const (
+	natstest   = module + "/internal/natstest"
+	enginetest = module + "/internal/runner/enginetest"
+)
+
+func forTests(pkg string) bool { return pkg == natstest || pkg == enginetest }
 
 // guests are programs as a user would write them, and the one that measures: they
 // know nothing of ours but what everybody sees from outside.
 var guests = []string{
 	module + "/bench",
 	module + "/examples/createtask/worker",
+	module + "/examples/hackernews",
 }
 
 // owners says which packages may import a module of others.
 var owners = map[string][]string{
 	"github.com/nats-io/nats-server/v2":          {"internal/bus", "bench"},
-	"github.com/nats-io/nats.go":                 {"internal/bus", "internal/natstest", "bench", "examples/createtask/worker"},
+	"github.com/nats-io/nats.go":                 {"internal/bus", "internal/registry", "internal/secrets", "internal/logs", "internal/responder", "internal/natstest", "bench", "examples/createtask/worker", "examples/hackernews"},
 	"github.com/synadia-io/orbit.go/natscontext": {"internal/bus"},
-	"golang.org/x/sys":                           {"internal/bus", "internal/node"},
+	"golang.org/x/sys":                           {"internal/bus", "internal/node", "internal/process"},
+	"github.com/klauspost/compress":              {"internal/bundle"},
+	"github.com/evanw/esbuild":                   {"internal/shim"},
+	"github.com/fsnotify/fsnotify":               {"internal/watch"},
+	"filippo.io/age":                             {"internal/secrets"},
 	"github.com/goccy/go-yaml":                   {"internal/yamlfile"},
 	"github.com/prometheus/client_golang":        {"internal/telemetry"},
 	"github.com/alecthomas/kong":                 {"internal/cli"},
@@ -112,10 +137,10 @@ func TestImportsPointDown(t *testing.T) {
 		for _, imported := range f.imports() {
 			to, ours := floors[imported]
 			switch {
-			case !ours || f.test && (imported == natstest || imported == f.pkg):
+			case !ours || f.test && (forTests(imported) || imported == f.pkg):
 			case slices.Contains(guests, f.pkg):
 				t.Errorf("%s imports %s: a guest knows nothing of ours", f.path, imported)
-			case imported == natstest:
+			case forTests(imported):
 				t.Errorf("%s imports %s, which is for tests", f.path, imported)
 			case to >= floors[f.pkg]:
 				t.Errorf("%s imports %s: from floor %d to floor %d", f.path, imported, floors[f.pkg], to)

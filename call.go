@@ -2,6 +2,7 @@ package mayfly
 
 import (
 	"cmp"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -24,7 +25,13 @@ type Call struct {
 	// function that takes a Call owns it and may add to it.
 	Header http.Header
 
-	Body     []byte
+	// Body is the whole body, unless Stream is set: then the body is what Stream
+	// gives, Length bytes of it, and Body is empty. Only carriers within this
+	// process take a Stream.
+	Body   []byte
+	Stream io.Reader
+	Length int64 // of Stream; -1 if unknown
+
 	Deadline time.Time // after it nobody waits for the reply
 }
 
@@ -33,7 +40,13 @@ type Reply struct {
 	Status int         // HTTP status; 200 unless the reply says otherwise
 	Error  string      // the service's own words (Nats-Service-Error); empty for success
 	Header http.Header // never holds Mayfly-* or Nats-* names
+
+	// Body is the whole body, unless Stream is set: then the body is what Stream
+	// gives until io.EOF, and Body is empty. Whoever gets a reply with a Stream
+	// must close it; the call is over then, and not before.
 	Body   []byte
+	Stream io.ReadCloser
+	Length int64 // of Stream; -1 if unknown
 }
 
 // Err returns nil for a reply that succeeded, or what the service said went wrong,

@@ -107,6 +107,14 @@ var (
 	ErrTooLarge = errors.New("too large")
 )
 
+// A Trace is what a function's language said when its code failed, such as a
+// stack trace: the cause of a Crashed error, found with errors.AsType. Only a
+// developer at this machine is shown it; the log always has it.
+type Trace string
+
+// Error returns the trace.
+func (t Trace) Error() string { return string(t) }
+
 // An Error is the one error type of Mayfly: made where the fault is seen, wrapped
 // with what was being done on the way, turned into an answer at the door.
 type Error struct {

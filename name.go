@@ -32,6 +32,13 @@ func ParseName(s string) (Name, error) {
 	return Name(s), nil
 }
 
+// UnmarshalText implements encoding.TextUnmarshaler by ParseName, so that a name
+// that was stored is proof too.
+func (n *Name) UnmarshalText(text []byte) (err error) {
+	*n, err = ParseName(string(text))
+	return err
+}
+
 // A Ref points at one revision of a function, or at whatever is current.
 type Ref struct {
 	Name     Name

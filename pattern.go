@@ -86,6 +86,15 @@ func ParsePattern(s string) (Pattern, error) {
 	return p, nil
 }
 
+// MarshalText implements encoding.TextMarshaler.
+func (p Pattern) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler by ParsePattern.
+func (p *Pattern) UnmarshalText(text []byte) (err error) {
+	*p, err = ParsePattern(string(text))
+	return err
+}
+
 // String returns the form that ParsePattern reads.
 func (p Pattern) String() string {
 	if p.Method == "" {

@@ -16,6 +16,7 @@ type Route struct {
 	Subject  SubjectPattern
 	Service  string
 	Endpoint string
+	Function Name // instead of the three
 
 	Payload Template      // of a request that has no body
 	Timeout time.Duration // how long to wait for the reply; the gateway's default if zero
@@ -33,6 +34,9 @@ type Route struct {
 
 // Target returns what the route calls, for people.
 func (r Route) Target() string {
+	if r.Function != "" {
+		return string(r.Function)
+	}
 	if r.Service != "" {
 		return r.Service + "/" + r.Endpoint
 	}

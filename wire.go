@@ -40,6 +40,8 @@ const (
 	HeaderStatus    = "Mayfly-Status"           // HTTP status, 200 if absent
 	HeaderError     = "Nats-Service-Error"      // text of a service's error (ADR-32)
 	HeaderErrorCode = "Nats-Service-Error-Code" // its number; 400 to 599 becomes the HTTP status
+	HeaderFault     = "Mayfly-Error"            // Code.String of an error that Mayfly itself says, not the function
+	HeaderHint      = "Mayfly-Hint"             // what to do instead, with Mayfly-Error
 )
 
 // Headers of the gateway's answer to an HTTP client.
@@ -62,4 +64,32 @@ const (
 const (
 	AccountMayfly = "MAYFLY" // everybody's
 	AccountSystem = "SYS"    // the server's own events
+)
+
+// Environment of an instance, besides PATH, HOME, TMPDIR, LANG, TZ, PORT,
+// NATS_URL and NATS_URI. exec instances get the CGI variables of RFC 3875 and the
+// call's own besides.
+const (
+	EnvFunction = "MAYFLY_FUNCTION" // name
+	EnvRevision = "MAYFLY_REVISION" // number, 0 while it is developed
+	EnvInstance = "MAYFLY_INSTANCE" // id
+	EnvURL      = "MAYFLY_URL"      // of the gateway on this machine
+	EnvSocket   = "MAYFLY_SOCKET"   // path of the unix socket to answer HTTP on
+	EnvCall     = "MAYFLY_CALL"     // exec: id of the call
+	EnvDeadline = "MAYFLY_DEADLINE" // exec: Unix time in milliseconds
+	EnvParam    = "MAYFLY_PARAM_"   // exec: MAYFLY_PARAM_ID holds {id} of the route's pattern
+)
+
+// HeaderCrash is on a 502 by which a shim tells the http engine that the user's
+// code failed. Its value is the error in one line; the body is the stack trace.
+const HeaderCrash = "Mayfly-Crash"
+
+// State in JetStream.
+const (
+	BucketRegistry = "mayfly_registry" // KV: function/<name>, service/<name>, route/<name>
+	BucketCode     = "mayfly_code"     // Object Store: bundles by sha256
+	BucketSecrets  = "mayfly_secrets"  // KV: age-encrypted values
+	BucketMeta     = "mayfly_meta"     // KV: format version
+	StreamLogs     = "MAYFLY_LOGS"     // lines of instances
+	SubjectLogs    = "mayfly.log"      // mayfly.log.<function>.<instance>
 )
