@@ -8,7 +8,7 @@ import (
 // connection. Ask again for each piece of work: a connection that closed for good
 // is replaced by another.
 func (b *Bus) JetStream() (jetstream.JetStream, error) {
-	js, err := jetstream.New(b.links[0].conn.Load())
+	js, err := jetstream.New(b.links[0].conn.Load().Conn)
 	if err != nil {
 		return nil, unavailable(err)
 	}
