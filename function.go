@@ -158,6 +158,9 @@ func (f Function) Service(id string) Service {
 	if f.Summary != "" {
 		meta[MetaSummary] = f.Summary
 	}
+	if f.Timeout != 0 {
+		meta[MetaTimeout] = f.Timeout.String()
+	}
 	for _, p := range f.HTTP {
 		if meta[MetaHTTP] != "" {
 			meta[MetaHTTP] += "\n"

@@ -80,7 +80,7 @@ func TestStatsCountExchanges(t *testing.T) {
 	for kind, d := range s.Durations {
 		kinds[kind] = d.Count
 	}
-	if diff := cmp.Diff(map[string]uint64{"route": 3, "svc": 3, "builtin": 4, "none": 5}, kinds); diff != "" {
+	if diff := cmp.Diff(map[string]uint64{"route": 3, "svc": 3, "builtin": 4, "fn": 0, "none": 5}, kinds); diff != "" {
 		t.Error(diff)
 	}
 	if s.Errors[mayfly.NotFound] != 6 || s.Errors[mayfly.Internal] != 0 {

@@ -15,7 +15,8 @@ type exchange struct {
 
 	id      string
 	started time.Time
-	bus     time.Duration // between request and reply on the bus; 0 if it was not asked
+	bus     time.Duration // between call and reply, on the bus or here; 0 if there was no call
+	here    bool          // the call did not cross the bus
 	kind    kind
 	entry   *entry // the route that took it, if one did
 	target  string // the subject it calls, wildcards as they stand
@@ -33,11 +34,12 @@ const (
 	kindNone    kind = iota // nobody: not found, refused
 	kindBuiltin             // the gateway itself
 	kindService             // /svc
+	kindFunction            // /fn
 	kindRoute               // a pattern
 	kinds
 )
 
-var kindNames = [kinds]string{"none", "builtin", "svc", "route"}
+var kindNames = [kinds]string{"none", "builtin", "svc", "fn", "route"}
 
 func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 	return &exchange{ResponseWriter: w, id: newID(), started: time.Now(), head: r.Method == http.MethodHead}

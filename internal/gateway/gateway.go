@@ -52,7 +52,9 @@ type Options struct {
 	Hosts     []string // names besides localhost that a loopback gateway answers to
 	Trust     bool     // believe X-Forwarded-*: a proxy before us sets them
 
-	Routes []mayfly.Route // of the projects
+	Routes    []mayfly.Route // of the projects
+	Functions Functions      // that this node holds; none if nil
+	Remote    bool           // call these over the bus too, as other nodes would
 
 	Timeout       time.Duration // of a call that says none; 5 s if zero
 	HeaderTimeout time.Duration // for a client to send its headers; 10 s if zero
@@ -95,6 +97,9 @@ func (o Options) withDefaults() Options {
 	if o.InFlight == 0 {
 		o.InFlight = 10_000
 	}
+	if o.Functions == nil {
+		o.Functions = noFunctions{}
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -105,6 +110,7 @@ func (o Options) withDefaults() Options {
 type Gateway struct {
 	caller      Caller
 	directory   Directory
+	functions   Functions
 	options     Options
 	listener    net.Listener
 	loopback    bool
@@ -136,7 +142,7 @@ func New(caller Caller, directory Directory, o Options) (*Gateway, error) {
 		}
 	}
 	g := &Gateway{
-		caller: caller, directory: directory, options: o,
+		caller: caller, directory: directory, functions: o.Functions, options: o,
 		admission: newAdmission(o.InFlight), errors: make([]atomic.Uint64, len(mayfly.Codes())),
 	}
 	if o.Cert != "" || o.Key != "" {
@@ -232,17 +238,19 @@ func (g *Gateway) Close() error {
 // long to make (BenchmarkTable).
 const tableRest = 50 * time.Millisecond
 
-// watchServices makes a new table whenever services change.
+// watchServices makes a new table whenever services or functions change.
 func (g *Gateway) watchServices(ctx context.Context) {
-	changes := g.directory.Watch(ctx)
+	services, functions := g.directory.Watch(ctx), g.functions.Watch(ctx)
 	for {
+		var ok bool
 		select {
 		case <-ctx.Done():
 			return
-		case _, ok := <-changes:
-			if !ok {
-				return
-			}
+		case _, ok = <-services:
+		case _, ok = <-functions:
+		}
+		if !ok {
+			return
 		}
 		g.making.Lock()
 		g.makeTable()
@@ -266,7 +274,11 @@ func (g *Gateway) SetRoutes(routes []mayfly.Route) {
 
 // makeTable puts a table of what there is now in force. The caller holds making.
 func (g *Gateway) makeTable() {
-	g.table.Store(newTable(g.routes, metadataRoutes(g.directory.Services(), g.exposed)))
+	own := functionRoutes(g.functions.Functions())
+	notOwn := func(subject string) bool {
+		return !slices.ContainsFunc(own, func(r mayfly.Route) bool { return mayfly.FunctionSubject(r.Function) == subject })
+	}
+	g.table.Store(newTable(g.routes, slices.Concat(own, metadataRoutes(g.directory.Services(), g.exposed, notOwn))))
 }
 
 // Routes returns the routes in force and those that are shadowed.
@@ -310,12 +322,12 @@ func (g *Gateway) serve(x *exchange, r *http.Request) error {
 		}
 		return g.serveService(x, r)
 	case "fn", "function":
-		name, _, _ := strings.Cut(rest, "/")
-		return mayfly.Errorf(mayfly.NotFound, "no function %q", clip(name)).
-			WithHint("services are under /svc/<service>/<endpoint>")
+		if err := g.crossOrigin(r, nil); err != nil {
+			return err
+		}
+		return g.serveFunction(x, r, "/"+first+"/")
 	case "async", "async-function", "jobs":
-		return withStatus(http.StatusNotImplemented, mayfly.Errorf(mayfly.Unavailable, "this version has no jobs").
-			WithHint("send without waiting with the header Prefer: respond-async"))
+		return noJobs()
 	}
 	if !deeper {
 		switch first {
@@ -391,7 +403,7 @@ type Stats struct {
 	InFlight  int64
 	Statuses  map[int]uint64                         // exchanges by HTTP status; 499 for clients that left
 	Errors    map[mayfly.Code]uint64                 // exchanges that ended in an error of the gateway's own
-	Durations map[string]telemetry.HistogramSnapshot // by kind: svc, route, builtin, none
+	Durations map[string]telemetry.HistogramSnapshot // by kind: svc, fn, route, builtin, none
 	Routes    int
 	Shadowed  int
 }

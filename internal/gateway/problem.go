@@ -18,6 +18,7 @@ type problem struct {
 	Detail string `json:"detail,omitempty"`
 	Hint   string `json:"hint,omitempty"`
 	Call   string `json:"call,omitempty"`
+	Trace  string `json:"trace,omitempty"` // of the function's language; in development only
 
 	header http.Header // headers of the answer that belong to the problem
 }
@@ -46,6 +47,9 @@ func problemOf(err error, call string, development bool) problem {
 	p := problem{Status: code.Status(), Code: code.String(), Detail: err.Error(), Hint: mayfly.HintOf(err), Call: call}
 	if code == mayfly.Internal && !development {
 		p.Detail = "the gateway failed; its log has more under this call's id"
+	}
+	if trace, ok := errors.AsType[mayfly.Trace](err); ok && development {
+		p.Trace = string(trace)
 	}
 	if errors.Is(err, mayfly.ErrTooLarge) {
 		p.Status = http.StatusRequestEntityTooLarge

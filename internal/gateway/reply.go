@@ -19,6 +19,9 @@ func (g *Gateway) begin(x *exchange, status int) {
 	if x.bus > 0 {
 		var text [32]byte
 		ms := append(text[:0], "bus;dur="...)
+		if x.here {
+			ms = append(text[:0], "fn;dur="...)
+		}
 		values[1] = string(strconv.AppendFloat(ms, float64(x.bus)/float64(time.Millisecond), 'f', 3, 64))
 		if own := h[mayfly.HeaderTiming]; own != nil {
 			h[mayfly.HeaderTiming] = append(own, values[1]) // the service's own stand first
@@ -54,7 +57,9 @@ func (g *Gateway) writeReply(x *exchange, r *http.Request, reply mayfly.Reply) e
 		if len(h["Content-Type"]) == 0 {
 			h["Content-Type"] = contentType(body)
 		}
-		h["Content-Length"] = []string{strconv.Itoa(len(body))}
+		if !x.head || len(body) > 0 {
+			h["Content-Length"] = contentLength(int64(len(body)))
+		}
 	}
 	g.begin(x, status)
 	if len(body) > 0 {
@@ -96,6 +101,8 @@ func (g *Gateway) writeServiceError(x *exchange, reply mayfly.Reply) {
 		Detail: reply.Error, Call: x.id,
 	})
 }
+
+func contentLength(n int64) []string { return []string{strconv.FormatInt(n, 10)} }
 
 var (
 	nosniff    = []string{"nosniff"}

@@ -165,13 +165,13 @@ func validTrace(s string) bool {
 	return ok1 && ok2 && ok3 && !trace && !parent
 }
 
-// readBody reads the whole body, up to limit bytes. It grows with what comes, not
+// readBody reads the whole body, up to limit bytes (which key sets) and what one
+// message of the bus may hold. It grows with what comes, not
 // with what was promised, so that a slow client holds little memory.
-func (g *Gateway) readBody(x *exchange, r *http.Request) ([]byte, error) {
+func (g *Gateway) readBody(x *exchange, r *http.Request, limit int64, key string) ([]byte, error) {
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	limit, key := g.options.MaxBody, "gateway.maxbody"
 	if most := g.caller.MaxPayload(); most < limit {
 		limit, key = most, "the NATS server's max_payload"
 	}

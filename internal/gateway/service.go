@@ -71,7 +71,7 @@ func (g *Gateway) target(x *exchange, r *http.Request, e mayfly.Endpoint, rest [
 	if err != nil {
 		return "", nil, err
 	}
-	body, err := g.readBody(x, r)
+	body, err := g.readBody(x, r, g.options.MaxBody, "gateway.maxbody")
 	if err != nil {
 		return "", nil, err
 	}
@@ -157,7 +157,10 @@ func listEndpoint(service string, e mayfly.Endpoint) endpointListing {
 func (g *Gateway) serveRoute(x *exchange, r *http.Request, e *entry) error {
 	x.kind, x.entry = kindRoute, e
 	g.allowOrigin(x, r, e.CORS)
-	body, err := g.readBody(x, r)
+	if e.Function != "" {
+		return g.callFunction(x, r, e.Function, r.URL.EscapedPath(), "", e)
+	}
+	body, err := g.readBody(x, r, g.options.MaxBody, "gateway.maxbody")
 	if err != nil {
 		return err
 	}

@@ -138,9 +138,10 @@ func (m *matcher) Write(b []byte) (int, error) { return len(b), nil }
 func (e *entry) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.(*matcher).entry = e }
 
 // metadataRoutes returns the routes that the services' metadata asks for, each
-// once however many instances there are. A value that makes no sense loses its
+// once however many instances there are: of services that are exposed and subjects
+// that are wanted. A value that makes no sense loses its
 // route, not its endpoint.
-func metadataRoutes(services []mayfly.Service, exposed func(service string) bool) []mayfly.Route {
+func metadataRoutes(services []mayfly.Service, exposed, wanted func(string) bool) []mayfly.Route {
 	services = slices.SortedFunc(slices.Values(services), byAge)
 	var routes []mayfly.Route
 	type key struct{ service, endpoint, pattern string }
@@ -150,7 +151,7 @@ func metadataRoutes(services []mayfly.Service, exposed func(service string) bool
 			continue
 		}
 		for _, e := range s.Endpoints {
-			if e.Metadata[mayfly.MetaHTTP] == "" {
+			if e.Metadata[mayfly.MetaHTTP] == "" || !wanted(e.Subject) {
 				continue
 			}
 			for _, r := range e.Routes(s.Name) {

@@ -1,0 +1,299 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// Functions are those that this node holds. In a node they are the runner's.
+type Functions interface {
+	// Function returns the one with that name, with all its limits set.
+	Function(name mayfly.Name) (mayfly.Function, bool)
+	// Functions returns all, in any order.
+	Functions() []mayfly.Function
+	// Watch returns a channel that gets a value after changes, until ctx ends.
+	Watch(ctx context.Context) <-chan struct{}
+	// Call gives a function one call. Where the reply has a Stream, ctx governs
+	// that too.
+	Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error)
+}
+
+// noFunctions are the Functions of a gateway that was given none.
+type noFunctions struct{}
+
+func (noFunctions) Function(mayfly.Name) (f mayfly.Function, ok bool) { return f, false }
+func (noFunctions) Functions() []mayfly.Function                      { return nil }
+func (noFunctions) Watch(context.Context) <-chan struct{}             { return nil }
+
+func (noFunctions) Call(_ context.Context, name mayfly.Name, _ *mayfly.Call) (mayfly.Reply, error) {
+	return mayfly.Reply{}, noFunction(string(name))
+}
+
+func noFunction(name string) error {
+	return mayfly.Errorf(mayfly.NotFound, "no function %q", clip(name)).
+		WithHint("mayfly list shows what there is; services are under /svc/<service>/<endpoint>")
+}
+
+// functionTimeout is how long a function of another node may take that does not
+// tell.
+const functionTimeout = 30 * time.Second
+
+// serveFunction answers /fn/<name>[/<rest>]. The function sees /<rest>.
+func (g *Gateway) serveFunction(x *exchange, r *http.Request, prefix string) error {
+	path := r.URL.EscapedPath()[len(prefix):]
+	escaped, rest, deeper := strings.Cut(path, "/")
+	if deeper {
+		rest = "/" + rest
+	} else {
+		rest = "/"
+	}
+	text, err := url.PathUnescape(escaped)
+	if err != nil {
+		return mayfly.Errorf(mayfly.Invalid, "the path has a bad escape")
+	}
+	name, err := mayfly.ParseName(text)
+	if err != nil {
+		return noFunction(text)
+	}
+	return g.callFunction(x, r, name, rest, prefix+escaped, nil)
+}
+
+// callFunction calls a function and answers with its reply. The function sees
+// path, and prefix as X-Forwarded-Prefix if that is not empty. A function that this
+// node holds is called without the bus, so that bodies may be long and replies
+// streamed; any other by its subject.
+func (g *Gateway) callFunction(x *exchange, r *http.Request, name mayfly.Name, path, prefix string, e *entry) error {
+	x.kind, x.target = kindFunction, mayfly.FunctionSubject(name)
+	if wantsAsync(r) {
+		return noJobs()
+	}
+	f, here := g.functions.Function(name)
+	local := here && !g.options.Remote
+	timeout := time.Duration(f.Timeout)
+	if !here {
+		// Only names that somebody answers to become subjects.
+		endpoint, err := g.directory.Lookup(r.Context(), string(name), mayfly.FunctionEndpoint)
+		if mayfly.CodeOf(err) == mayfly.NotFound || err == nil && !isFunction(endpoint) {
+			return noFunction(string(name))
+		}
+		if err != nil {
+			return err
+		}
+		timeout = cmp.Or(endpoint.Timeout(), functionTimeout)
+	}
+	c := g.newCall(x, r, mayfly.Subject(x.target), path, nil, timeout)
+	if prefix != "" {
+		c.Header["X-Forwarded-Prefix"] = []string{prefix}
+	}
+	if e != nil {
+		for i, param := range e.params {
+			c.Header[param] = []string{r.PathValue(e.Pattern.Params[i])}
+		}
+	}
+	limit, key := g.options.MaxBody, "gateway.maxbody"
+	if f.Body > 0 {
+		limit, key = f.Body, "the function's body"
+	}
+	if !local {
+		body, err := g.readBody(x, r, limit, key)
+		if err != nil {
+			return err
+		}
+		c.Body = body
+		return g.call(x, r, c)
+	}
+	c.Deadline = time.Time{} // the runner's clock runs from the request's end
+	if r.ContentLength >= 0 && r.ContentLength <= wholeBody {
+		body, err := g.readBody(x, r, limit, key)
+		if err != nil {
+			return err
+		}
+		c.Body = body
+		return g.callHere(x, r, name, &c, nil)
+	}
+	if r.ContentLength > limit {
+		if r.Header.Get("Expect") == "" {
+			g.swallow(r.Body)
+		}
+		return tooLarge(limit, key)
+	}
+	up := &upload{g: g, body: r.Body, control: http.NewResponseController(x.ResponseWriter), left: limit, limit: limit, key: key}
+	c.Stream, c.Length = up, r.ContentLength
+	_ = up.control.EnableFullDuplex() // HTTP/2 always is
+	x.writeBy(time.Time{})            // an upload may take as long as it comes; callHere sets the time for the answer
+	return g.callHere(x, r, name, &c, up)
+}
+
+// wholeBody is the size up to which a body is read before the call is made: what
+// is small should not keep an instance waiting for a slow client.
+const wholeBody = 64 << 10
+
+// callHere calls a function of this node and answers with its reply.
+func (g *Gateway) callHere(x *exchange, r *http.Request, name mayfly.Name, c *mayfly.Call, up *upload) error {
+	asked := time.Now()
+	if up == nil {
+		// The runner ends what takes too long; the time to write counts from there.
+		x.writeBy(time.Time{})
+	}
+	reply, err := g.functions.Call(r.Context(), name, c)
+	x.bus, x.here = time.Since(asked), true
+	if err != nil {
+		if cause := up.failure(); cause != nil {
+			return cause // the client's fault, not the function's
+		}
+		return err
+	}
+	x.writeBy(time.Now().Add(g.options.WriteTimeout))
+	if reply.Stream == nil {
+		return g.writeReply(x, r, reply)
+	}
+	defer reply.Stream.Close()
+	return g.writeStream(x, r, reply)
+}
+
+// An upload is a request's body on its way to a function. It is read as fast as
+// the function reads, and bounded in size and in time: each uploadStep bytes of it
+// must come within the body timeout, so that a client at a byte a second does not
+// hold an instance.
+type upload struct {
+	g       *Gateway
+	body    io.Reader
+	control *http.ResponseController
+	left    int64 // bytes that may still come
+	step    int64 // bytes that may come before the deadline is moved
+	limit   int64
+	key     string
+
+	mu  sync.Mutex // guards err: the carrier reads while the answer is written
+	err error
+}
+
+const uploadStep = 64 << 10
+
+// Read implements io.Reader.
+func (u *upload) Read(p []byte) (int, error) {
+	if u.step <= 0 {
+		u.step = uploadStep
+		_ = u.control.SetReadDeadline(time.Now().Add(u.g.options.BodyTimeout)) // not every connection has deadlines
+	}
+	n, err := u.body.Read(p)
+	u.left -= int64(n)
+	u.step -= int64(n)
+	switch {
+	case u.left < 0:
+		return 0, u.fail(tooLarge(u.limit, u.key))
+	case errors.Is(err, io.EOF):
+		_ = u.control.SetReadDeadline(time.Time{}) // the server reads on to see the client leave
+		return n, io.EOF
+	case err != nil:
+		return n, u.fail(u.g.bodyError(err))
+	}
+	return n, nil
+}
+
+func (u *upload) fail(err error) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.err = err
+	return err
+}
+
+// failure returns why the body could not be read to its end, if so.
+func (u *upload) failure() error {
+	if u == nil {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.err
+}
+
+// writeStream answers with a reply whose body comes bit by bit. Each bit goes out
+// at once, and no faster than the client takes it.
+func (g *Gateway) writeStream(x *exchange, r *http.Request, reply mayfly.Reply) error {
+	buffer := buffers.Get().(*[streamBuffer]byte)
+	defer buffers.Put(buffer)
+	h := x.Header()
+	copyHeader(x, reply)
+	h["X-Content-Type-Options"] = nosniff
+	if reply.Length >= 0 {
+		h["Content-Length"] = contentLength(reply.Length)
+	}
+	control := http.NewResponseController(x.ResponseWriter)
+	typed := len(h["Content-Type"]) > 0
+	if typed {
+		g.begin(x, reply.Status)
+		_ = control.Flush() // an event stream's client waits for the head
+	}
+	for {
+		n, err := reply.Stream.Read(buffer[:])
+		if !typed {
+			// Without a word from the function its first bytes must tell.
+			h["Content-Type"] = streamType(buffer[:n])
+			g.begin(x, reply.Status)
+			typed = true
+		}
+		if n > 0 {
+			x.writeBy(time.Now().Add(g.options.WriteTimeout))
+			if _, werr := x.Write(buffer[:n]); werr != nil {
+				x.err = mayfly.Errorf(mayfly.Timeout, "the client left in the middle of the answer")
+				return nil
+			}
+			_ = control.Flush()
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			// Half an answer must not look like a whole one: cut the connection.
+			x.err = err
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// streamBuffer is how much of a stream is held at once.
+const streamBuffer = 32 << 10
+
+var buffers = sync.Pool{New: func() any { return new([streamBuffer]byte) }}
+
+// streamType says what a stream is that does not say so itself: its end is not
+// known, so whether it is JSON cannot be.
+func streamType(start []byte) []string {
+	for i := 0; i < utf8.UTFMax && len(start) > 0 && !utf8.Valid(start); i++ {
+		start = start[:len(start)-1] // a character may be cut in two
+	}
+	if utf8.Valid(start) {
+		return typeText
+	}
+	return typeBinary
+}
+
+// functionRoutes returns the routes that functions ask for themselves.
+func functionRoutes(functions []mayfly.Function) []mayfly.Route {
+	var routes []mayfly.Route
+	for _, f := range functions {
+		for _, p := range f.HTTP {
+			routes = append(routes, mayfly.Route{
+				Name: string(f.Name), Pattern: p, Function: f.Name, Project: f.Project, Summary: f.Summary,
+				Timeout: time.Duration(f.Timeout),
+			})
+		}
+	}
+	return routes
+}
+
+func noJobs() error {
+	return withStatus(http.StatusNotImplemented, mayfly.Errorf(mayfly.Unavailable, "this version has no jobs").
+		WithHint("call the function and wait for its reply; services take the header Prefer: respond-async"))
+}
