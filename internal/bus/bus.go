@@ -35,6 +35,7 @@ var oldest = version{2, 12, 0}
 // and the server behind them if we run it.
 type Bus struct {
 	log    *slog.Logger
+	name   string
 	server *server.Server // nil for a Remote
 	remote Remote
 	links  []*link
@@ -58,7 +59,7 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 	if o.Wait == 0 {
 		o.Wait = 5 * time.Second
 	}
-	b := &Bus{log: o.Log, remote: o.Remote}
+	b := &Bus{log: o.Log, name: o.Name, remote: o.Remote}
 	defer func() {
 		if err != nil {
 			b.Close()

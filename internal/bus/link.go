@@ -42,6 +42,7 @@ type link struct {
 
 	answersMu sync.Mutex
 	answers   map[string]nats.MsgHandler // by subject; subscribed on every connection
+	connected func(*nats.Conn) error     // subscribes what else there is; may be nil
 
 	keeper sync.WaitGroup
 	cancel context.CancelFunc
@@ -189,8 +190,20 @@ func (l *link) subscribe(nc *nats.Conn) error {
 			return err
 		}
 	}
+	if l.connected != nil {
+		if err := l.connected(nc); err != nil {
+			return err
+		}
+	}
 	// A caller may publish at once; the server must know our inbox before.
 	return nc.FlushTimeout(dialTimeout)
+}
+
+// onConnect has f called with every connection from the next on.
+func (l *link) onConnect(f func(*nats.Conn) error) {
+	l.answersMu.Lock()
+	defer l.answersMu.Unlock()
+	l.connected = f
 }
 
 // request sends m and waits for the reply. Its errors have the codes Unavailable

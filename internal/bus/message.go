@@ -71,7 +71,7 @@ func decode(m *nats.Msg) (mayfly.Reply, error) {
 		return r, mayfly.Errorf(mayfly.Crashed, "the reply has %d bytes of headers: at most %d are allowed", n, maxReplyHeader)
 	}
 	header := make(http.Header, len(m.Header))
-	var code, status string
+	var code, status, fault, hint string
 	for k, vs := range m.Header {
 		if len(vs) == 0 {
 			continue
@@ -84,12 +84,19 @@ func decode(m *nats.Msg) (mayfly.Reply, error) {
 			code = vs[0]
 		case key == mayfly.HeaderError:
 			r.Error = vs[0]
+		case key == mayfly.HeaderFault:
+			fault = vs[0]
+		case key == mayfly.HeaderHint:
+			hint = vs[0]
 		case reserved(key):
 		default:
 			header[key] = append(header[key], vs...)
 		}
 	}
 	r.Header = header
+	if fault != "" {
+		return mayfly.Reply{}, faultOf(fault, r.Error, hint, m.Data)
+	}
 	if code != "" || r.Error != "" {
 		r.Status = http.StatusInternalServerError
 		if n, err := strconv.Atoi(code); err == nil && n >= 400 && n <= 599 {
@@ -107,6 +114,20 @@ func decode(m *nats.Msg) (mayfly.Reply, error) {
 		r.Status = n
 	}
 	return r, nil
+}
+
+// faultOf returns the error that another node says of a function's call.
+func faultOf(fault, text, hint string, trace []byte) error {
+	e := &mayfly.Error{Code: mayfly.Internal, Message: text, Hint: hint}
+	for _, code := range mayfly.Codes() {
+		if code.String() == fault {
+			e.Code = code
+		}
+	}
+	if len(trace) > 0 {
+		e.Err = mayfly.Trace(trace)
+	}
+	return e
 }
 
 // reserved reports whether a header belongs to NATS or to Mayfly and so never

@@ -1,0 +1,235 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/nats-io/nats.go"
+)
+
+// A Listener takes the messages of many subjects into one channel, over a
+// connection of its own: a goroutine and an inbox for each subject, as nats.go
+// would have it, is what makes thousands of functions dear.
+type Listener struct {
+	bus      *Bus
+	link     *link
+	messages chan *nats.Msg
+
+	mu   sync.Mutex // one change at a time
+	subs map[Interest]*nats.Subscription
+}
+
+// An Interest is a subject to listen on. Of the listeners with the same Queue one
+// gets each message; with none, all do.
+type Interest struct{ Subject, Queue string }
+
+// inboundRoom is how many messages may wait for Next. Whoever calls it must be
+// quick; what does not fit is lost, and said so in the log.
+const inboundRoom = 64 << 10
+
+// Listen opens a Listener. ctx bounds the opening only.
+func (b *Bus) Listen(ctx context.Context) (*Listener, error) {
+	l := &Listener{bus: b, messages: make(chan *nats.Msg, inboundRoom), subs: map[Interest]*nats.Subscription{}}
+	var err error
+	if l.link, err = openLink(ctx, b.remote, b.name+" functions", b.log); err != nil {
+		return nil, err
+	}
+	l.link.onConnect(l.resubscribe)
+	return l, nil
+}
+
+// resubscribe makes every subscription anew, on a connection that stands in for
+// one that closed for good.
+func (l *Listener) resubscribe(nc *nats.Conn) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for interest := range l.subs {
+		sub, err := nc.ChanQueueSubscribe(interest.Subject, interest.Queue, l.messages)
+		if err != nil {
+			return err
+		}
+		l.subs[interest] = sub
+	}
+	return nil
+}
+
+// Change begins to listen on some subjects and ends listening on others. When it
+// returns, the server knows.
+func (l *Listener) Change(add, drop []Interest) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, interest := range drop {
+		if sub := l.subs[interest]; sub != nil {
+			_ = sub.Unsubscribe() // a connection that is gone has no subscriptions
+			delete(l.subs, interest)
+		}
+	}
+	nc := l.link.conn.Load()
+	for _, interest := range add {
+		if l.subs[interest] != nil {
+			continue
+		}
+		sub, err := nc.ChanQueueSubscribe(interest.Subject, interest.Queue, l.messages)
+		if err != nil {
+			return fmt.Errorf("listen on %s: %w", interest.Subject, unavailable(err))
+		}
+		l.subs[interest] = sub
+	}
+	if err := nc.FlushTimeout(dialTimeout); err != nil && nc.IsConnected() {
+		return fmt.Errorf("listen: %w", unavailable(err))
+	}
+	return nil // while there is no server, it is told on the way back to it
+}
+
+// Next waits for a message. It returns false when ctx has ended and no message
+// waits.
+func (l *Listener) Next(ctx context.Context) (Inbound, bool) {
+	select {
+	case m := <-l.messages:
+		return Inbound{m, l}, true
+	default:
+	}
+	select {
+	case m := <-l.messages:
+		return Inbound{m, l}, true
+	case <-ctx.Done():
+		return Inbound{}, false
+	}
+}
+
+// Close ends the connection, once what was said on it is sent.
+func (l *Listener) Close() error {
+	l.link.close()
+	return nil
+}
+
+// An Inbound is a message that somebody sent to a Listener.
+type Inbound struct {
+	message  *nats.Msg
+	listener *Listener
+}
+
+// Subject returns where it was sent.
+func (in Inbound) Subject() string { return in.message.Subject }
+
+// WantsReply reports whether somebody waits for a reply.
+func (in Inbound) WantsReply() bool { return in.message.Reply != "" }
+
+// Call reads the message as a call. A message of a plain client, that knows
+// nothing of HTTP, is a POST to /.
+func (in Inbound) Call() mayfly.Call {
+	c := mayfly.Call{Subject: mayfly.Subject(in.message.Subject), Method: http.MethodPost, Path: "/", Body: in.message.Data}
+	c.Header = make(http.Header, len(in.message.Header))
+	for name, values := range in.message.Header {
+		if len(values) == 0 {
+			continue
+		}
+		switch name = textproto.CanonicalMIMEHeaderKey(name); name {
+		case mayfly.HeaderMethod:
+			c.Method = values[0]
+		case mayfly.HeaderPath:
+			c.Path = values[0]
+		case mayfly.HeaderQuery:
+			c.Query = values[0]
+		case mayfly.HeaderHost:
+			c.Host = values[0]
+		case mayfly.HeaderRemote:
+			c.Remote = values[0]
+		case mayfly.HeaderCall:
+			c.ID = values[0]
+		case mayfly.HeaderDeadline:
+			if ms, err := strconv.ParseInt(values[0], 10, 64); err == nil {
+				c.Deadline = time.UnixMilli(ms)
+			}
+		default:
+			if !reserved(name) || len(name) > len(mayfly.HeaderParamPrefix) && name[:len(mayfly.HeaderParamPrefix)] == mayfly.HeaderParamPrefix {
+				c.Header[name] = values
+			}
+		}
+	}
+	return c
+}
+
+// Reply answers a call. A reply with a Stream is read to its end first; one that
+// does not fit into a message is answered with an error that says so.
+func (in Inbound) Reply(r mayfly.Reply) error {
+	if r.Stream != nil {
+		var err error
+		most := in.listener.bus.MaxPayload()
+		r.Body, err = io.ReadAll(io.LimitReader(r.Stream, most+1))
+		_ = r.Stream.Close()
+		r.Stream = nil
+		if err != nil {
+			return in.Fail(mayfly.Errorf(mayfly.Crashed, "the reply is cut short: %w", err), false)
+		}
+	}
+	header := nats.Header(r.Header)
+	if header == nil {
+		header = nats.Header{}
+	}
+	if r.Status != http.StatusOK {
+		header[mayfly.HeaderStatus] = []string{strconv.Itoa(r.Status)}
+	}
+	if r.Error != "" {
+		header[mayfly.HeaderError] = []string{oneLine(r.Error)}
+		header[mayfly.HeaderErrorCode] = []string{strconv.Itoa(max(r.Status, http.StatusBadRequest))}
+	}
+	err := in.respond(header, r.Body)
+	if errors.Is(err, mayfly.ErrTooLarge) {
+		return in.Fail(mayfly.Errorf(mayfly.Crashed, "the reply is larger than one message of NATS may be (max_payload is %d bytes)", in.listener.bus.MaxPayload()).
+			WithHint("call the function by HTTP at its own node, which streams; or make the reply smaller"), false)
+	}
+	return err
+}
+
+// Fail answers a call with an error. With trace the body is what the function's
+// language said, if it said something: for a developer.
+func (in Inbound) Fail(failure error, trace bool) error {
+	code := mayfly.CodeOf(failure)
+	header := nats.Header{
+		mayfly.HeaderError:     {oneLine(failure.Error())},
+		mayfly.HeaderErrorCode: {strconv.Itoa(code.Status())},
+		mayfly.HeaderFault:     {code.String()},
+	}
+	if hint := mayfly.HintOf(failure); hint != "" {
+		header[mayfly.HeaderHint] = []string{oneLine(hint)}
+	}
+	var body []byte
+	if t, ok := errors.AsType[mayfly.Trace](failure); ok && trace {
+		body = []byte(t)
+	}
+	return in.respond(header, body)
+}
+
+// Respond answers with bytes alone.
+func (in Inbound) Respond(body []byte) error { return in.respond(nil, body) }
+
+func (in Inbound) respond(header nats.Header, body []byte) error {
+	if in.message.Reply == "" {
+		return nil // published, not asked
+	}
+	return in.listener.link.publish(&nats.Msg{Subject: in.message.Reply, Header: header, Data: body})
+}
+
+// oneLine makes text fit into a header.
+func oneLine(s string) string {
+	const most = 1024
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "")
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}
