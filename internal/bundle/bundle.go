@@ -1,0 +1,84 @@
+package bundle
+
+import (
+	"path"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// Manifest is the file that comes first in a bundle: what the bundle is and how
+// it is started, as JSON.
+const Manifest = "mayfly.json"
+
+// Limits bound what a bundle may hold. A zero field stands for its default.
+type Limits struct {
+	Files  int   // files, folders and links; 50,000
+	Bytes  int64 // unpacked; 512 MiB
+	Packed int64 // 256 MiB
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Files == 0 {
+		l.Files = 50_000
+	}
+	if l.Bytes == 0 {
+		l.Bytes = 512 << 20
+	}
+	if l.Packed == 0 {
+		l.Packed = 256 << 20
+	}
+	return l
+}
+
+const (
+	// maxName bounds the path of one file within a bundle.
+	maxName = 1024
+
+	// A bundle may unpack to slack bytes and, beyond that, to maxRatio times what
+	// was read of it. Code packs to a third, logs to a thirtieth.
+	maxRatio = 1000
+	slack    = 16 << 20
+
+	// window is how far back zstd looks. It is also what unpacking costs in memory.
+	window = 8 << 20
+)
+
+// bombed reports whether so many unpacked bytes are too many for packed ones.
+func bombed(unpacked, packed int64) bool { return unpacked > slack+maxRatio*packed }
+
+// checkLink refuses a link at name that may lead out of the bundle. Only links are
+// allowed that first go up and then down: then each of them, followed from the
+// real folder that it stands in, ends within, and so do links through links.
+func checkLink(name, target string) error {
+	bad := func(why string) error {
+		return mayfly.Errorf(mayfly.Invalid, "link %q %s", clip(name), why).
+			WithHint("links may only lead to places in the same folder; replace it by what it points to")
+	}
+	if target == "" || len(target) > maxName || strings.ContainsAny(target, "\\\x00") {
+		return bad("leads to no sane place")
+	}
+	if path.IsAbs(target) {
+		return bad("leads to an absolute path")
+	}
+	down := false
+	for part := range strings.SplitSeq(target, "/") {
+		if part == ".." && down {
+			return bad("goes up after it went down")
+		}
+		down = down || part != ".." && part != "." && part != ""
+	}
+	if inside := path.Join(path.Dir(name), target); inside == ".." || strings.HasPrefix(inside, "../") {
+		return bad("leads out of the folder")
+	}
+	return nil
+}
+
+// clip shortens a name from outside for a message.
+func clip(s string) string {
+	const most = 120
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
+}

@@ -1,0 +1,183 @@
+package bundle
+
+import (
+	"archive/tar"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// Pack writes the folder as a bundle and returns the sha256 of what it wrote, in
+// hex, and its length. Names, content and whether a file is executable go into
+// it; times, owners and other modes do not. A file that is neither a regular one,
+// a folder, nor a link that stays within is an error with code Invalid, and so is
+// more than the default Limits allow.
+func Pack(w io.Writer, folder string) (digest string, size int64, err error) {
+	return pack(w, folder, Limits{}.withDefaults())
+}
+
+func pack(w io.Writer, folder string, l Limits) (digest string, size int64, err error) {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return "", 0, fmt.Errorf("pack %s: %w", folder, err)
+	}
+	defer root.Close()
+	entries, err := list(root, l)
+	if err != nil {
+		return "", 0, fmt.Errorf("pack %s: %w", folder, err)
+	}
+	hash := sha256.New()
+	packed := &counted{w: io.MultiWriter(w, hash), limit: l.Packed}
+	// One encoder, so that the same bytes come out on every machine.
+	z, err := zstd.NewWriter(packed, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window))
+	if err != nil {
+		return "", 0, fmt.Errorf("pack %s: %w", folder, err)
+	}
+	plain := &counted{w: z}
+	t := tar.NewWriter(plain)
+	for _, e := range entries {
+		if err := e.write(t, root); err != nil {
+			return "", 0, fmt.Errorf("pack %s: %w", folder, err)
+		}
+		if bombed(plain.n, packed.n) {
+			return "", 0, mayfly.Errorf(mayfly.Invalid, "pack %s: %s up to %q packs to next to nothing, as only a bomb does", folder, Size(plain.n), clip(e.name)).
+				WithHint("leave out files that hold nothing: list them in .mayflyignore")
+		}
+	}
+	if err := errors.Join(t.Close(), z.Close()); err != nil {
+		return "", 0, fmt.Errorf("pack %s: %w", folder, err)
+	}
+	return hex.EncodeToString(hash.Sum(nil)), packed.n, nil
+}
+
+// An entry is one file, folder or link of a folder that is packed.
+type entry struct {
+	name string
+	info fs.FileInfo
+	link string // what it points to
+}
+
+// list returns what lies in the folder: the manifest, then all by name.
+func list(root *os.Root, l Limits) ([]entry, error) {
+	var entries []entry
+	weight := Weight{Limits: l}
+	err := fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == "." {
+			return err
+		}
+		e := entry{name: name}
+		if e.info, err = d.Info(); err != nil {
+			return err
+		}
+		if err := e.check(root); err != nil {
+			return err
+		}
+		entries = append(entries, e)
+		return weight.Add(name, e.size())
+	})
+	slices.SortFunc(entries, func(a, b entry) int {
+		if (a.name == Manifest) != (b.name == Manifest) {
+			if a.name == Manifest {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	return entries, err
+}
+
+// check refuses what cannot travel.
+func (e *entry) check(root *os.Root) (err error) {
+	if len(e.name) > maxName || strings.ContainsAny(e.name, "\\\x00") {
+		return mayfly.Errorf(mayfly.Invalid, "the path %q is too long or has a backslash", clip(e.name)).WithHint("rename it")
+	}
+	switch mode := e.info.Mode(); {
+	case mode.IsRegular() || mode.IsDir():
+		return nil
+	case mode&fs.ModeSymlink != 0:
+		if e.link, err = root.Readlink(e.name); err != nil {
+			return err
+		}
+		e.link = filepath.ToSlash(e.link)
+		return checkLink(e.name, e.link)
+	default:
+		return mayfly.Errorf(mayfly.Invalid, "%q is %s: only files, folders and links can be packed", clip(e.name), kind(mode)).
+			WithHint("delete it, or list it in .mayflyignore")
+	}
+}
+
+func (e *entry) size() int64 {
+	if e.info.Mode().IsRegular() {
+		return e.info.Size()
+	}
+	return 0
+}
+
+func (e *entry) write(t *tar.Writer, root *os.Root) error {
+	h := &tar.Header{Name: e.name, Typeflag: tar.TypeReg, Mode: 0o644, Size: e.size(), Format: tar.FormatPAX}
+	switch mode := e.info.Mode(); {
+	case mode.IsDir():
+		h.Typeflag, h.Mode, h.Name = tar.TypeDir, 0o755, e.name+"/"
+	case e.link != "":
+		h.Typeflag, h.Linkname = tar.TypeSymlink, e.link
+	case mode&0o111 != 0:
+		h.Mode = 0o755
+	}
+	if err := t.WriteHeader(h); err != nil || h.Typeflag != tar.TypeReg {
+		return err
+	}
+	f, err := root.Open(e.name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	n, err := io.Copy(t, f)
+	if n < h.Size && err == nil || errors.Is(err, tar.ErrWriteTooLong) {
+		return mayfly.Errorf(mayfly.Conflict, "%q changed while it was packed", clip(e.name)).WithHint("try again")
+	}
+	return err
+}
+
+// kind says what a mode is.
+func kind(mode fs.FileMode) string {
+	switch {
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	default:
+		return "no regular file"
+	}
+}
+
+// A counted writer knows how much went through it, and where a limit is set, ends
+// there.
+type counted struct {
+	w     io.Writer
+	n     int64
+	limit int64 // 0 is none
+}
+
+func (c *counted) Write(p []byte) (int, error) {
+	if c.limit > 0 && c.n+int64(len(p)) > c.limit {
+		return 0, mayfly.Errorf(mayfly.Invalid, "the bundle is larger than %s", Size(c.limit)).
+			WithHint("leave out what is not needed to run: list it in .mayflyignore")
+	}
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}

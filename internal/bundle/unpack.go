@@ -1,0 +1,169 @@
+package bundle
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// Unpack makes folder out of a bundle. The folder must not be there yet, or be
+// empty: it appears whole, by one rename, or not at all. Unpack reads r to its
+// end, so a digest that is made of what it reads is that of the whole bundle.
+//
+// A bundle that is broken or hostile is an error with code Invalid; a folder that
+// is already there is one with code Conflict.
+func Unpack(r io.Reader, folder string, l Limits) error {
+	l = l.withDefaults()
+	parent, base := filepath.Split(filepath.Clean(folder))
+	temporary, err := os.MkdirTemp(filepath.Clean(parent+"."), "."+base+".*")
+	if err != nil {
+		return fmt.Errorf("unpack a bundle: %w", err)
+	}
+	defer os.RemoveAll(temporary) // after the rename it is gone
+	if err := unpack(r, temporary, l); err != nil {
+		return fmt.Errorf("unpack a bundle: %w", err)
+	}
+	if err := os.Chmod(temporary, 0o755); err != nil {
+		return fmt.Errorf("unpack a bundle: %w", err)
+	}
+	if err := os.Rename(temporary, folder); err != nil {
+		if _, there := os.Lstat(folder); there == nil {
+			return mayfly.Errorf(mayfly.Conflict, "unpack a bundle: %s is already there", folder)
+		}
+		return fmt.Errorf("unpack a bundle: %w", err)
+	}
+	return nil
+}
+
+func unpack(r io.Reader, folder string, l Limits) error {
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	packed := &metered{r: r, limit: l.Packed}
+	z, err := zstd.NewReader(packed, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window))
+	if err != nil {
+		return broken(err)
+	}
+	defer z.Close()
+	u := unpacker{root: root, weight: Weight{Limits: l}, kinds: map[string]byte{".": tar.TypeDir}}
+	// What the tar format itself takes is bounded too, by room for the header of
+	// each file and its padding.
+	u.plain = &metered{r: z, limit: l.Bytes + int64(l.Files)*4096 + 1<<20, packed: packed}
+	t := tar.NewReader(u.plain)
+	for {
+		h, err := t.Next()
+		if err == io.EOF && u.plain.n == 0 {
+			return broken(io.ErrUnexpectedEOF)
+		}
+		if err == io.EOF {
+			_, err := io.Copy(io.Discard, u.plain) // the digest is of all bytes
+			return broken(err)
+		}
+		if err != nil {
+			return broken(err)
+		}
+		if err := u.add(h, t); err != nil {
+			return err
+		}
+	}
+}
+
+// broken returns err with code Invalid, unless it has a code.
+func broken(err error) error {
+	if _, ok := errors.AsType[*mayfly.Error](err); ok || err == nil {
+		return err
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return mayfly.Errorf(mayfly.Invalid, "the bundle ends too early: %w", err)
+	}
+	return mayfly.Errorf(mayfly.Invalid, "the bundle is broken: %w", err)
+}
+
+// An unpacker makes one folder.
+type unpacker struct {
+	root   *os.Root
+	plain  *metered
+	weight Weight
+	kinds  map[string]byte // what stands at each path: a type flag of tar
+}
+
+// add makes what one header says.
+func (u *unpacker) add(h *tar.Header, body io.Reader) error {
+	name := strings.TrimSuffix(h.Name, "/")
+	if !fs.ValidPath(name) || name == "." || len(name) > maxName || strings.ContainsAny(name, "\\\x00") || !filepath.IsLocal(filepath.FromSlash(name)) {
+		return mayfly.Errorf(mayfly.Invalid, "the bundle holds the path %q, which is not one below its folder", clip(h.Name))
+	}
+	if _, twice := u.kinds[name]; twice {
+		return mayfly.Errorf(mayfly.Invalid, "the bundle holds %q twice", clip(name))
+	}
+	if err := u.weight.Add(name, max(0, h.Size)); err != nil {
+		return err
+	}
+	// A parent that is a link would make all that is known of paths untrue.
+	if kind, there := u.kinds[path.Dir(name)]; !there || kind != tar.TypeDir {
+		return mayfly.Errorf(mayfly.Invalid, "the bundle holds %q in something that is no folder of it", clip(name))
+	}
+	u.kinds[name] = h.Typeflag
+	switch h.Typeflag {
+	case tar.TypeDir:
+		return u.root.Mkdir(name, 0o755)
+	case tar.TypeSymlink:
+		if err := checkLink(name, h.Linkname); err != nil {
+			return err
+		}
+		return u.root.Symlink(filepath.FromSlash(h.Linkname), name)
+	case tar.TypeReg:
+		return u.file(name, h, body)
+	default:
+		return mayfly.Errorf(mayfly.Invalid, "the bundle holds %q, which is neither file, folder nor link but of type %q", clip(name), h.Typeflag)
+	}
+}
+
+func (u *unpacker) file(name string, h *tar.Header, body io.Reader) error {
+	mode := fs.FileMode(0o644)
+	if h.Mode&0o111 != 0 {
+		mode = 0o755
+	}
+	f, err := u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(f, body); err != nil {
+		f.Close()
+		return broken(err)
+	}
+	return f.Close()
+}
+
+// A metered reader ends with an error at its limit, and where it knows what its
+// bytes were unpacked from, when they are too many for that.
+type metered struct {
+	r      io.Reader
+	n      int64
+	limit  int64
+	packed *metered
+}
+
+func (m *metered) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	m.n += int64(n)
+	if m.n > m.limit {
+		return n, mayfly.Errorf(mayfly.Invalid, "the bundle is larger than %s", Size(m.limit))
+	}
+	if m.packed != nil && bombed(m.n, m.packed.n) {
+		return n, mayfly.Errorf(mayfly.Invalid, "the bundle is a bomb: %s of it unpack to more than %s", Size(m.packed.n), Size(m.n))
+	}
+	return n, err
+}
