@@ -1,0 +1,175 @@
+package watch_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mayfly-run/mayfly/internal/watch"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// start watches targets and returns what is told.
+func start(t *testing.T, targets ...watch.Target) <-chan []string {
+	t.Helper()
+	w, err := watch.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Set(targets); err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan []string, 100)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = w.Run(ctx, func(paths []string) { told <- paths })
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return told
+}
+
+// await waits until path was told of.
+func await(t *testing.T, told <-chan []string, path string) {
+	t.Helper()
+	end := time.After(10 * time.Second)
+	for {
+		select {
+		case paths := <-told:
+			if slices.Contains(paths, path) {
+				return
+			}
+		case <-end:
+			t.Fatalf("%s was never told of", path)
+		}
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestChangesAreTold(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(t *testing.T, file string)
+	}{
+		{"written", func(t *testing.T, file string) { write(t, file, "new") }},
+		{"renamed over, as editors do", func(t *testing.T, file string) {
+			write(t, file+"~", "new")
+			if err := os.Rename(file+"~", file); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"removed and made anew", func(t *testing.T, file string) {
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+			write(t, file, "new")
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "hello.js")
+			write(t, file, "old")
+			told := start(t, watch.Target{Files: []string{file}})
+			for range 3 { // the watch survives each change
+				tt.change(t, file)
+				await(t, told, file)
+			}
+		})
+	}
+}
+
+func TestNewFolderIsWatched(t *testing.T) {
+	t.Parallel()
+	tree := t.TempDir()
+	told := start(t, watch.Target{Tree: tree})
+	folder := filepath.Join(tree, "a")
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	await(t, told, folder)
+	write(t, filepath.Join(folder, "b.js"), "1")
+	await(t, told, filepath.Join(folder, "b.js"))
+}
+
+func TestOtherFilesAreNot(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	tree := filepath.Join(folder, "tree")
+	wanted, last := filepath.Join(folder, "wanted.js"), filepath.Join(folder, "last.js")
+	write(t, wanted, "old")
+	write(t, filepath.Join(tree, "node_modules", "x", "index.js"), "old")
+	told := start(t, watch.Target{Files: []string{wanted, last}}, watch.Target{Tree: tree})
+	write(t, filepath.Join(folder, "other.js"), "new")
+	write(t, filepath.Join(tree, "node_modules", "x", "index.js"), "new")
+	write(t, filepath.Join(tree, ".git", "index"), "new")
+	write(t, wanted, "new")
+	write(t, last, "new")
+	end := time.After(10 * time.Second)
+	for {
+		select {
+		case paths := <-told:
+			for _, path := range paths {
+				if path != wanted && path != last && !strings.HasSuffix(path, "tree") {
+					t.Errorf("%s was told of", path)
+				}
+			}
+			if slices.Contains(paths, last) {
+				return
+			}
+		case <-end:
+			t.Fatal("the last change was never told of")
+		}
+	}
+}
+
+func TestLaterTargetsReplaceEarlierOnes(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	first, second := filepath.Join(folder, "a", "1.js"), filepath.Join(folder, "b", "2.js")
+	write(t, first, "old")
+	write(t, second, "old")
+	w, err := watch.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{first, second} {
+		if err := w.Set([]watch.Target{{Files: []string{file}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	told := make(chan []string, 100)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = w.Run(ctx, func(paths []string) { told <- paths })
+	}()
+	defer func() { cancel(); <-done }()
+	write(t, first, "new")
+	write(t, second, "new")
+	for paths := range told {
+		if slices.Contains(paths, first) {
+			t.Errorf("%s is still watched", first)
+		}
+		if slices.Contains(paths, second) {
+			return
+		}
+	}
+}
