@@ -1,0 +1,119 @@
+package shim
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+//go:embed python/shim.py
+var pythonShim []byte
+
+//go:embed python/check.py
+var pythonCheck string
+
+// pythonRunner is the shim's name in a bundle: one that no user's module has.
+const pythonRunner = "mayfly_shim.py"
+
+// PythonOptions say what Python builds.
+type PythonOptions struct {
+	// Entry is the user's file, absolute. It and the modules it imports from its
+	// folder have been copied to Out under the same names.
+	Entry string
+
+	// Out is the folder of the built output. The shim and compiled modules are
+	// added to it.
+	Out string
+}
+
+// Python makes a function of a Python file. A file that defines handle or app is a
+// short form, else it is a program, if it does anything at all.
+//
+// The file is checked and compiled by the python3 in PATH, but not run. Errors:
+// Invalid when it or a module of its folder does not compile (with a
+// mayfly.Trace), or when it only defines other things; Unavailable without a
+// python3 that is new enough.
+func Python(ctx context.Context, o PythonOptions) (Result, error) {
+	entry := filepath.Base(o.Entry)
+	found, err := checkPython(ctx, o.Out, entry)
+	if err != nil {
+		return Result{}, err
+	}
+	switch {
+	case found.Broken != "":
+		return Result{}, &mayfly.Error{
+			Code:    mayfly.Invalid,
+			Message: found.Files[len(found.Files)-1] + " does not compile",
+			Err:     mayfly.Trace(found.Broken),
+		}
+	case !found.Handler && !found.Runs:
+		return Result{}, mayfly.Errorf(mayfly.Invalid, "%s defines neither handle nor app", entry).
+			WithHint("write def handle(request), or a WSGI application called app")
+	}
+
+	// A bundle is never written to (-B), and what its programs say is text in UTF-8,
+	// at once (-u).
+	r := Result{Start: []string{"python3", "-B", "-u", "-X", "utf8", entry}}
+	if found.Handler {
+		r.Form = Short
+		r.Start = []string{"python3", "-B", "-X", "utf8", pythonRunner, entry}
+		if err := os.WriteFile(filepath.Join(o.Out, pythonRunner), pythonShim, 0o644); err != nil {
+			return Result{}, fmt.Errorf("write the Python shim: %w", err)
+		}
+	}
+	for _, file := range found.Files {
+		// What was installed into the bundle is not the user's.
+		input := filepath.Join(filepath.Dir(o.Entry), file)
+		if _, err := os.Stat(input); err == nil {
+			r.Inputs = append(r.Inputs, input)
+		}
+	}
+	slices.Sort(r.Inputs)
+	return r, nil
+}
+
+// A pythonReport is what check.py says.
+type pythonReport struct {
+	Version [2]int   // of python3
+	Handler bool     // handle or app is defined
+	Runs    bool     // the module does something besides defining
+	Files   []string // the entry and the modules it imports, relative
+	Broken  string   // why the last of Files does not compile
+}
+
+func checkPython(ctx context.Context, folder, entry string) (pythonReport, error) {
+	var report pythonReport
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		return report, mayfly.Errorf(mayfly.Unavailable, "%s needs python3, which is not in PATH", entry).
+			WithHint("install Python 3.9 or newer")
+	}
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, python, "-I", "-S", "-X", "utf8", "-c", pythonCheck, entry)
+	cmd.Dir = folder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return report, fmt.Errorf("check %s: %w", entry, context.Cause(ctx))
+	}
+	if err == nil {
+		err = json.Unmarshal(out, &report)
+	}
+	if err != nil {
+		return report, fmt.Errorf("check %s: %w", entry, errors.Join(err, mayfly.Trace(stderr.String())))
+	}
+	if v := report.Version; v[0] < 3 || v[0] == 3 && v[1] < 9 {
+		return report, mayfly.Errorf(mayfly.Unavailable, "python3 is %d.%d, which is too old", v[0], v[1]).
+			WithHint("install Python 3.9 or newer")
+	}
+	return report, nil
+}
