@@ -1,0 +1,25 @@
+package process
+
+import (
+	"syscall"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+const (
+	sigkill     = syscall.SIGKILL
+	errTextBusy = syscall.ETXTBSY
+)
+
+func supported() error {
+	return mayfly.Errorf(mayfly.Unavailable, "functions do not run on Windows").
+		WithHint("run the node on Linux or macOS, or in WSL; the other commands work from here with --nats")
+}
+
+func killGroup(int, syscall.Signal) error { return syscall.EWINDOWS }
+
+func groupAttr(*cell) *syscall.SysProcAttr { return nil }
+
+func sessionAttr() *syscall.SysProcAttr { return nil }
+
+func awaitExit(int) {}

@@ -1,0 +1,76 @@
+package process
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// maxLine is the most that one line may have; longer ones become several.
+const maxLine = 64 << 10
+
+// Lines returns a writer that splits what it gets into lines, and calls say with
+// each: valid UTF-8, without its end, of at most 64 KiB. Close says what came after
+// the last end. It is for one goroutine at a time.
+func Lines(say func(text string)) io.WriteCloser { return &lines{say: say} }
+
+type lines struct {
+	say  func(string)
+	rest []byte // of a line whose end has not come yet
+}
+
+// Write implements io.Writer. It takes everything.
+func (l *lines) Write(p []byte) (int, error) {
+	n := len(p)
+	for {
+		line, after, ended := bytes.Cut(p, []byte{'\n'})
+		if !ended {
+			break
+		}
+		if len(l.rest) > 0 {
+			line = append(l.rest, line...)
+			l.rest = nil
+		}
+		l.tell(bytes.TrimSuffix(line, []byte{'\r'}))
+		p = after
+	}
+	l.rest = append(l.rest, p...)
+	// One more than maxLine may be a full line and the first half of its CR LF.
+	for len(l.rest) > maxLine+1 {
+		n := cut(l.rest, maxLine)
+		l.tell(l.rest[:n])
+		l.rest = append([]byte{}, l.rest[n:]...)
+	}
+	return n, nil
+}
+
+// Close implements io.Closer.
+func (l *lines) Close() error {
+	if rest := l.rest; len(rest) > 0 {
+		l.rest = nil
+		l.tell(bytes.TrimSuffix(rest, []byte{'\r'}))
+	}
+	return nil
+}
+
+func (l *lines) tell(line []byte) {
+	text := strings.ToValidUTF8(string(line), string(utf8.RuneError))
+	for len(text) > maxLine {
+		n := cut(text, maxLine)
+		l.say(text[:n])
+		text = text[n:]
+	}
+	l.say(text)
+}
+
+// cut returns where to divide s so that the first part has at most limit bytes and
+// no character is torn.
+func cut[T string | []byte](s T, limit int) int {
+	for n := limit; n > limit-utf8.UTFMax; n-- {
+		if utf8.RuneStart(s[n]) {
+			return n
+		}
+	}
+	return limit // it is no UTF-8 anyway
+}

@@ -1,0 +1,323 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// outputGrace is how long the output of a program that has ended may stay open
+// without a byte: something it left behind holds it.
+const outputGrace = 250 * time.Millisecond
+
+// A Process is a program that was started, with everything that it starts.
+type Process struct {
+	keeper *Keeper
+	mark   string // entry of its environment that its descendants inherit; may be empty
+	memory int64
+	cell   *cell // its cgroup; nil if there is none
+	done   chan struct{}
+
+	// Set by launch, before anybody but the Keeper has the Process.
+	os     *os.Process
+	pid    atomic.Int64
+	stdin  *os.File // our end; nil if there is none
+	copies sync.WaitGroup
+	output []*os.File  // our ends
+	ended  atomic.Bool // the program has; what still holds the output is a leftover
+
+	mu     sync.Mutex
+	over   bool // the group's number may belong to others from now on
+	killed bool
+	dry    bool // killed for its memory
+
+	// Set before done is closed.
+	err error
+	cpu time.Duration
+}
+
+// Start starts a program. Errors have code Crashed when the program is not there
+// or cannot be run, Invalid when Spec makes no sense, and Unavailable when this
+// machine has no room for a process, or no processes that we could keep.
+func (k *Keeper) Start(s Spec) (*Process, error) {
+	if err := supported(); err != nil {
+		return nil, err
+	}
+	program, err := s.Program()
+	if err != nil {
+		return nil, err
+	}
+	p := &Process{keeper: k, mark: s.mark(), memory: s.Memory, done: make(chan struct{})}
+	if err := k.admit(p); err != nil {
+		return nil, err
+	}
+	defer k.starts.Done()
+	if err := k.launch(p, s, program); err != nil {
+		k.dismiss(p, true)
+		return nil, err
+	}
+	return p, nil
+}
+
+// launch makes the process and the goroutines that carry its bytes.
+func (k *Keeper) launch(p *Process, s Spec, program string) (err error) {
+	p.cell, err = k.tree.cell(s.Memory)
+	if err != nil {
+		return err
+	}
+	w := &wiring{}
+	defer func() {
+		w.closeTheirs()
+		if err != nil {
+			w.closeOurs()
+			p.cell.remove()
+		}
+	}()
+	if err := w.connect(s); err != nil {
+		return unavailable(err)
+	}
+	// The cgroup is known to the reaper before anybody is in it.
+	k.reaper.hold(p.cell.path())
+	started := make(chan error, 1)
+	k.forks <- func() { started <- p.exec(s, program, w.theirs()) }
+	if err := <-started; err != nil {
+		k.reaper.release(p.cell.path())
+		return explain(err, s, program)
+	}
+	p.stdin = w.stdin
+	for _, out := range w.outputs {
+		p.output = append(p.output, out.from)
+		p.copies.Go(func() { p.carry(out) })
+	}
+	if w.stdin != nil {
+		// Not waited for: it may hang in the reader, for as long as whoever gave it
+		// likes. The end of the process ends its writes.
+		go func() {
+			_, _ = io.Copy(w.stdin, s.Stdin) // the program may end without reading
+			w.stdin.Close()
+		}()
+	}
+	if k.weighs(p) {
+		k.nudge()
+	}
+	go p.supervise()
+	return nil
+}
+
+// exec makes the process. It runs on the Keeper's thread.
+func (p *Process) exec(s Spec, program string, files []*os.File) error {
+	attr := &os.ProcAttr{
+		Dir:   s.Folder,
+		Env:   append([]string{}, s.Env...), // nil would be the node's own
+		Files: files,
+		Sys:   groupAttr(p.cell),
+	}
+	var err error
+	// A program that was written a moment ago may still be open for writing in a
+	// child that another goroutine is just starting.
+	for try := 0; ; try++ {
+		p.os, err = os.StartProcess(program, s.Args, attr)
+		if !errors.Is(err, errTextBusy) || try == 20 {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if err != nil {
+		return err
+	}
+	p.pid.Store(int64(p.os.Pid))
+	p.keeper.reaper.hold(groupEntry(p.os.Pid))
+	return nil
+}
+
+// supervise waits for the program's end, ends what it left behind, and tells.
+func (p *Process) supervise() {
+	pid := p.PID()
+	awaitExit(pid)
+	flushed := make(chan struct{})
+	go func() {
+		p.copies.Wait()
+		close(flushed)
+	}()
+	held := false
+	select {
+	case <-flushed:
+	case <-time.After(outputGrace):
+		held = true
+	}
+	// As long as the program is not waited for its number, which is the group's,
+	// belongs to nobody else: first the group, then Wait.
+	p.mu.Lock()
+	clean := p.killed || held || p.cell != nil
+	p.mu.Unlock()
+	if clean {
+		p.end()
+	}
+	p.mu.Lock()
+	_ = killGroup(pid, syscall.SIGKILL) // mostly nobody is left
+	p.over = true
+	p.keeper.reaper.release(groupEntry(pid))
+	p.mu.Unlock()
+	state, err := p.os.Wait()
+	if p.stdin != nil {
+		p.stdin.Close()
+	}
+	// Who has escaped from the group and hidden his mark still holds the output.
+	p.ended.Store(true)
+	for _, f := range p.output {
+		_ = f.SetReadDeadline(time.Now().Add(outputGrace))
+	}
+	<-flushed
+
+	p.mu.Lock()
+	dry := p.dry || p.cell.ranDry()
+	p.mu.Unlock()
+	p.cell.remove()
+	p.keeper.reaper.release(p.cell.path())
+	if err != nil {
+		p.err = err
+	} else {
+		p.cpu = state.UserTime() + state.SystemTime()
+		p.err = exitError(state, dry, p.memory)
+	}
+	p.keeper.dismiss(p, clean)
+	close(p.done)
+}
+
+// PID returns the number of the process, which is that of its group too.
+func (p *Process) PID() int { return int(p.pid.Load()) }
+
+// Done is closed when the program has ended, all of its output was written to
+// Spec.Stdout and Spec.Stderr, and nothing of its group is left.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Err says how the program ended: nil for exit status 0, else an *ExitError. It
+// may be asked once Done is closed.
+func (p *Process) Err() error {
+	select {
+	case <-p.done:
+		return p.err
+	default:
+		return nil
+	}
+}
+
+// Signal sends a signal to the whole group. It returns os.ErrProcessDone when the
+// program has ended.
+func (p *Process) Signal(s os.Signal) error {
+	number, ok := s.(syscall.Signal)
+	if !ok {
+		return mayfly.Errorf(mayfly.Invalid, "%v is no signal of this system", s)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return os.ErrProcessDone
+	}
+	return killGroup(p.PID(), number)
+}
+
+// Kill ends the program and everything that it started with SIGKILL, at once. Done
+// tells when they are gone.
+func (p *Process) Kill() {
+	p.mu.Lock()
+	if p.over {
+		p.mu.Unlock()
+		return
+	}
+	p.killed = true
+	p.mu.Unlock()
+	p.strike()
+}
+
+// Stop asks the group to end with SIGTERM, kills it when ctx ends, and waits.
+func (p *Process) Stop(ctx context.Context) {
+	p.mu.Lock()
+	p.killed = true // what it started is to go, even if it ends politely
+	p.mu.Unlock()
+	_ = p.Signal(syscall.SIGTERM) // or it has ended already
+	select {
+	case <-p.done:
+		return
+	case <-ctx.Done():
+	}
+	p.Kill()
+	<-p.done
+}
+
+// Memory returns the resident bytes of the group; 0 where that cannot be seen.
+func (p *Process) Memory() int64 {
+	if p.gone() {
+		return 0
+	}
+	rss, _ := usage(p.keeper.survey(surveyAge), p.PID())
+	return rss
+}
+
+// CPU returns the time that the group has used.
+func (p *Process) CPU() time.Duration {
+	if p.gone() {
+		return p.cpu
+	}
+	_, cpu := usage(p.keeper.survey(surveyAge), p.PID())
+	return cpu
+}
+
+func (p *Process) gone() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
+func (p *Process) outOfMemory() {
+	p.mu.Lock()
+	p.dry = !p.over
+	p.mu.Unlock()
+	p.Kill()
+}
+
+// kin says whom to look for when p's descendants are to be found.
+func (p *Process) kin() kin {
+	k := kin{groups: []int{p.PID()}}
+	if p.keeper.alone(p) {
+		k.marks = []string{p.mark}
+	}
+	return k
+}
+
+// strike sends SIGKILL to everything of p, once. Who is kin is seen before the
+// first of them dies: orphans forget their parents.
+func (p *Process) strike() {
+	if p.cell.kill() {
+		return
+	}
+	found := p.kin().find(survey())
+	p.mu.Lock()
+	if !p.over {
+		_ = killGroup(p.PID(), syscall.SIGKILL) // ESRCH: nobody is left
+	}
+	p.mu.Unlock()
+	for _, m := range found {
+		m.kill()
+	}
+}
+
+// end kills everything of p that is left and waits until it is gone.
+func (p *Process) end() {
+	if p.cell.end() {
+		return
+	}
+	if left := end(p.kin()); left > 0 {
+		p.keeper.log.Warn("processes do not end", "count", left)
+	}
+}

@@ -1,0 +1,167 @@
+package process
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// A Spec is what a process is made of.
+type Spec struct {
+	Args   []string // the program, which is looked up in the PATH of Env, and its arguments
+	Folder string   // working directory; the node's own if empty
+	Env    []string // NAME=value: exactly this, nothing is inherited
+
+	// Where its input comes from and its output goes. Nil is the null device. An
+	// *os.File is given to the process as it is; anything else is copied to and
+	// from. A Write that fails closes the pipe, so that the program learns it.
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+
+	Files  []*os.File // besides, from descriptor 3 on
+	Memory int64      // bytes that the group may use; 0 is no limit
+}
+
+// Program returns the file that will be run. Errors have code Invalid when no
+// program is named, and Crashed when there is none of that name.
+func (s Spec) Program() (string, error) {
+	if len(s.Args) == 0 || s.Args[0] == "" {
+		return "", mayfly.Errorf(mayfly.Invalid, "no program is given").
+			WithHint("name one with start: in mayfly.yaml")
+	}
+	name := s.Args[0]
+	if strings.ContainsRune(name, '/') {
+		path := s.within(name)
+		if err := executable(path); err != nil {
+			return "", notRunnable(name, err)
+		}
+		return path, nil
+	}
+	search := s.value("PATH")
+	var denied error
+	for _, dir := range filepath.SplitList(search) {
+		if dir == "" {
+			continue // not the working directory: a bundle does not replace programs unasked
+		}
+		path := filepath.Join(s.within(dir), name)
+		err := executable(path)
+		if err == nil {
+			return path, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			denied = err
+		}
+	}
+	if denied != nil {
+		return "", notRunnable(name, denied)
+	}
+	return "", mayfly.Errorf(mayfly.Crashed, "there is no program %q in PATH (%s)", name, search).
+		WithHint("install it on this machine, or write ./%s if it is a file of the function", name)
+}
+
+// within returns a path as the process will see it from its folder.
+func (s Spec) within(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	path = filepath.Join(s.Folder, path)
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs // the process changes its folder before it looks
+	}
+	return path
+}
+
+// value returns what Env says of a name; as for programs, the last one counts.
+func (s Spec) value(name string) string {
+	_, value, _ := strings.Cut(s.entry(name), "=")
+	return value
+}
+
+func (s Spec) entry(name string) string {
+	for i := len(s.Env) - 1; i >= 0; i-- {
+		if strings.HasPrefix(s.Env[i], name+"=") {
+			return s.Env[i]
+		}
+	}
+	return ""
+}
+
+// mark returns the entry of Env by which descendants are known: the call's if the
+// process is there for one, else the instance's.
+func (s Spec) mark() string {
+	for _, name := range []string{mayfly.EnvCall, mayfly.EnvInstance} {
+		mark := s.entry(name)
+		if len(mark) > len(name)+1 && len(mark) < maxEntry && !strings.ContainsAny(mark, "\n\x00") {
+			return mark
+		}
+	}
+	return ""
+}
+
+func executable(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return err
+	case info.IsDir():
+		return syscall.EISDIR
+	case info.Mode()&0o111 == 0:
+		return fs.ErrPermission
+	default:
+		return nil
+	}
+}
+
+func notRunnable(name string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return mayfly.Errorf(mayfly.Crashed, "there is no program %s", name).
+			WithHint("check start: in mayfly.yaml; paths begin at the function's folder")
+	case errors.Is(err, syscall.EISDIR):
+		return mayfly.Errorf(mayfly.Crashed, "%s is a folder, not a program", name).
+			WithHint("name the file in it that starts the function")
+	case errors.Is(err, fs.ErrPermission):
+		return mayfly.Errorf(mayfly.Crashed, "%s may not be run", name).
+			WithHint("chmod +x %s", name)
+	default:
+		return mayfly.Errorf(mayfly.Crashed, "%s cannot be run: %w", name, err)
+	}
+}
+
+// explain makes an error of ours of a start that failed.
+func explain(err error, s Spec, program string) error {
+	switch {
+	case errors.Is(err, syscall.ENOENT):
+		if _, gone := os.Stat(s.Folder); s.Folder != "" && gone != nil {
+			return mayfly.Errorf(mayfly.Internal, "the folder %s is not there", s.Folder)
+		}
+		return mayfly.Errorf(mayfly.Crashed, "%s needs an interpreter that is not there", s.Args[0]).
+			WithHint("its first line, or its loader, names a program that this machine does not have")
+	case errors.Is(err, syscall.ENOEXEC):
+		return mayfly.Errorf(mayfly.Crashed, "%s is no program of this system", s.Args[0]).
+			WithHint("begin a script with #!/bin/sh; build a binary for %s", mayfly.Platform())
+	case errors.Is(err, syscall.E2BIG):
+		return mayfly.Errorf(mayfly.Invalid, "arguments and environment are more than a process may get").
+			WithHint("send large values in the body, not in headers or the query")
+	case errors.Is(err, fs.ErrPermission):
+		return notRunnable(program, fs.ErrPermission)
+	case errors.Is(err, syscall.EINVAL):
+		return mayfly.Errorf(mayfly.Invalid, "arguments or environment hold a zero byte")
+	default:
+		return unavailable(err)
+	}
+}
+
+func unavailable(err error) error {
+	if e, ok := errors.AsType[syscall.Errno](err); ok {
+		err = e
+	}
+	return mayfly.Errorf(mayfly.Unavailable, "no process can be started: %w", err).
+		WithHint("this machine or user has no room for another; look at ulimit -u and ulimit -n")
+}
