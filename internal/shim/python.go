@@ -24,6 +24,10 @@ var pythonCheck string
 // pythonRunner is the shim's name in a bundle: one that no user's module has.
 const pythonRunner = "mayfly_shim.py"
 
+// pythonStart imports the shim: what is imported is compiled once for all starts,
+// what Python is started with is compiled by every one.
+const pythonStart = "import mayfly_shim; mayfly_shim.main()"
+
 // PythonOptions say what Python builds.
 type PythonOptions struct {
 	// Entry is the user's file, absolute. It and the modules it imports from its
@@ -43,6 +47,10 @@ type PythonOptions struct {
 // mayfly.Trace), or when it only defines other things; Unavailable without a
 // python3 that is new enough.
 func Python(ctx context.Context, o PythonOptions) (Result, error) {
+	runner := filepath.Join(o.Out, pythonRunner)
+	if err := os.WriteFile(runner, pythonShim, 0o644); err != nil {
+		return Result{}, fmt.Errorf("write the Python shim: %w", err)
+	}
 	entry := filepath.Base(o.Entry)
 	found, err := checkPython(ctx, o.Out, entry)
 	if err != nil {
@@ -62,13 +70,11 @@ func Python(ctx context.Context, o PythonOptions) (Result, error) {
 
 	// A bundle is never written to (-B), and what its programs say is text in UTF-8,
 	// at once (-u).
-	r := Result{Start: []string{"python3", "-B", "-u", "-X", "utf8", entry}}
+	r := Result{Form: Program, Start: []string{"python3", "-B", "-X", "utf8", "-u", entry}}
 	if found.Handler {
-		r.Form = Short
-		r.Start = []string{"python3", "-B", "-X", "utf8", pythonRunner, entry}
-		if err := os.WriteFile(filepath.Join(o.Out, pythonRunner), pythonShim, 0o644); err != nil {
-			return Result{}, fmt.Errorf("write the Python shim: %w", err)
-		}
+		r = Result{Form: Short, Start: []string{"python3", "-B", "-X", "utf8", "-c", pythonStart, entry}}
+	} else if err := os.Remove(runner); err != nil {
+		return Result{}, fmt.Errorf("a program needs no shim: %w", err)
 	}
 	for _, file := range found.Files {
 		// What was installed into the bundle is not the user's.
@@ -98,7 +104,7 @@ func checkPython(ctx context.Context, folder, entry string) (pythonReport, error
 			WithHint("install Python 3.9 or newer")
 	}
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, python, "-I", "-S", "-X", "utf8", "-c", pythonCheck, entry)
+	cmd := exec.CommandContext(ctx, python, "-I", "-S", "-X", "utf8", "-c", pythonCheck, entry, pythonRunner)
 	cmd.Dir = folder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -1,6 +1,8 @@
 """Reads a Python function without running it, and says what it is as JSON.
 
-    python3 -I -S -c "$(cat check.py)" hello.py     in the folder with the function's copy
+    python3 -I -S -c "$(cat check.py)" hello.py mayfly_shim.py
+
+in the folder that holds the function's copy and, if it turns out to be needed, the shim.
 
 It follows the imports within the folder. What it has read it leaves compiled in
 __pycache__, so that no instance has to: a bundle never changes, so these files are
@@ -15,7 +17,7 @@ import sys
 import traceback
 
 
-def main(entry):
+def main(entry, shim):
     report = {"version": sys.version_info[:2], "handler": False, "runs": False, "files": []}
     todo, seen = [entry], set()
     while todo:
@@ -27,7 +29,7 @@ def main(entry):
         try:
             with open(file, "rb") as f:
                 tree = ast.parse(f.read(), file)
-            py_compile.compile(file, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+            keep(file)
         except (SyntaxError, ValueError, RecursionError, MemoryError, py_compile.PyCompileError) as e:
             e = getattr(e, "exc_value", e)
             report["broken"] = "".join(traceback.format_exception_only(type(e), e))
@@ -36,7 +38,13 @@ def main(entry):
             report["handler"] = bool(names(tree.body) & {"handle", "app"})
             report["runs"] = any(map(acts, tree.body))
         todo += imports(tree, os.path.dirname(file))
+    if report["handler"]:
+        keep(shim)
     json.dump(report, sys.stdout)
+
+
+def keep(file):
+    py_compile.compile(file, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
 
 
 def names(body):
@@ -97,4 +105,4 @@ def files(base, name):
                 yield file
 
 
-main(sys.argv[1])
+main(*sys.argv[1:])

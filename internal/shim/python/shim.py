@@ -1,8 +1,8 @@
 """Serves a Python function as HTTP/1.1 on the unix socket MAYFLY_SOCKET.
 
-    python3 mayfly_shim.py hello.py
+    python3 -c "import mayfly_shim; mayfly_shim.main()" hello.py
 
-hello.py defines handle(request), plain or async, or else a WSGI application
+(so, because Python keeps no compiled copy of the file it is started with.) hello.py defines handle(request), plain or async, or else a WSGI application
 called app. Every connection has a thread, in which plain code runs; async code
 runs in one event loop that all calls share. The only client is Mayfly's engine
 on this machine, which keeps few connections and writes correct HTTP: so the
@@ -11,7 +11,7 @@ reader is small, and fast.
 
 import sys
 
-FOLDER = sys.path.pop(0)  # where a user's socket.py would hide Python's own from us
+sys.path.pop(0)  # the user's folder, whose socket.py would hide Python's own from us
 
 import contextvars
 import functools
@@ -31,6 +31,7 @@ DRAIN = 256 << 10  # bytes of a body that nobody wanted, read to keep the connec
 CONNECTIONS = 1024  # open at once; more wait until one is closed
 TICK = 0.5  # seconds between two looks for clients that left
 
+FOLDER = os.path.dirname(os.path.abspath(__file__))
 CRASH = "Mayfly-Crash"  # header of a 502: the user's code failed
 
 
@@ -86,8 +87,20 @@ class Request:
     def __init__(self, head, connection):
         line, _, self._head = head.partition(b"\r\n")
         self.method, self.target, _ = line.decode("latin-1").split(" ")
-        self._headers = self._content = self._stream = self._call = None
-        self._body = Body.of(self._head, connection)
+        self._headers = self._body = self._stream = self._call = None
+        self._content = b""
+        fields = b"\r\n" + self._head.lower() + b"\r\n"
+        at = fields.find(b"\r\ncontent-length:")
+        if at >= 0:
+            length = int(fields[at + 17 : fields.index(b"\r\n", at + 2)])
+            if length <= len(connection.buffer):  # it is all there already
+                self._content = connection.receive(length) if length else b""
+            else:
+                self._body = Body(connection, length, fields)
+        elif b"\r\ntransfer-encoding:" in fields:
+            self._body = Body(connection, None, fields)
+        if self._body is not None:
+            self._content = None
 
     @property
     def path(self):
@@ -129,15 +142,15 @@ class Request:
     def body(self):
         """The body, or what the stream has left of it."""
         if self._content is None:
-            self._content = b"" if self._body is None else (self._stream or self._body).read()
+            self._content = (self._stream or self._body).read()
         return self._content
 
     @property
     def stream(self):
         """The body as a binary file, for what is too long to hold."""
         if self._stream is None:
-            whole = self._body is None or self._content is not None
-            self._stream = io.BytesIO(self.body) if whole else io.BufferedReader(self._body, 64 << 10)
+            whole = self._content is not None
+            self._stream = io.BytesIO(self._content) if whole else io.BufferedReader(self._body, 64 << 10)
         return self._stream
 
     def text(self):
@@ -162,19 +175,7 @@ def unquote(path):
 
 
 class Body(io.RawIOBase):
-    """The body of a request, as it comes in."""
-
-    @staticmethod
-    def of(head, connection):
-        """The body that a head announces, or None."""
-        fields = b"\r\n" + head.lower() + b"\r\n"
-        at = fields.find(b"\r\ncontent-length:")
-        if at >= 0:
-            length = int(fields[at + 17 : fields.index(b"\r\n", at + 2)])
-            return Body(connection, length, fields) if length else None
-        if b"\r\ntransfer-encoding:" in fields:
-            return Body(connection, None, fields)
-        return None
+    """The body of a request, as it comes in: length bytes, or chunks if it is None."""
 
     def __init__(self, connection, length, fields):
         self.connection = connection
@@ -255,13 +256,14 @@ FRAMING = ("content-length", "transfer-encoding", "connection", "keep-alive")
 class Reply:
     """Writes the response to one request."""
 
+    begun = False  # the head is written, or will be with the next chunk
+    pending = b""  # of the head
+    left = None  # bytes that a stream of known length still owes
+    open = False  # a stream that must be ended
+
     def __init__(self, connection, request):
         self.connection = connection
         self.head = request.method == "HEAD"
-        self.begun = False  # the head is written, or with the next chunk
-        self.pending = b""  # of the head
-        self.left = None  # bytes that a stream of known length still owes
-        self.open = False  # a stream that must be ended
 
     def whole(self, status, lines, body, reason=""):
         """Writes a response at once."""
@@ -314,13 +316,35 @@ class Reply:
         self.open, self.pending = False, b""
 
     def first_line(self, status, reason):
-        close = "Connection: close\r\n" if self.connection.server.stopping else ""
-        return f"HTTP/1.1 {status} {reason}\r\n{close}".encode("latin-1")
+        return first_line(status, reason, self.connection.server.stopping)
+
+
+@functools.lru_cache(1000)
+def first_line(status, reason, last):
+    close = "Connection: close\r\n" if last else ""
+    return f"HTTP/1.1 {status} {reason}\r\n{close}".encode("latin-1")
+
+
+def content(result):
+    """The Content-Type and the body that a value makes, or None if it is no body."""
+    if isinstance(result, str):
+        return b"Content-Type: text/plain; charset=utf-8\r\n", result.encode("utf-8", "surrogateescape")
+    if isinstance(result, (dict, list)):
+        return b"Content-Type: application/json\r\n", encode_json()(result).encode()
+    if isinstance(result, (bytes, bytearray, memoryview)):
+        return b"", bytes(result)
+    if result is None:
+        return b"", b""
+    return None
 
 
 def reply_with(reply, result, wait):
     """Writes what handle returned."""
-    status, headers = None, ()
+    given = content(result)
+    if given is not None:
+        return reply.whole(204 if result is None else 200, *given)
+
+    status, headers = 200, ()
     if isinstance(result, tuple):
         if not 2 <= len(result) <= 3:
             raise TypeError(f"handle returned a tuple of {len(result)}: return (body, status) or (body, status, headers)")
@@ -329,28 +353,20 @@ def reply_with(reply, result, wait):
         if not isinstance(status, int) or not 200 <= status <= 599:
             raise ValueError(f"handle returned the status {status!r}: return a number from 200 to 599")
         status = int(status)
-    lines, names = header_lines(headers) if headers else (b"", ())
+        given = content(result)
+    lines, names = header_lines(headers)
 
+    if given is not None:
+        kind, body = given
+        return reply.whole(status, lines if "content-type" in names else kind + lines, body)
     if hasattr(result, "__anext__"):
         result = in_turn(result, wait)
-    if hasattr(result, "__next__"):
-        return stream(reply, result, status or 200, lines, b"text/event-stream" in lines)
-
-    kind = b""
-    if isinstance(result, str):
-        body, kind = result.encode("utf-8", "surrogateescape"), b"Content-Type: text/plain; charset=utf-8\r\n"
-    elif isinstance(result, (dict, list)):
-        body, kind = encode_json()(result).encode(), b"Content-Type: application/json\r\n"
-    elif isinstance(result, (bytes, bytearray, memoryview)):
-        body = bytes(result)
-    elif result is None:
-        body, status = b"", status or 204
-    else:
+    if not hasattr(result, "__next__"):
         raise TypeError(
             f"handle returned {type(result).__name__}: return str, bytes, dict, list, None, "
             "(body, status[, headers]) or a generator"
         )
-    reply.whole(status or 200, lines if "content-type" in names else kind + lines, body)
+    stream(reply, result, status, lines, b"text/event-stream" in lines)
 
 
 @functools.lru_cache(None)
@@ -484,7 +500,7 @@ class Handler:
     def __call__(self, request, reply):
         wait = reply.connection.wait
         result = self.handle(request)
-        if hasattr(result, "__await__"):
+        if hasattr(result, "__await__"):  # of an async def, or of what calls one
             result = wait(result)
         reply_with(reply, result, wait)
 
@@ -635,7 +651,7 @@ class Connection:
                 self.send(b"HTTP/1.1 431 \r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
                 return None
             try:
-                data = self.sock.recv(64 << 10)
+                data = self.sock.recv(16 << 10)
             except OSError:
                 return None
             if not data:
@@ -864,11 +880,12 @@ def load(file):
 
 def main():
     sys.stdout, sys.stderr = OUT, ERR
+    sys.argv.pop(0)  # the -c of the command line
     path = os.environ.get("MAYFLY_SOCKET")
     if not path:
         sys.exit("MAYFLY_SOCKET is not set: this file is started by mayfly")
     try:
-        answer = load(sys.argv.pop(1))
+        answer = load(sys.argv[0])
     except Exception as e:
         ERR.write(trace(e))
         os._exit(1)  # also where the module has started threads
@@ -881,7 +898,3 @@ def main():
     OUT.finish(None)
     ERR.finish(None)
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()
