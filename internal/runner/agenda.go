@@ -1,0 +1,88 @@
+package runner
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// An agenda holds which functions want to be looked at, and when. Functions
+// without instances are not on it, and a call does not change it as a rule: who is
+// looked at too early enters a later time.
+type agenda struct {
+	mu      sync.Mutex
+	at      map[*function]time.Time
+	next    time.Time     // the earliest; zero if none
+	changed chan struct{} // gets a value when next is earlier than it was; of length one
+}
+
+// enter makes f due at a time, instead of any it had.
+func (a *agenda) enter(f *function, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.at == nil {
+		a.at = map[*function]time.Time{}
+	}
+	a.at[f] = at
+	if !a.next.IsZero() && !at.Before(a.next) {
+		return
+	}
+	a.next = at
+	select {
+	case a.changed <- struct{}{}:
+	default:
+	}
+}
+
+// take removes the functions that are due and returns them, and when the next is.
+func (a *agenda) take(now time.Time) (due []*function, next time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for f, at := range a.at {
+		switch {
+		case !now.Before(at):
+			due = append(due, f)
+			delete(a.at, f)
+		case next.IsZero() || at.Before(next):
+			next = at
+		}
+	}
+	a.next = next
+	return due, next
+}
+
+// News tell watchers that something changed, not what.
+type news struct {
+	mu       sync.Mutex
+	watchers map[chan struct{}]struct{}
+}
+
+func (n *news) watch(ctx context.Context) <-chan struct{} {
+	c := make(chan struct{}, 1)
+	c <- struct{}{} // what is there is the first news
+	n.mu.Lock()
+	if n.watchers == nil {
+		n.watchers = map[chan struct{}]struct{}{}
+	}
+	n.watchers[c] = struct{}{}
+	n.mu.Unlock()
+	context.AfterFunc(ctx, func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		delete(n.watchers, c)
+		close(c)
+	})
+	return c
+}
+
+// tell holds the lock while sending, so that no channel is closed meanwhile.
+func (n *news) tell() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.watchers {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}

@@ -1,0 +1,322 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
+)
+
+// Call gives a call to an instance of a function, which starts if none is free,
+// and returns its reply. Errors: NotFound, Exhausted when as many calls wait as may,
+// Timeout, Crashed, Unavailable when the runner is stopping, and the engine's. A
+// reply's Stream must be closed: until then the call holds its place in the
+// instance, and ctx ends it.
+func (r *Runner) Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error) {
+	r.mu.RLock()
+	f := r.functions[name]
+	ended := r.closed
+	r.mu.RUnlock()
+	switch {
+	case ended:
+		return mayfly.Reply{}, r.unavailable()
+	case f == nil:
+		return mayfly.Reply{}, unknown(name)
+	}
+	return f.call(ctx, c)
+}
+
+// An exchange is one call on its way through a function, from its admission until
+// its reply is there, the stream included.
+type exchange struct {
+	function *function
+	began    time.Time
+	slot     *slot
+	timeout  time.Duration
+	cancel   context.CancelCauseFunc // ends the engine's work on it
+	timer    *time.Timer             // of the timeout
+	deadline time.Time               // of the call; zero if none
+
+	mu      sync.Mutex // of a call with a streamed body
+	replied bool
+}
+
+func (f *function) call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
+	x := &exchange{function: f, began: time.Now(), deadline: c.Deadline}
+	waits, err := f.admit(x)
+	if err != nil {
+		return mayfly.Reply{}, err
+	}
+	ctx, x.cancel = context.WithCancelCause(ctx)
+	x.timer = time.AfterFunc(x.left(x.began), x.expire)
+	if waits != nil {
+		if err := f.wait(ctx, x, waits); err != nil {
+			return mayfly.Reply{}, x.fail(ctx, err)
+		}
+	}
+	if c.Stream != nil {
+		c = x.follow(c)
+	}
+	reply, err := x.ask(ctx, c)
+	if late := !x.reply(); late && (err != nil || reply.Stream != nil) {
+		if reply.Stream != nil {
+			_ = reply.Stream.Close() // its work was called off
+		}
+		return mayfly.Reply{}, x.fail(ctx, context.Cause(ctx))
+	}
+	if err != nil {
+		return mayfly.Reply{}, x.fail(ctx, err)
+	}
+	if reply.Status >= http.StatusInternalServerError && reply.Error == "" {
+		reply.Error = statusText(reply.Status)
+	}
+	if reply.Stream != nil {
+		reply.Stream = &download{ReadCloser: reply.Stream, exchange: x, ended: ctx.Done(), failure: reply.Error}
+		return reply, nil
+	}
+	failure := ""
+	if reply.Status >= http.StatusInternalServerError {
+		failure = reply.Error
+	}
+	x.finish(failure)
+	return reply, nil
+}
+
+// admit finds a place for a call in an instance, or else among those that wait:
+// then it returns a ticket.
+func (f *function) admit(x *exchange) (*ticket, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.now == nil {
+		if f.ended != nil {
+			return nil, f.ended
+		}
+		return nil, unknown(f.name) // prepared at most
+	}
+	v := f.route(x.began)
+	x.timeout = time.Duration(v.limits.Timeout)
+	for s := v.pool.take(); s != nil; s = v.pool.take() {
+		if !s.dead() {
+			x.slot = s
+			f.count.inFlight++
+			return nil, nil
+		}
+		s.calls--
+		f.bury(s)
+	}
+	t, o, err := v.pool.join(x.began)
+	f.carry(v, o)
+	f.plan()
+	switch {
+	case errors.Is(err, errFull):
+		f.count.rejected++
+		return nil, mayfly.Errorf(mayfly.Exhausted, "%s is full: %d calls wait", v.value, v.pool.waiting.Len()).
+			WithHint("try again later; instances.max and concurrency say how many calls run at once, wait how many wait")
+	case err != nil:
+		f.count.add(0, err.Error())
+		return nil, err
+	}
+	f.count.waiting++
+	return t, nil
+}
+
+// route returns the revision that takes a call: the current one, or the one before
+// it while the current one fails to start. Then a call also makes the current one
+// try again, when it has rested.
+func (f *function) route(now time.Time) *revision {
+	if f.good == nil || f.now.pool.crashes == 0 {
+		return f.now
+	}
+	f.carry(f.now, f.now.pool.probe(now))
+	return f.good
+}
+
+// dead reports whether the instance has gone by itself, which its watcher may not
+// have heard yet.
+func (l *life) dead() bool { return closed(l.instance.Done()) }
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait waits until a ticket is answered or ctx ends.
+func (f *function) wait(ctx context.Context, x *exchange, t *ticket) error {
+	select {
+	case <-t.done:
+	case <-ctx.Done():
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count.waiting--
+	switch {
+	case t.slot != nil:
+		x.slot = t.slot // even if ctx has ended: finish gives it back
+		f.count.inFlight++
+		return ctx.Err()
+	case t.err != nil:
+		return t.err
+	}
+	t.pool.quit(t)
+	return ctx.Err()
+}
+
+// ask has the instance do its work. A panic in an engine costs one call.
+func (x *exchange) ask(ctx context.Context, c *mayfly.Call) (reply mayfly.Reply, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			f := x.function
+			f.runner.options.Log.Error("engine panicked", telemetry.KeyFunction, x.slot.revision.value.String(),
+				telemetry.KeyCall, c.ID, telemetry.KeyErr, p, "stack", string(debug.Stack()))
+			reply, err = mayfly.Reply{}, mayfly.Errorf(mayfly.Internal, "call %s: its engine panicked", f.name)
+		}
+	}()
+	return x.slot.instance.Call(ctx, c)
+}
+
+var errLate = errors.New("no reply in time")
+
+func (x *exchange) expire() { x.cancel(errLate) }
+
+// left returns how long the reply may take from now.
+func (x *exchange) left(now time.Time) time.Duration {
+	if x.deadline.IsZero() {
+		return x.timeout
+	}
+	return min(x.timeout, x.deadline.Sub(now))
+}
+
+// follow makes the timeout begin anew with each piece of the request that the
+// instance takes, so that in the end it runs from the request's end; and one that
+// stops reading, without a reply, does not hold the call for ever.
+func (x *exchange) follow(c *mayfly.Call) *mayfly.Call {
+	own := *c
+	own.Stream = &upload{Reader: c.Stream, exchange: x}
+	return &own
+}
+
+// An upload is a request's streamed body.
+type upload struct {
+	io.Reader
+	exchange *exchange
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	x := u.exchange
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.replied && x.timer.Stop() {
+		x.timer.Reset(x.left(time.Now()))
+	}
+	return n, err
+}
+
+// reply ends the timeout, and reports whether the reply came in time.
+func (x *exchange) reply() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.replied = true
+	return x.timer.Stop()
+}
+
+// fail ends an exchange that has no reply, and returns why.
+func (x *exchange) fail(ctx context.Context, err error) error {
+	f := x.function
+	name := string(f.name)
+	if x.slot != nil {
+		name = x.slot.revision.value.String()
+	}
+	switch cause := context.Cause(ctx); {
+	case cause == nil:
+		if _, ok := errors.AsType[*mayfly.Error](err); !ok {
+			err = mayfly.Errorf(mayfly.Internal, "call %s: %w", name, err)
+		}
+	case !errors.Is(cause, errLate):
+		err = mayfly.Errorf(mayfly.Timeout, "call %s: %w", name, cause)
+	case x.slot == nil:
+		err = mayfly.Errorf(mayfly.Timeout, "no instance of %s was free in time", name).
+			WithHint("try again later; instances.max and concurrency say how many calls run at once")
+	case x.timeout <= x.left(x.began):
+		err = mayfly.Errorf(mayfly.Timeout, "%s gave no reply in %s", name, x.timeout).
+			WithHint("timeout says how long a call may take")
+	default:
+		err = mayfly.Errorf(mayfly.Timeout, "%s gave no reply before the caller's deadline", name)
+	}
+	x.finish(err.Error())
+	return err
+}
+
+// finish ends an exchange: its place is free, and it is counted. failure is "" for
+// success.
+func (x *exchange) finish(failure string) {
+	x.timer.Stop()
+	x.cancel(nil)
+	now := time.Now()
+	f := x.function
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count.add(now.Sub(x.began), failure)
+	s := x.slot
+	if s == nil {
+		return // it left the queue
+	}
+	f.count.inFlight--
+	if failure != "" && s.dead() {
+		f.bury(s) // before the place of this call is given to another
+	}
+	v := s.revision
+	f.carry(v, v.pool.leave(s, now))
+	if s.calls == 0 && f.due.IsZero() {
+		f.plan()
+	}
+}
+
+// A download is a reply's streamed body.
+type download struct {
+	io.ReadCloser
+	exchange *exchange
+	ended    <-chan struct{} // when the caller has left: what fails then is no fault of the function
+
+	mu      sync.Mutex
+	failure string
+	closed  bool
+}
+
+func (d *download) Read(p []byte) (int, error) {
+	n, err := d.ReadCloser.Read(p)
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
+	}
+	if !closed(d.ended) {
+		d.mu.Lock()
+		d.failure = err.Error()
+		d.mu.Unlock()
+	}
+	return n, err
+}
+
+// Close ends the call.
+func (d *download) Close() error {
+	d.mu.Lock()
+	again := d.closed
+	d.closed = true
+	failure := d.failure
+	d.mu.Unlock()
+	if again {
+		return nil
+	}
+	err := d.ReadCloser.Close()
+	d.exchange.finish(failure)
+	return err
+}

@@ -1,0 +1,2 @@
+// Package runner keeps functions alive.
+package runner

@@ -1,0 +1,490 @@
+package runner
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
+)
+
+const (
+	keepPrepared = time.Minute // an instance for which no Set comes
+	mostPrepared = 4           // revisions of one function
+	fetchTimeout = time.Minute // of a bundle
+)
+
+var (
+	errFull  = errors.New("full")
+	errEnded = errors.New("it ended by itself")
+)
+
+// A function is what the runner knows of one name: the revision that is current,
+// the one that stands in for it, and those that are on their way in or out.
+type function struct {
+	runner *Runner
+	name   mayfly.Name
+
+	mu      sync.Mutex
+	value   mayfly.Function // as Set or Scale gave it
+	now     *revision       // that new calls go to; nil if there is none yet
+	good    *revision       // that served before now, until now has started once
+	ready   []*revision     // prepared, for a Set to come
+	leaving []*revision     // with calls that are not over
+	ended   error           // that calls get: removed, or the node stops
+	due     time.Time       // what the agenda says; zero if nothing
+	count   counters
+}
+
+// A revision is one value that was Set or is prepared, and its instances.
+type revision struct {
+	value   mayfly.Function
+	limits  mayfly.Limits // with defaults
+	bundle  bundle
+	pool    *pool
+	expires time.Time // while it is prepared
+}
+
+// A life is what a slot stands for.
+type life struct {
+	id       string
+	revision *revision
+	began    time.Time // of the start
+	instance Instance  // nil until it is ready
+	stop     context.CancelFunc
+}
+
+func newRevision(value mayfly.Function, folder Folder) *revision {
+	limits := value.WithDefaults()
+	if value.Engine == mayfly.EngineExec {
+		limits.Concurrency = 1 // a process for each call
+	}
+	return &revision{value: value, limits: limits, bundle: newBundle(folder), pool: newPool(limits)}
+}
+
+func (f *function) set(value mayfly.Function, folder Folder) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := f.claim(value)
+	if v == nil && f.now != nil && sameCode(f.now.value, value) {
+		f.value, f.now.value = value, value
+		f.resize(value.Instances)
+		return
+	}
+	if v == nil {
+		v = newRevision(value, folder)
+	}
+	before := f.now
+	f.value, f.now = value, v
+	if before != nil {
+		v.pool.adopt(before.pool)
+		if before.pool.proven || f.good == nil && before.pool.crashes == 0 {
+			f.good = before
+		} else {
+			f.retire(before) // it never started; the one that stood in for it goes on
+		}
+	}
+	f.settle(v)
+	f.promote(v)
+}
+
+// claim takes the revision that was prepared for a value, or returns nil.
+func (f *function) claim(value mayfly.Function) *revision {
+	i := slices.IndexFunc(f.ready, func(v *revision) bool { return reflect.DeepEqual(v.value, value) && v.pool.proven })
+	if i < 0 {
+		return nil
+	}
+	v := f.ready[i]
+	f.ready = slices.Delete(f.ready, i, i+1)
+	v.pool.instances = v.limits.Instances
+	return v
+}
+
+// promote lets go of what stood in for the current revision, if v is that and has
+// started.
+func (f *function) promote(v *revision) {
+	if v != f.now || f.good == nil || !v.pool.proven {
+		return
+	}
+	v.pool.adopt(f.good.pool)
+	f.retire(f.good)
+	f.good = nil
+	f.settle(v)
+}
+
+// retire stops a revision's instances as their calls end. It may be nil.
+func (f *function) retire(v *revision) {
+	if v == nil {
+		return
+	}
+	v.pool.leaving = true
+	f.leaving = append(f.leaving, v)
+	f.settle(v)
+}
+
+func (f *function) resize(n mayfly.Instances) {
+	limits := mayfly.Limits{Instances: n}.WithDefaults()
+	for _, v := range []*revision{f.now, f.good} {
+		if v != nil {
+			v.limits.Instances, v.pool.instances = limits.Instances, limits.Instances
+			f.settle(v)
+		}
+	}
+}
+
+func (f *function) scale(n mayfly.Instances) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.value.Instances = n
+	f.resize(n)
+}
+
+func (f *function) get() mayfly.Function {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.value
+}
+
+func (f *function) engine() mayfly.Engine { return f.get().Engine }
+
+func (f *function) current() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now != nil
+}
+
+func (f *function) empty() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.now == nil && len(f.ready) == 0 && len(f.leaving) == 0
+}
+
+// end takes no calls any more: they get err.
+func (f *function) end(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended = err
+	for _, v := range append(f.ready, f.now, f.good) {
+		if v != nil {
+			v.pool.refuse(err)
+			f.retire(v)
+		}
+	}
+	f.now, f.good, f.ready = nil, nil, nil
+}
+
+// prepare starts an instance of a revision that may become current. It goes about
+// it as a call does: by a ticket.
+func (f *function) prepare(value mayfly.Function, folder Folder) (*revision, *ticket) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := newRevision(value, folder)
+	v.expires = time.Now().Add(keepPrepared)
+	v.pool.instances.Min = 0 // until it is current, one is enough
+	if len(f.ready) == mostPrepared {
+		f.discard(f.ready[0])
+	}
+	f.ready = append(f.ready, v)
+	t, o, _ := v.pool.join(time.Now()) // in a new pool there is room for one
+	f.carry(v, o)
+	return v, t
+}
+
+// prepared waits for the instance.
+func (f *function) prepared(ctx context.Context, v *revision, t *ticket) error {
+	select {
+	case <-t.done:
+	case <-ctx.Done():
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case t.slot != nil:
+		f.carry(v, v.pool.leave(t.slot, time.Now()))
+		f.plan()
+		return nil
+	case t.err == nil:
+		t.pool.quit(t)
+		t.err = mayfly.Errorf(mayfly.Timeout, "prepare %s: %w", v.value, context.Cause(ctx))
+	}
+	f.discard(v)
+	return t.err
+}
+
+// discard gives up a prepared revision that nobody has claimed.
+func (f *function) discard(v *revision) {
+	i := slices.Index(f.ready, v)
+	if i < 0 {
+		return
+	}
+	f.ready = slices.Delete(f.ready, i, i+1)
+	v.pool.refuse(mayfly.Errorf(mayfly.Conflict, "newer revisions than %s are prepared", v.value).WithHint("deploy again"))
+	f.retire(v)
+}
+
+// tick does what time demands.
+func (f *function) tick() {
+	f.mu.Lock()
+	f.due = time.Time{}
+	now := time.Now()
+	for _, v := range slices.Clone(f.ready) {
+		if !now.Before(v.expires) {
+			f.discard(v)
+		}
+	}
+	for _, v := range []*revision{f.now, f.good} {
+		if v != nil {
+			f.settle(v)
+		}
+	}
+	f.plan()
+	f.mu.Unlock()
+	if f.empty() {
+		f.runner.forget(f)
+	}
+}
+
+// settle brings a revision in order after a change.
+func (f *function) settle(v *revision) {
+	f.carry(v, v.pool.settle(time.Now()))
+	f.plan()
+}
+
+// plan enters in the agenda when the function must be looked at next.
+func (f *function) plan() {
+	now := time.Now()
+	var due time.Time
+	sooner := func(at time.Time) {
+		if !at.IsZero() && (due.IsZero() || at.Before(due)) {
+			due = at
+		}
+	}
+	for _, v := range []*revision{f.now, f.good} {
+		if v != nil {
+			sooner(v.pool.due(now))
+		}
+	}
+	for _, v := range f.ready {
+		sooner(v.expires)
+	}
+	if !due.IsZero() && (f.due.IsZero() || due.Before(f.due)) {
+		f.due = due
+		f.runner.agenda.enter(f, due)
+	}
+}
+
+// carry carries out a pool's orders.
+func (f *function) carry(v *revision, o orders) {
+	for _, s := range o.start {
+		ctx, stop := context.WithCancel(context.Background())
+		s.life = life{id: newID(), revision: v, began: time.Now(), stop: stop}
+		f.count.starts++
+		f.runner.work.Go(func() { f.live(ctx, s) })
+	}
+	for _, s := range o.stop {
+		s.stop()
+	}
+	if len(v.pool.slots) == 0 {
+		if i := slices.Index(f.leaving, v); i >= 0 {
+			f.leaving = slices.Delete(f.leaving, i, i+1)
+		}
+	}
+}
+
+// newID returns an instance's id: a token of a subject, short enough to read out.
+func newID() string { return strings.ToLower(rand.Text()[:8]) }
+
+// live is the life of an instance: it starts, works until it dies or ctx ends, and
+// stops.
+func (f *function) live(ctx context.Context, s *slot) {
+	defer s.stop()
+	instance, err := f.start(ctx, s)
+	if err != nil {
+		f.failed(s, err)
+		return
+	}
+	if f.started(s, instance) {
+		select {
+		case <-instance.Done():
+			f.died(s)
+			return
+		case <-ctx.Done():
+		case <-f.runner.forced:
+		}
+	}
+	f.runner.stop(instance)
+	f.stopped(s)
+}
+
+// start makes an instance. The time for it begins when the bundle is there.
+func (f *function) start(ctx context.Context, s *slot) (_ Instance, err error) {
+	v := s.revision
+	folder, err := v.bundle.fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return f.runner.start(ctx, Spec{
+		Name: string(f.name), Revision: v.value.Revision,
+		Program: v.value.Program, Limits: v.limits,
+		Folder: folder, Instance: s.id,
+	})
+}
+
+// A bundle is where a revision's code comes from.
+type bundle struct {
+	folder Folder
+	asking chan struct{} // holds one value while folder is asked
+}
+
+func newBundle(folder Folder) bundle { return bundle{folder: folder, asking: make(chan struct{}, 1)} }
+
+// fetch returns the bundle's folder.
+func (b bundle) fetch(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	select {
+	case b.asking <- struct{}{}:
+		defer func() { <-b.asking }()
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+	return b.folder(ctx)
+}
+
+// start makes an instance of s, in the time that its limits give.
+func (r *Runner) start(ctx context.Context, s Spec) (instance Instance, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.options.Log.Error("engine panicked", telemetry.KeyFunction, s.Name, telemetry.KeyErr, p, "stack", string(debug.Stack()))
+			instance, err = nil, mayfly.Errorf(mayfly.Internal, "start %s: the engine %s panicked", s.Name, s.Program.Engine)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.Limits.Instances.Start))
+	defer cancel()
+	s.Env, err = r.options.Env(s.Program, s.Name, s.Revision, s.Instance)
+	if err != nil {
+		return nil, err
+	}
+	s.Output = r.options.Output
+	return r.options.Engines[s.Program.Engine].Start(ctx, s)
+}
+
+// stop stops an instance politely, for as long as Grace lets it.
+func (r *Runner) stop(instance Instance) {
+	ctx, cancel := context.WithTimeout(context.Background(), r.options.Grace)
+	defer cancel()
+	instance.Stop(ctx)
+}
+
+// started says that an instance is ready, unless it was told to stop meanwhile.
+func (f *function) started(s *slot, instance Instance) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.instance = instance
+	o, ok := s.revision.pool.started(s, time.Now())
+	if !ok {
+		return false
+	}
+	f.say(s, "started in "+round(time.Since(s.began)))
+	f.carry(s.revision, o)
+	f.promote(s.revision)
+	f.plan()
+	return true
+}
+
+func (f *function) failed(s *slot, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := s.revision
+	if s.phase == stopping { // the start was called off
+		f.carry(v, v.pool.stopped(s, time.Now()))
+		return
+	}
+	f.count.crashes++
+	if v == f.now && f.good != nil {
+		f.good.pool.adopt(v.pool)
+	}
+	f.carry(v, v.pool.failed(s, err, time.Now()))
+	f.say(s, "did not start: "+err.Error()+v.pool.resting(time.Now()))
+	if f.good != nil {
+		f.settle(f.good)
+	}
+	f.plan()
+}
+
+func (f *function) died(s *slot) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.bury(s)
+}
+
+// bury takes a slot out of its pool whose instance has gone by itself, the first
+// time that somebody sees it: a call or who watches over it.
+func (f *function) bury(s *slot) {
+	v := s.revision
+	switch s.phase {
+	case gone:
+		return
+	case stopping:
+		f.carry(v, v.pool.stopped(s, time.Now()))
+		return
+	}
+	err := s.instance.Err()
+	if err == nil {
+		err = errEnded
+	}
+	if mayfly.CodeOf(err) != mayfly.Crashed {
+		err = mayfly.Errorf(mayfly.Crashed, "%s crashed: %w", v.value, err)
+	}
+	f.count.crashes++
+	f.carry(v, v.pool.died(s, err, time.Now()))
+	f.say(s, "crashed: "+err.Error()+v.pool.resting(time.Now()))
+	f.plan()
+}
+
+func (f *function) stopped(s *slot) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s.phase == gone {
+		return
+	}
+	f.say(s, "stopped")
+	f.carry(s.revision, s.revision.pool.stopped(s, time.Now()))
+}
+
+// say writes a line about an instance. Those of the engine exec hold no process, so
+// that their coming and going is no news.
+func (f *function) say(s *slot, text string) {
+	v := s.revision
+	f.runner.options.Log.Debug("instance changed", telemetry.KeyFunction, v.value.String(), telemetry.KeyInstance, s.id, "state", text)
+	if v.value.Engine == mayfly.EngineExec {
+		return
+	}
+	f.runner.options.Output(mayfly.Line{
+		Time: time.Now(), Function: string(f.name), Revision: v.value.Revision,
+		Instance: s.id, Source: mayfly.System, Text: text,
+	})
+}
+
+func round(d time.Duration) string {
+	if d > time.Second {
+		return d.Round(10 * time.Millisecond).String()
+	}
+	return d.Round(time.Millisecond).String()
+}
+
+// resting returns what is said of the rest after a crash.
+func (p *pool) resting(now time.Time) string {
+	if left := p.rested.Sub(now); left > 0 {
+		return fmt.Sprintf("; rests %s", round(left))
+	}
+	return ""
+}

@@ -1,0 +1,343 @@
+package runner
+
+import (
+	"container/list"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+const (
+	restFirst = 100 * time.Millisecond
+	restMost  = 30 * time.Second
+
+	// healthyAfter is how long an instance must live before its end counts as the
+	// first one again.
+	healthyAfter = 10 * time.Second
+)
+
+// rest returns how long nothing starts after the nth crash in a row, from 1. It
+// doubles, so that what is broken for a night is tried three thousand times and
+// not three million.
+func rest(n int) time.Duration {
+	if n < 1 {
+		return 0
+	}
+	return min(restFirst<<min(n-1, 20), restMost)
+}
+
+// A pool decides for one revision which instance takes a call, which call waits,
+// and when instances start and stop. It does nothing itself: it neither locks nor
+// starts nor looks at a clock, so that every order of events can be tested. What
+// is to be done it returns as orders.
+//
+//	take ──► a slot is free ───────────────────► call ──► leave ─┐
+//	  └────► join ──► waiting ──► serve ──────────▲              │
+//	               settle ◄── started, failed, died, time ◄─────┘
+//	                 └──► orders: start these, stop those
+type pool struct {
+	concurrency int
+	wait        int // calls that may wait besides those that instances which start will take
+	instances   mayfly.Instances
+
+	slots   []*slot   // each that starts, is ready or stops: all of them take memory
+	waiting list.List // of *ticket, the first come in front
+	leaving bool      // takes no calls; a slot stops when its calls are over
+
+	crashes    int       // in a row
+	generation int       // grows with each crash that counts
+	rested     time.Time // nothing starts before
+	healthy    time.Time // when the first slot was ready after the last crash; zero if none was
+	failure    error     // of the last crash; nil after a slot was ready
+	proven     bool      // a slot was ready once
+}
+
+// A phase is where a slot is in its life.
+type phase int
+
+const (
+	starting phase = iota
+	ready
+	stopping
+	gone
+)
+
+// A slot is an instance as the pool sees it.
+type slot struct {
+	phase      phase
+	calls      int       // that it works at
+	idle       time.Time // since when it works at none
+	generation int       // of the pool, at its start
+
+	life // nothing of the pool's
+}
+
+// A ticket is a call that waits for a slot. When done is closed it has one, or an
+// error.
+type ticket struct {
+	slot *slot
+	err  error
+	done chan struct{}
+
+	pool  *pool         // in which it waits
+	place *list.Element // in the pool's queue; nil if it does not wait any more
+}
+
+// Orders are what a pool wants done.
+type orders struct {
+	start, stop []*slot
+}
+
+func newPool(l mayfly.Limits) *pool {
+	p := &pool{concurrency: l.Concurrency, wait: max(l.Wait, 0), instances: l.Instances}
+	p.waiting.Init()
+	return p
+}
+
+// take gives a call the least busy slot, the first of equals so that the others
+// get idle. It returns nil if all are full.
+func (p *pool) take() *slot {
+	var best *slot
+	for _, s := range p.slots {
+		if s.phase != ready || s.calls >= p.concurrency || best != nil && s.calls >= best.calls {
+			continue
+		}
+		best = s
+		if s.calls == 0 {
+			break
+		}
+	}
+	if best != nil {
+		best.calls++
+	}
+	return best
+}
+
+// join lets a call wait for which there was no slot, or returns why it cannot: the
+// error of the last crash while nothing is alive and nothing may start, or errFull.
+// The queue is bounded beyond the calls that the starting instances will take, so
+// that a function whose calls may not wait can start at all.
+func (p *pool) join(now time.Time) (*ticket, orders, error) {
+	if !p.alive() && now.Before(p.rested) {
+		return nil, orders{}, p.failure
+	}
+	t := &ticket{done: make(chan struct{})}
+	p.push(t)
+	o := p.settle(now)
+	if p.waiting.Len() > p.wait+p.concurrency*p.count(starting) {
+		p.quit(t)
+		return nil, o, errFull
+	}
+	return t, o, nil
+}
+
+func (p *pool) push(t *ticket) {
+	t.pool, t.place = p, p.waiting.PushBack(t)
+}
+
+// quit takes a call out of the queue that does not want to wait any more.
+func (p *pool) quit(t *ticket) {
+	p.waiting.Remove(t.place)
+	t.place = nil
+}
+
+// pop answers the call that came first with a slot or an error.
+func (p *pool) pop(s *slot, err error) {
+	t := p.waiting.Front().Value.(*ticket)
+	p.quit(t)
+	t.slot, t.err = s, err
+	close(t.done)
+}
+
+// serve gives free slots to the calls that wait.
+func (p *pool) serve() {
+	for p.waiting.Len() > 0 {
+		s := p.take()
+		if s == nil {
+			return
+		}
+		p.pop(s, nil)
+	}
+}
+
+// refuse fails every call that waits.
+func (p *pool) refuse(err error) {
+	for p.waiting.Len() > 0 {
+		p.pop(nil, err)
+	}
+}
+
+// adopt takes over the calls that wait in another pool.
+func (p *pool) adopt(other *pool) {
+	for e := other.waiting.Front(); e != nil; e = other.waiting.Front() {
+		t := e.Value.(*ticket)
+		other.quit(t)
+		p.push(t)
+	}
+}
+
+// leave ends a call in a slot.
+func (p *pool) leave(s *slot, now time.Time) orders {
+	s.calls--
+	if s.calls == 0 {
+		s.idle = now
+	}
+	if p.waiting.Len() == 0 && !p.leaving && len(p.slots) <= p.instances.Max {
+		return orders{} // as nearly always
+	}
+	return p.settle(now)
+}
+
+// started says that a slot is ready. It reports false if the slot was told to stop
+// meanwhile.
+func (p *pool) started(s *slot, now time.Time) (orders, bool) {
+	if s.phase != starting {
+		return orders{}, false
+	}
+	s.phase, s.idle = ready, now
+	if p.healthy.IsZero() {
+		p.healthy = now
+	}
+	p.failure, p.proven = nil, true
+	return p.settle(now), true
+}
+
+// failed says that a slot did not start. The calls that wait are not made to wait
+// for the next try, which would most likely end the same way, unless another
+// instance is there for them.
+func (p *pool) failed(s *slot, err error, now time.Time) orders {
+	p.crashed(s, err, now)
+	if !p.alive() {
+		p.refuse(err)
+	}
+	return p.settle(now)
+}
+
+// died says that a slot ended by itself. Its calls leave it as always.
+func (p *pool) died(s *slot, err error, now time.Time) orders {
+	p.crashed(s, err, now)
+	return p.settle(now)
+}
+
+// stopped says that a slot which was told to stop has gone.
+func (p *pool) stopped(s *slot, now time.Time) orders {
+	p.drop(s)
+	return p.settle(now)
+}
+
+// crashed drops a slot and makes the next start rest. The first crash costs no
+// rest. Slots that were started before the last crash tell nothing new, such as the
+// others of a few that were killed together.
+func (p *pool) crashed(s *slot, err error, now time.Time) {
+	p.drop(s)
+	p.failure = err
+	if s.generation != p.generation {
+		return
+	}
+	if !p.healthy.IsZero() && now.Sub(p.healthy) >= healthyAfter {
+		p.crashes = 0
+	}
+	p.crashes++
+	p.generation++
+	p.healthy = time.Time{}
+	p.rested = now.Add(rest(p.crashes - 1))
+}
+
+func (p *pool) drop(s *slot) {
+	s.phase = gone
+	for i, other := range p.slots {
+		if other == s {
+			p.slots = append(p.slots[:i], p.slots[i+1:]...)
+			return
+		}
+	}
+}
+
+// probe starts one instance though no call waits, if none is alive and one may
+// start.
+func (p *pool) probe(now time.Time) orders {
+	if p.leaving || p.alive() || len(p.slots) >= p.instances.Max || now.Before(p.rested) {
+		return orders{}
+	}
+	return orders{start: []*slot{p.add()}}
+}
+
+// settle brings the pool in order after anything has changed: calls that wait get
+// what is free, what is missing starts, what is too much stops.
+func (p *pool) settle(now time.Time) (o orders) {
+	p.serve()
+	for range p.missing(now) {
+		o.start = append(o.start, p.add())
+	}
+	if p.waiting.Len() > 0 && !p.alive() && now.Before(p.rested) {
+		p.refuse(p.failure)
+	}
+	live := p.count(starting) + p.count(ready)
+	for i := len(p.slots) - 1; i >= 0; i-- { // the last ones are the least used
+		s := p.slots[i]
+		if s.calls > 0 || s.phase == stopping {
+			continue
+		}
+		if p.leaving || live > p.instances.Max || live > p.instances.Min && s.phase == ready && !now.Before(p.expiry(s)) {
+			s.phase = stopping
+			o.stop = append(o.stop, s)
+			live--
+		}
+	}
+	return o
+}
+
+// missing returns how many slots must start now: as many as the waiting calls fill,
+// or Min asks for. After a crash one alone goes first, to see whether it helps.
+func (p *pool) missing(now time.Time) int {
+	if p.leaving || now.Before(p.rested) {
+		return 0
+	}
+	starts := p.count(starting)
+	want := (p.waiting.Len() + p.concurrency - 1) / p.concurrency
+	want = max(want-starts, p.instances.Min-starts-p.count(ready))
+	most := p.instances.Max - len(p.slots)
+	if p.crashes > 0 && p.healthy.IsZero() {
+		most = min(most, 1-starts)
+	}
+	return max(0, min(want, most))
+}
+
+func (p *pool) add() *slot {
+	s := &slot{generation: p.generation}
+	p.slots = append(p.slots, s)
+	return s
+}
+
+func (p *pool) expiry(s *slot) time.Time { return s.idle.Add(time.Duration(p.instances.Idle)) }
+
+// due returns when settle has something to do if nothing else happens; zero if
+// never.
+func (p *pool) due(now time.Time) time.Time {
+	live := p.count(starting) + p.count(ready)
+	var due time.Time
+	if !p.leaving && now.Before(p.rested) && (p.waiting.Len() > 0 || live < p.instances.Min) {
+		due = p.rested
+	}
+	if live <= p.instances.Min {
+		return due
+	}
+	for _, s := range p.slots {
+		if at := p.expiry(s); s.phase == ready && s.calls == 0 && (due.IsZero() || at.Before(due)) {
+			due = at
+		}
+	}
+	return due
+}
+
+// alive reports whether an instance is there for calls, now or soon.
+func (p *pool) alive() bool { return p.count(starting)+p.count(ready) > 0 }
+
+func (p *pool) count(in phase) (n int) {
+	for _, s := range p.slots {
+		if s.phase == in {
+			n++
+		}
+	}
+	return n
+}

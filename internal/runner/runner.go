@@ -1,0 +1,330 @@
+package runner
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"maps"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// Options say what a Runner makes instances with. Engines must be there; the zero
+// value of everything else works.
+type Options struct {
+	Engines map[mayfly.Engine]Engine
+
+	// Env returns all of an instance's environment that the engine does not add
+	// itself, as NAME=value; an error, such as a missing secret, is a failed start.
+	// Nil gives an empty one.
+	Env func(program mayfly.Program, name string, revision uint64, instance string) ([]string, error)
+
+	Output func(mayfly.Line) // gets what instances write and what is said about them; must not block
+	Log    *slog.Logger      // discards if nil
+	Node   string            // id, for messages
+
+	Drain time.Duration // for calls in flight at the end; 30 s if zero
+	Grace time.Duration // for an instance to end politely; 5 s if zero
+}
+
+func (o Options) withDefaults() Options {
+	if o.Env == nil {
+		o.Env = func(mayfly.Program, string, uint64, string) ([]string, error) { return nil, nil }
+	}
+	if o.Output == nil {
+		o.Output = func(mayfly.Line) {}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	o.Drain = cmp.Or(o.Drain, 30*time.Second)
+	o.Grace = cmp.Or(o.Grace, 5*time.Second)
+	return o
+}
+
+// A Folder returns where the unpacked bundle of a revision lies, and fetches it
+// first if need be. A revision asks for each start, one at a time.
+type Folder = func(ctx context.Context) (string, error)
+
+// A Runner keeps functions and hosted services alive. It works from New on; Run
+// adds what time demands: instances that nobody calls stop, resting ones start.
+type Runner struct {
+	options Options
+	agenda  agenda
+	news    news
+
+	mu        sync.RWMutex // taken before any function's
+	functions map[mayfly.Name]*function
+	hosted    map[string]*hosted
+	closed    bool
+
+	work   sync.WaitGroup // one for each instance and place: from its start until it has gone
+	forced chan struct{}  // closed when instances stop whatever they work at
+	force  func()
+}
+
+// New returns a Runner of nothing yet.
+func New(o Options) *Runner {
+	r := &Runner{
+		options:   o.withDefaults(),
+		functions: map[mayfly.Name]*function{},
+		hosted:    map[string]*hosted{},
+		forced:    make(chan struct{}),
+	}
+	r.force = sync.OnceFunc(func() { close(r.forced) })
+	r.agenda.changed = make(chan struct{}, 1)
+	return r
+}
+
+// Run looks after what is due until ctx ends. Then new calls get the code
+// Unavailable, those in flight end, or are cut off after Drain, and all instances
+// stop.
+func (r *Runner) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			r.end(r.options.Drain)
+			return nil
+		case <-r.agenda.changed:
+		case <-timer.C:
+		}
+		due, next := r.agenda.take(time.Now())
+		for _, f := range due {
+			f.tick()
+		}
+		if !next.IsZero() {
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+// Close stops everything at once. It is for a Runner that never ran, and does
+// nothing after Run.
+func (r *Runner) Close() error {
+	r.end(0)
+	return nil
+}
+
+func (r *Runner) end(drain time.Duration) {
+	r.mu.Lock()
+	r.closed = true
+	for _, f := range r.functions {
+		f.end(r.unavailable())
+	}
+	for _, h := range r.hosted {
+		h.end()
+	}
+	r.mu.Unlock()
+	if drain == 0 {
+		r.force()
+	}
+	timer := time.AfterFunc(drain, r.force)
+	r.work.Wait()
+	timer.Stop()
+}
+
+func (r *Runner) unavailable() error {
+	return mayfly.Errorf(mayfly.Unavailable, "node %s is stopping", cmp.Or(r.options.Node, "here")).WithHint("try again soon")
+}
+
+func unknown(name mayfly.Name) error {
+	return mayfly.Errorf(mayfly.NotFound, "no function %q", name).WithHint("mayfly list shows the functions that are there")
+}
+
+// Set makes a revision current. New calls go to it, and so do those that still
+// wait; those that an instance of the revision before works at end there. Until
+// the new one has started for the first time the one before is kept: should the
+// new one fail to start, the calls go to it. What differs only in Instances, or in
+// what no instance sees, restarts nothing. Errors: Invalid, Unavailable.
+func (r *Runner) Set(f mayfly.Function, folder Folder) error {
+	if err := r.check(f.Engine, f.Instances); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return r.unavailable()
+	}
+	r.of(f.Name).set(f, folder)
+	r.news.tell()
+	return nil
+}
+
+// Prepare starts an instance of a revision and keeps it for a minute, for a Set of
+// the same value. Errors: those of Set, Crashed with a Trace if it did not start,
+// Timeout if ctx ended.
+func (r *Runner) Prepare(ctx context.Context, f mayfly.Function, folder Folder) error {
+	if err := r.check(f.Engine, f.Instances); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return r.unavailable()
+	}
+	owner := r.of(f.Name)
+	v, t := owner.prepare(f, folder)
+	r.mu.Unlock()
+	err := owner.prepared(ctx, v, t)
+	if err != nil {
+		r.forget(owner)
+	}
+	return err
+}
+
+func (r *Runner) check(engine mayfly.Engine, n mayfly.Instances) error {
+	if r.options.Engines[engine] == nil {
+		return mayfly.Errorf(mayfly.Invalid, "no engine %q", engine).
+			WithHint("use %s", slices.Sorted(maps.Keys(r.options.Engines)))
+	}
+	switch {
+	case n.Min < 0 || n.Max < 0 || n.Idle < 0 || n.Start < 0:
+		return mayfly.Errorf(mayfly.Invalid, "instances must not be negative")
+	case n.Max > 0 && n.Min > n.Max:
+		return mayfly.Errorf(mayfly.Invalid, "instances: min %d is more than max %d", n.Min, n.Max).WithHint("raise max, or lower min")
+	}
+	return nil
+}
+
+// of returns the function of that name, which is new if there was none.
+func (r *Runner) of(name mayfly.Name) *function {
+	f := r.functions[name]
+	if f == nil {
+		f = &function{runner: r, name: name}
+		r.functions[name] = f
+	}
+	return f
+}
+
+// Remove takes a function away. Its calls in flight end, those that wait get the
+// code NotFound.
+func (r *Runner) Remove(name mayfly.Name) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if f := r.functions[name]; f != nil {
+		delete(r.functions, name)
+		f.end(unknown(name))
+		r.news.tell()
+	}
+}
+
+// forget drops a function of which only a revision was prepared, and that is gone.
+func (r *Runner) forget(f *function) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.functions[f.name] == f && f.empty() {
+		delete(r.functions, f.name)
+	}
+}
+
+// Scale changes how many instances of a function there may be, without a restart;
+// the next revision that is Set brings its own. Errors: NotFound, Invalid.
+func (r *Runner) Scale(name mayfly.Name, n mayfly.Instances) error {
+	f := r.find(name)
+	if f == nil {
+		return unknown(name)
+	}
+	if err := r.check(f.engine(), n); err != nil {
+		return err
+	}
+	f.scale(n)
+	r.news.tell()
+	return nil
+}
+
+// find returns a function that calls may go to, or nil.
+func (r *Runner) find(name mayfly.Name) *function {
+	r.mu.RLock()
+	f := r.functions[name]
+	r.mu.RUnlock()
+	if f == nil || !f.current() {
+		return nil
+	}
+	return f
+}
+
+// Function returns the current revision of a function.
+func (r *Runner) Function(name mayfly.Name) (mayfly.Function, bool) {
+	f := r.find(name)
+	if f == nil {
+		return mayfly.Function{}, false
+	}
+	return f.get(), true
+}
+
+// Functions returns the current revisions of all functions, by name.
+func (r *Runner) Functions() []mayfly.Function {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	all := make([]mayfly.Function, 0, len(r.functions))
+	for _, f := range r.functions {
+		if f.current() {
+			all = append(all, f.get())
+		}
+	}
+	slices.SortFunc(all, func(a, b mayfly.Function) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Host keeps a service alive in h.Instances instances. One that ends starts again,
+// after a rest that doubles. A new revision replaces them one at a time: the new
+// one must be ready before the old one stops. Errors: Invalid, Unavailable.
+func (r *Runner) Host(h mayfly.Hosted, folder Folder) error {
+	if err := r.check(h.Engine, mayfly.Instances{Min: h.Instances}); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return r.unavailable()
+	}
+	one := r.hosted[h.Name]
+	if one == nil {
+		one = newHosted(r)
+		r.hosted[h.Name] = one
+	}
+	one.set(h, folder)
+	r.news.tell()
+	return nil
+}
+
+// Unhost stops a service's instances, and does not wait for that.
+func (r *Runner) Unhost(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if h := r.hosted[name]; h != nil {
+		delete(r.hosted, name)
+		h.end()
+		r.news.tell()
+	}
+}
+
+// Hosted returns the services that are kept alive, by name.
+func (r *Runner) Hosted() []mayfly.Hosted {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	all := make([]mayfly.Hosted, 0, len(r.hosted))
+	for _, h := range r.hosted {
+		all = append(all, h.get())
+	}
+	slices.SortFunc(all, func(a, b mayfly.Hosted) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Watch returns a channel that gets a value now and after each change of the lists
+// of functions and services; changes in quick succession share one. It is closed
+// by the end of ctx.
+func (r *Runner) Watch(ctx context.Context) <-chan struct{} { return r.news.watch(ctx) }
+
+// sameCode reports whether instances of a are as good as instances of b.
+func sameCode(a, b mayfly.Function) bool {
+	a.Limits, b.Limits = a.WithDefaults(), b.WithDefaults()
+	a.Instances, b.Instances = mayfly.Instances{}, mayfly.Instances{}
+	return a.Revision == b.Revision && a.Limits == b.Limits && reflect.DeepEqual(a.Program, b.Program)
+}

@@ -1,0 +1,187 @@
+package runner
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// A State is what a function or hosted service looks like at one moment.
+type State struct {
+	Function mayfly.Function // or
+	Hosted   mayfly.Hosted   // of the name; the other is zero
+
+	Instances []InstanceState // those that start, work and stop, the oldest first
+	Waiting   int             // calls
+
+	// Serving is the revision that answers: not the current one while that fails
+	// to start and the one before stands in for it.
+	Serving uint64
+	Failing string    // why the last start or instance failed, in one line; "" if all is well
+	Rests   time.Time // nothing starts before; zero if something may
+}
+
+// An InstanceState is what one instance looks like.
+type InstanceState struct {
+	ID       string
+	Revision uint64
+	Phase    string    // starting, ready or stopping
+	Started  time.Time // when its start began
+	Calls    int       // that it works at
+	Usage    Usage
+}
+
+// Stats count what a function or hosted service has done since it was first there.
+// A service has only starts and crashes.
+type Stats struct {
+	Requests   uint64        // calls that are over and were admitted, whatever came of them
+	Errors     uint64        // of them: those with a status of 500 and more, or without a reply
+	LastError  string        // one line
+	Processing time.Duration // of all Requests together, from admission until the reply was there, its stream included
+	InFlight   int           // calls in instances now
+	Waiting    int           // calls that wait for an instance now
+	Rejected   uint64        // calls that were not admitted, because too many waited
+	Starts     uint64        // of instances
+	Crashes    uint64        // starts that failed, and instances that ended by themselves
+}
+
+// counters are a function's Stats in the making.
+type counters struct {
+	requests, errors, rejected, starts, crashes uint64
+
+	processing        time.Duration
+	inFlight, waiting int
+	lastError         string
+}
+
+// add counts a call that is over.
+func (c *counters) add(took time.Duration, failure string) {
+	c.requests++
+	c.processing += took
+	if failure != "" {
+		c.errors++
+		c.lastError = failure
+	}
+}
+
+// Stats returns the counts of a function or service.
+func (r *Runner) Stats(name string) (Stats, bool) {
+	if f := r.find(mayfly.Name(name)); f != nil {
+		f.mu.Lock()
+		c := f.count
+		f.mu.Unlock()
+		return c.stats(), true
+	}
+	if h := r.host(name); h != nil {
+		h.mu.Lock()
+		c := h.count
+		h.mu.Unlock()
+		return c.stats(), true
+	}
+	return Stats{}, false
+}
+
+func (c counters) stats() Stats {
+	return Stats{
+		Requests: c.requests, Errors: c.errors, LastError: oneLine(c.lastError), Processing: c.processing,
+		InFlight: c.inFlight, Waiting: c.waiting, Rejected: c.rejected,
+		Starts: c.starts, Crashes: c.crashes,
+	}
+}
+
+// State returns what a function or service looks like now.
+func (r *Runner) State(name string) (State, bool) {
+	if f := r.find(mayfly.Name(name)); f != nil {
+		state, lives := f.state()
+		return state.with(lives), true
+	}
+	if h := r.host(name); h != nil {
+		state, lives := h.state()
+		return state.with(lives), true
+	}
+	return State{}, false
+}
+
+// with adds what instances take, which is asked of the machine and so without any
+// lock.
+func (s State) with(lives []Instance) State {
+	for i, instance := range lives {
+		if instance != nil {
+			s.Instances[i].Usage = instance.Usage()
+		}
+	}
+	return s
+}
+
+func (r *Runner) host(name string) *hosted {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.hosted[name]
+}
+
+func (f *function) state() (state State, lives []Instance) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	state = State{Function: f.value, Waiting: f.count.waiting}
+	if f.now == nil {
+		return state, nil
+	}
+	now := time.Now()
+	serving := f.now
+	if f.good != nil && f.now.pool.crashes > 0 {
+		serving = f.good
+	}
+	state.Serving = serving.value.Revision
+	if p := f.now.pool; p.failure != nil {
+		state.Failing = oneLine(p.failure.Error())
+		if now.Before(p.rested) {
+			state.Rests = p.rested
+		}
+	}
+	var slots []*slot
+	for _, v := range append([]*revision{f.now, f.good}, append(f.ready, f.leaving...)...) {
+		if v != nil {
+			slots = append(slots, v.pool.slots...)
+		}
+	}
+	slices.SortFunc(slots, func(a, b *slot) int { return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.id, b.id)) })
+	for _, s := range slots {
+		state.Instances = append(state.Instances, InstanceState{
+			ID: s.id, Revision: s.revision.value.Revision, Phase: s.phase.String(), Started: s.began, Calls: s.calls,
+		})
+		lives = append(lives, s.instance)
+	}
+	return state, lives
+}
+
+// String returns the phase's name.
+func (p phase) String() string {
+	return [...]string{starting: "starting", ready: "ready", stopping: "stopping", gone: "gone"}[p]
+}
+
+// maxLine bounds an error in statistics: it travels in headers and tables.
+const maxLine = 300
+
+// oneLine returns the first line of a text, without control characters.
+func oneLine(text string) string {
+	text, _, _ = strings.Cut(strings.TrimSpace(text), "\n")
+	if len(text) > maxLine {
+		text = strings.ToValidUTF8(text[:maxLine], "") + "..."
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, text)
+}
+
+func statusText(status int) string {
+	return cmp.Or(http.StatusText(status), "status "+strconv.Itoa(status))
+}
