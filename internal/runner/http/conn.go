@@ -1,0 +1,245 @@
+package httpengine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// bufferSize is what a connection reads into: most replies, whole.
+const bufferSize = 4 << 10
+
+// A conn is a connection to the function. It carries one call at a time.
+type conn struct {
+	net.Conn
+	owner *client
+	in    []byte // in[r:w] was read and waits to be used
+	r, w  int
+	out   []byte // room for the request's head
+
+	// Of the call that the conn carries now.
+	id       string
+	slot     int         // in owner.calls
+	stop     func() bool // ends the watch over the call's context
+	upload   *upload     // nil if the request was written whole
+	method   string
+	waiting  bool          // for the reply's head; guarded by owner.mu
+	kept     bool          // it has carried a call before
+	patience time.Duration // between two reads of the body; 0 before the body
+
+	cut   func() // kill as a value, made once
+	ended atomic.Bool
+}
+
+// newConn returns a conn over a connection to the function.
+func newConn(owner *client, raw net.Conn) *conn {
+	c := &conn{Conn: raw, owner: owner}
+	c.cut = c.kill
+	return c
+}
+
+// kill ends the call that c carries, at the end of its context: the function sees
+// its client leave.
+func (c *conn) kill() {
+	c.ended.Store(true)
+	_ = c.Close()
+}
+
+// unread is the cause of a call's failure before the function can have read it.
+type unread struct{ error }
+
+func (u unread) Unwrap() error { return u.error }
+
+// exchange sends a call and returns its reply. Unless that has a stream, c is
+// free again afterwards, or closed. After an error c is closed.
+func (c *conn) exchange(ctx context.Context, call *mayfly.Call, deadline time.Time) (mayfly.Reply, error) {
+	if ctx.Done() != nil {
+		c.stop = context.AfterFunc(ctx, c.cut)
+	}
+	reply, err := c.send(call, deadline)
+	if err != nil {
+		if c.upload != nil && c.upload.fault() != nil {
+			err = c.upload.fault()
+		}
+		c.release(false)
+		return mayfly.Reply{}, err
+	}
+	return reply, nil
+}
+
+// send writes the request and reads the reply.
+func (c *conn) send(call *mayfly.Call, deadline time.Time) (mayfly.Reply, error) {
+	_ = c.SetDeadline(deadline) // fails only if closed, as what follows then does
+	c.method, c.patience = call.Method, 0
+	_, sent := c.Write(c.out)
+	if sent == nil && uploads(call) {
+		c.startUpload(call, deadline.IsZero())
+	}
+	// Whoever refuses a request before its end says why, and closes. So the reply
+	// is worth reading even if the request could not be written.
+	h, err := c.readHead()
+	if c.upload != nil {
+		c.upload.answer()
+	}
+	if err != nil {
+		if c.r == c.w && (refused(sent) || refused(err)) {
+			return mayfly.Reply{}, unread{err}
+		}
+		return mayfly.Reply{}, err
+	}
+	return c.readReply(h)
+}
+
+// refused reports whether an error says that the peer was gone before it read all
+// that was sent.
+func refused(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
+}
+
+// readHead reads up to the body of the reply, over replies that are none yet.
+func (c *conn) readHead() (head, error) {
+	for range maxInterim {
+		n := headEnd(c.in[c.r:c.w])
+		for n == 0 {
+			if c.w-c.r >= maxHead {
+				return head{}, malformed("its headers are longer than %d bytes", maxHead)
+			}
+			if err := c.fill(); err != nil {
+				return head{}, err
+			}
+			n = headEnd(c.in[c.r:c.w])
+		}
+		h, err := parseHead(c.in[c.r:c.r+n], c.method)
+		c.r += n
+		switch {
+		case err != nil || h.status >= 200:
+			return h, err
+		case h.status == 101:
+			return h, malformed("an upgrade is not supported")
+		}
+	}
+	return head{}, malformed("it has more than %d replies of 1xx", maxInterim)
+}
+
+// readReply reads the body if it is small or here already, else the reply gets a
+// stream that reads it.
+func (c *conn) readReply(h head) (mayfly.Reply, error) {
+	reply := mayfly.Reply{Status: h.status, Header: h.header}
+	c.patience = c.owner.idleTimeout
+	if h.length >= 0 && (h.length <= wholeBody || h.length <= int64(c.w-c.r)) {
+		if h.length > 0 {
+			reply.Body = make([]byte, h.length)
+			if _, err := io.ReadFull(c.body(), reply.Body); err != nil {
+				return reply, cutShort(err)
+			}
+		}
+	} else if body, n, err := wholeChunks(c.in[c.r:c.w], h.chunked); err != nil {
+		return reply, err
+	} else if n > 0 {
+		reply.Body = body
+		c.r += n
+	} else {
+		return c.readStream(h, reply)
+	}
+	c.release(!h.last)
+	if h.status == 502 && h.crash != "" {
+		return mayfly.Reply{}, crash(h.crash, reply.Body)
+	}
+	return reply, nil
+}
+
+// fill reads once into the buffer, which grows up to the limit of a head.
+func (c *conn) fill() error {
+	if c.r == c.w {
+		c.r, c.w = 0, 0
+	}
+	switch {
+	case c.in == nil:
+		c.in = make([]byte, bufferSize)
+	case c.w == len(c.in) && c.r > 0:
+		c.w = copy(c.in, c.in[c.r:c.w])
+		c.r = 0
+	case c.w == len(c.in):
+		c.in = append(c.in, make([]byte, len(c.in))...)
+	}
+	n, err := c.readOnce(c.in[c.w:])
+	c.w += n
+	return err
+}
+
+// readOnce reads what comes next, for which the body has its patience.
+func (c *conn) readOnce(p []byte) (int, error) {
+	if c.patience > 0 {
+		_ = c.SetReadDeadline(time.Now().Add(c.patience))
+	}
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		err = nil // comes again with the next read
+	}
+	return n, err
+}
+
+// body returns the reader of what follows the head: first what is here already.
+func (c *conn) body() io.Reader { return (*connBody)(c) }
+
+type connBody conn
+
+func (b *connBody) Read(p []byte) (int, error) {
+	c := (*conn)(b)
+	if c.r == c.w && len(p) >= bufferSize {
+		return c.readOnce(p)
+	}
+	if c.r == c.w { // one read for the chunk and what stands before the next
+		if err := c.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, c.in[c.r:c.w])
+	c.r += n
+	return n, nil
+}
+
+// release ends the call. The conn is kept for the next one if reuse says that the
+// reply was read to its end, and nothing else speaks against it.
+func (c *conn) release(reuse bool) {
+	if c.stop != nil && !c.stop() {
+		reuse = false // kill runs, or has run
+	}
+	c.stop = nil
+	if c.upload != nil && !c.upload.done() || c.r != c.w {
+		reuse = false // the function answered before it read all, or said more than its reply
+	}
+	c.upload = nil
+	if cap(c.in) > 4*bufferSize {
+		c.in, c.r, c.w = nil, 0, 0
+	}
+	if cap(c.out) > 4*bufferSize {
+		c.out = nil
+	}
+	if !reuse {
+		_ = c.Close()
+	}
+	c.owner.put(c, reuse)
+}
+
+// cutShort is what the end of a connection means within a body.
+func cutShort(err error) error {
+	if errors.Is(err, io.EOF) || refused(err) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// crash is the error by which a shim says that the user's code failed.
+func crash(text string, trace []byte) error {
+	if len(text) > 1<<10 {
+		text = text[:1<<10]
+	}
+	return &mayfly.Error{Code: mayfly.Crashed, Message: text, Err: mayfly.Trace(trace[:min(len(trace), maxTrace)])}
+}

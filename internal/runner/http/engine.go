@@ -1,0 +1,163 @@
+package httpengine
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/process"
+	"github.com/mayfly-run/mayfly/internal/runner"
+)
+
+// Options say what an Engine works with. Keeper and Folder must be set.
+type Options struct {
+	// Keeper starts the processes.
+	Keeper *process.Keeper
+
+	// Folder holds the sockets of the instances and nothing else. It is made, for
+	// its owner alone. Its path must be short: a system allows about a hundred
+	// bytes for a socket's.
+	Folder string
+
+	Log *slog.Logger // discards if nil
+}
+
+// An Engine makes instances that answer HTTP. It implements runner.Engine.
+type Engine struct {
+	keeper *process.Keeper
+	folder string
+	log    *slog.Logger
+}
+
+// A path of a socket has 104 bytes on the BSDs, 108 on Linux, and a zero at the end.
+const (
+	maxSocket  = 103
+	socketName = len("/0123456789abc.sock")
+)
+
+// New returns an Engine. Errors have code Invalid when the folder's path is too
+// long, and Internal when the folder cannot be made.
+func New(o Options) (*Engine, error) {
+	folder, err := filepath.Abs(o.Folder)
+	if err != nil || o.Folder == "" || o.Keeper == nil {
+		return nil, mayfly.Errorf(mayfly.Internal, "the engine http needs a keeper of processes and a folder for sockets")
+	}
+	if len(folder)+socketName > maxSocket {
+		return nil, mayfly.Errorf(mayfly.Invalid, "the folder for sockets has a path of %d bytes, %d are possible: %s", len(folder), maxSocket-socketName, folder).
+			WithHint("choose a shorter one, below /run or /tmp")
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, mayfly.Errorf(mayfly.Internal, "make the folder for sockets: %w", err)
+	}
+	if err := os.Chmod(folder, 0o700); err != nil { // it was there already
+		return nil, mayfly.Errorf(mayfly.Internal, "keep others out of the folder for sockets: %w", err)
+	}
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Engine{keeper: o.Keeper, folder: folder, log: log}, nil
+}
+
+// Start implements runner.Engine.
+func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Instance, error) {
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	begun := time.Now()
+	socket := filepath.Join(e.folder, strconv.FormatUint(rand.Uint64()>>1, 36)+".sock")
+	i := newInstance(s, socket)
+	i.process, err = e.keeper.Start(process.Spec{
+		Args:   s.Program.Start,
+		Folder: s.Folder,
+		Env:    append(s.Env[:len(s.Env):len(s.Env)], mayfly.EnvSocket+"="+socket, "PORT="+port),
+		Stdout: i.stdout,
+		Stderr: i.stderr,
+		Memory: s.Program.Memory,
+	})
+	if err != nil {
+		return nil, err
+	}
+	go i.watch() // ends with the process; Stop waits for it
+	err = i.connect(ctx, []address{{"unix", socket}, {"tcp", net.JoinHostPort("127.0.0.1", port)}})
+	if err != nil {
+		stopped, cancel := context.WithCancel(context.Background())
+		cancel() // it had its time
+		i.Stop(stopped)
+		return nil, i.startError(ctx, err, time.Since(begun))
+	}
+	e.log.Debug("instance ready", "function", s.Name, "revision", s.Revision, "instance", s.Instance, "took", time.Since(begun))
+	return i, nil
+}
+
+// freePort returns a port that nobody listens on. Who else asks may be told the
+// same until the program listens; it ends then, and says why.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", mayfly.Errorf(mayfly.Unavailable, "this machine has no free port: %w", err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	return port, err
+}
+
+// An address is where a program may answer.
+type address struct{ network, address string }
+
+// connect waits until the program answers on one of the addresses, and keeps that
+// connection for the first call. Nothing tells when a program begins to listen, so
+// it is tried: every millisecond while it may be a fast one.
+func (i *instance) connect(ctx context.Context, addresses []address) error {
+	const hasty, pace, calm = 50 * time.Millisecond, time.Millisecond, 10 * time.Millisecond
+	begun := time.Now()
+	tick := time.NewTicker(pace)
+	defer tick.Stop()
+	for slow := false; ; {
+		for _, a := range addresses {
+			raw, err := net.DialTimeout(a.network, a.address, time.Second)
+			if err != nil {
+				continue
+			}
+			i.client.open(a, raw)
+			return nil
+		}
+		if !slow && time.Since(begun) > hasty {
+			slow = true
+			tick.Reset(calm)
+		}
+		select {
+		case <-i.done:
+			return errEnded
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+var errEnded = errors.New("ended")
+
+// startError says why the instance did not get ready, with its last lines.
+func (i *instance) startError(ctx context.Context, err error, took time.Duration) error {
+	switch {
+	case errors.Is(err, errEnded):
+		return i.crashed("ended at its start: "+ending(i.process.Err()), i.process.Err()).
+			WithHint("see what it wrote; a function of the engine http goes on running and answers on $PORT")
+	case !errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return mayfly.Errorf(mayfly.Timeout, "the start was given up: %w", err)
+	}
+	if limit := time.Duration(i.spec.Limits.Instances.Start); limit > 0 {
+		took = limit
+	}
+	return i.crashed("was not ready in "+took.Round(time.Millisecond).String(), err).
+		WithHint("it must answer HTTP on the unix socket $MAYFLY_SOCKET or on 127.0.0.1:$PORT")
+}

@@ -1,0 +1,5 @@
+package httpengine
+
+const programVariable = "HTTPENGINE_TEST_PROGRAM"
+
+var programs = map[string]func(){}

@@ -1,0 +1,171 @@
+package httpengine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/process"
+	"github.com/mayfly-run/mayfly/internal/runner"
+)
+
+// lastLines is how much of an instance's output its crash repeats.
+const lastLines = 20
+
+// An instance is one process of a function. It implements runner.Instance.
+type instance struct {
+	spec           runner.Spec
+	socket         string
+	process        *process.Process
+	client         *client
+	stdout, stderr io.WriteCloser
+	done           chan struct{}
+
+	mu      sync.Mutex
+	stopped bool
+	tail    []string // of the output
+}
+
+func newInstance(s runner.Spec, socket string) *instance {
+	i := &instance{spec: s, socket: socket, done: make(chan struct{})}
+	limits := s.Limits.WithDefaults()
+	i.client = &client{
+		timeout:     time.Duration(limits.Timeout),
+		idleTimeout: time.Duration(limits.IdleTimeout),
+		gone:        i.done,
+		why:         i.lost,
+	}
+	i.stdout = process.Lines(func(text string) { i.say(mayfly.Stdout, text) })
+	i.stderr = process.Lines(func(text string) { i.say(mayfly.Stderr, text) })
+	return i
+}
+
+// Call implements runner.Instance.
+func (i *instance) Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
+	return i.client.call(ctx, c)
+}
+
+// Done implements runner.Instance.
+func (i *instance) Done() <-chan struct{} { return i.done }
+
+// Err implements runner.Instance.
+func (i *instance) Err() error {
+	select {
+	case <-i.done:
+	default:
+		return nil
+	}
+	if i.wasStopped() {
+		return nil
+	}
+	return i.lost()
+}
+
+// Stop implements runner.Instance.
+func (i *instance) Stop(ctx context.Context) {
+	i.mu.Lock()
+	select {
+	case <-i.done: // by itself, before
+	default:
+		i.stopped = true
+	}
+	i.mu.Unlock()
+	i.process.Stop(ctx)
+	<-i.done
+}
+
+// Usage implements runner.Instance.
+func (i *instance) Usage() runner.Usage {
+	return runner.Usage{PID: i.process.PID(), Memory: i.process.Memory(), CPU: i.process.CPU()}
+}
+
+// watch waits for the process's end and tells whoever waits for it.
+func (i *instance) watch() {
+	<-i.process.Done()
+	_ = i.stdout.Close() // says what has no line's end
+	_ = i.stderr.Close()
+	i.client.close()
+	_ = os.Remove(i.socket) // most programs leave it, some do not
+	close(i.done)
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	<-timer.C
+	i.client.abandon()
+	i.client.uploads.Wait()
+}
+
+func (i *instance) wasStopped() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.stopped
+}
+
+// lost is the error of calls that the instance did not outlive.
+func (i *instance) lost() error {
+	if i.wasStopped() {
+		return mayfly.Errorf(mayfly.Unavailable, "the instance was stopped before it replied")
+	}
+	err := i.process.Err()
+	e := i.crashed("ended: "+ending(err), err)
+	if exit, ok := errors.AsType[*process.ExitError](err); ok && exit.OutOfMemory {
+		return e.WithHint("set memory of the function, or let it hold less at once")
+	}
+	return e
+}
+
+// ending says how a process ended, as a shell does.
+func ending(err error) string {
+	if err == nil {
+		return "exit status 0"
+	}
+	return err.Error()
+}
+
+// crashed returns an error that says what the instance did, with the last lines as
+// its trace.
+func (i *instance) crashed(did string, cause error) *mayfly.Error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	var trace error
+	if len(i.tail) > 0 {
+		trace = mayfly.Trace(strings.Join(i.tail, "\n"))
+	}
+	return &mayfly.Error{Code: mayfly.Crashed, Message: i.spec.Name + " " + did, Err: errors.Join(trace, cause)}
+}
+
+// say passes on a line that the process wrote. The call that it belongs to is the
+// one that it names, or the only one.
+func (i *instance) say(source mayfly.Source, text string) {
+	call, text := cutMark(text)
+	if call == "" {
+		call = i.client.speaker()
+	}
+	i.mu.Lock()
+	if len(i.tail) == lastLines {
+		i.tail = append(i.tail[:0], i.tail[1:]...)
+	}
+	i.tail = append(i.tail, text)
+	i.mu.Unlock()
+	i.spec.Output(mayfly.Line{
+		Time: time.Now(), Function: i.spec.Name, Revision: i.spec.Revision, Instance: i.spec.Instance,
+		Call: call, Source: source, Text: text,
+	})
+}
+
+// cutMark cuts the id of a call off a line that begins with one between two marks.
+func cutMark(text string) (call, rest string) {
+	const longest = 64 // id
+	if !strings.HasPrefix(text, mayfly.LineMark) {
+		return "", text
+	}
+	call, rest, ok := strings.Cut(text[len(mayfly.LineMark):], mayfly.LineMark)
+	if !ok || len(call) > longest {
+		return "", text
+	}
+	return call, rest
+}

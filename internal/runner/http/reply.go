@@ -1,0 +1,226 @@
+package httpengine
+
+import (
+	"bytes"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// The bounds of a reply.
+const (
+	maxHead    = 64 << 10 // bytes of status line and headers, or of trailers
+	wholeBody  = 64 << 10 // a body up to this is given whole, if its length is known
+	maxTrace   = 64 << 10 // of a crash's body
+	maxInterim = 16       // replies of 1xx before the reply
+)
+
+// A head is what stands before a reply's body.
+type head struct {
+	status  int
+	header  http.Header // canonical, without what belongs to the connection or to Mayfly
+	length  int64       // of the body; -1 if it ends with the connection, or by chunks
+	chunked bool
+	last    bool   // the connection ends with this reply
+	crash   string // Mayfly-Crash
+}
+
+// headEnd returns the length of the head at the beginning of b, the empty line
+// included, or 0 if b does not hold all of it.
+func headEnd(b []byte) int {
+	for at := 0; ; {
+		n := bytes.IndexByte(b[at:], '\n')
+		if n < 0 {
+			return 0
+		}
+		at += n + 1
+		if rest := b[at:]; len(rest) > 0 && rest[0] == '\n' {
+			return at + 1
+		} else if len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n' {
+			return at + 2
+		}
+	}
+}
+
+// parseHead reads the head that b is, up to and with its empty line, of a reply to
+// a request with the given method. The names of headers are made canonical in b. It is
+// stricter than net/http, so that what passes means the same to everybody.
+// Errors have code Crashed.
+func parseHead(b []byte, method string) (head, error) {
+	var h head
+	line, b := cutLine(b)
+	if err := h.parseStatus(line); err != nil {
+		return h, err
+	}
+	n := 0
+	for rest := b; ; n++ {
+		if line, rest = cutLine(rest); len(line) == 0 {
+			break
+		}
+		if err := canonicalLine(line); err != nil {
+			return h, err
+		}
+	}
+	// All of the header is cut from one string, and all values share one array.
+	text, values := string(b), make([]string, n)
+	h.header = make(http.Header, n)
+	framing := framing{length: -1, old: h.last}
+	for i := range n {
+		end := strings.IndexByte(text, '\n')
+		name, value, _ := strings.Cut(text[:end], ":")
+		value, text = strings.Trim(value, " \t\r"), text[end+1:]
+		if known, err := framing.take(name, value); err != nil {
+			return h, err
+		} else if known {
+			continue
+		}
+		switch {
+		case name == mayfly.HeaderCrash:
+			h.crash = value
+		case hopByHop(name) || strings.HasPrefix(name, "Mayfly-") || strings.HasPrefix(name, "Nats-"):
+		default:
+			if before := h.header[name]; before != nil {
+				h.header[name] = append(before, value)
+				continue
+			}
+			values[i] = value
+			h.header[name] = values[i : i+1 : i+1]
+		}
+	}
+	return h, h.frame(framing, method)
+}
+
+// parseStatus reads a status line, such as "HTTP/1.1 200 OK".
+func (h *head) parseStatus(line []byte) error {
+	const example = "HTTP/1.1 200"
+	if len(line) < len(example) || string(line[:7]) != "HTTP/1." || line[7] != '0' && line[7] != '1' || line[8] != ' ' ||
+		len(line) > len(example) && line[len(example)] != ' ' {
+		return malformed("its first line is %q", clip(string(line)))
+	}
+	for _, c := range line[9:12] {
+		if c < '0' || c > '9' {
+			return malformed("its first line is %q", clip(string(line)))
+		}
+		h.status = h.status*10 + int(c-'0')
+	}
+	if h.status < 100 || h.status > 599 {
+		return malformed("%d is no HTTP status", h.status)
+	}
+	h.last = line[7] == '0'
+	return nil
+}
+
+// framing gathers what the headers say about the body and the connection.
+type framing struct {
+	old        bool  // HTTP/1.0
+	length     int64 // -1 if not said
+	encoding   bool
+	connection []string
+}
+
+// take reports whether the header was one of the framing.
+func (f *framing) take(name, value string) (bool, error) {
+	switch name {
+	case "Content-Length":
+		length, ok := parseLength(value)
+		if !ok || f.length >= 0 && f.length != length {
+			return true, malformed("its Content-Length is %q", clip(value))
+		}
+		f.length = length
+	case "Transfer-Encoding":
+		if f.encoding || !strings.EqualFold(value, "chunked") {
+			return true, malformed("its Transfer-Encoding is %q", clip(value))
+		}
+		f.encoding = true
+	case "Connection":
+		f.connection = append(f.connection, value)
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
+// frame decides where the body ends (RFC 9112, 6.3) and whether the connection
+// outlives the reply.
+func (h *head) frame(f framing, method string) error {
+	for _, list := range f.connection {
+		for option := range strings.SplitSeq(list, ",") {
+			switch option = http.CanonicalHeaderKey(strings.Trim(option, " \t")); option {
+			case "Close":
+				h.last = true
+			default:
+				delete(h.header, option)
+			}
+		}
+	}
+	switch {
+	case f.encoding && f.length >= 0:
+		return malformed("it has both a Content-Length and a Transfer-Encoding")
+	case f.encoding && f.old:
+		return malformed("HTTP/1.0 has no Transfer-Encoding")
+	case method == http.MethodHead && f.length >= 0:
+		h.header["Content-Length"] = []string{strconv.FormatInt(f.length, 10)} // what GET would have
+		h.length = 0
+	case method == http.MethodHead, h.status < 200, h.status == http.StatusNoContent, h.status == http.StatusNotModified:
+		h.length = 0
+	case f.encoding:
+		h.length, h.chunked = -1, true
+	default:
+		h.length = f.length
+		h.last = h.last || h.length < 0
+	}
+	return nil
+}
+
+// cutLine returns b's first line without its end, and the rest. b holds a line's end.
+func cutLine(b []byte) (line, rest []byte) {
+	n := bytes.IndexByte(b, '\n')
+	line, rest = b[:n], b[n+1:]
+	return bytes.TrimSuffix(line, carriageReturn), rest
+}
+
+// canonicalLine checks a header's line and makes its name canonical in place.
+func canonicalLine(line []byte) error {
+	i, upper := 0, true
+	for ; i < len(line) && tokens[line[i]]; i++ {
+		c := line[i]
+		if upper && 'a' <= c && c <= 'z' {
+			line[i] = c - ('a' - 'A')
+		} else if !upper && 'A' <= c && c <= 'Z' {
+			line[i] = c + ('a' - 'A')
+		}
+		upper = c == '-'
+	}
+	if i == 0 || i == len(line) || line[i] != ':' {
+		return malformed("a header is %q", clip(string(line)))
+	}
+	for _, c := range line[i:] {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return malformed("the header %s holds a control character", clip(string(line[:i])))
+		}
+	}
+	return nil
+}
+
+// parseLength reads a Content-Length: digits, and nothing else.
+func parseLength(s string) (int64, bool) {
+	var n int64
+	for i := range len(s) {
+		c := s[i]
+		if c < '0' || c > '9' || n > (math.MaxInt64-9)/10 {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	return n, s != ""
+}
+
+// malformed returns what is wrong with a reply, completing "the function's reply
+// is malformed: ".
+func malformed(format string, args ...any) error {
+	return mayfly.Errorf(mayfly.Crashed, "the function's reply is malformed: "+format, args...).
+		WithHint("it must answer HTTP/1.1 on $MAYFLY_SOCKET or 127.0.0.1:$PORT")
+}

@@ -1,0 +1,234 @@
+package httpengine
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// oneWrite is the largest body that is sent in one write with the headers. A
+// socket takes that much without waiting for its reader, so that a function that
+// answers without reading cannot make both sides wait for each other. What is
+// larger is uploaded beside the reading of the reply.
+const oneWrite = 64 << 10
+
+// appendRequest appends the request that a call is, with its body if that is not
+// uploaded. Errors have code Invalid and name what is wrong with the call.
+func appendRequest(b []byte, c *mayfly.Call, deadline time.Time) ([]byte, error) {
+	start, lines := len(b), 2
+	method := c.Method
+	if method == "" {
+		method = http.MethodPost
+	}
+	if !isToken(method) {
+		return nil, mayfly.Errorf(mayfly.Invalid, "the method %q is none", clip(method))
+	}
+	b = append(b, method...)
+	b = append(b, ' ')
+	b, err := appendTarget(b, c.Path, c.Query)
+	if err != nil {
+		return nil, err
+	}
+	b = append(b, " HTTP/1.1\r\nHost: "...)
+	if b, err = appendHost(b, c.Host); err != nil {
+		return nil, err
+	}
+	b = append(b, "\r\n"...)
+	for name, values := range c.Header {
+		if canonical, valid := canonicalName(name); !valid {
+			return nil, mayfly.Errorf(mayfly.Invalid, "the header name %q is none", clip(name))
+		} else if ours(canonical) {
+			continue
+		}
+		for _, value := range values {
+			b = appendHeader(b, name, value)
+			lines++
+		}
+	}
+	if c.ID != "" {
+		b = appendHeader(b, mayfly.HeaderCall, c.ID)
+		lines++
+	}
+	if c.Remote != "" {
+		b = appendHeader(b, mayfly.HeaderRemote, c.Remote)
+		lines++
+	}
+	if !deadline.IsZero() {
+		b = append(b, mayfly.HeaderDeadline+": "...)
+		b = strconv.AppendInt(b, deadline.UnixMilli(), 10)
+		b = append(b, "\r\n"...)
+		lines++
+	}
+	switch length := bodyLength(c); {
+	case length < 0:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+		lines++
+	case length > 0 || method != http.MethodGet && method != http.MethodHead:
+		b = append(b, "Content-Length: "...)
+		b = strconv.AppendInt(b, length, 10)
+		b = append(b, "\r\n"...)
+		lines++
+	}
+	b = append(b, "\r\n"...)
+	// Whatever its way into the head, a line that we did not write shows in the count.
+	if head := b[start:]; bytes.Count(head, lineFeed) != lines+1 || bytes.Count(head, carriageReturn) != lines+1 || bytes.IndexByte(head, 0) >= 0 {
+		return nil, mayfly.Errorf(mayfly.Invalid, "a header of the call holds a line's end or a NUL").
+			WithHint("take CR, LF and NUL out of the headers' values")
+	}
+	if !uploads(c) {
+		b = append(b, c.Body...)
+	}
+	return b, nil
+}
+
+var lineFeed, carriageReturn = []byte{'\n'}, []byte{'\r'}
+
+// uploads reports whether the call's body is sent beside the reading of the reply.
+func uploads(c *mayfly.Call) bool { return c.Stream != nil || len(c.Body) > oneWrite }
+
+// bodyLength returns the length of the call's body, -1 if it is unknown.
+func bodyLength(c *mayfly.Call) int64 {
+	if c.Stream != nil {
+		return max(c.Length, -1)
+	}
+	return int64(len(c.Body))
+}
+
+// callDeadline returns until when a reply may begin, or zero if the time begins
+// with the end of the request's stream.
+func callDeadline(ctx context.Context, c *mayfly.Call, timeout time.Duration) time.Time {
+	deadline := c.Deadline
+	if deadline.IsZero() && c.Stream == nil && timeout > 0 {
+		deadline = time.Now().Add(timeout)
+	}
+	if d, ok := ctx.Deadline(); ok && (deadline.IsZero() || d.Before(deadline)) {
+		deadline = d
+	}
+	return deadline
+}
+
+// appendTarget appends the path and the query. Bytes beyond ASCII, which some
+// clients send as they are and some servers refuse, are escaped.
+func appendTarget(b []byte, path, query string) ([]byte, error) {
+	if path == "" {
+		path = "/"
+	}
+	if path[0] != '/' && path != "*" {
+		return nil, mayfly.Errorf(mayfly.Invalid, "the path %q does not begin with /", clip(path))
+	}
+	b, ok := appendEscaped(b, path)
+	if query != "" {
+		var fine bool
+		b, fine = appendEscaped(append(b, '?'), query)
+		ok = ok && fine
+	}
+	if !ok {
+		return nil, mayfly.Errorf(mayfly.Invalid, "the path or query holds a space or a control character").
+			WithHint("escape it: %%20 is a space")
+	}
+	return b, nil
+}
+
+// appendEscaped reports false if s holds what may not stand in a request's line.
+func appendEscaped(b []byte, s string) ([]byte, bool) {
+	const hex = "0123456789ABCDEF"
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c <= ' ' || c == 0x7f:
+			return b, false
+		case c >= 0x80:
+			b = append(b, '%', hex[c>>4], hex[c&15])
+		default:
+			b = append(b, c)
+		}
+	}
+	return b, true
+}
+
+func appendHost(b []byte, host string) ([]byte, error) {
+	if host == "" {
+		return append(b, "localhost"...), nil
+	}
+	for i := range len(host) {
+		if c := host[i]; c <= ' ' || c >= 0x7f {
+			return nil, mayfly.Errorf(mayfly.Invalid, "the host %q is none", clip(host))
+		}
+	}
+	return append(b, host...), nil
+}
+
+func appendHeader(b []byte, name, value string) []byte {
+	b = append(b, name...)
+	b = append(b, ": "...)
+	b = append(b, value...)
+	return append(b, "\r\n"...)
+}
+
+// ours reports whether a header of a request, by its canonical name, is said by
+// the client itself or belongs to the connection that the call came by.
+func ours(name string) bool {
+	switch name {
+	case "Host", "Content-Length", "Transfer-Encoding", "Expect", // the framing is done anew
+		mayfly.HeaderCall, mayfly.HeaderDeadline, mayfly.HeaderRemote:
+		return true
+	}
+	return hopByHop(name)
+}
+
+// hopByHop reports whether a header belongs to one connection (RFC 9110, 7.6.1).
+func hopByHop(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
+		"Te", "Trailer", "Upgrade", "Http2-Settings":
+		return true
+	}
+	return false
+}
+
+// canonicalName returns a header's name as net/http writes it, and whether it is
+// a name at all. A name that is canonical, as nearly all are, costs one look.
+func canonicalName(name string) (string, bool) {
+	upper := true
+	for i := range len(name) {
+		c := name[i]
+		if !tokens[c] {
+			return name, false
+		}
+		if upper && 'a' <= c && c <= 'z' || !upper && 'A' <= c && c <= 'Z' {
+			return http.CanonicalHeaderKey(name), isToken(name)
+		}
+		upper = c == '-'
+	}
+	return name, name != ""
+}
+
+// tokens are the bytes of a method or a header's name (RFC 9110, 5.6.2).
+var tokens = func() (is [256]bool) {
+	for c := range 128 {
+		is[c] = c > ' ' && c < 0x7f && strings.IndexByte(`"(),/:;<=>?@[\]{}`, byte(c)) < 0
+	}
+	return is
+}()
+
+func isToken(s string) bool {
+	for i := range len(s) {
+		if !tokens[s[i]] {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// clip bounds what an error repeats of a stranger's text.
+func clip(s string) string {
+	const most = 64
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}

@@ -1,0 +1,267 @@
+package httpengine
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// A stream is the body of a reply that is not held whole. It owns its conn until
+// the body's end or until it is closed. Close may come while a Read waits, and
+// ends that.
+type stream struct {
+	ended atomic.Bool // whoever sets it releases the conn
+
+	mu   sync.Mutex // held by whoever uses what follows
+	conn *conn
+	body io.Reader
+	last bool  // the connection ends with the body
+	err  error // for good
+}
+
+// readStream returns the reply with the stream of its body. A crash is an error
+// whatever its length.
+func (c *conn) readStream(h head, reply mayfly.Reply) (mayfly.Reply, error) {
+	s := &stream{conn: c, last: h.last}
+	switch {
+	case h.chunked:
+		s.body = &chunks{conn: c}
+	case h.length >= 0:
+		s.body = &fixed{conn: c, left: h.length}
+	default:
+		s.body = c.body()
+	}
+	if h.status == 502 && h.crash != "" {
+		trace, _ := io.ReadAll(io.LimitReader(s.body, maxTrace)) // as much of it as came
+		c.release(false)
+		return mayfly.Reply{}, crash(h.crash, trace)
+	}
+	c.owner.answered(c)
+	reply.Stream, reply.Length = s, h.length
+	return reply, nil
+}
+
+// Read reads what has come, without waiting for more of it.
+func (s *stream) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended.Load() && s.err == nil {
+		s.err = os.ErrClosed
+	}
+	if s.err != nil || len(p) == 0 {
+		return 0, s.err
+	}
+	n, err := s.body.Read(p)
+	if err == nil {
+		return n, nil
+	}
+	s.err = s.explain(err)
+	if s.ended.CompareAndSwap(false, true) {
+		s.conn.release(errors.Is(err, io.EOF) && !s.last)
+	}
+	return n, s.err
+}
+
+// Close ends the call. The function sees its client leave, unless the body was
+// read to its end.
+func (s *stream) Close() error {
+	if s.ended.CompareAndSwap(false, true) {
+		_ = s.conn.Close() // a Read that waits returns, and lets go of mu
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.conn.release(false)
+	}
+	return nil
+}
+
+// explain says what ended the body.
+func (s *stream) explain(err error) error {
+	switch c := s.conn; {
+	case errors.Is(err, io.EOF):
+		return io.EOF
+	case s.ended.Load():
+		return os.ErrClosed
+	case c.ended.Load():
+		return mayfly.Errorf(mayfly.Timeout, "the call ended before its reply did")
+	case c.upload != nil && c.upload.fault() != nil:
+		return c.upload.fault()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return mayfly.Errorf(mayfly.Timeout, "nothing of the reply's body came for %s", c.patience).
+			WithHint("set idle_timeout of the function, or send something sooner")
+	}
+	return cutShort(err)
+}
+
+// fixed reads a body whose length is known.
+type fixed struct {
+	conn *conn
+	left int64
+}
+
+func (f *fixed) Read(p []byte) (int, error) {
+	if f.left == 0 {
+		return 0, io.EOF
+	}
+	n, err := f.conn.body().Read(p[:min(int64(len(p)), f.left)])
+	f.left -= int64(n)
+	if err != nil {
+		err = noEnd(err)
+	}
+	return n, err
+}
+
+// noEnd makes an end of the connection within a body an error.
+func noEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// chunks reads a chunked body (RFC 9112, 7.1). What comes is given on at once, so
+// an event is not held back by the next one.
+type chunks struct {
+	conn  *conn
+	left  int64 // of the chunk
+	begun bool  // the chunk before has a line's end to come
+}
+
+func (k *chunks) Read(p []byte) (int, error) {
+	c := k.conn
+	for k.left == 0 {
+		size, n, err := nextChunk(c.in[c.r:c.w], k.begun)
+		switch {
+		case err != nil:
+			return 0, err
+		case n == 0:
+			if err := c.fill(); err != nil {
+				return 0, noEnd(err)
+			}
+			continue
+		case size == 0:
+			c.r += n
+			return 0, io.EOF
+		}
+		c.r += n
+		k.left, k.begun = size, true
+	}
+	n, err := c.body().Read(p[:min(int64(len(p)), k.left)])
+	k.left -= int64(n)
+	if err != nil {
+		err = noEnd(err)
+	}
+	return n, err
+}
+
+// nextChunk reads the line before a chunk's data, and the end of the chunk before
+// it if there was one. It returns the size of the data, and how many bytes of b
+// stand before it: 0 if b does not hold them all. The last chunk has size 0; its
+// bytes include the trailers, which are dropped.
+func nextChunk(b []byte, begun bool) (size int64, n int, err error) {
+	if begun {
+		if len(b) < 2 {
+			return 0, 0, nil
+		}
+		if b[0] != '\r' || b[1] != '\n' {
+			return 0, 0, malformed("a chunk is longer than it says")
+		}
+		n = 2
+	}
+	const longest = 256 // with extensions that nobody uses
+	end := bytes.IndexByte(b[n:], '\n')
+	if end < 0 && len(b)-n < longest {
+		return 0, 0, nil
+	}
+	if end < 1 || end > longest || b[n+end-1] != '\r' {
+		return 0, 0, malformed("the line of a chunk's size has no end")
+	}
+	if size, err = parseChunkSize(b[n : n+end-1]); err != nil {
+		return 0, 0, err
+	}
+	n += end + 1
+	if size > 0 {
+		return size, n, nil
+	}
+	trailers, err := trailerEnd(b[n:])
+	if trailers == 0 {
+		return 0, 0, err
+	}
+	return 0, n + trailers, nil
+}
+
+// parseChunkSize reads hexadecimal digits, up to an extension.
+func parseChunkSize(line []byte) (int64, error) {
+	digits, extension, _ := bytes.Cut(line, []byte{';'})
+	digits = bytes.TrimRight(digits, " \t")
+	var size int64
+	for _, c := range digits {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			c = 16
+		}
+		if c == 16 || len(digits) > 15 {
+			return 0, malformed("the size of a chunk is %q", clip(string(line)))
+		}
+		size = size<<4 | int64(c)
+	}
+	if len(digits) == 0 || bytes.IndexByte(extension, '\r') >= 0 {
+		return 0, malformed("the size of a chunk is %q", clip(string(line)))
+	}
+	return size, nil
+}
+
+// trailerEnd returns the length of the trailers and the empty line after them, or
+// 0 if b does not hold them all.
+func trailerEnd(b []byte) (int, error) {
+	for at := 0; ; {
+		end := bytes.IndexByte(b[at:], '\n')
+		if end < 0 {
+			if len(b) >= maxHead {
+				return 0, malformed("its trailers are longer than %d bytes", maxHead)
+			}
+			return 0, nil
+		}
+		line, _ := cutLine(b[at : at+end+1])
+		at += end + 1
+		if len(line) == 0 {
+			return at, nil
+		}
+		if err := canonicalLine(line); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// wholeChunks decodes a chunked body of which b may hold all. It returns how many
+// bytes of b that took, 0 if there is more to come or the body is not chunked.
+func wholeChunks(b []byte, chunked bool) (body []byte, n int, err error) {
+	if !chunked {
+		return nil, 0, nil
+	}
+	for {
+		size, start, err := nextChunk(b[n:], n > 0)
+		switch {
+		case err != nil:
+			return nil, 0, err
+		case start == 0 || size > int64(len(b)-n-start):
+			return nil, 0, nil
+		}
+		n += start
+		if size == 0 {
+			return body, n, nil
+		}
+		body = append(body, b[n:n+int(size)]...)
+		n += int(size)
+	}
+}

@@ -1,0 +1,129 @@
+package httpengine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// An upload is the sending of a request's body beside the reading of its reply.
+// It never holds more of the body than one buffer: when the function does not
+// read, nothing is read from the caller.
+type upload struct {
+	timeout time.Duration // from the upload's end to the reply's head; 0 if a deadline runs already
+
+	mu       sync.Mutex
+	complete bool
+	answered bool
+	err      error // of the caller's stream
+}
+
+// startUpload sends the call's body from a goroutine, which the owner waits for.
+// It ends with the body, or with the conn.
+func (c *conn) startUpload(call *mayfly.Call, wait bool) {
+	u := &upload{}
+	if wait {
+		u.timeout = c.owner.timeout
+	}
+	body, length := call.Stream, bodyLength(call)
+	if body == nil {
+		body = bytes.NewReader(call.Body)
+	}
+	c.upload = u
+	if !c.owner.goUpload(func() { u.run(c, body, length) }) {
+		_ = c.Close()
+	}
+}
+
+// run sends the body. A connection that takes no more of it is no error: the reply
+// says why, or that it does not come.
+func (u *upload) run(c *conn, body io.Reader, length int64) {
+	fault := func(err error) { // the function must see that it has not got all
+		u.mu.Lock()
+		u.err = bodyFault(err)
+		u.mu.Unlock()
+		_ = c.Close()
+	}
+	if length >= 0 {
+		body = io.LimitReader(body, length)
+	}
+	const sizeLine = 8 // room for a chunk's size before its data
+	buf := make([]byte, sizeLine+32<<10+2)
+	for left := length; left != 0; {
+		n, err := body.Read(buf[sizeLine : len(buf)-2])
+		part := buf[sizeLine : sizeLine+n]
+		if length >= 0 {
+			left -= int64(n)
+		} else if n > 0 {
+			part = chunk(buf, sizeLine, n)
+		}
+		_ = c.SetWriteDeadline(time.Now().Add(c.owner.idleTimeout))
+		if _, err := c.Write(part); err != nil {
+			return
+		}
+		if errors.Is(err, io.EOF) && left <= 0 {
+			break
+		}
+		if err != nil {
+			fault(noEnd(err))
+			return
+		}
+	}
+	if length < 0 {
+		if _, err := io.WriteString(c, "0\r\n\r\n"); err != nil {
+			return
+		}
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.complete = true
+	if u.timeout > 0 && !u.answered {
+		_ = c.SetReadDeadline(time.Now().Add(u.timeout))
+	}
+}
+
+// chunk frames the n bytes that stand in buf after room for their size.
+func chunk(buf []byte, room, n int) []byte {
+	buf[room+n], buf[room+n+1] = '\r', '\n'
+	var line [16]byte
+	size := append(strconv.AppendInt(line[:0], int64(n), 16), '\r', '\n')
+	start := room - len(size)
+	copy(buf[start:room], size)
+	return buf[start : room+n+2]
+}
+
+// bodyFault is an error of the caller's stream as an error of the call. Whoever
+// knows better than we what was wrong has said so with a code.
+func bodyFault(err error) error {
+	if _, ok := errors.AsType[*mayfly.Error](err); ok {
+		return fmt.Errorf("read the call's body: %w", err)
+	}
+	return mayfly.Errorf(mayfly.Invalid, "the call's body is cut short: %w", err)
+}
+
+// answer says that the head of the reply has come, or will not.
+func (u *upload) answer() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.answered = true
+}
+
+// done reports whether the body was sent, all of it.
+func (u *upload) done() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.complete
+}
+
+// fault returns what was wrong with the caller's stream.
+func (u *upload) fault() error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.err
+}
