@@ -1,0 +1,294 @@
+package registry
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// maxBundle bounds a packed bundle, as internal/bundle does.
+	maxBundle = 256 << 20
+
+	// transfer bounds one upload or download.
+	transfer = 10 * time.Minute
+
+	// spared is the age below which a bundle that nobody names is kept: a deploy
+	// uploads first and writes its entry after the nodes have tried the code.
+	spared = time.Hour
+)
+
+// Upload stores a packed bundle under the digest that Pack returned, unless it is
+// there. What r gives is checked on the way: a bundle is never there half, or under
+// another's name. Errors: Invalid for other bytes than the digest says,
+// Exhausted, Unavailable.
+func (r *Registry) Upload(ctx context.Context, packed io.Reader, digest string) error {
+	if err := checkDigest(digest); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, transfer)
+	defer cancel()
+	objects, err := r.objects(ctx)
+	if err != nil {
+		return err
+	}
+	stored, err := objects.GetInfo(ctx, digest)
+	if err == nil && stored.Digest == objectDigest(digest) {
+		// There, and now as young as a new one: Collect must not take it from the
+		// deploy that is about to name it.
+		err = objects.UpdateMeta(ctx, digest, stored.ObjectMeta)
+		return fault("keep a bundle", err)
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+		return fault("look for a bundle", err)
+	}
+	_, err = objects.Put(ctx, jetstream.ObjectMeta{Name: digest}, &checked{r: packed, digest: digest, sum: sha256.New()})
+	if err != nil {
+		return fault("store a bundle", err)
+	}
+	return r.sync()
+}
+
+// A checked reader ends with an error instead of io.EOF unless its bytes have the
+// digest. It fills what it is given, because each read becomes one message.
+type checked struct {
+	r      io.Reader
+	digest string
+	sum    hash.Hash
+	size   int64
+}
+
+func (c *checked) Read(p []byte) (int, error) {
+	n, err := io.ReadFull(c.r, p)
+	c.sum.Write(p[:n])
+	c.size += int64(n)
+	if c.size > maxBundle {
+		return n, mayfly.Errorf(mayfly.Invalid, "the bundle has more than %d MiB", maxBundle>>20).
+			WithHint("leave out what the code does not need to run, or fetch large files at the start")
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF
+	}
+	if err == io.EOF && hex.EncodeToString(c.sum.Sum(nil)) != c.digest {
+		return n, mayfly.Errorf(mayfly.Invalid, "the bundle's bytes have sha256 %x, not %s", c.sum.Sum(nil), c.digest)
+	}
+	return n, err
+}
+
+// download writes a bundle's bytes to a file, or fails if they are not what the
+// digest says.
+func (r *Registry) download(ctx context.Context, digest, path string) (err error) {
+	objects, err := r.objects(ctx)
+	if err != nil {
+		return err
+	}
+	object, err := objects.Get(ctx, digest)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return missingBundle(digest)
+	}
+	if err != nil {
+		return fault("fetch bundle "+digest, err)
+	}
+	defer object.Close()
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+	if err != nil {
+		return cacheError(err)
+	}
+	defer func() {
+		if e := file.Close(); err == nil && e != nil {
+			err = cacheError(e)
+		}
+	}()
+	sum := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(&diskWriter{file}, sum), object); err != nil {
+		return fault("fetch bundle "+digest, err)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != digest {
+		return mayfly.Errorf(mayfly.Internal, "bundle %s is damaged in the store: its bytes have sha256 %s", digest, got).
+			WithHint("restore the store from a backup, or deploy the code with a change")
+	}
+	return nil
+}
+
+// A diskWriter tells errors of the disk from those of the network.
+type diskWriter struct{ f *os.File }
+
+func (w *diskWriter) Write(p []byte) (int, error) {
+	n, err := w.f.Write(p)
+	if err != nil {
+		err = cacheError(err)
+	}
+	return n, err
+}
+
+// checkBundles proves that what a deploy names has been uploaded.
+func (r *Registry) checkBundles(ctx context.Context, bundles map[string]string) error {
+	for _, digest := range bundles {
+		if err := checkDigest(digest); err != nil {
+			return err
+		}
+		err := r.persist(ctx, "look for a bundle", func(ctx context.Context, js jetstream.JetStream) error {
+			objects, err := js.ObjectStore(ctx, mayfly.BucketCode)
+			if err == nil {
+				_, err = objects.GetInfo(ctx, digest)
+			}
+			if errors.Is(err, jetstream.ErrObjectNotFound) {
+				return missingBundle(digest)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Collect deletes bundles that no entry names, now or in its history, from the
+// store and from the cache, and returns how many were deleted from the store. What
+// is younger than an hour stays, and what inUse names: the folders of instances
+// that still run.
+func (r *Registry) Collect(ctx context.Context, inUse ...string) (int, error) {
+	return r.collect(ctx, time.Now().Add(-spared), inUse)
+}
+
+func (r *Registry) collect(ctx context.Context, before time.Time, inUse []string) (deleted int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, transfer)
+	defer cancel()
+	objects, err := r.objects(ctx)
+	if err != nil {
+		return 0, err
+	}
+	// What is there first, what is named after: a bundle that comes in between is
+	// not even looked at.
+	stored, err := objects.List(ctx)
+	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
+		return 0, fault("list the bundles", err)
+	}
+	named, err := r.named(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, digest := range inUse {
+		named[digest] = true
+	}
+	for _, o := range stored {
+		if checkDigest(o.Name) != nil || named[o.Name] || o.ModTime.After(before) {
+			continue
+		}
+		// A deploy of the same code may have come back to it meanwhile.
+		now, err := objects.GetInfo(ctx, o.Name)
+		if errors.Is(err, jetstream.ErrObjectNotFound) || err == nil && now.ModTime.After(before) {
+			continue
+		}
+		if err == nil {
+			err = objects.Delete(ctx, o.Name)
+		}
+		if err != nil {
+			return deleted, fault("delete bundle "+o.Name, err)
+		}
+		deleted++
+	}
+	if r.options.Cache == "" {
+		return deleted, nil
+	}
+	return deleted, r.fetcher.forget(r.options.Cache, before, named)
+}
+
+// named returns the digests that any entry names, old values included. Where one
+// cannot be read nothing may be deleted.
+func (r *Registry) named(ctx context.Context) (map[string]bool, error) {
+	js, err := r.bus.JetStream()
+	if err != nil {
+		return nil, err
+	}
+	kv, err := js.KeyValue(ctx, mayfly.BucketRegistry)
+	if err != nil {
+		return nil, fault("read the registry", err)
+	}
+	watcher, err := kv.WatchAll(ctx, jetstream.IncludeHistory())
+	if err != nil {
+		return nil, fault("read the registry", err)
+	}
+	defer drain(watcher)
+	named := map[string]bool{}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, fault("read the registry", ctx.Err())
+		case stored, ok := <-watcher.Updates():
+			if !ok {
+				return nil, mayfly.Errorf(mayfly.Unavailable, "the connection was lost while the registry was read")
+			}
+			if stored == nil {
+				return named, nil
+			}
+			if stored.Operation() != jetstream.KeyValuePut {
+				continue
+			}
+			// Of any version: a newer Mayfly names its bundles at the same place.
+			var e struct {
+				Bundles map[string]string `json:"bundles"`
+			}
+			if err := json.Unmarshal(stored.Value(), &e); err != nil {
+				return nil, mayfly.Errorf(mayfly.Invalid, "the registry's entry %s makes no sense: %w", stored.Key(), err).
+					WithHint("deploy it again; no bundle is deleted before")
+			}
+			for _, digest := range e.Bundles {
+				named[digest] = true
+			}
+		}
+	}
+}
+
+func (r *Registry) objects(ctx context.Context) (jetstream.ObjectStore, error) {
+	js, err := r.bus.JetStream()
+	if err != nil {
+		return nil, err
+	}
+	objects, err := js.ObjectStore(ctx, mayfly.BucketCode)
+	return objects, fault("open bucket "+mayfly.BucketCode, err)
+}
+
+// checkDigest refuses what is no sha256 in lower-case hex. A digest is the name of
+// a folder, so this is also what keeps Fetch within its cache.
+func checkDigest(digest string) error {
+	raw, err := hex.DecodeString(digest)
+	if err != nil || len(raw) != sha256.Size || hex.EncodeToString(raw) != digest {
+		return mayfly.Errorf(mayfly.Invalid, "%.80q is no sha256 in lower-case hex", digest)
+	}
+	return nil
+}
+
+// objectDigest returns a digest as the object store writes it.
+func objectDigest(digest string) string {
+	raw, err := hex.DecodeString(digest)
+	if err != nil {
+		return ""
+	}
+	return "SHA-256=" + base64.URLEncoding.EncodeToString(raw)
+}
+
+func missingBundle(digest string) error {
+	return mayfly.Errorf(mayfly.NotFound, "bundle %s is not in the store", digest).
+		WithHint("deploy the code again, so that it is uploaded")
+}
+
+func cacheError(err error) error {
+	return mayfly.Errorf(mayfly.Unavailable, "the cache of code cannot be used: %w", err).
+		WithHint("free some space, or choose another folder with --data")
+}
+
+// entryFolder returns where the cache keeps a bundle.
+func entryFolder(cache, digest string) string { return filepath.Join(cache, digest) }

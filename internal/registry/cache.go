@@ -1,0 +1,283 @@
+package registry
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bundle"
+)
+
+// The cache holds a folder for each bundle:
+//
+//	<digest>/code/...    what was unpacked
+//	<digest>/complete    written last: which bundle, and how much was unpacked
+//	.fetch-*/            one that is being made; renamed to its digest when done
+//
+// A crash leaves only a .fetch folder, which Open sweeps away when it is old.
+const (
+	cacheCode    = "code"
+	cacheMark    = "complete"
+	cachePacked  = "packed"
+	cachePattern = ".fetch-*"
+)
+
+// A mark says that a folder of the cache is whole. Files and Bytes find out what a
+// power loss, or somebody who tidied up, took from it.
+type mark struct {
+	Digest string `json:"digest"`
+	Files  int    `json:"files"`
+	Bytes  int64  `json:"bytes"`
+}
+
+// Fetch returns a folder with the unpacked bundle, from the cache or else from the
+// store. Who asks for the same at once shares one download; it goes on for the
+// others when one of them leaves. Nobody may write into the folder. Errors:
+// NotFound, Unavailable, Invalid for a bundle that cannot be unpacked.
+func (r *Registry) Fetch(ctx context.Context, digest string) (string, error) {
+	if err := checkDigest(digest); err != nil {
+		return "", err
+	}
+	if r.options.Cache == "" {
+		return "", mayfly.Errorf(mayfly.Internal, "bundle %s cannot be fetched: there is no cache folder", digest)
+	}
+	folder := entryFolder(r.options.Cache, digest)
+	if r.fetcher.knows(digest) {
+		if _, err := os.Stat(filepath.Join(folder, cacheMark)); err == nil {
+			return filepath.Join(folder, cacheCode), nil
+		}
+	}
+	f, err := r.fetcher.join(digest, func(ctx context.Context) error { return r.fetch(ctx, digest, folder) })
+	if err != nil {
+		return "", err
+	}
+	select {
+	case <-f.done:
+		return filepath.Join(folder, cacheCode), f.err
+	case <-ctx.Done():
+		return "", fault("fetch bundle "+digest, ctx.Err())
+	}
+}
+
+// fetch makes a folder of the cache whole.
+func (r *Registry) fetch(ctx context.Context, digest, folder string) error {
+	if whole(folder, digest) {
+		return nil
+	}
+	if err := os.MkdirAll(r.options.Cache, 0o700); err != nil {
+		return cacheError(err)
+	}
+	fresh, err := os.MkdirTemp(r.options.Cache, cachePattern)
+	if err != nil {
+		return cacheError(err)
+	}
+	defer os.RemoveAll(fresh) // after the rename it is gone
+	packed := filepath.Join(fresh, cachePacked)
+	if err := r.download(ctx, digest, packed); err != nil {
+		return err
+	}
+	if err := unpack(packed, filepath.Join(fresh, cacheCode)); err != nil {
+		return err
+	}
+	if err := writeMark(fresh, digest); err != nil {
+		return cacheError(err)
+	}
+	// What lies there is not whole. It is moved aside before it is removed, so that
+	// a crash in between leaves nothing that looks like a bundle.
+	if err := os.Rename(folder, filepath.Join(fresh+".old")); err == nil {
+		r.log.Warn("cached bundle was damaged, fetched anew", "file", folder)
+		defer os.RemoveAll(fresh + ".old")
+	}
+	if err := os.Rename(fresh, folder); err != nil {
+		return cacheError(err)
+	}
+	return nil
+}
+
+// unpack unpacks a file and removes it.
+func unpack(packed, folder string) error {
+	file, err := os.Open(packed)
+	if err != nil {
+		return cacheError(err)
+	}
+	defer os.Remove(packed)
+	defer file.Close()
+	return bundle.Unpack(file, folder, bundle.Limits{})
+}
+
+func writeMark(folder, digest string) error {
+	m, err := measure(filepath.Join(folder, cacheCode))
+	if err != nil {
+		return err
+	}
+	m.Digest = digest
+	data, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, cacheMark), data, 0o600)
+}
+
+// whole reports whether a folder of the cache holds all of a bundle.
+func whole(folder, digest string) bool {
+	data, err := os.ReadFile(filepath.Join(folder, cacheMark))
+	if err != nil {
+		return false
+	}
+	var written mark
+	if err := json.Unmarshal(data, &written); err != nil || written.Digest != digest {
+		return false
+	}
+	found, err := measure(filepath.Join(folder, cacheCode))
+	found.Digest = digest
+	return err == nil && found == written
+}
+
+// measure counts what is in a folder.
+func measure(folder string) (mark, error) {
+	var m mark
+	err := filepath.WalkDir(folder, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		m.Files++
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		m.Bytes += info.Size()
+		return nil
+	})
+	return m, err
+}
+
+// sweepCache makes the cache's folder and removes what crashes left in it.
+func sweepCache(cache string) error {
+	if err := os.MkdirAll(cache, 0o700); err != nil {
+		return cacheError(err)
+	}
+	entries, err := os.ReadDir(cache)
+	if err != nil {
+		return cacheError(err)
+	}
+	prefix := strings.TrimSuffix(cachePattern, "*")
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), prefix) && time.Since(info.ModTime()) > transfer {
+			_ = os.RemoveAll(filepath.Join(cache, e.Name())) // it only takes room
+		}
+	}
+	return nil
+}
+
+// A fetcher lets those who want the same bundle at once share one fetch, and
+// remembers which folders it has found whole. The zero fetcher is ready.
+type fetcher struct {
+	mu      sync.Mutex
+	flights map[string]*flight
+	known   map[string]bool
+	closed  bool
+	working sync.WaitGroup
+}
+
+// A flight is one fetch. err is set before done is closed.
+type flight struct {
+	done   chan struct{}
+	err    error
+	cancel context.CancelFunc
+}
+
+func (f *fetcher) knows(digest string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.known[digest]
+}
+
+// join returns the flight of a digest, which it starts if there is none. work gets
+// a context of its own: it is everybody's, not the first one's.
+func (f *fetcher) join(digest string, work func(ctx context.Context) error) (*flight, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, mayfly.Errorf(mayfly.Unavailable, "bundle %s is not fetched: the node stops", digest)
+	}
+	if present := f.flights[digest]; present != nil {
+		return present, nil
+	}
+	if f.flights == nil {
+		f.flights, f.known = map[string]*flight{}, map[string]bool{}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), transfer)
+	started := &flight{done: make(chan struct{}), cancel: cancel}
+	f.flights[digest] = started
+	f.working.Go(func() {
+		defer cancel()
+		started.err = work(ctx)
+		f.mu.Lock()
+		delete(f.flights, digest)
+		f.known[digest] = started.err == nil
+		f.mu.Unlock()
+		close(started.done)
+	})
+	return started, nil
+}
+
+// forget removes cached bundles that are old and not named.
+func (f *fetcher) forget(cache string, before time.Time, named map[string]bool) error {
+	entries, err := os.ReadDir(cache)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return cacheError(err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || checkDigest(e.Name()) != nil || named[e.Name()] || info.ModTime().After(before) {
+			continue
+		}
+		if err := f.remove(cache, e.Name()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove holds the lock, so that nobody fetches the bundle meanwhile. The folder
+// is moved aside first: it is whole or gone.
+func (f *fetcher) remove(cache, digest string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.flights[digest] != nil {
+		return nil
+	}
+	delete(f.known, digest)
+	aside := filepath.Join(cache, strings.TrimSuffix(cachePattern, "*")+digest)
+	if err := os.Rename(entryFolder(cache, digest), aside); err != nil {
+		return cacheError(err)
+	}
+	if err := os.RemoveAll(aside); err != nil {
+		return cacheError(err)
+	}
+	return nil
+}
+
+// close ends all flights and waits for them.
+func (f *fetcher) close() {
+	f.mu.Lock()
+	f.closed = true
+	for _, one := range f.flights {
+		one.cancel()
+	}
+	f.mu.Unlock()
+	f.working.Wait()
+}

@@ -1,0 +1,395 @@
+package registry
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/nearest"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A Change is what a deploy says besides what it deploys.
+type Change struct {
+	Take bool   // also a name that another project holds
+	Note string // for the history
+}
+
+// Deploy makes f the current revision of its function, under the next number, and
+// returns it so. Where the same content is deployed with the same settings already
+// nothing is written and changed is false; where it was scaled since, only that is
+// taken back.
+//
+// Its bundles must have been uploaded. Errors: Conflict when somebody else changed
+// the function at the same moment, Denied when its name is another project's,
+// Invalid, Unavailable.
+func (r *Registry) Deploy(ctx context.Context, f mayfly.Function, c Change) (_ mayfly.Function, changed bool, err error) {
+	if err := r.nameIsFree(kindService + string(f.Name)); err != nil {
+		return f, false, err
+	}
+	return deploy(ctx, r, kindFunction+string(f.Name), f, f.Project, f.Bundles, c)
+}
+
+// DeployService is Deploy for a service that Mayfly runs.
+func (r *Registry) DeployService(ctx context.Context, h mayfly.Hosted, c Change) (_ mayfly.Hosted, changed bool, err error) {
+	if err := r.nameIsFree(kindFunction + h.Name); err != nil {
+		return h, false, err
+	}
+	return deploy(ctx, r, kindService+h.Name, h, h.Project, h.Bundles, c)
+}
+
+func deploy[T thing](ctx context.Context, r *Registry, key string, t T, project mayfly.Name, bundles map[string]string, c Change) (T, bool, error) {
+	settings, err := settingsOf(t)
+	if err != nil {
+		return t, false, mayfly.Errorf(mayfly.Invalid, "the settings of %s cannot be stored: %w", nameOf(key), err)
+	}
+	if err := r.checkBundles(ctx, bundles); err != nil {
+		return t, false, err
+	}
+	return change[T](ctx, r, key, func(present entry) (entry, error) {
+		if present.live() && present.Project != project && !c.Take {
+			return entry{}, foreign(key, present.Project, project)
+		}
+		next := entry{head: head{
+			Revision: present.Revision + 1, Project: project, Note: c.Note,
+		}, settings: withUnknown[T](settings, present.settings)}
+		if present.live() && present.Project == project && sameSettings[T](present, settings) {
+			if present.Scaled == nil {
+				return present, errUnchanged
+			}
+			next.head = present.head
+			next.Scaled = nil
+		}
+		return next, nil
+	})
+}
+
+// Rollback makes a new revision with the bundles and settings of an old one. Of a
+// ref without a revision the one before the current is taken, or the last if the
+// function was removed. Errors are those of Deploy, and NotFound where the history
+// does not reach so far.
+func (r *Registry) Rollback(ctx context.Context, ref mayfly.Ref) (_ mayfly.Function, changed bool, err error) {
+	return rollback[mayfly.Function](ctx, r, kindFunction+string(ref.Name), ref.Revision)
+}
+
+// RollbackService is Rollback for a hosted service; revision 0 is the one before.
+func (r *Registry) RollbackService(ctx context.Context, name string, revision uint64) (_ mayfly.Hosted, changed bool, err error) {
+	return rollback[mayfly.Hosted](ctx, r, kindService+name, revision)
+}
+
+func rollback[T thing](ctx context.Context, r *Registry, key string, revision uint64) (T, bool, error) {
+	if err := checkKey(key); err != nil {
+		return *new(T), false, err
+	}
+	old, err := r.past(ctx, key, revision)
+	if err != nil {
+		return *new(T), false, err
+	}
+	bundles, err := old.bundles()
+	if err == nil {
+		err = r.checkBundles(ctx, bundles)
+	}
+	if err != nil {
+		return *new(T), false, err
+	}
+	old.Scaled = nil // how many there were for a while is not part of a revision
+	was, err := thingOf[T](old)
+	if err != nil {
+		return *new(T), false, err
+	}
+	settings, err := settingsOf(was)
+	if err != nil {
+		return *new(T), false, err
+	}
+	return change[T](ctx, r, key, func(present entry) (entry, error) {
+		if present.live() && present.Scaled == nil && sameSettings[T](present, settings) {
+			return present, errUnchanged
+		}
+		project := old.Project
+		if present.live() {
+			project = present.Project
+		}
+		return entry{
+			head:     head{Revision: present.Revision + 1, Project: project, From: old.Revision},
+			settings: old.settings,
+		}, nil
+	})
+}
+
+// Scale changes how many instances there may be of a function, without a new
+// revision. The next deploy takes it back.
+func (r *Registry) Scale(ctx context.Context, name mayfly.Name, n mayfly.Instances) (mayfly.Function, error) {
+	if n.Min < 0 || n.Max < 0 || n.Idle < 0 || n.Start < 0 || n.Max > 0 && n.Min > n.Max {
+		return mayfly.Function{}, mayfly.Errorf(mayfly.Invalid, "instances from %d to %d make no sense", n.Min, n.Max).
+			WithHint("give a min that is not above max, and nothing below 0")
+	}
+	return scale[mayfly.Function](ctx, r, kindFunction+string(name), n)
+}
+
+// ScaleService changes how many instances of a hosted service run.
+func (r *Registry) ScaleService(ctx context.Context, name string, n int) (mayfly.Hosted, error) {
+	if n < 0 {
+		return mayfly.Hosted{}, mayfly.Errorf(mayfly.Invalid, "%d instances of %s make no sense", n, name).WithHint("give 0 or more")
+	}
+	return scale[mayfly.Hosted](ctx, r, kindService+name, n)
+}
+
+func scale[T thing](ctx context.Context, r *Registry, key string, instances any) (T, error) {
+	raw, err := json.Marshal(instances)
+	if err != nil {
+		return *new(T), err
+	}
+	t, _, err := change[T](ctx, r, key, func(present entry) (entry, error) {
+		if !present.live() {
+			return entry{}, r.missing(key)
+		}
+		if bytes.Equal(present.Scaled, raw) {
+			return present, errUnchanged
+		}
+		present.Scaled = raw
+		return present, nil
+	})
+	return t, err
+}
+
+// Remove takes a function, or else a service, out of the registry. Its history
+// stays for a while, and its numbers go on where they were.
+func (r *Registry) Remove(ctx context.Context, name string) error {
+	key, err := r.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	_, _, err = r.update(ctx, key, func(present entry) (entry, error) {
+		if !present.live() {
+			return entry{}, r.missing(key)
+		}
+		return entry{head: head{Revision: present.Revision, Project: present.Project, Removed: true}}, nil
+	})
+	return err
+}
+
+// errUnchanged is returned by the author of an entry who likes the present one.
+var errUnchanged = errors.New("unchanged")
+
+// change is update for one kind of thing.
+func change[T thing](ctx context.Context, r *Registry, key string, author func(present entry) (entry, error)) (T, bool, error) {
+	e, changed, err := r.update(ctx, key, author)
+	if err != nil {
+		return *new(T), false, err
+	}
+	t, err := thingOf[T](e)
+	return t, changed, err
+}
+
+// update is the only way in which an entry changes: what is there is read, the
+// author writes what comes next, and that is stored if nobody was faster. Who was
+// slower gets a Conflict, unless both wanted the same.
+//
+// A write whose answer was lost is recognised by its bytes, which hold the time,
+// so an update is never made twice and never blames itself.
+func (r *Registry) update(ctx context.Context, key string, author func(present entry) (entry, error)) (entry, bool, error) {
+	if err := checkKey(key); err != nil {
+		return entry{}, false, err
+	}
+	present, err := r.read(ctx, key)
+	if err != nil {
+		return entry{}, false, err
+	}
+	next, err := author(present)
+	if errors.Is(err, errUnchanged) {
+		return present, false, nil
+	}
+	if err != nil {
+		return entry{}, false, err
+	}
+	next.V = version
+	if next.Revision != present.Revision || next.Removed { // else it was scaled: that is not a deploy
+		next.Deployed, next.By = time.Now().UTC(), r.options.By
+	}
+	if next.data, err = next.encode(); err != nil {
+		return entry{}, false, err
+	}
+	faster := false
+	err = r.persist(ctx, "write "+key, func(ctx context.Context, js jetstream.JetStream) error {
+		kv, err := js.KeyValue(ctx, mayfly.BucketRegistry)
+		if err != nil {
+			return err
+		}
+		next.kv, err = kv.Update(ctx, key, next.data, present.kv)
+		faster = apiError(err, wrongSequence)
+		if faster {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return entry{}, false, err
+	}
+	if faster {
+		theirs, err := r.read(ctx, key)
+		if err != nil {
+			return entry{}, false, err
+		}
+		if !bytes.Equal(theirs.data, next.data) {
+			if _, err := author(theirs); errors.Is(err, errUnchanged) {
+				return theirs, false, nil
+			}
+			return entry{}, false, conflict(key, theirs)
+		}
+		next.kv = theirs.kv
+	}
+	if err := r.sync(); err != nil {
+		return entry{}, false, err
+	}
+	if next, err = decode(key, next.data, next.kv); err != nil {
+		return entry{}, false, err
+	}
+	r.show(key, next, nil)
+	return next, true, nil
+}
+
+// read returns the present entry, with kv 0 if there never was one.
+func (r *Registry) read(ctx context.Context, key string) (e entry, err error) {
+	err = r.persist(ctx, "read "+key, func(ctx context.Context, js jetstream.JetStream) error {
+		kv, err := js.KeyValue(ctx, mayfly.BucketRegistry)
+		if err != nil {
+			return err
+		}
+		stored, err := kv.Get(ctx, key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			e, err = lastWords(ctx, kv, key)
+			return err
+		}
+		if err == nil {
+			e, err = entryOf(stored)
+		}
+		return err
+	})
+	return e, err
+}
+
+// lastWords returns the entry of a key that is not there: none, or a tombstone
+// with the last number where another tool than ours deleted it.
+func lastWords(ctx context.Context, kv jetstream.KeyValue, key string) (entry, error) {
+	stored, err := kv.History(ctx, key)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return entry{}, nil
+	}
+	if err != nil {
+		return entry{}, err
+	}
+	last := entry{}
+	for _, s := range stored {
+		e, err := entryOf(s)
+		if err != nil {
+			return entry{}, err
+		}
+		e.Revision = max(e.Revision, last.Revision)
+		last = e
+	}
+	return last, nil
+}
+
+// find returns the key of what is deployed under a name.
+func (r *Registry) find(ctx context.Context, name string) (string, error) {
+	function, service := kindFunction+name, kindService+name
+	for _, key := range []string{function, service} {
+		if checkKey(key) != nil {
+			continue
+		}
+		e, err := r.read(ctx, key)
+		if err != nil {
+			return "", err
+		}
+		if e.live() {
+			return key, nil
+		}
+	}
+	if err := checkKey(service); err != nil {
+		return "", err
+	}
+	return "", r.missing(function)
+}
+
+// nameIsFree keeps a function and a service from sharing a name: on the bus both
+// are micro services, and in commands a name says enough. It asks the picture, so
+// of two who deploy both at the same moment neither is refused.
+func (r *Registry) nameIsFree(other string) error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	_, function := r.picture.functions[other]
+	_, service := r.picture.services[other]
+	if function || service {
+		kind, name, _ := strings.Cut(other, "/")
+		return mayfly.Errorf(mayfly.Conflict, "%q is a %s already", name, kind).
+			WithHint("choose another name, or remove the %s: mayfly remove %s", kind, name)
+	}
+	return nil
+}
+
+// checkKey refuses names that NATS or we could not use.
+func checkKey(key string) error {
+	if name, ok := strings.CutPrefix(key, kindFunction); ok {
+		_, err := mayfly.ParseName(name)
+		return err
+	}
+	name := nameOf(key)
+	odd := strings.ContainsFunc(name, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_')
+	})
+	if name == "" || len(name) > mayfly.MaxName || odd {
+		return mayfly.Errorf(mayfly.Invalid, "%.80q cannot be the name of a service", name).
+			WithHint("use letters, digits, - and _, at most %d of them", mayfly.MaxName)
+	}
+	return nil
+}
+
+func nameOf(key string) string {
+	_, name, _ := strings.Cut(key, "/")
+	return name
+}
+
+// missing says that nothing is deployed under a key, and what is that sounds alike.
+func (r *Registry) missing(key string) error {
+	kind, name, _ := strings.Cut(key, "/")
+	err := mayfly.Errorf(mayfly.NotFound, "no %s %q is deployed", kind, name)
+	functions, services := r.List()
+	var known []string
+	for _, f := range functions {
+		known = append(known, string(f.Name))
+	}
+	for _, h := range services {
+		known = append(known, h.Name)
+	}
+	if near, ok := nearest.To(name, known); ok {
+		return err.WithHint("did you mean %q?", near)
+	}
+	return err.WithHint("mayfly list shows what is there")
+}
+
+func foreign(key string, holder, asks mayfly.Name) error {
+	say := func(project mayfly.Name) string {
+		if project == "" {
+			return "no project"
+		}
+		return "project " + string(project)
+	}
+	return mayfly.Errorf(mayfly.Denied, "%q belongs to %s, not to %s", nameOf(key), say(holder), say(asks)).
+		WithHint("choose another name, or take it over with --take")
+}
+
+func conflict(key string, theirs entry) error {
+	now := "now it is " + mayfly.Ref{Name: mayfly.Name(nameOf(key)), Revision: theirs.Revision}.String()
+	if theirs.Removed {
+		now = "now it is removed"
+	}
+	if theirs.By != "" {
+		now += ", by " + theirs.By
+	}
+	return mayfly.Errorf(mayfly.Conflict, "somebody changed %q at the same moment: %s", nameOf(key), now).
+		WithHint("look at mayfly history %s, then do it again", nameOf(key))
+}

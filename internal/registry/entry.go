@@ -1,0 +1,186 @@
+package registry
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// The keys of entries are a kind, a slash and a name.
+const (
+	kindFunction = "function/"
+	kindService  = "service/"
+	kindRoute    = "route/" // kept for routes; nothing writes them yet
+)
+
+const (
+	// version is the v of what is written. An entry with a greater one is neither
+	// read nor overwritten.
+	version = 1
+
+	// maxEntry bounds an entry's bytes: 32 of each are kept, and one must fit into
+	// a message of any server.
+	maxEntry = 256 << 10
+)
+
+// An entry is one value of the registry: a head of ours and the settings of what
+// is deployed, side by side in one JSON object. The settings stay raw here, so that
+// functions and services take the same way and fields of a newer Mayfly survive.
+type entry struct {
+	head
+	settings map[string]json.RawMessage // all fields that are not the head's
+	data     []byte                     // as stored
+	kv       uint64                     // revision of the key, which is not that of what is deployed; 0 if there is none
+}
+
+// A head is what the registry itself writes into an entry.
+type head struct {
+	V        int             `json:"v"`
+	Revision uint64          `json:"revision"`
+	Project  mayfly.Name     `json:"project,omitempty"`
+	Removed  bool            `json:"removed,omitempty"` // a tombstone: it keeps the last revision's number
+	Deployed time.Time       `json:"deployed,omitzero"`
+	By       string          `json:"by,omitempty"`
+	Note     string          `json:"note,omitempty"`
+	From     uint64          `json:"from,omitempty"`   // revision that was rolled back to
+	Scaled   json.RawMessage `json:"scaled,omitempty"` // instead of the setting "instances", until the next deploy
+}
+
+// live reports whether something is deployed under the key now.
+func (e entry) live() bool { return e.kv != 0 && !e.Removed }
+
+// decode reads an entry. Errors have code Invalid.
+func decode(key string, data []byte, kv uint64) (entry, error) {
+	e := entry{data: data, kv: kv}
+	err := json.Unmarshal(data, &e.head)
+	if err == nil && e.V > version {
+		return e, mayfly.Errorf(mayfly.Invalid, "%s was written by a newer Mayfly: its entry has version %d, this one knows %d", key, e.V, version).
+			WithHint("upgrade this Mayfly")
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &e.settings)
+	}
+	if err != nil {
+		return e, mayfly.Errorf(mayfly.Invalid, "the registry's entry %s makes no sense: %w", key, err).
+			WithHint("deploy it again, or look at it with nats kv get %s %s", mayfly.BucketRegistry, key)
+	}
+	maps.DeleteFunc(e.settings, func(name string, _ json.RawMessage) bool { return headFields[name] })
+	return e, nil
+}
+
+// encode returns the entry as it is stored.
+func (e entry) encode() ([]byte, error) {
+	all, err := fieldsOf(e.head)
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range e.settings {
+		if !headFields[name] {
+			all[name] = value
+		}
+	}
+	data, err := json.Marshal(all)
+	if err == nil && len(data) > maxEntry {
+		err = mayfly.Errorf(mayfly.Invalid, "the settings have %d bytes, at most %d are allowed", len(data), maxEntry).
+			WithHint("put large values of env and metadata into files of the code")
+	}
+	return data, err
+}
+
+// bundles returns the digests that the entry names.
+func (e entry) bundles() (map[string]string, error) {
+	var named map[string]string
+	raw, ok := e.settings["bundles"]
+	if !ok {
+		return nil, nil
+	}
+	err := json.Unmarshal(raw, &named)
+	return named, err
+}
+
+// A thing is what may be deployed.
+type thing interface {
+	mayfly.Function | mayfly.Hosted
+}
+
+// thingOf returns what the entry holds, as it is to run now.
+func thingOf[T thing](e entry) (T, error) {
+	fields := maps.Clone(e.settings)
+	if e.Scaled != nil {
+		fields["instances"] = e.Scaled
+	}
+	own, err := fieldsOf(e.head)
+	if err != nil {
+		return *new(T), err
+	}
+	maps.Copy(fields, own)
+	var t T
+	data, err := json.Marshal(fields)
+	if err == nil {
+		err = json.Unmarshal(data, &t)
+	}
+	return t, err
+}
+
+// settingsOf returns the settings of t, each in the one form in which it is stored.
+func settingsOf[T thing](t T) (map[string]json.RawMessage, error) {
+	fields, err := fieldsOf(t)
+	maps.DeleteFunc(fields, func(name string, _ json.RawMessage) bool { return headFields[name] })
+	return fields, err
+}
+
+// sameSettings reports whether e is deployed with exactly these settings. What e
+// has of a newer Mayfly counts for nothing: it would be kept.
+func sameSettings[T thing](e entry, settings map[string]json.RawMessage) bool {
+	e.Scaled = nil
+	deployed, err := thingOf[T](e)
+	if err != nil {
+		return false
+	}
+	present, err := settingsOf(deployed)
+	return err == nil && maps.EqualFunc(present, settings, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })
+}
+
+// withUnknown returns the settings together with those of old that T has no field
+// for.
+func withUnknown[T thing](settings, old map[string]json.RawMessage) map[string]json.RawMessage {
+	known := namesOf(reflect.TypeFor[T]())
+	all := maps.Clone(settings)
+	for name, value := range old {
+		if !known[name] {
+			all[name] = value
+		}
+	}
+	return all
+}
+
+// headFields are the names that the head has in an entry; they never change.
+var headFields = namesOf(reflect.TypeFor[head]())
+
+// namesOf returns the names that a struct's fields have in JSON, those of embedded
+// structs included.
+func namesOf(t reflect.Type) map[string]bool {
+	names := map[string]bool{}
+	for _, f := range reflect.VisibleFields(t) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			names[name] = true
+		}
+	}
+	return names
+}
+
+// fieldsOf returns v's JSON object field by field.
+func fieldsOf(v any) (map[string]json.RawMessage, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	var fields map[string]json.RawMessage
+	err = json.Unmarshal(data, &fields)
+	return fields, err
+}

@@ -1,0 +1,121 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A Revision is one line of a history: what was current from At on.
+type Revision struct {
+	Number  uint64            // of a removal: the number that was removed
+	Removed bool              // nothing was current from then on
+	From    uint64            // revision that was rolled back to, 0 for a deploy
+	Bundles map[string]string // digest by platform
+	Project mayfly.Name
+	At      time.Time
+	By      string
+	Note    string
+}
+
+// History returns what was deployed under the name of a function or service, the
+// newest first. 32 changes are kept, scalings among them. The error has code
+// NotFound if there never was any.
+func (r *Registry) History(ctx context.Context, name string) ([]Revision, error) {
+	var entries []entry
+	for _, key := range []string{kindFunction + name, kindService + name} {
+		if checkKey(key) != nil || len(entries) > 0 && entries[0].live() {
+			continue
+		}
+		older, err := r.entries(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		if len(older) > 0 && (older[0].live() || len(entries) == 0) {
+			entries = older
+		}
+	}
+	if len(entries) == 0 {
+		if err := checkKey(kindService + name); err != nil {
+			return nil, err
+		}
+		return nil, r.missing(kindFunction + name)
+	}
+	var revisions []Revision
+	for _, e := range entries {
+		bundles, err := e.bundles()
+		if err != nil {
+			return nil, err
+		}
+		revision := Revision{
+			Number: e.Revision, Removed: e.Removed, From: e.From, Bundles: bundles,
+			Project: e.Project, At: e.Deployed, By: e.By, Note: e.Note,
+		}
+		// An entry before one of the same number was scaled by that: the line is
+		// the older one, which says who deployed.
+		if n := len(revisions); n > 0 && !e.Removed && !revisions[n-1].Removed && revisions[n-1].Number == e.Revision {
+			revisions[n-1] = revision
+			continue
+		}
+		revisions = append(revisions, revision)
+	}
+	return revisions, nil
+}
+
+// past returns an entry of the history: the newest of that number, or for 0 the
+// one before the present, or the last before a removal.
+func (r *Registry) past(ctx context.Context, key string, number uint64) (entry, error) {
+	entries, err := r.entries(ctx, key)
+	if err != nil {
+		return entry{}, err
+	}
+	if len(entries) == 0 {
+		return entry{}, r.missing(key)
+	}
+	present := entries[0]
+	for _, e := range entries {
+		switch {
+		case e.Removed:
+		case number == e.Revision, number == 0 && (e.Revision < present.Revision || present.Removed):
+			return e, nil
+		}
+	}
+	if number == 0 {
+		return entry{}, mayfly.Errorf(mayfly.NotFound, "%q has no revision before %d", nameOf(key), present.Revision)
+	}
+	ref := mayfly.Ref{Name: mayfly.Name(nameOf(key)), Revision: number}
+	return entry{}, mayfly.Errorf(mayfly.NotFound, "the history has no %s", ref).
+		WithHint("mayfly history %s shows what is kept", nameOf(key))
+}
+
+// entries returns all that is kept of an entry, the newest first.
+func (r *Registry) entries(ctx context.Context, key string) (entries []entry, err error) {
+	err = r.persist(ctx, "read the history of "+key, func(ctx context.Context, js jetstream.JetStream) error {
+		entries = nil
+		kv, err := js.KeyValue(ctx, mayfly.BucketRegistry)
+		if err != nil {
+			return err
+		}
+		stored, err := kv.History(ctx, key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, s := range stored {
+			e, err := entryOf(s)
+			if err != nil {
+				return err
+			}
+			entries = append(entries, e)
+		}
+		slices.Reverse(entries)
+		return nil
+	})
+	return entries, err
+}

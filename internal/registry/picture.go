@@ -1,0 +1,191 @@
+package registry
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A picture is all that is deployed at one moment, by the keys of the entries.
+type picture struct {
+	functions map[string]mayfly.Function
+	services  map[string]mayfly.Hosted
+	seen      map[string]uint64 // revision of each key that the picture shows, tombstones included
+}
+
+func newPicture() *picture {
+	return &picture{
+		functions: map[string]mayfly.Function{},
+		services:  map[string]mayfly.Hosted{},
+		seen:      map[string]uint64{},
+	}
+}
+
+// put shows an entry, unless the picture has a later one, and reports whether it
+// did. What cannot be read is not shown: somebody must not run what is only half
+// understood.
+func (p *picture) put(key string, e entry, unreadable error) (bool, error) {
+	if e.kv <= p.seen[key] {
+		return false, nil
+	}
+	p.seen[key] = e.kv
+	delete(p.functions, key)
+	delete(p.services, key)
+	if unreadable != nil || !e.live() {
+		return true, unreadable
+	}
+	var err error
+	switch {
+	case strings.HasPrefix(key, kindFunction):
+		var f mayfly.Function
+		if f, err = thingOf[mayfly.Function](e); err == nil && kindFunction+string(f.Name) == key {
+			p.functions[key] = f
+		}
+	case strings.HasPrefix(key, kindService):
+		var h mayfly.Hosted
+		if h, err = thingOf[mayfly.Hosted](e); err == nil && kindService+h.Name == key {
+			p.services[key] = h
+		}
+	}
+	return true, err
+}
+
+func (p *picture) list() ([]mayfly.Function, []mayfly.Hosted) {
+	functions := slices.SortedFunc(maps.Values(p.functions), func(a, b mayfly.Function) int { return cmp.Compare(a.Name, b.Name) })
+	services := slices.SortedFunc(maps.Values(p.services), func(a, b mayfly.Hosted) int { return cmp.Compare(a.Name, b.Name) })
+	return functions, services
+}
+
+// show puts an entry into the picture, and into the one that is being made: a
+// writer finds at once what it wrote.
+func (r *Registry) show(key string, e entry, unreadable error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	shown, err := r.picture.put(key, e, unreadable)
+	if r.next != nil {
+		_, _ = r.next.put(key, e, unreadable) // the same error
+	}
+	if err != nil {
+		r.log.Warn("registry entry not understood", "subject", key, "err", err)
+	}
+	if shown {
+		r.notify()
+	}
+}
+
+// follow keeps the picture until ctx ends. complete is closed when there is a
+// first one.
+func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
+	for {
+		err := r.watch(ctx, func() {
+			if complete != nil {
+				close(complete)
+				complete = nil
+			}
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
+			err = r.openState(ctx) // a server that came back without its store
+		}
+		if err != nil {
+			r.log.Debug("registry not watched", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// watch makes a new picture and follows the changes, on one connection, until
+// that connection was interrupted: what happened meanwhile is seen by beginning
+// anew.
+func (r *Registry) watch(ctx context.Context, complete func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	js, err := r.bus.JetStream()
+	if err != nil {
+		return err
+	}
+	interrupted := js.Conn().StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer js.Conn().RemoveStatusListener(interrupted)
+	kv, err := js.KeyValue(ctx, mayfly.BucketRegistry)
+	if err != nil {
+		return err
+	}
+	watcher, err := kv.WatchAll(ctx)
+	if err != nil {
+		return err
+	}
+	defer drain(watcher)
+
+	r.mu.Lock()
+	r.next = newPicture()
+	r.mu.Unlock()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-interrupted:
+			return nil
+		case stored, ok := <-watcher.Updates():
+			switch {
+			case !ok:
+				return nil
+			case stored == nil:
+				r.swap()
+				complete()
+			default:
+				e, err := entryOf(stored)
+				r.show(stored.Key(), e, err)
+			}
+		}
+	}
+}
+
+// swap makes the new picture the one that is seen. Entries that are gone without
+// a trace, because the bucket is another one, are gone with the old.
+func (r *Registry) swap() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.next != nil {
+		r.picture, r.next = r.next, nil
+		r.notify()
+	}
+}
+
+// drain ends a watcher. nats.go blocks on what nobody reads, so the rest is read.
+func drain(w jetstream.KeyWatcher) {
+	_ = w.Stop() // fails if the connection is gone, and the watcher with it
+	late := time.After(time.Second)
+	for {
+		select {
+		case _, ok := <-w.Updates():
+			if !ok {
+				return
+			}
+		case <-late:
+			return
+		}
+	}
+}
+
+// entryOf reads a stored value. A key that was deleted with another tool counts as
+// removed.
+func entryOf(stored jetstream.KeyValueEntry) (entry, error) {
+	if stored.Operation() != jetstream.KeyValuePut {
+		return entry{head: head{Removed: true, Deployed: stored.Created()}, kv: stored.Revision()}, nil
+	}
+	return decode(stored.Key(), stored.Value(), stored.Revision())
+}

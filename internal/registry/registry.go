@@ -1,0 +1,170 @@
+package registry
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+)
+
+// Options say who changes the registry and where bundles are kept. The zero value
+// reads and writes entries, and cannot fetch.
+type Options struct {
+	Cache string       // folder of fetched bundles, made when needed; Fetch needs it
+	By    string       // who deploys, user@host; stands in the history
+	Store int64        // bytes that JetStream may hold, if we know better than the account; buckets get shares of it
+	Sync  func() error // makes what JetStream acknowledged safe from a power loss; nothing if nil
+	Log   *slog.Logger // discards if nil
+}
+
+// A Registry is what is deployed on a bus: entries in a KV bucket, of which a
+// picture in memory is kept, and bundles of code in an object store.
+type Registry struct {
+	bus     *bus.Bus
+	options Options
+	log     *slog.Logger
+
+	cancel   context.CancelFunc
+	follower sync.WaitGroup
+	fetcher  fetcher
+
+	mu       sync.RWMutex
+	picture  *picture // what readers see
+	next     *picture // filled by a new watch, until it has everything; nil otherwise
+	watchers map[chan struct{}]struct{}
+}
+
+// Open makes the buckets where they are missing and returns when the picture is
+// complete. Errors: Invalid for a store of a newer format, Unavailable, Exhausted
+// where the store has no room. Close the registry before the bus.
+func Open(ctx context.Context, b *bus.Bus, o Options) (*Registry, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Registry{
+		bus: b, options: o, log: o.Log,
+		picture: newPicture(), watchers: map[chan struct{}]struct{}{},
+	}
+	if err := r.openState(ctx); err != nil {
+		return nil, err
+	}
+	if o.Cache != "" {
+		if err := sweepCache(o.Cache); err != nil {
+			return nil, err
+		}
+	}
+	follow, cancel := context.WithCancel(context.Background())
+	r.cancel = cancel
+	complete := make(chan struct{})
+	r.follower.Go(func() { r.follow(follow, complete) })
+	select {
+	case <-complete:
+		return r, nil
+	case <-ctx.Done():
+		r.Close()
+		return nil, fault("read the registry", context.Cause(ctx))
+	}
+}
+
+// Close ends the watching and all fetches.
+func (r *Registry) Close() error {
+	r.cancel()
+	r.follower.Wait()
+	r.fetcher.close()
+	return nil
+}
+
+// List returns the functions and services that are deployed now, by name. It
+// answers from memory. What it returns is shared: do not change what is in it.
+func (r *Registry) List() ([]mayfly.Function, []mayfly.Hosted) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.picture.list()
+}
+
+// Get returns a function's current revision, or the one that ref names, if the
+// history still has it. The error has code NotFound.
+func (r *Registry) Get(ctx context.Context, ref mayfly.Ref) (mayfly.Function, error) {
+	r.mu.RLock()
+	f, ok := r.picture.functions[kindFunction+string(ref.Name)]
+	r.mu.RUnlock()
+	if ok && (ref.Revision == 0 || ref.Revision == f.Revision) {
+		return f, nil
+	}
+	return get[mayfly.Function](ctx, r, kindFunction+string(ref.Name), ref.Revision)
+}
+
+// GetService is Get for a hosted service; revision 0 is the current one.
+func (r *Registry) GetService(ctx context.Context, name string, revision uint64) (mayfly.Hosted, error) {
+	r.mu.RLock()
+	h, ok := r.picture.services[kindService+name]
+	r.mu.RUnlock()
+	if ok && (revision == 0 || revision == h.Revision) {
+		return h, nil
+	}
+	return get[mayfly.Hosted](ctx, r, kindService+name, revision)
+}
+
+// get reads from the bucket what the picture does not have: an old revision, or
+// one so new that no news of it has come.
+func get[T thing](ctx context.Context, r *Registry, key string, revision uint64) (T, error) {
+	if err := checkKey(key); err != nil {
+		return *new(T), err
+	}
+	e, err := r.read(ctx, key)
+	if err != nil {
+		return *new(T), err
+	}
+	switch {
+	case e.live() && (revision == 0 || revision == e.Revision):
+	case revision == 0:
+		return *new(T), r.missing(key)
+	default:
+		if e, err = r.past(ctx, key, revision); err != nil {
+			return *new(T), err
+		}
+	}
+	return thingOf[T](e)
+}
+
+// Watch returns a channel that gets news when something was deployed, scaled or
+// removed; many changes may be one piece of news. The first comes at once. The
+// channel is closed when ctx ends.
+func (r *Registry) Watch(ctx context.Context) <-chan struct{} {
+	c := make(chan struct{}, 1)
+	c <- struct{}{}
+	r.mu.Lock()
+	r.watchers[c] = struct{}{}
+	r.mu.Unlock()
+	context.AfterFunc(ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.watchers, c)
+		close(c)
+	})
+	return c
+}
+
+// notify tells the watchers. r.mu is held, so that none is closed meanwhile.
+func (r *Registry) notify() {
+	for c := range r.watchers {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// sync makes durable what was written.
+func (r *Registry) sync() error {
+	if r.options.Sync == nil {
+		return nil
+	}
+	if err := r.options.Sync(); err != nil {
+		return fmt.Errorf("make the registry durable: %w", err)
+	}
+	return nil
+}
