@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"io"
 	"strings"
+	"sync"
 	"unicode/utf8"
+
+	"github.com/mayfly-run/mayfly"
 )
 
 // maxLine is the most that one line may have; longer ones become several.
@@ -14,6 +17,43 @@ const maxLine = 64 << 10
 // each: valid UTF-8, without its end, of at most 64 KiB. Close says what came after
 // the last end. It is for one goroutine at a time.
 func Lines(say func(text string)) io.WriteCloser { return &lines{say: say} }
+
+// tailLines is how many lines a Tail keeps, of at most tailLine bytes each.
+const (
+	tailLines = 20
+	tailLine  = 4 << 10
+)
+
+// A Tail remembers the last lines that a program wrote: what an error tells of a
+// program that failed. The zero value is ready, for any number of goroutines.
+type Tail struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+// Add appends a line.
+func (t *Tail) Add(text string) {
+	if len(text) > tailLine {
+		text = text[:cut(text, tailLine)] + "..."
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.lines) == tailLines {
+		copy(t.lines, t.lines[1:])
+		t.lines = t.lines[:tailLines-1]
+	}
+	t.lines = append(t.lines, text)
+}
+
+// Trace returns the lines as the cause of an error: nil if there are none.
+func (t *Tail) Trace() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.lines) == 0 {
+		return nil
+	}
+	return mayfly.Trace(strings.Join(t.lines, "\n"))
+}
 
 type lines struct {
 	say  func(string)

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -78,4 +79,20 @@ func FuzzLines(f *testing.F) {
 			t.Errorf("%q divided at %d gives %q, whole %q", text, at, divided, whole)
 		}
 	})
+}
+
+func TestTailKeepsTheLastLines(t *testing.T) {
+	t.Parallel()
+	var tail Tail
+	if got := tail.Trace(); got != nil {
+		t.Errorf("Trace of nothing = %v", got)
+	}
+	for i := range tailLines + 2 {
+		tail.Add(strconv.Itoa(i))
+	}
+	tail.Add(strings.Repeat("é", tailLine))
+	got := strings.Split(tail.Trace().Error(), "\n")
+	if len(got) != tailLines || got[0] != "3" || !strings.HasSuffix(got[tailLines-1], "é...") {
+		t.Errorf("Trace has %d lines from %q to %.10q", len(got), got[0], got[len(got)-1])
+	}
 }

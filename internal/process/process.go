@@ -115,7 +115,7 @@ func (k *Keeper) launch(p *Process, s Spec, program string) (err error) {
 func (p *Process) exec(s Spec, program string, files []*os.File) error {
 	attr := &os.ProcAttr{
 		Dir:   s.Folder,
-		Env:   append([]string{}, s.Env...), // nil would be the node's own
+		Env:   s.environment(),
 		Files: files,
 		Sys:   groupAttr(p.cell),
 	}

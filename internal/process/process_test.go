@@ -129,11 +129,12 @@ func TestProcessGetsItsEnvironmentAndNothingElse(t *testing.T) {
 	t.Parallel()
 	k := open(t)
 	for _, tt := range []struct {
-		name string
-		env  []string
+		name      string
+		env, want []string
 	}{
-		{"none", nil},
-		{"some", []string{"A=1", "B=two words", "EMPTY="}},
+		{"none", nil, []string{}},
+		{"some", []string{"A=1", "B=two words", "EMPTY="}, []string{"A=1", "B=two words", "EMPTY="}},
+		{"the last of a name", []string{"A=1", "B=2", "A=3"}, []string{"B=2", "A=3"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -149,7 +150,7 @@ func TestProcessGetsItsEnvironmentAndNothingElse(t *testing.T) {
 			if err := await(t, p); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tt.env, strings.FieldsFunc(out.String(), func(r rune) bool { return r == '\n' }), cmp.Transformer("empty", func(s []string) []string { return append([]string{}, s...) })); diff != "" {
+			if diff := cmp.Diff(tt.want, strings.FieldsFunc(out.String(), func(r rune) bool { return r == '\n' })); diff != "" {
 				t.Errorf("environment (-want +got):\n%s", diff)
 			}
 		})
@@ -345,7 +346,7 @@ func TestStopKillsWhoDoesNotListen(t *testing.T) {
 func TestSignalReachesTheGroup(t *testing.T) {
 	t.Parallel()
 	l := newLeash(t)
-	p := sh(t, open(t), `sh -c 'trap "echo usr1 >&3; exit" USR1; echo ready >&3; while :; do sleep 0.01; done' & trap : USR1; wait; wait`, Spec{Files: []*os.File{l.theirs}})
+	p := sh(t, open(t), `trap : USR1; sh -c 'trap "echo usr1 >&3; exit" USR1; echo ready >&3; while :; do sleep 0.01; done' & wait; wait`, Spec{Files: []*os.File{l.theirs}})
 	l.word(t)
 	if err := p.Signal(syscall.SIGUSR1); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -16,7 +17,7 @@ import (
 type Spec struct {
 	Args   []string // the program, which is looked up in the PATH of Env, and its arguments
 	Folder string   // working directory; the node's own if empty
-	Env    []string // NAME=value: exactly this, nothing is inherited
+	Env    []string // NAME=value: exactly this, nothing is inherited; the last of a name counts
 
 	// Where its input comes from and its output goes. Nil is the null device. An
 	// *os.File is given to the process as it is; anything else is copied to and
@@ -77,7 +78,22 @@ func (s Spec) within(path string) string {
 	return path
 }
 
-// value returns what Env says of a name; as for programs, the last one counts.
+// environment returns Env with each name once, and never nil, which would be the
+// node's own. Programs differ in which of two they take.
+func (s Spec) environment() []string {
+	env := make([]string, 0, len(s.Env))
+	seen := make(map[string]bool, len(s.Env))
+	for _, entry := range slices.Backward(s.Env) {
+		if name, _, _ := strings.Cut(entry, "="); !seen[name] {
+			seen[name] = true
+			env = append(env, entry)
+		}
+	}
+	slices.Reverse(env)
+	return env
+}
+
+// value returns what Env says of a name.
 func (s Spec) value(name string) string {
 	_, value, _ := strings.Cut(s.entry(name), "=")
 	return value

@@ -106,7 +106,7 @@ func TestMemoryLimitIsKept(t *testing.T) {
 		memory       int64
 		dry          bool
 	}{
-		{"one that takes too much", `exec "$HUNGRY" hungry 1000`, 64 << 20, true},
+		{"one that takes too much", `exec "$HUNGRY" hungry 200 <&0`, 64 << 20, true},
 		{"two that take too much together", `exec 3<&0; "$HUNGRY" hungry 60 <&3 & exec "$HUNGRY" hungry 60`, 100 << 20, true},
 		{"one that takes less", `exec "$HUNGRY" hungry 20 </dev/null`, 200 << 20, false},
 	} {
