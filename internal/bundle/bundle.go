@@ -47,10 +47,11 @@ const (
 // bombed reports whether so many unpacked bytes are too many for packed ones.
 func bombed(unpacked, packed int64) bool { return unpacked > slack+maxRatio*packed }
 
-// checkLink refuses a link at name that may lead out of the bundle. Only links are
-// allowed that first go up and then down: then each of them, followed from the
-// real folder that it stands in, ends within, and so do links through links.
-func checkLink(name, target string) error {
+// CheckLink refuses, with code Invalid, a link at name that may lead out of the
+// bundle. Only links are allowed that first go up and then down: then each of
+// them, followed from the real folder that it stands in, ends within, and so do
+// links through links.
+func CheckLink(name, target string) error {
 	bad := func(why string) error {
 		return mayfly.Errorf(mayfly.Invalid, "link %q %s", clip(name), why).
 			WithHint("links may only lead to places in the same folder; replace it by what it points to")

@@ -111,7 +111,7 @@ func (e *entry) check(root *os.Root) (err error) {
 			return err
 		}
 		e.link = filepath.ToSlash(e.link)
-		return checkLink(e.name, e.link)
+		return CheckLink(e.name, e.link)
 	default:
 		return mayfly.Errorf(mayfly.Invalid, "%q is %s: only files, folders and links can be packed", clip(e.name), kind(mode)).
 			WithHint("delete it, or list it in .mayflyignore")

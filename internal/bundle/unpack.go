@@ -120,7 +120,7 @@ func (u *unpacker) add(h *tar.Header, body io.Reader) error {
 	case tar.TypeDir:
 		return u.root.Mkdir(name, 0o755)
 	case tar.TypeSymlink:
-		if err := checkLink(name, h.Linkname); err != nil {
+		if err := CheckLink(name, h.Linkname); err != nil {
 			return err
 		}
 		return u.root.Symlink(filepath.FromSlash(h.Linkname), name)

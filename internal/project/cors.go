@@ -37,12 +37,12 @@ func parseCORS(n *yamlfile.Node) (c *mayfly.CORS, err error) {
 		}
 	}
 	if v := n.Get("headers"); v != nil {
-		if c.Headers, err = parseEach(v, "the name of a header", token); err != nil {
+		if c.Headers, err = parseEach(v, "the name of a header", httpToken); err != nil {
 			return nil, err
 		}
 	}
 	if v := n.Get("expose"); v != nil {
-		if c.Expose, err = parseEach(v, "the name of a header", token); err != nil {
+		if c.Expose, err = parseEach(v, "the name of a header", httpToken); err != nil {
 			return nil, err
 		}
 	}
@@ -95,12 +95,12 @@ func origin(s string) (string, bool) {
 }
 
 func method(s string) (string, bool) {
-	_, ok := token(s)
+	_, ok := httpToken(s)
 	return s, ok && s == strings.ToUpper(s)
 }
 
-// token accepts what RFC 9110 calls so, such as the name of a header.
-func token(s string) (string, bool) {
+// httpToken accepts what RFC 9110 calls so, such as the name of a header.
+func httpToken(s string) (string, bool) {
 	bad := strings.ContainsFunc(s, func(c rune) bool {
 		return !strings.ContainsRune("!#$%&'*+-.^_`|~", c) && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z')
 	})

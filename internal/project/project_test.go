@@ -75,7 +75,10 @@ func TestParseNamesEachMistake(t *testing.T) {
 		"project: [a]\n",
 		"rotues: {}\n",
 		"functions:\n  hello: {}\n",
-		"services: {}\n",
+		"functions:\n  hello:\n",
+		"functions:\n  Hello: {code: .}\n",
+		"functions: [a]\n",
+		"services:\n  a.b: {code: .}\n",
 		"gateway:\n  addr: 127.0.0.1:80\n",
 		"nats: nats://127.0.0.1\n",
 		"routes:\n  Create: {http: /a, subject: b}\n",
@@ -257,8 +260,7 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 		code             mayfly.Code
 	}{
 		{"no path", "nowhere", "no file or folder FOLDER/nowhere", mayfly.NotFound},
-		{"no manifest", "", "no mayfly.yaml in folder FOLDER/", mayfly.NotFound},
-		{"a function", "hello.js", "FOLDER/hello.js is no manifest: functions are not supported by this version", mayfly.Invalid},
+		{"nothing to run", "", "FOLDER holds nothing that can be run: looked for mayfly.yaml, package.json with main, index.js (.ts, .mjs, ...), index.py, index.sh, app.py, main.py, a Go package", mayfly.NotFound},
 		{"a folder as manifest", "odd", "read FOLDER/odd/mayfly.yaml: it is no regular file", mayfly.Invalid},
 		{"a file as folder", "hello.js/x", "open project: stat FOLDER/hello.js/x: not a directory", mayfly.Invalid},
 		{"a bad line in .env", "dot", "FOLDER/dot/.env:2:1: the line is not NAME=value", mayfly.Invalid},

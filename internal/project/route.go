@@ -17,7 +17,7 @@ var routeKeys = []string{"http", "subject", "service", "payload", "timeout", "su
 var target = regexp.MustCompile(`^([A-Za-z0-9_-]+)/([A-Za-z0-9_-]+)$`)
 
 // parseRoutes returns the routes of a manifest, which has none if n is nil.
-func (p *Project) parseRoutes(n *yamlfile.Node) ([]mayfly.Route, error) {
+func (p *Project) parseRoutes(n *yamlfile.Node, taken *patterns) ([]mayfly.Route, error) {
 	if n == nil {
 		return nil, nil
 	}
@@ -26,7 +26,6 @@ func (p *Project) parseRoutes(n *yamlfile.Node) ([]mayfly.Route, error) {
 		return nil, err
 	}
 	var routes []mayfly.Route
-	taken := patterns{mux: http.NewServeMux()}
 	for _, f := range fields {
 		name, err := mayfly.ParseName(f.Key.Text)
 		if err != nil {
@@ -45,13 +44,8 @@ func (p *Project) parseRoutes(n *yamlfile.Node) ([]mayfly.Route, error) {
 				return nil, item.Errorf("pattern %q does not give subject %q a value for each wildcard", route.Pattern, route.Subject).
 					WithHint("a {value} stands for one *, and {rest...} for >")
 			}
-			other, clash := taken.add(route)
-			if clash && other.Pattern.String() == route.Pattern.String() {
-				return nil, item.Errorf("pattern %q stands there twice: first in routes.%s", route.Pattern, other.Name)
-			}
-			if clash {
-				return nil, item.Errorf("pattern %q takes requests of %q in routes.%s, and neither is the narrower one",
-					route.Pattern, other.Pattern, other.Name)
+			if err := taken.take(item, route.Pattern, "routes."+route.Name); err != nil {
+				return nil, err
 			}
 			routes = append(routes, route)
 		}
@@ -62,6 +56,9 @@ func (p *Project) parseRoutes(n *yamlfile.Node) ([]mayfly.Route, error) {
 // parseRoute returns a route without name and pattern.
 func (p *Project) parseRoute(f yamlfile.Field) (r mayfly.Route, err error) {
 	n := f.Value
+	if v := n.Get("auth"); v != nil {
+		return r, v.Errorf("%s (%s) is not in this version", v.Path, later["auth"]).WithHint("leave it out")
+	}
 	if err := n.Only(routeKeys...); err != nil {
 		return r, err
 	}
@@ -189,26 +186,38 @@ func fits(s mayfly.SubjectPattern, p mayfly.Pattern) bool {
 	}
 }
 
-// patterns knows which requests are taken. http.ServeMux is the judge, because the
-// gateway asks it too; it says no by a panic.
+// patterns knows which requests a project takes, by routes and by functions.
+// http.ServeMux is the judge, because the gateway asks it too; it says no by a
+// panic.
 type patterns struct {
-	mux    *http.ServeMux
-	routes []mayfly.Route
+	mux   *http.ServeMux
+	taken []claim
 }
 
-// add takes r's requests, or returns the route that takes some of them already.
-func (t *patterns) add(r mayfly.Route) (other mayfly.Route, clash bool) {
-	if takes(t.mux, r.Pattern) {
-		t.routes = append(t.routes, r)
-		return other, false
+// A claim is a pattern and the path in the manifest of who wants it.
+type claim struct {
+	pattern mayfly.Pattern
+	owner   string
+}
+
+// take gives the pattern's requests to the owner, unless somebody has some of them.
+func (t *patterns) take(n *yamlfile.Node, p mayfly.Pattern, owner string) error {
+	if takes(t.mux, p) {
+		t.taken = append(t.taken, claim{p, owner})
+		return nil
 	}
-	for _, other := range t.routes {
+	other := claim{p, owner}
+	for _, c := range t.taken {
 		mux := http.NewServeMux()
-		if takes(mux, other.Pattern) && !takes(mux, r.Pattern) {
-			return other, true
+		if takes(mux, c.pattern) && !takes(mux, p) {
+			other = c
+			break
 		}
 	}
-	return r, true
+	if other.pattern.String() == p.String() {
+		return n.Errorf("pattern %q stands there twice: first in %s", p, other.owner)
+	}
+	return n.Errorf("pattern %q takes requests of %q in %s, and neither is the narrower one", p, other.pattern, other.owner)
 }
 
 // takes reports whether mux takes p beside what it has.

@@ -1,0 +1,307 @@
+package project
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bundle"
+	"github.com/mayfly-run/mayfly/internal/shim"
+)
+
+// BuildOptions say where and how Build works.
+type BuildOptions struct {
+	// Folder is where the output goes: each build makes new folders in it. It may
+	// not be one of the user's.
+	Folder string
+
+	// Cache is a folder for what builds share, such as installed packages. It may be
+	// deleted at any time when no build runs.
+	Cache string
+
+	Progress    func(step string) // is told what is done, where it may take long; may be nil
+	Output      io.Writer         // gets what compilers and installers say, as they say it; discards if nil
+	Development bool              // the code is being worked on: it runs here, traces name its lines
+	Platforms   []string          // to compile for, see mayfly.Platform; this machine's if empty
+}
+
+// A Built is a source that is ready to run.
+type Built struct {
+	// The source's function or service with Engine and Start. Bundles are not set.
+	Function *mayfly.Function
+	Hosted   *mayfly.Hosted
+
+	// Folders hold the output by platform, or one for mayfly.AnyPlatform. Folder is
+	// the one for this machine, else the first. The caller removes them.
+	Folders map[string]string
+	Folder  string
+
+	Inputs []string // files that were read, absolute and sorted
+	Took   time.Duration
+}
+
+// A Description is what the file mayfly.json in a bundle holds.
+type Description struct {
+	V        int           `json:"v"` // 1
+	Engine   mayfly.Engine `json:"engine"`
+	Start    []string      `json:"start"`
+	Platform string        `json:"platform"`
+}
+
+// Build makes out of a source what can be run. Nothing is written into the user's
+// folder. What is found there is looked at anew each time, so that a source that
+// was opened once may be built again and again while its files change.
+//
+// Errors: Invalid for what the user can mend, with the compiler's text as a
+// mayfly.Trace, its paths relative to the code's folder; Unavailable when a tool is
+// not installed. Folders that a failed build has made are gone.
+func Build(ctx context.Context, s Source, o BuildOptions) (built Built, err error) {
+	started := time.Now()
+	for _, folder := range []*string{&o.Folder, &o.Cache} {
+		if *folder, err = filepath.Abs(*folder); err != nil {
+			return Built{}, fmt.Errorf("build %s: %w", s.Name, err)
+		}
+		if err := os.MkdirAll(*folder, 0o700); err != nil {
+			return Built{}, fmt.Errorf("build %s: %w", s.Name, err)
+		}
+	}
+	if o.Output == nil {
+		o.Output = io.Discard
+	}
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	b := &builder{Source: s, BuildOptions: o, folders: map[string]string{}}
+	defer func() { err = errors.Join(err, b.clean(err != nil)) }()
+	if err := b.build(ctx); err != nil {
+		return Built{}, fmt.Errorf("build %s: %w", s.Name, err)
+	}
+	if built, err = b.result(); err != nil {
+		return Built{}, fmt.Errorf("build %s: %w", s.Name, err)
+	}
+	built.Took = time.Since(started)
+	return built, nil
+}
+
+// A builder is one build.
+type builder struct {
+	Source
+	BuildOptions
+
+	made    []string          // all folders, to be removed if the build fails
+	scratch []string          // of them those that are removed anyway
+	folders map[string]string // output by platform
+	engine  mayfly.Engine
+	start   []string
+	inputs  []string
+}
+
+func (b *builder) build(ctx context.Context) error {
+	if b.Build != "" || len(b.Start) > 0 {
+		return b.custom(ctx)
+	}
+	f, err := detect(b.Code)
+	if err != nil {
+		return err
+	}
+	return b.language(ctx, f)
+}
+
+// custom builds and starts by the user's own commands.
+func (b *builder) custom(ctx context.Context) error {
+	info, err := os.Stat(b.Code)
+	if err != nil {
+		return unreadable(b.Code, err)
+	}
+	work, err := b.folder(b.Name)
+	if err != nil {
+		return err
+	}
+	if b.inputs, err = b.copyCode(ctx, info.IsDir(), work); err != nil {
+		return err
+	}
+	if b.Build != "" {
+		b.Progress("building " + b.Name + " with " + b.Build)
+		if err := b.run(ctx, command{dir: work, failed: "the build of " + b.Name + " failed"}, "sh", "-c", b.Build); err != nil {
+			return err
+		}
+	}
+	if len(b.Start) > 0 {
+		b.use(work, mayfly.EngineHTTP, b.Start)
+		return nil
+	}
+	b.scratch = append(b.scratch, work)
+	code := work
+	if !info.IsDir() {
+		code = filepath.Join(work, filepath.Base(b.Code))
+	}
+	f, err := detect(code)
+	if err != nil {
+		return err
+	}
+	inputs := b.inputs
+	err = b.language(ctx, f)
+	b.inputs = inputs // the copy is none of the user's files
+	return err
+}
+
+// copyCode copies the code as it is, with what npm installed, because nobody knows
+// what a command needs of it.
+func (b *builder) copyCode(ctx context.Context, folder bool, to string) ([]string, error) {
+	if folder {
+		return copyTree(ctx, b.Code, to, b.ignored.without("node_modules/").matchOne)
+	}
+	return []string{b.Code}, copyFile(b.Code, filepath.Join(to, filepath.Base(b.Code)))
+}
+
+// language builds what detect has found.
+func (b *builder) language(ctx context.Context, f found) error {
+	if f.engine == mayfly.EngineService && b.Function != nil && b.Engine == "" {
+		return mayfly.Errorf(mayfly.Invalid, "%s is a program that speaks NATS itself (it imports nats.go and not net/http): it is a service", b.Name).
+			WithHint("move it to services:, or say engine: http if it answers HTTP all the same")
+	}
+	var form shim.Form
+	var err error
+	switch f.language {
+	case javaScript:
+		form, err = b.javaScript(ctx, f)
+	case python:
+		form, err = b.python(ctx, f)
+	case golang:
+		form, err = b.golang(ctx, f)
+	default:
+		err = b.script(ctx, f)
+	}
+	if err != nil || form != shim.Short || b.engine == mayfly.EngineHTTP {
+		return err
+	}
+	if b.Hosted != nil {
+		return mayfly.Errorf(mayfly.Invalid, "%s has a handler for HTTP calls: it is a function, not a service", b.Name).WithHint("move it to functions:")
+	}
+	return mayfly.Errorf(mayfly.Invalid, "%s has a handler, which is called within one process: engine %s cannot do that", b.Name, b.engine).WithHint("leave engine out")
+}
+
+// folder makes a new folder for output.
+func (b *builder) folder(name string) (string, error) {
+	folder, err := os.MkdirTemp(b.Folder, name+"-")
+	if err != nil {
+		return "", err
+	}
+	b.made = append(b.made, folder)
+	return folder, os.Chmod(folder, 0o755)
+}
+
+// use makes a folder the output for the platforms that its files run on.
+func (b *builder) use(folder string, engine mayfly.Engine, start []string) {
+	b.useFor("", folder, engine, start)
+}
+
+// useFor is use for output that was made for a platform. The engine is the one
+// that the code has by nature: the manifest's word goes before it.
+func (b *builder) useFor(platform, folder string, engine mayfly.Engine, start []string) {
+	b.engine, b.start = engine, start
+	if b.Engine != "" {
+		b.engine = b.Engine
+	}
+	b.folders[platform] = folder
+}
+
+// result describes the output.
+func (b *builder) result() (Built, error) {
+	built := Built{Folders: map[string]string{}}
+	for platform, folder := range b.folders {
+		if platform == "" {
+			platform = mayfly.AnyPlatform
+			native, err := holdsNative(folder)
+			if err != nil {
+				return built, err
+			}
+			if native {
+				platform = mayfly.Platform()
+			}
+		}
+		d := Description{V: 1, Engine: b.engine, Start: b.start, Platform: platform}
+		text, err := json.Marshal(d)
+		if err != nil {
+			return built, err
+		}
+		if err := os.WriteFile(filepath.Join(folder, bundle.Manifest), append(text, '\n'), 0o644); err != nil {
+			return built, err
+		}
+		built.Folders[platform] = folder
+	}
+	for _, platform := range append([]string{mayfly.AnyPlatform, mayfly.Platform()}, b.Platforms...) {
+		if folder, ok := built.Folders[platform]; ok {
+			built.Folder = folder
+			break
+		}
+	}
+	built.Inputs = slices.Compact(slices.Sorted(slices.Values(b.inputs)))
+	if b.Hosted != nil {
+		h := *b.Hosted
+		h.Engine, h.Start = b.engine, b.start
+		built.Hosted = &h
+		return built, nil
+	}
+	f := *b.Function
+	f.Engine, f.Start = b.engine, b.start
+	if f.CGI && f.Engine != mayfly.EngineExec {
+		return built, mayfly.Errorf(mayfly.Invalid, "cgi is for engine exec: %s has engine %s", b.Name, f.Engine).WithHint("leave cgi out")
+	}
+	if f.Engine == mayfly.EngineExec {
+		f.Concurrency = 1
+	}
+	built.Function = &f
+	return built, nil
+}
+
+// clean removes what nobody needs when the build has ended.
+func (b *builder) clean(failed bool) error {
+	gone := b.scratch
+	if failed {
+		gone = b.made
+	}
+	var errs []error
+	for _, folder := range gone {
+		errs = append(errs, os.RemoveAll(folder))
+	}
+	return errors.Join(errs...)
+}
+
+// hereSuffixes are of files with machine code that are not executable themselves.
+var hereSuffixes = []string{".so", ".node", ".dylib", ".dll", ".pyd"}
+
+// holdsNative reports whether a folder holds machine code, so that it runs on this
+// machine's platform alone.
+func holdsNative(folder string) (native bool, err error) {
+	err = filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		suspect := slices.Contains(hereSuffixes, filepath.Ext(path)) || strings.Contains(filepath.Base(path), ".so.")
+		if !suspect {
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			suspect = info.Mode()&0o111 != 0
+		}
+		if !suspect {
+			return nil
+		}
+		head, err := readHead(path)
+		if native = isNative(head); native {
+			return filepath.SkipAll
+		}
+		return err
+	})
+	return native, err
+}

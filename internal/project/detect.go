@@ -1,0 +1,258 @@
+package project
+
+import (
+	"encoding/json"
+	"errors"
+	"go/build"
+	"go/parser"
+	"go/token"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// What is found at a path, and what it means:
+//
+//	.js .ts and their kin       JavaScript          http
+//	.py                         Python              http
+//	.go, or a folder with some  Go                  http, or service: package main
+//	                                                that imports nats.go, not net/http
+//	.sh                         a shell script      exec
+//	#! in the first two bytes   a script            exec
+//	a native executable         a program           exec
+//
+// In a folder it is package.json's main, else index.*, app.py, main.py or the Go
+// package. Two of them, or none, is an error that lists what was looked for.
+
+// A language says how code is built.
+type language string
+
+const (
+	javaScript language = "JavaScript"
+	python     language = "Python"
+	golang     language = "Go"
+	shell      language = "shell"   // a script for sh
+	program    language = "program" // started as it is
+)
+
+// extensions of files by which a language is known.
+var extensions = map[string]language{
+	".js": javaScript, ".mjs": javaScript, ".cjs": javaScript, ".jsx": javaScript,
+	".ts": javaScript, ".mts": javaScript, ".cts": javaScript, ".tsx": javaScript,
+	".py": python,
+	".go": golang,
+	".sh": shell,
+}
+
+// sought is what a folder is searched for, in words.
+const sought = "package.json with main, index.js (.ts, .mjs, ...), index.py, index.sh, app.py, main.py, a Go package"
+
+// A found is what detect sees.
+type found struct {
+	language language
+	engine   mayfly.Engine
+	whole    bool   // the code is the folder, else the file alone
+	folder   string // absolute
+	entry    string // the file that is run, absolute; of a Go package its folder
+}
+
+// detect says what the code at an absolute path is.
+func detect(code string) (found, error) {
+	info, err := os.Stat(code)
+	if errors.Is(err, fs.ErrNotExist) {
+		return found{}, mayfly.Errorf(mayfly.NotFound, "no file or folder %s", code)
+	}
+	if err != nil {
+		return found{}, mayfly.Errorf(mayfly.Invalid, "find the code: %w", err)
+	}
+	if info.IsDir() {
+		f, err := detectFolder(code)
+		f.whole, f.folder = true, code
+		return f, err
+	}
+	if !info.Mode().IsRegular() {
+		return found{}, mayfly.Errorf(mayfly.Invalid, "%s is neither a file nor a folder", code)
+	}
+	return detectFile(code)
+}
+
+func detectFile(file string) (found, error) {
+	f := found{language: extensions[strings.ToLower(filepath.Ext(file))], engine: mayfly.EngineHTTP, folder: filepath.Dir(file), entry: file}
+	switch {
+	case f.language == golang:
+		return detectGoFile(f)
+	case f.language == shell:
+		f.engine = mayfly.EngineExec
+		return f, nil
+	case f.language != "":
+		return f, nil
+	case strings.EqualFold(filepath.Ext(file), ".wasm"):
+		return f, mayfly.Errorf(mayfly.Invalid, "%s is WebAssembly, which is not in this version", file)
+	}
+	head, err := readHead(file)
+	if err != nil {
+		return f, mayfly.Errorf(mayfly.Invalid, "read %s: %w", file, err)
+	}
+	if !strings.HasPrefix(head, "#!") && !isNative(head) {
+		return f, mayfly.Errorf(mayfly.Invalid, "%s is nothing that can be run: it is no JavaScript, TypeScript, Python, Go or shell file by its name, has no #! line and is no executable of this system", file).
+			WithHint("give it the extension of its language, or write a %s with start:", Manifest)
+	}
+	f.language, f.engine = program, mayfly.EngineExec
+	return f, nil
+}
+
+// readHead returns the first bytes of a file.
+func readHead(file string) (string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	var head [4]byte
+	n, err := io.ReadFull(f, head[:])
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = nil
+	}
+	return string(head[:n]), err
+}
+
+// isNative reports whether a file that begins so holds machine code: ELF, Mach-O
+// (of either size, or both) or PE.
+func isNative(head string) bool {
+	for _, magic := range []string{"\x7fELF", "\xcf\xfa\xed\xfe", "\xce\xfa\xed\xfe", "\xca\xfe\xba\xbe", "MZ\x90\x00"} {
+		if strings.HasPrefix(head, magic) {
+			return true
+		}
+	}
+	return false
+}
+
+func detectFolder(folder string) (found, error) {
+	var all []found
+	var names []string
+	add := func(f found, name string) { all, names = append(all, f), append(names, name) }
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return found{}, mayfly.Errorf(mayfly.Invalid, "read %s: %w", folder, err)
+	}
+	main, err := packageMain(folder)
+	if err != nil {
+		return found{}, err
+	}
+	if main != "" {
+		f, err := detectFile(main)
+		if err != nil {
+			return f, err
+		}
+		name, _ := below(folder, main)
+		add(f, name+" (main of package.json)")
+	}
+	for _, e := range entries {
+		stem, extension := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name())), filepath.Ext(e.Name())
+		language, known := extensions[extension]
+		switch {
+		case !known || e.IsDir() || language == golang:
+			continue
+		case stem == "index" && (language != javaScript || main == ""), e.Name() == "app.py", e.Name() == "main.py":
+			f, err := detectFile(filepath.Join(folder, e.Name()))
+			if err != nil {
+				return f, err
+			}
+			add(f, e.Name())
+		}
+	}
+	if f, err := detectGoPackage(folder); err != nil {
+		return f, err
+	} else if f.entry != "" {
+		add(f, "a Go package")
+	}
+	switch len(all) {
+	case 1:
+		return all[0], nil
+	case 0:
+		return found{}, mayfly.Errorf(mayfly.NotFound, "%s holds nothing that can be run: looked for %s, %s", folder, Manifest, sought).
+			WithHint("name a file, or write a %s", Manifest)
+	default:
+		return found{}, mayfly.Errorf(mayfly.Invalid, "%s holds more than one thing that can be run: %s", folder, strings.Join(names, ", ")).
+			WithHint("name one of them, or write a %s that does", Manifest)
+	}
+}
+
+// packageMain returns the file that package.json calls main, or "" if there is
+// none: `npm init` writes main whether the file is there or not.
+func packageMain(folder string) (string, error) {
+	data, err := readFile(os.DirFS(folder), packageFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	file := filepath.Join(folder, packageFile)
+	if err != nil {
+		return "", mayfly.Errorf(mayfly.Invalid, "read %s: %w", file, err)
+	}
+	var p struct {
+		Main string `json:"main"`
+	}
+	if err := json.Unmarshal(data, &p); err != nil {
+		return "", mayfly.Errorf(mayfly.Invalid, "read %s: %w", file, err)
+	}
+	name := filepath.FromSlash(strings.TrimPrefix(p.Main, "./"))
+	if name == "" {
+		return "", nil
+	}
+	if !filepath.IsLocal(name) {
+		return "", mayfly.Errorf(mayfly.Invalid, "main %q in %s does not lie below its folder", clip(p.Main), file)
+	}
+	for _, extension := range []string{"", ".js", ".mjs", ".cjs"} { // as Node.js looks for it
+		if info, err := os.Stat(filepath.Join(folder, name+extension)); err == nil && info.Mode().IsRegular() {
+			return filepath.Join(folder, name+extension), nil
+		}
+	}
+	return "", nil
+}
+
+// detectGoPackage returns what the Go files of a folder are, or nothing if there
+// are none.
+func detectGoPackage(folder string) (found, error) {
+	p, err := build.ImportDir(folder, 0)
+	if _, none := errors.AsType[*build.NoGoError](err); none {
+		return found{}, nil
+	}
+	if p.Name == "" || err != nil {
+		// It cannot be read as it is, but it is there: the compiler says best why.
+		return found{language: golang, engine: mayfly.EngineHTTP, entry: folder}, nil
+	}
+	return found{language: golang, engine: goEngine(p.Name, p.Imports), entry: folder}, nil
+}
+
+func detectGoFile(f found) (found, error) {
+	tree, err := parser.ParseFile(token.NewFileSet(), f.entry, nil, parser.ImportsOnly)
+	if err != nil {
+		return f, nil // the compiler says best why
+	}
+	var imports []string
+	for _, i := range tree.Imports {
+		path, _ := strconv.Unquote(i.Path.Value) // the parser has checked it
+		imports = append(imports, path)
+	}
+	f.engine = goEngine(tree.Name.Name, imports)
+	return f, nil
+}
+
+// goEngine tells a program that speaks NATS itself from one that answers HTTP.
+func goEngine(name string, imports []string) mayfly.Engine {
+	speaksNATS := slices.ContainsFunc(imports, func(path string) bool {
+		return path == natsModule || strings.HasPrefix(path, natsModule+"/")
+	})
+	if name == "main" && speaksNATS && !slices.Contains(imports, "net/http") {
+		return mayfly.EngineService
+	}
+	return mayfly.EngineHTTP
+}
+
+const natsModule = "github.com/nats-io/nats.go"

@@ -1,0 +1,139 @@
+package project
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/shim"
+)
+
+// The files by which npm knows what a folder needs, and where it puts it.
+const (
+	packageFile = "package.json"
+	lockFile    = "package-lock.json"
+	modules     = "node_modules"
+)
+
+// javaScript bundles a file with all that it imports. Where the code is a folder,
+// its other files go along: pages, data, whatever the code reads when it runs.
+func (b *builder) javaScript(ctx context.Context, f found) (shim.Form, error) {
+	if b.Development {
+		if err := need("node", b.Name); err != nil {
+			return 0, err
+		}
+	}
+	out, err := b.folder(b.Name)
+	if err != nil {
+		return 0, err
+	}
+	source, err := b.withPackages(ctx, f)
+	if err != nil {
+		return 0, err
+	}
+	name, _ := below(f.folder, f.entry)
+	r, err := shimJavaScript(ctx, javaScriptOptions{Entry: filepath.Join(source, name), Out: out, Development: b.Development})
+	if err != nil {
+		return 0, err
+	}
+	b.use(out, mayfly.EngineHTTP, r.Start)
+	for _, input := range r.Inputs {
+		if name, inside := below(source, input); inside {
+			input = filepath.Join(f.folder, name)
+		}
+		b.inputs = append(b.inputs, input)
+	}
+	if !f.whole {
+		return r.Form, nil
+	}
+	bundled := slices.Clone(b.inputs)
+	others, err := copyTree(ctx, f.folder, out, func(name string) bool {
+		return b.ignored.matchOne(name) || slices.Contains(bundled, filepath.Join(f.folder, name))
+	})
+	b.inputs = append(b.inputs, others...)
+	return r.Form, err
+}
+
+// withPackages returns the folder from which the code finds its packages. It is
+// the code's own, unless npm has yet to install what it needs: that is done in the
+// cache, once for each content of the lock file, and the code is copied beside it.
+func (b *builder) withPackages(ctx context.Context, f found) (string, error) {
+	if hasModules(f.folder) {
+		return f.folder, nil
+	}
+	var manifest struct {
+		Dependencies map[string]json.RawMessage `json:"dependencies"`
+	}
+	data, err := os.ReadFile(filepath.Join(f.folder, packageFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return f.folder, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &manifest)
+	}
+	if err != nil {
+		return "", mayfly.Errorf(mayfly.Invalid, "read %s: %w", packageFile, err)
+	}
+	if len(manifest.Dependencies) == 0 {
+		return f.folder, nil
+	}
+	b.inputs = append(b.inputs, filepath.Join(f.folder, packageFile), filepath.Join(f.folder, lockFile))
+	if _, err := os.Stat(filepath.Join(f.folder, lockFile)); errors.Is(err, fs.ErrNotExist) {
+		return "", mayfly.Errorf(mayfly.Invalid, "%s names packages that are not installed, and there is no %s that says which versions", packageFile, lockFile).
+			WithHint("run `npm install` in %s", f.folder)
+	}
+	installed, err := b.npm(ctx, f.folder)
+	if err != nil {
+		return "", err
+	}
+	work, err := b.folder(b.Name)
+	if err != nil {
+		return "", err
+	}
+	b.scratch = append(b.scratch, work)
+	if _, err := copyTree(ctx, f.folder, work, b.ignored.matchOne); err != nil {
+		return "", err
+	}
+	return work, os.Symlink(filepath.Join(installed, modules), filepath.Join(work, modules))
+}
+
+// hasModules reports whether packages are installed for a folder: in it, or in one
+// above, as in a workspace.
+func hasModules(folder string) bool {
+	for {
+		if info, err := os.Stat(filepath.Join(folder, modules)); err == nil && info.IsDir() {
+			return true
+		}
+		above := filepath.Dir(folder)
+		if above == folder {
+			return false
+		}
+		folder = above
+	}
+}
+
+// npm returns a folder of the cache with the packages that the lock file names.
+func (b *builder) npm(ctx context.Context, folder string) (string, error) {
+	if err := need("npm", b.Name); err != nil {
+		return "", err
+	}
+	key, err := digestOf(filepath.Join(folder, packageFile), filepath.Join(folder, lockFile))
+	if err != nil {
+		return "", err
+	}
+	return b.cached("npm-"+key, func(made string) error {
+		for _, name := range []string{packageFile, lockFile} {
+			if err := copyFile(filepath.Join(folder, name), filepath.Join(made, name)); err != nil {
+				return err
+			}
+		}
+		b.Progress(fmt.Sprintf("installing the packages of %s with npm", b.Name))
+		return b.run(ctx, command{dir: made, failed: "npm ci failed"}, "npm", "ci", "--omit=dev", "--no-audit", "--no-fund", "--no-update-notifier")
+	})
+}

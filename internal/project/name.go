@@ -1,0 +1,37 @@
+package project
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// impersonal are stems of files that say what a file is to its folder, not what it
+// does: such a file is called like its folder.
+var impersonal = []string{"index", "main", "app", "handler"}
+
+// nameOf returns the name that a file or folder gives to the function in it.
+func nameOf(path string, folder bool) (mayfly.Name, error) {
+	base := filepath.Base(path)
+	what := "folder"
+	if !folder {
+		what = "file"
+		base = strings.TrimSuffix(base, filepath.Ext(base))
+		if slices.Contains(impersonal, strings.ToLower(base)) {
+			base, what = filepath.Base(filepath.Dir(path)), "folder"
+		}
+	}
+	name, err := plainName(base)
+	if err != nil {
+		return "", mayfly.Errorf(mayfly.Invalid, "%s %q gives the function no name: %w", what, base, err).
+			WithHint("rename it, or write a %s that names it", Manifest)
+	}
+	return name, nil
+}
+
+// plainName returns the name that text from a file system comes closest to.
+func plainName(text string) (mayfly.Name, error) {
+	return mayfly.ParseName(strings.NewReplacer("_", "-", " ", "-").Replace(strings.ToLower(text)))
+}

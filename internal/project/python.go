@@ -1,0 +1,156 @@
+package project
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/shim"
+)
+
+// requirementsFile names the packages that pip is to install.
+const requirementsFile = "requirements.txt"
+
+// python copies a module, with what it imports from its folder, or the whole
+// folder, and what pip installs for it.
+func (b *builder) python(ctx context.Context, f found) (shim.Form, error) {
+	if err := need("python3", b.Name); err != nil {
+		return 0, err
+	}
+	out, err := b.folder(b.Name)
+	if err != nil {
+		return 0, err
+	}
+	var copied []string
+	if f.whole {
+		copied, err = copyTree(ctx, f.folder, out, b.ignored.matchOne)
+	} else {
+		copied, err = b.copyModules(ctx, f, out)
+	}
+	if err != nil {
+		return 0, err
+	}
+	b.inputs = append(b.inputs, copied...)
+	if err := b.pip(ctx, f.folder, out); err != nil {
+		return 0, err
+	}
+	r, err := shim.Python(ctx, shim.PythonOptions{Entry: f.entry, Out: out})
+	if err != nil {
+		return 0, err
+	}
+	b.inputs = append(b.inputs, r.Inputs...)
+	b.use(out, mayfly.EngineHTTP, r.Start)
+	return r.Form, nil
+}
+
+// imports finds the first names of what a Python module imports. A name too many
+// copies a file too many.
+var imports = regexp.MustCompile(`(?m)^[ \t]*(?:from[ \t]+([A-Za-z_]\w*)|import[ \t]+([A-Za-z_][\w., \t]*))`)
+
+// word is one name in a list of imports.
+var word = regexp.MustCompile(`[A-Za-z_][\w.]*`)
+
+// copyModules copies a file and the modules and packages beside it that it, or one
+// of them, imports.
+func (b *builder) copyModules(ctx context.Context, f found, out string) ([]string, error) {
+	var files []string
+	next := []string{filepath.Base(f.entry)}
+	for seen := map[string]bool{}; len(next) > 0; {
+		name := next[0]
+		next = next[1:]
+		from, to := filepath.Join(f.folder, name), filepath.Join(out, name)
+		info, err := os.Stat(from)
+		if errors.Is(err, fs.ErrNotExist) || seen[name] {
+			continue // a module of the standard library, or installed
+		}
+		if err != nil {
+			return nil, unreadable(from, err)
+		}
+		seen[name] = true
+		if info.IsDir() {
+			if err := os.Mkdir(to, 0o755); err != nil {
+				return nil, err
+			}
+			inside, err := copyTree(ctx, from, to, b.ignored.matchOne)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, inside...)
+			continue
+		}
+		if err := copyFile(from, to); err != nil {
+			return nil, err
+		}
+		files = append(files, from)
+		text, err := os.ReadFile(to)
+		if err != nil {
+			return nil, err
+		}
+		for _, module := range modulesOf(text) {
+			next = append(next, module+".py", module)
+		}
+	}
+	return files, nil
+}
+
+// modulesOf returns the first names of all that a module's text imports.
+func modulesOf(text []byte) []string {
+	var all []string
+	for _, found := range imports.FindAllSubmatch(text, -1) {
+		if len(found[1]) > 0 {
+			all = append(all, string(found[1]))
+			continue
+		}
+		for _, w := range word.FindAll(found[2], -1) {
+			first, _, _ := strings.Cut(string(w), ".")
+			all = append(all, first)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// pip puts into the bundle what requirements.txt names. It is installed once for
+// each content of that file and version of Python.
+func (b *builder) pip(ctx context.Context, folder, out string) error {
+	file := filepath.Join(folder, requirementsFile)
+	key, err := digestOf(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	b.inputs = append(b.inputs, file)
+	version, err := pythonVersion(ctx)
+	if err != nil {
+		return err
+	}
+	installed, err := b.cached("pip-"+version+"-"+key, func(made string) error {
+		b.Progress(fmt.Sprintf("installing the packages of %s with pip", b.Name))
+		return b.run(ctx, command{dir: folder, failed: "pip install failed"}, "python3", "-m", "pip", "install",
+			"--disable-pip-version-check", "--no-input", "--no-compile", "--target", made, "--requirement", requirementsFile)
+	})
+	if err != nil {
+		return err
+	}
+	_, err = copyTree(ctx, installed, out, func(name string) bool { return name == "bin/" })
+	return err
+}
+
+// pythonVersion returns what tells packages for one Python from those for another.
+func pythonVersion(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "python3", "-I", "-S", "-c", "import sys; print(sys.implementation.cache_tag)").Output()
+	if err != nil {
+		return "", fmt.Errorf("ask python3 for its version: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}

@@ -1,0 +1,50 @@
+package project
+
+import (
+	"path/filepath"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// A Source is what one function or service is built from. Exactly one of Function
+// and Hosted is set: with all its settings, but without Start and Bundles, which
+// Build finds and a deploy fills in.
+type Source struct {
+	Name     string
+	Function *mayfly.Function
+	Hosted   *mayfly.Hosted
+
+	Code   string // absolute path of a file or folder
+	Build  string // command to be run first, by a shell, in a copy of the folder
+	Start  []string
+	Engine mayfly.Engine // as the manifest says; seen from the code if empty
+
+	// Watch are the files and folders, absolute, that a change of the source shows
+	// in; what Ignores says of a folder's files is not part of it.
+	Watch []string
+
+	// ignored are the rules of the folder's .mayflyignore when the project was
+	// opened.
+	ignored rules
+}
+
+// program returns the part that function and service have in common.
+func (s Source) program() *mayfly.Program {
+	if s.Hosted != nil {
+		return &s.Hosted.Program
+	}
+	return &s.Function.Program
+}
+
+// Ignores reports whether a file or folder, absolute, is no part of the source:
+// nothing of it goes into a bundle and a change of it changes nothing.
+func (s Source) Ignores(path string) bool {
+	name, inside := below(s.Code, path)
+	return inside && (s.ignored.match(name) || s.ignored.match(name+"/"))
+}
+
+// below returns the path of a file within a folder, with slashes.
+func below(folder, path string) (name string, inside bool) {
+	name, err := filepath.Rel(folder, path)
+	return filepath.ToSlash(name), err == nil && name != "." && filepath.IsLocal(name)
+}
