@@ -252,7 +252,9 @@ func (r *Registry) update(ctx context.Context, key string, author func(present e
 	return next, true, nil
 }
 
-// read returns the present entry, with kv 0 if there never was one.
+// read returns the present entry, with kv 0 if there never was one. The picture
+// shows it from then on, if it was behind: nobody is told of a thing and then finds
+// it gone.
 func (r *Registry) read(ctx context.Context, key string) (e entry, err error) {
 	err = r.persist(ctx, "read "+key, func(ctx context.Context, js jetstream.JetStream) error {
 		kv, err := js.KeyValue(ctx, mayfly.BucketRegistry)
@@ -269,6 +271,9 @@ func (r *Registry) read(ctx context.Context, key string) (e entry, err error) {
 		}
 		return err
 	})
+	if err == nil && e.kv != 0 {
+		r.show(key, e, nil)
+	}
 	return e, err
 }
 

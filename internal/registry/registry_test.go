@@ -488,10 +488,15 @@ func TestListAnswersFromMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := open(t, b, registry.Options{})
-	start := time.Now()
 	functions, services := r.List()
-	if took := time.Since(start); took > 50*time.Millisecond {
-		t.Errorf("list of %d took %v", many, took)
+	fastest := time.Hour // of some, because other tests want the machine too
+	for range 10 {
+		start := time.Now()
+		r.List()
+		fastest = min(fastest, time.Since(start))
+	}
+	if fastest > 50*time.Millisecond {
+		t.Errorf("list of %d took %v", many, fastest)
 	}
 	if len(functions) != many || len(services) != 0 || functions[1].Name != "f1" {
 		t.Errorf("%d functions, %d services", len(functions), len(services))
@@ -520,6 +525,56 @@ func TestWatchTellsWhatOthersDeploy(t *testing.T) {
 	}
 }
 
+// What is deployed while the server is away, or over another connection, is seen
+// once it is back.
+func TestPictureSurvivesTheServer(t *testing.T) {
+	t.Parallel()
+	store, addr := t.TempDir(), ""
+	serve := func() *bus.Bus {
+		b, err := bus.Open(t.Context(), bus.Options{Server: &bus.ServerOptions{Store: store, Addr: addr}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { b.Close() })
+		addr = strings.TrimPrefix(b.URL(), "nats://")
+		return b
+	}
+	server := serve()
+	b, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: server.URL()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	r := open(t, b, registry.Options{})
+	news := r.Watch(t.Context())
+	digest := upload(t, r, "one")
+	deploy(t, r, function("one", "", digest))
+
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+	server = serve()
+	// Nobody knows when the connection is back: what is written meanwhile waits.
+	deploy(t, r, function("two", "", digest))
+	other, err := registry.Open(t.Context(), server, registry.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() })
+	deploy(t, other, function("three", "", digest))
+	await(t, news, func() bool { functions, _ := r.List(); return len(functions) == 3 })
+
+	js, err := b.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	js.Conn().Close() // for good: the bus makes another
+	if err := other.Remove(t.Context(), "one"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, news, func() bool { functions, _ := r.List(); return len(functions) == 2 })
+}
+
 // await waits for news until what is expected is there.
 func await(t *testing.T, news <-chan struct{}, there func() bool) {
 	t.Helper()
@@ -542,7 +597,10 @@ func TestSyncFollowsEveryChange(t *testing.T) {
 	}
 	digest := upload(t, r, "one")
 	for what, change := range map[string]func() error{
-		"deploy": func() error { _, _, err := r.Deploy(t.Context(), function("a", "", digest), registry.Change{}); return err },
+		"deploy": func() error {
+			_, _, err := r.Deploy(t.Context(), function("a", "", digest), registry.Change{})
+			return err
+		},
 		"upload": func() error { upload(t, r, "two"); return nil },
 	} {
 		before := synced.Load()
@@ -557,8 +615,8 @@ func TestSyncFollowsEveryChange(t *testing.T) {
 func TestRevisionsOnlyGrow(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
-	r, other := open(t, b, registry.Options{}), open(t, b, registry.Options{})
-	digests := []string{upload(t, r, "one"), upload(t, r, "two"), upload(t, r, "three")}
+	writers := []*registry.Registry{open(t, b, registry.Options{}), open(t, b, registry.Options{})}
+	digests := []string{upload(t, writers[0], "one"), upload(t, writers[0], "two"), upload(t, writers[0], "three")}
 	var round atomic.Int32
 	rapid.Check(t, func(t *rapid.T) {
 		name := mayfly.Name(fmt.Sprint("f", round.Add(1)))
@@ -575,7 +633,7 @@ func TestRevisionsOnlyGrow(t *testing.T) {
 			highest, live = f.Revision, true
 		}
 		for range rapid.IntRange(1, 12).Draw(t, "steps") {
-			writer := rapid.SampledFrom([]*registry.Registry{r, other}).Draw(t, "writer")
+			writer := writers[rapid.IntRange(0, 1).Draw(t, "writer")]
 			switch rapid.SampledFrom([]string{"deploy", "deploy", "remove", "rollback", "scale"}).Draw(t, "step") {
 			case "deploy":
 				before := highest
