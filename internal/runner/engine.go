@@ -20,7 +20,8 @@ type Instance interface {
 	// Call gives the instance one call and returns its reply. When ctx ends, the
 	// work on the call is stopped, not only the waiting for it. Where the reply has
 	// a Stream, ctx governs that too. It may be used by as many goroutines at once
-	// as the function's Concurrency says.
+	// as the function's Concurrency says. When the instance dies in a call, Done is
+	// closed before Call returns: the next call must not go to it.
 	Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error)
 
 	// Done is closed when the instance has gone, by itself or by Stop. Err says
