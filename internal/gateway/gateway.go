@@ -18,6 +18,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/door"
+	"github.com/mayfly-run/mayfly/internal/front"
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
@@ -116,7 +117,7 @@ type Gateway struct {
 	loopback    bool
 	protection  *http.CrossOriginProtection // nil beyond loopback
 	certificate *certificate                // nil without TLS
-	server      *http.Server
+	server      *front.Server
 
 	making sync.Mutex     // of a new table: one at a time, so that the last one stays
 	routes []mayfly.Route // the projects'; guarded by making
@@ -160,15 +161,13 @@ func New(caller Caller, directory Directory, o Options) (*Gateway, error) {
 	if g.loopback = door.Loopback(listener.Addr()); g.loopback {
 		g.protection = http.NewCrossOriginProtection()
 	}
-	g.server = &http.Server{
+	g.server = &front.Server{
 		Handler:           g,
 		ReadHeaderTimeout: o.HeaderTimeout,
 		WriteTimeout:      o.BodyTimeout + o.WriteTimeout, // counts from the end of the headers
 		IdleTimeout:       o.IdleTimeout,
 		MaxHeaderBytes:    o.MaxHeader,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
-
-		DisableGeneralOptionsHandler: true, // "OPTIONS *" is refused like any target that is no path
 	}
 	if g.certificate != nil {
 		g.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: g.certificate.get}
@@ -202,13 +201,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stop()
 	parts.Go(func() { g.watchServices(watch) })
 	failed := make(chan error, 1)
-	parts.Go(func() {
-		if g.server.TLSConfig != nil {
-			failed <- g.server.ServeTLS(g.listener, "", "")
-			return
-		}
-		failed <- g.server.Serve(g.listener)
-	})
+	parts.Go(func() { failed <- g.server.Serve(g.listener) })
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve HTTP: %w", err)

@@ -1,0 +1,319 @@
+package front
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// roomToRead is the size of a connection's buffer, and so of the largest plain
+	// head.
+	roomToRead = 4 << 10
+
+	// mostPieces is in how many reads a plain head may come.
+	mostPieces = 8
+
+	// lingering is how long a client that may still be sending has to read the last
+	// answer before its connection is reset.
+	lingering = 500 * time.Millisecond
+)
+
+// A conn is one connection. All of it belongs to the goroutine of serve, but what
+// is said to be guarded, and buf while a watch reads.
+type conn struct {
+	server *Server
+	net    net.Conn
+	remote string
+	state  atomic.Int32 // one of the states below; decides who wins when Shutdown meets a request
+
+	buf        []byte // read and not taken yet is buf[start:end]
+	start, end int
+	readErr    error // of a watch; the next fill returns it
+	head       head
+
+	reads, writes deadline
+	watcher       watch
+
+	room    *buffer     // of out; nil between requests
+	out     []byte      // written by the handler and not sent yet
+	parts   [3][]byte   // room for vector
+	vector  net.Buffers // what send sends
+	sendErr error       // the first; nothing is sent after it
+}
+
+// States of a conn.
+const (
+	stateIdle   int32 = iota // waits for a request; Shutdown closes it
+	stateBusy                // has one
+	stateClosed              // Shutdown has closed it
+)
+
+func newConn(s *Server, n net.Conn) *conn {
+	c := &conn{server: s, net: n, remote: n.RemoteAddr().String(), buf: make([]byte, roomToRead)}
+	c.reads.apply, c.writes.apply = n.SetReadDeadline, n.SetWriteDeadline
+	c.watcher.stopped = sync.NewCond(&c.watcher.mu)
+	return c
+}
+
+// serve answers requests until the connection ends or is handed over.
+func (c *conn) serve(ctx context.Context) {
+	defer c.server.forget(c)
+	ctx = context.WithValue(ctx, http.LocalAddrContextKey, c.net.LocalAddr())
+	c.reads.want(after(c.server.ReadHeaderTimeout))
+	for before := ""; ; before = c.head.method {
+		text, ok := c.next(before)
+		if !ok {
+			return
+		}
+		target, err := c.head.url(text)
+		if err != nil {
+			c.handOver()
+			return
+		}
+		if !c.state.CompareAndSwap(stateIdle, stateBusy) {
+			return // Shutdown was faster
+		}
+		c.start += c.head.size
+		if !c.answer(ctx, text, target) {
+			return
+		}
+		c.state.Store(stateIdle)
+		if c.server.closing.Load() {
+			_ = c.net.Close()
+			return
+		}
+	}
+}
+
+// next waits for a head and returns its text. It reports false if there is none
+// and the connection is closed or handed over. before is the method of the
+// request before, or "".
+func (c *conn) next(before string) (text string, ok bool) {
+	lineFeeds, dropped := 0, 0
+	if before == http.MethodPost {
+		lineFeeds = 4 // clients of old sent them after a body, and net/http takes them
+	}
+	for pieces := 0; ; pieces++ {
+		for ; lineFeeds > 0 && c.start < c.end && (c.buf[c.start] == '\r' || c.buf[c.start] == '\n'); lineFeeds-- {
+			c.start++
+			dropped++
+		}
+		v := short
+		if c.start < c.end {
+			v = c.head.scan(c.buf[c.start:c.end])
+			lineFeeds = 0
+		}
+		switch {
+		case v == plain:
+			return string(c.buf[c.start : c.start+c.head.size]), true
+		case v == odd, pieces == mostPieces, !c.makeRoom():
+			c.handOver()
+			return "", false
+		case pieces == 0 && before != "" && c.start == c.end:
+			c.reads.about(time.Now(), c.server.IdleTimeout)
+		case pieces <= 1 && before != "":
+			c.reads.want(after(c.server.ReadHeaderTimeout))
+		}
+		if err := c.fill(); err != nil {
+			// net/http says what it thinks of half a head, but nothing where hardly
+			// anything came, or came too late.
+			if isTimeout(err) || dropped+c.end-c.start < 4 && (before != "" || c.start == c.end) {
+				_ = c.net.Close()
+			} else {
+				c.readErr = nil
+				c.handOver()
+			}
+			return "", false
+		}
+	}
+}
+
+// handOver gives the connection to net/http, with all that was read of it, and
+// waits until it is taken.
+func (c *conn) handOver() {
+	_ = c.net.SetDeadline(time.Time{})
+	if !c.server.handover.give(c.net, c.buf[c.start:c.end]) {
+		_ = c.net.Close()
+	}
+}
+
+// answer lets the handler answer a request. It reports whether the connection goes
+// on to the next; if not, it is closed.
+func (c *conn) answer(ctx context.Context, text string, target *url.URL) (again bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.watcher.begin(cancel)
+	w := &response{conn: c, header: http.Header{}, head: c.head.method == http.MethodHead, closing: c.head.closing, length: -1}
+	w.body.conn, w.body.left = c, max(c.head.length, 0)
+	r := (&http.Request{
+		Method: c.head.method, URL: target, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: c.head.header(text), Body: http.NoBody, ContentLength: w.body.left,
+		Host: c.head.host.of(text), RemoteAddr: c.remote, RequestURI: c.head.target.of(text), Close: c.head.closing,
+	}).WithContext(ctx)
+	c.reads.want(time.Time{}) // the handler says how long a body may take
+	c.writes.about(time.Now(), c.server.WriteTimeout)
+	switch {
+	case c.readErr != nil:
+		cancel() // it left while the request before was worked on
+	case r.ContentLength > 0:
+		w.hasBody, r.Body = true, &w.body
+	default:
+		c.arm()
+	}
+	again = c.handle(w, r) && w.finish()
+	if !again && !w.lingering {
+		_ = c.net.Close() // ends whatever still reads
+	}
+	c.release()
+	if w.hasBody {
+		_ = w.body.Close() // waits for a reader that outlived the handler
+		again = again && w.body.left == 0
+	}
+	c.disarm()
+	c.watcher.begin(nil)
+	if again {
+		return true
+	}
+	if w.lingering {
+		c.linger()
+	}
+	_ = c.net.Close()
+	return false
+}
+
+// handle calls the handler. It reports false if it panicked: then nothing more is
+// sent, so that nobody takes half an answer for a whole one.
+func (c *conn) handle(w *response, r *http.Request) (ok bool) {
+	defer func() {
+		if ok {
+			return
+		}
+		if v := recover(); v != http.ErrAbortHandler {
+			c.server.logf("front: panic serving %s: %v\n%s", c.remote, v, debug.Stack())
+		}
+	}()
+	c.server.Handler.ServeHTTP(w, r)
+	return true
+}
+
+// linger ends our side and reads on for a moment: closed at once, a connection
+// whose client still sends would be reset, and the answer lost with it.
+func (c *conn) linger() {
+	_ = closeWrite(c.net)
+	c.reads.impose(time.Now().Add(lingering))
+	_, _ = io.Copy(io.Discard, c.net)
+}
+
+// makeRoom reports whether the buffer has room to read into, after it has made
+// some if it could.
+func (c *conn) makeRoom() bool {
+	switch {
+	case c.start == c.end:
+		c.start, c.end = 0, 0
+	case c.end == len(c.buf):
+		c.end = copy(c.buf, c.buf[c.start:c.end])
+		c.start = 0
+	}
+	return c.end < len(c.buf)
+}
+
+// fill reads into the buffer, which must have room.
+func (c *conn) fill() error {
+	if c.readErr != nil {
+		return c.readErr
+	}
+	c.reads.begin()
+	n, err := c.net.Read(c.buf[c.end:])
+	c.reads.end()
+	c.end += n
+	if n > 0 {
+		return nil // the error comes again
+	}
+	return err
+}
+
+// read reads for a body, from the buffer first.
+func (c *conn) read(p []byte) (int, error) {
+	if c.start == c.end {
+		if c.readErr != nil {
+			return 0, c.readErr
+		}
+		if len(p) >= len(c.buf) {
+			c.reads.begin()
+			defer c.reads.end()
+			return c.net.Read(p)
+		}
+		c.makeRoom()
+		if err := c.fill(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, c.buf[c.start:c.end])
+	c.start += n
+	return n, nil
+}
+
+// send sends out and the parts after it, in one system call.
+func (c *conn) send(parts ...[]byte) error {
+	if c.sendErr != nil {
+		return c.sendErr
+	}
+	c.writes.begin()
+	defer c.writes.end()
+	var err error
+	if len(parts) == 0 {
+		if len(c.out) == 0 {
+			return nil
+		}
+		_, err = c.net.Write(c.out)
+	} else {
+		c.vector = append(append(c.parts[:0], c.out), parts...)
+		_, err = c.vector.WriteTo(c.net)
+	}
+	c.out = c.out[:0]
+	if err != nil {
+		c.sendErr = err
+		c.watcher.leave()
+	}
+	return err
+}
+
+// A buffer is room for what is about to be sent.
+type buffer [4 << 10]byte
+
+var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+// release gives the room of the answer back.
+func (c *conn) release() {
+	if c.room != nil {
+		buffers.Put(c.room)
+		c.out, c.room = nil, nil
+	}
+}
+
+// after returns the time after a while from now, or never.
+func after(while time.Duration) time.Time {
+	if while <= 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(while)
+}
+
+func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
+
+// open makes room for an answer.
+func (c *conn) open() {
+	if c.room == nil {
+		c.room = buffers.Get().(*buffer)
+		c.out = c.room[:0]
+	}
+}

@@ -1,0 +1,250 @@
+package front
+
+import (
+	"bytes"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"strings"
+)
+
+// The rules of a plain head. Whatever breaks one is not refused but handed over,
+// so a rule may be stricter than HTTP and must never be laxer:
+//
+//	head    = method SP target SP "HTTP/1.1" CRLF *( name ":" value CRLF ) CRLF
+//	method  = one of methods
+//	target  = "/" and visible ASCII, as net/url takes it
+//	name    = token, at most mostFields of them
+//	value   = visible ASCII, spaces and tabs
+//
+// Host is there once, of letters, digits and -_.:[] alone. Content-Length is there
+// at most once, of digits. Connection is at most once close or keep-alive. None of
+// the headers in oddHeaders is there.
+
+const (
+	// mostFields is the most headers that a plain head has.
+	mostFields = 40
+
+	// mostDigits of a Content-Length fit into an int64 whatever they are.
+	mostDigits = 18
+)
+
+// methods are the plain ones.
+var methods = []string{
+	http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodHead, http.MethodOptions,
+}
+
+// oddHeaders change how a request is read or answered, beyond what is plain.
+var oddHeaders = []string{"Transfer-Encoding", "Expect", "Upgrade", "Trailer", "Pragma", "Http2-Settings"}
+
+// A verdict is what scan says of the bytes read so far.
+type verdict int
+
+const (
+	plain verdict = iota // a whole head that keeps the rules
+	short                // the beginning of one
+	odd                  // net/http shall judge
+)
+
+// A span is a part of the head's bytes.
+type span struct{ from, to int }
+
+func (s span) of(text string) string { return text[s.from:s.to] }
+
+// A head is where the parts of a request's head are. It is reused.
+type head struct {
+	size   int // bytes, the empty line included
+	method string
+	target span
+	fields [mostFields]struct{ name, value span }
+	n      int // fields
+
+	host    span  // empty until seen: an empty Host is odd
+	length  int64 // Content-Length; -1 if not there
+	closing bool  // Connection: close
+	coupled bool  // Connection was there
+}
+
+// scan reads a head from the beginning of b. It judges each line as soon as it is
+// there, so that a client whose head has no end learns of its fault at once.
+func (h *head) scan(b []byte) verdict {
+	h.n, h.host, h.length, h.closing, h.coupled = 0, span{}, -1, false, false
+	end := bytes.IndexByte(b, '\n')
+	if end < 0 {
+		return h.beginning(b)
+	}
+	if !h.requestLine(b[:end]) {
+		return odd
+	}
+	for at := end + 1; ; {
+		end := bytes.IndexByte(b[at:], '\n')
+		if end < 0 {
+			return short
+		}
+		line := b[at : at+end]
+		if len(line) == 0 || line[len(line)-1] != '\r' {
+			return odd
+		}
+		line = line[:len(line)-1]
+		if len(line) == 0 {
+			h.size = at + end + 1
+			if h.host == (span{}) {
+				return odd
+			}
+			return plain
+		}
+		if h.n == mostFields || !h.field(b, at, at+len(line)) {
+			return odd
+		}
+		at += end + 1
+	}
+}
+
+// beginning judges a request line that has no end yet by its first bytes: what is
+// no HTTP, such as TLS, need not send a line feed.
+func (h *head) beginning(b []byte) verdict {
+	for _, method := range methods {
+		if n := min(len(method), len(b)); string(b[:n]) == method[:n] {
+			return short
+		}
+	}
+	return odd
+}
+
+// requestLine reads the first line, which ends before its line feed.
+func (h *head) requestLine(line []byte) bool {
+	const version = " HTTP/1.1\r"
+	h.method = ""
+	for _, method := range methods {
+		if len(line) > len(method) && line[len(method)] == ' ' && string(line[:len(method)]) == method {
+			h.method = method
+			break
+		}
+	}
+	if h.method == "" || !bytes.HasSuffix(line, []byte(version)) {
+		return false
+	}
+	h.target = span{len(h.method) + 1, len(line) - len(version)}
+	if h.target.from >= h.target.to || line[h.target.from] != '/' {
+		return false
+	}
+	for _, c := range line[h.target.from:h.target.to] {
+		if c <= ' ' || c >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// field reads the header in b[from:to].
+func (h *head) field(b []byte, from, to int) bool {
+	colon := from
+	for colon < to && isToken[b[colon]] {
+		colon++
+	}
+	if colon == from || colon == to || b[colon] != ':' {
+		return false
+	}
+	value := span{colon + 1, to}
+	for value.from < value.to && isSpace(b[value.from]) {
+		value.from++
+	}
+	for value.from < value.to && isSpace(b[value.to-1]) {
+		value.to--
+	}
+	for _, c := range b[value.from:value.to] {
+		if c < ' ' && c != '\t' || c >= 0x7f {
+			return false
+		}
+	}
+	f := &h.fields[h.n]
+	f.name, f.value = span{from, colon}, value
+	h.n++
+	return h.meaning(b[from:colon], b, value)
+}
+
+// meaning takes from a header what it says of the request's framing, and reports
+// whether that is plain.
+func (h *head) meaning(name, b []byte, value span) bool {
+	v := b[value.from:value.to]
+	switch {
+	case is(name, "Host"):
+		if h.host != (span{}) || len(v) == 0 {
+			return false
+		}
+		h.host = value
+		for _, c := range v {
+			if !isHost[c] {
+				return false
+			}
+		}
+	case is(name, "Content-Length"):
+		if h.length >= 0 || len(v) == 0 || len(v) > mostDigits {
+			return false
+		}
+		h.length = 0
+		for _, c := range v {
+			if c < '0' || c > '9' {
+				return false
+			}
+			h.length = 10*h.length + int64(c-'0')
+		}
+	case is(name, "Connection"):
+		h.closing = is(v, "close")
+		if h.coupled || !h.closing && !is(v, "keep-alive") {
+			return false
+		}
+		h.coupled = true
+	default:
+		for _, o := range oddHeaders {
+			if is(name, o) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// is compares without case.
+func is(b []byte, name string) bool {
+	return len(b) == len(name) && strings.EqualFold(string(b), name)
+}
+
+// url returns the target of the head in text. Its error means that the head is
+// odd after all.
+func (h *head) url(text string) (*url.URL, error) { return url.ParseRequestURI(h.target.of(text)) }
+
+// header returns the headers but Host, as a map of its own. The strings are parts
+// of text, the slices parts of one array.
+func (h *head) header(text string) http.Header {
+	all := make(http.Header, h.n)
+	values := make([]string, h.n)
+	for i, f := range h.fields[:h.n] {
+		if f.value == h.host {
+			continue
+		}
+		name := textproto.CanonicalMIMEHeaderKey(f.name.of(text))
+		values[i] = f.value.of(text)
+		if before := all[name]; before != nil {
+			all[name] = append(before, values[i])
+		} else {
+			all[name] = values[i : i+1 : i+1]
+		}
+	}
+	return all
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' }
+
+// isToken holds the bytes of a token (RFC 9110, 5.6.2), isHost those of a plain
+// Host.
+var isToken, isHost = bytesOf("!#$%&'*+-.^_`|~"), bytesOf("-_.:[]")
+
+// bytesOf returns the set of all ASCII letters, digits and what more holds.
+func bytesOf(more string) (set [256]bool) {
+	for c := range 256 {
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		set[c] = letter || c >= '0' && c <= '9' || strings.IndexByte(more, byte(c)) >= 0
+	}
+	return set
+}
