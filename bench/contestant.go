@@ -42,7 +42,7 @@ func startAll(ctx context.Context, only []string, other string) (_ []*contestant
 	if err != nil {
 		return nil, nil, err
 	}
-	stop = func() {
+	stopAll := func() {
 		for i := len(started) - 1; i >= 0; i-- {
 			started[i].stop()
 		}
@@ -50,7 +50,7 @@ func startAll(ctx context.Context, only []string, other string) (_ []*contestant
 	}
 	defer func() {
 		if err != nil {
-			stop()
+			stopAll()
 		}
 	}()
 	start := func(stderr io.Writer, name string, args ...string) (*process, error) {
@@ -143,7 +143,7 @@ func startAll(ctx context.Context, only []string, other string) (_ []*contestant
 		}
 		contestants = append(contestants, c)
 	}
-	return contestants, stop, nil
+	return contestants, stopAll, nil
 }
 
 // A starter starts a process and returns when it has said its first line.
