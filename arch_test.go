@@ -49,6 +49,7 @@ var floors = map[string]int{
 	module + "/internal/gateway":        6,
 	module + "/internal/console":        6,
 	module + "/internal/responder":      6,
+	module + "/internal/session":        6,
 	module + "/internal/runner/http":    6,
 	module + "/internal/runner/exec":    6,
 	module + "/internal/runner/service": 6,
@@ -81,7 +82,7 @@ var guests = []string{
 // owners says which packages may import a module of others.
 var owners = map[string][]string{
 	"github.com/nats-io/nats-server/v2":          {"internal/bus", "bench"},
-	"github.com/nats-io/nats.go":                 {"internal/bus", "internal/registry", "internal/secrets", "internal/logs", "internal/responder", "internal/natstest", "bench", "examples/createtask/worker", "examples/hackernews"},
+	"github.com/nats-io/nats.go":                 {"internal/bus", "internal/registry", "internal/secrets", "internal/logs", "internal/natstest", "bench", "examples/createtask/worker", "examples/hackernews"},
 	"github.com/synadia-io/orbit.go/natscontext": {"internal/bus"},
 	"golang.org/x/sys":                           {"internal/bus", "internal/node", "internal/process"},
 	"github.com/klauspost/compress":              {"internal/bundle"},
@@ -106,7 +107,8 @@ var testOwners = map[string][]string{
 	"github.com/nats-io/nkeys":                 {"internal/bus"},
 	"github.com/compose-spec/compose-go/v2":    {""},
 	"github.com/getkin/kin-openapi":            {"internal/gateway", "internal/node"},
-	"github.com/santhosh-tekuri/jsonschema/v6": {"", "internal/bus", "internal/gateway", "internal/project"},
+	"github.com/santhosh-tekuri/jsonschema/v6": {"", "internal/bus", "internal/gateway", "internal/project", "internal/responder"},
+	"github.com/nats-io/jsm.go":                {"internal/responder"},
 	"github.com/prometheus/client_model":       {"internal/telemetry", "internal/node"},
 	"github.com/prometheus/common":             {"internal/telemetry", "internal/node"},
 	"github.com/rogpeppe/go-internal":          {"cmd/mayfly"},

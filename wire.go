@@ -10,6 +10,8 @@ const (
 	SubjectInternal  = "mayfly"        // mayfly.> is ours alone
 	SubjectMicro     = "$SRV"          // $SRV.PING|INFO|STATS asks micro services (ADR-32)
 	SubjectRoutes    = "mayfly.routes" // asks every node for its gateway's routes
+	SubjectNodes     = "mayfly.nodes"  // asks every node who it is
+	SubjectNode      = "mayfly.node"   // mayfly.node.<node>.prepare asks one node to start a revision
 )
 
 // The one endpoint by which a function is a micro service.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -222,6 +223,24 @@ func (b *Bus) MaxPayload() int64 { return b.links[0].conn.Load().MaxPayload() }
 
 // URL returns where other NATS clients reach the bus, without secrets.
 func (b *Bus) URL() string { return b.remote.String() }
+
+// InstanceURL returns where programs that Mayfly runs reach the bus. They may use a
+// server of ours with the login that we use; on somebody else's our own login is
+// never handed on.
+func (b *Bus) InstanceURL() string {
+	text := b.remote.String()
+	u, err := url.Parse(text)
+	if b.server == nil || err != nil {
+		return text
+	}
+	switch {
+	case b.remote.Token != "":
+		u.User = url.User(b.remote.Token)
+	case b.remote.User != "":
+		u.User = url.UserPassword(b.remote.User, b.remote.Password)
+	}
+	return u.String()
+}
 
 // MonitorURL returns where our server's own HTTP monitoring is, or "".
 func (b *Bus) MonitorURL() string {

@@ -1,0 +1,259 @@
+package responder
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/runner"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
+)
+
+// A Runner holds the functions. In a node it is the runner.Runner, less what others
+// must not see.
+type Runner interface {
+	Functions() []mayfly.Function
+	// Watch returns a channel that gets a value after changes, until ctx ends.
+	Watch(ctx context.Context) <-chan struct{}
+	Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error)
+	Stats(name string) (runner.Stats, bool)
+}
+
+// Options say how a Responder answers.
+type Options struct {
+	Node         string                                    // id of the node: part of each service's id
+	DrainTimeout time.Duration                             // for calls in hand at the end; 30 s if zero
+	Also         func(ctx context.Context) <-chan struct{} // more news like Runner.Watch; may be nil
+	Development  bool                                      // put stack traces into the body of a crash
+	Log          *slog.Logger                              // discards if nil
+}
+
+// A Responder answers for the functions of one node. New makes one that listens;
+// Run answers.
+type Responder struct {
+	runner   Runner
+	options  Options
+	listener *bus.Listener
+
+	mu    sync.RWMutex
+	shown map[mayfly.Name]*service // what we listen for
+
+	calls sync.WaitGroup
+}
+
+// A service is how one revision of a function shows itself.
+type service struct {
+	mayfly.Service
+	function  mayfly.Function
+	interests []bus.Interest
+}
+
+// New returns a Responder that listens for the functions that are there.
+func New(ctx context.Context, b *bus.Bus, r Runner, o Options) (*Responder, error) {
+	if o.DrainTimeout == 0 {
+		o.DrainTimeout = 30 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	listener, err := b.Listen(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &Responder{runner: r, options: o, listener: listener, shown: map[mayfly.Name]*service{}}
+	if err := listener.Change(everybody(), nil); err != nil {
+		listener.Close()
+		return nil, err
+	}
+	p.show()
+	return p, nil
+}
+
+// everybody are the subjects on which all micro services answer.
+func everybody() []bus.Interest {
+	var all []bus.Interest
+	for _, verb := range verbs {
+		all = append(all, bus.Interest{Subject: mayfly.SubjectMicro + "." + verb})
+	}
+	return all
+}
+
+// show brings what we listen for in step with the functions that are there.
+func (p *Responder) show() {
+	functions := p.runner.Functions()
+	there := make(map[mayfly.Name]bool, len(functions))
+	var add, drop []bus.Interest
+	p.mu.Lock()
+	for _, f := range functions {
+		there[f.Name] = true
+		old := p.shown[f.Name]
+		if old != nil && old.function.Revision == f.Revision && f.Revision != 0 {
+			continue
+		}
+		s := p.newService(f)
+		if old != nil {
+			s.Started = old.Started
+			if s.ID != old.ID {
+				s.Started = time.Now()
+				drop = append(drop, old.interests...)
+			}
+		}
+		add = append(add, s.interests...)
+		p.shown[f.Name] = s
+	}
+	for name, s := range p.shown {
+		if !there[name] {
+			drop = append(drop, s.interests...)
+			delete(p.shown, name)
+		}
+	}
+	p.mu.Unlock()
+	drop = without(drop, add)
+	if err := p.listener.Change(add, drop); err != nil {
+		p.options.Log.Warn("functions not shown on NATS", telemetry.KeyErr, err)
+	}
+}
+
+// without returns the interests in a that are not in b.
+func without(a, b []bus.Interest) []bus.Interest {
+	if len(a) == 0 {
+		return nil
+	}
+	kept := make(map[bus.Interest]bool, len(b))
+	for _, i := range b {
+		kept[i] = true
+	}
+	var rest []bus.Interest
+	for _, i := range a {
+		if !kept[i] {
+			rest = append(rest, i)
+		}
+	}
+	return rest
+}
+
+// newService returns how f shows itself. The id tells nodes and revisions apart.
+func (p *Responder) newService(f mayfly.Function) *service {
+	s := &service{Service: f.Service(fmt.Sprintf("%s-%s-%d", p.options.Node, f.Name, f.Revision)), function: f}
+	s.Started = time.Now()
+	s.interests = append(s.interests, bus.Interest{Subject: mayfly.FunctionSubject(f.Name), Queue: mayfly.FunctionQueue})
+	for _, verb := range verbs {
+		prefix := mayfly.SubjectMicro + "." + verb + "." + s.Name
+		s.interests = append(s.interests, bus.Interest{Subject: prefix}, bus.Interest{Subject: prefix + "." + s.ID})
+	}
+	return s
+}
+
+// Run answers until ctx ends. Then it listens no more, finishes the calls in hand
+// within the drain time, and returns nil.
+func (p *Responder) Run(ctx context.Context) error {
+	var parts sync.WaitGroup
+	surveys := make(chan bus.Inbound, 1024)
+	working, stop := context.WithCancel(context.WithoutCancel(ctx)) // of calls: they outlive ctx
+	defer stop()
+	parts.Go(func() { p.watch(ctx) })
+	parts.Go(func() { p.survey(ctx, surveys) })
+	p.dispatch(ctx, working, surveys)
+	parts.Wait()
+	p.leave()
+	p.dispatch(ctx, working, nil) // what arrived until then
+	drained := make(chan struct{})
+	go func() {
+		p.calls.Wait()
+		close(drained)
+	}()
+	select {
+	case <-drained:
+	case <-time.After(p.options.DrainTimeout):
+		p.options.Log.Warn("calls cut off at the end of the drain time")
+		stop()
+		<-drained
+	}
+	return p.listener.Close()
+}
+
+// Close ends a Responder that was never run.
+func (p *Responder) Close() error { return p.listener.Close() }
+
+// leave stops listening on every subject.
+func (p *Responder) leave() {
+	drop := everybody()
+	p.mu.RLock()
+	for _, s := range p.shown {
+		drop = append(drop, s.interests...)
+	}
+	p.mu.RUnlock()
+	if err := p.listener.Change(nil, drop); err != nil {
+		p.options.Log.Debug("server not told of the end", telemetry.KeyErr, err)
+	}
+}
+
+// watch follows the functions that come and go.
+func (p *Responder) watch(ctx context.Context) {
+	var also <-chan struct{}
+	if p.options.Also != nil {
+		also = p.options.Also(ctx)
+	}
+	changes := p.runner.Watch(ctx)
+	for {
+		var ok bool
+		select {
+		case _, ok = <-changes:
+		case _, ok = <-also:
+		}
+		if !ok {
+			return
+		}
+		p.show()
+	}
+}
+
+// dispatch hands out messages until ctx has ended and none waits. It never blocks:
+// a call gets a goroutine, which the runner's admission bounds, and questions that
+// come faster than they are answered are dropped, as a busy service's are.
+func (p *Responder) dispatch(ctx, working context.Context, surveys chan<- bus.Inbound) {
+	for {
+		in, ok := p.listener.Next(ctx)
+		if !ok {
+			return
+		}
+		if name, ok := strings.CutPrefix(in.Subject(), mayfly.SubjectFunctions+"."); ok {
+			p.calls.Go(func() { p.call(working, mayfly.Name(name), in) })
+			continue
+		}
+		select {
+		case surveys <- in:
+		default:
+		}
+	}
+}
+
+// call has the runner make a call and answers with its reply.
+func (p *Responder) call(ctx context.Context, name mayfly.Name, in bus.Inbound) {
+	c := in.Call()
+	defer func() {
+		if v := recover(); v != nil {
+			p.options.Log.Error("responder panicked", telemetry.KeyCall, c.ID, telemetry.KeyErr, fmt.Sprintf("%v\n%s", v, debug.Stack()))
+			p.sent(c, in.Fail(mayfly.Errorf(mayfly.Internal, "the node failed; its log has more"), false))
+		}
+	}()
+	reply, err := p.runner.Call(ctx, name, &c)
+	if err != nil {
+		p.sent(c, in.Fail(err, p.options.Development))
+		return
+	}
+	p.sent(c, in.Reply(reply))
+}
+
+// sent logs an answer that could not be sent.
+func (p *Responder) sent(c mayfly.Call, err error) {
+	if err != nil {
+		p.options.Log.Warn("reply not sent", telemetry.KeyCall, c.ID, telemetry.KeyErr, err)
+	}
+}
