@@ -1,0 +1,257 @@
+package secrets
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// MaxValue is how many bytes a secret may have.
+const MaxValue = 64 << 10
+
+// keyFile is the name of the key in Options.Folder.
+const keyFile = "secret.key"
+
+// Options say where the key is. One of Folder and KeyFile is needed.
+type Options struct {
+	Folder  string       // of the node's state: secret.key lies in it, made by the first Set
+	KeyFile string       // a key that is there already, instead; an age identity as age-keygen writes it
+	Sync    func() error // makes what JetStream acknowledged safe from a power loss; nothing if nil
+	Log     *slog.Logger // discards if nil
+}
+
+// Secrets are values under names, which only holders of the key can read.
+type Secrets struct {
+	bus     *bus.Bus
+	options Options
+	key     key
+}
+
+// A Secret is what is told of one: never its value.
+type Secret struct {
+	Name    mayfly.Name
+	Size    int // bytes
+	Updated time.Time
+}
+
+// stored is a secret in the bucket.
+type stored struct {
+	V         int    `json:"v"`
+	Recipient string `json:"recipient"` // public half of the key it was sealed with
+	Size      int    `json:"size"`      // of the value
+	Age       []byte `json:"age"`       // what seal returned
+}
+
+// version is the v of what is written.
+const version = 1
+
+// Open makes the bucket where it is missing. A KeyFile must be readable. Errors:
+// Invalid, Unavailable, Exhausted.
+func Open(ctx context.Context, b *bus.Bus, o Options) (*Secrets, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Secrets{bus: b, options: o}
+	switch {
+	case o.KeyFile != "":
+		s.key = key{path: o.KeyFile, log: o.Log}
+		if _, err := s.key.read(); err != nil {
+			return nil, err
+		}
+	case o.Folder != "":
+		s.key = key{path: filepath.Join(o.Folder, keyFile), ours: true, log: o.Log}
+	default:
+		return nil, mayfly.Errorf(mayfly.Internal, "the secrets have neither a folder nor a key")
+	}
+	made, err := openBucket(ctx, b)
+	if err != nil {
+		return nil, fault("open the secrets", err)
+	}
+	if made {
+		return s, s.sync()
+	}
+	return s, nil
+}
+
+// Set stores a value under a name, in place of any before. Without a key it makes
+// one, unless there are secrets that it could not open. Errors: Invalid, Denied,
+// Unavailable, Exhausted.
+func (s *Secrets) Set(ctx context.Context, name mayfly.Name, value []byte) error {
+	if err := check(name); err != nil {
+		return err
+	}
+	if len(value) > MaxValue {
+		return mayfly.Errorf(mayfly.Invalid, "secret %q has %d bytes, at most %d are allowed", name, len(value), MaxValue).
+			WithHint("keep large files elsewhere, encrypted, and their key here")
+	}
+	kv, err := s.bucket(ctx)
+	if err != nil {
+		return err
+	}
+	identity, err := s.key.read()
+	if errors.Is(err, errNoKey) && s.key.ours {
+		identity, err = s.firstKey(ctx, kv)
+	}
+	if err != nil {
+		return err
+	}
+	sealed, err := seal(identity.Recipient(), name, value)
+	if err != nil {
+		return err
+	}
+	data, err := json.Marshal(stored{V: version, Recipient: identity.Recipient().String(), Size: len(value), Age: sealed})
+	if err != nil {
+		return err
+	}
+	if _, err := kv.Put(ctx, string(name), data); err != nil {
+		return fault("store secret "+string(name), err)
+	}
+	return s.sync()
+}
+
+// firstKey makes a key where there are no secrets. If there are, another process
+// may have made the key and set them since we looked: the key comes first.
+func (s *Secrets) firstKey(ctx context.Context, kv jetstream.KeyValue) (*age.X25519Identity, error) {
+	if err := noneYet(ctx, kv); err != nil {
+		if identity, e := s.key.read(); e == nil {
+			return identity, nil
+		}
+		return nil, err
+	}
+	return s.key.make()
+}
+
+// Get returns a secret's value. Errors: NotFound, Denied if it was set with
+// another key, Unavailable.
+func (s *Secrets) Get(ctx context.Context, name mayfly.Name) ([]byte, error) {
+	if err := check(name); err != nil {
+		return nil, err
+	}
+	kv, err := s.bucket(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e, err := kv.Get(ctx, string(name))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, missing(name)
+	}
+	if err != nil {
+		return nil, fault("read secret "+string(name), err)
+	}
+	kept, err := decode(name, e.Value())
+	if err != nil {
+		return nil, err
+	}
+	identity, err := s.key.read()
+	if err != nil {
+		return nil, err
+	}
+	if identity.Recipient().String() != kept.Recipient {
+		return nil, mayfly.Errorf(mayfly.Denied, "secret %q was set with another key than %s", name, s.key.path).
+			WithHint("give the key it was set with (--secret-key), or set it again: mayfly secret set %s", name)
+	}
+	return unseal(identity, name, kept.Age)
+}
+
+// List returns all secrets, by name.
+func (s *Secrets) List(ctx context.Context) ([]Secret, error) {
+	kv, err := s.bucket(ctx)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := names(ctx, kv)
+	if err != nil {
+		return nil, err
+	}
+	var all []Secret
+	for _, key := range keys {
+		e, err := kv.Get(ctx, key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue // removed this moment
+		}
+		if err != nil {
+			return nil, fault("list the secrets", err)
+		}
+		name, err := mayfly.ParseName(key)
+		if err != nil {
+			continue // not ours
+		}
+		one := Secret{Name: name, Updated: e.Created()}
+		if kept, err := decode(name, e.Value()); err == nil {
+			one.Size = kept.Size
+		}
+		all = append(all, one)
+	}
+	slices.SortFunc(all, func(a, b Secret) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// Remove forgets a secret. Instances that have it keep it until they stop. The
+// error has code NotFound if there is none.
+func (s *Secrets) Remove(ctx context.Context, name mayfly.Name) error {
+	if err := check(name); err != nil {
+		return err
+	}
+	kv, err := s.bucket(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := kv.Get(ctx, string(name)); err != nil {
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return missing(name)
+		}
+		return fault("remove secret "+string(name), err)
+	}
+	if err := kv.Purge(ctx, string(name)); err != nil { // deletes the bytes too
+		return fault("remove secret "+string(name), err)
+	}
+	return s.sync()
+}
+
+// EnvName returns the name of the environment variable that holds a secret:
+// API_KEY for api-key.
+func EnvName(name mayfly.Name) string {
+	return strings.ToUpper(strings.ReplaceAll(string(name), "-", "_"))
+}
+
+func (s *Secrets) sync() error {
+	if s.options.Sync == nil {
+		return nil
+	}
+	return s.options.Sync()
+}
+
+func decode(name mayfly.Name, data []byte) (stored, error) {
+	var kept stored
+	if err := json.Unmarshal(data, &kept); err != nil {
+		// Not the cause: it may quote what somebody put there in the clear.
+		return kept, mayfly.Errorf(mayfly.Invalid, "secret %q was not stored by Mayfly", name).
+			WithHint("set it again: mayfly secret set %s", name)
+	}
+	if kept.V > version {
+		return kept, mayfly.Errorf(mayfly.Invalid, "secret %q was stored by a newer Mayfly: it has version %d, this one knows %d", name, kept.V, version).
+			WithHint("upgrade this Mayfly")
+	}
+	return kept, nil
+}
+
+// check refuses a name that was not made by ParseName: it becomes a subject.
+func check(name mayfly.Name) error {
+	_, err := mayfly.ParseName(string(name))
+	return err
+}
+
+func missing(name mayfly.Name) error {
+	return mayfly.Errorf(mayfly.NotFound, "no secret %q", name).WithHint("mayfly secret set %s", name)
+}
