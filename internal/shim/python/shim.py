@@ -830,7 +830,7 @@ def crash(reply, error):
     text = trace(error)
     ERR.write(text)
     if not reply.begun:
-        line = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        line = "".join(c if c.isprintable() else " " for c in f"{type(error).__name__}: {error}"[:500])
         lines = b"Content-Type: text/plain; charset=utf-8\r\n%b: %b\r\n" % (CRASH.encode(), line.encode("utf-8", "replace"))
         reply.whole(502, lines, text.encode("utf-8", "replace"))
 

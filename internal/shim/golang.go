@@ -1,0 +1,365 @@
+package shim
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+//go:embed golang/main.go.tmpl
+var goMain string
+
+// goMainFolder is a folder that only the go command sees, inside the user's: so the
+// generated main may import also what is internal, and the module's go.mod, go.sum
+// and vendor folder hold for it.
+const goMainFolder = "mayfly_main"
+
+// goModule names the module that code gets which has none. No package of the
+// standard library is called so.
+const goModule = "function"
+
+// GoOptions say what Go builds.
+type GoOptions struct {
+	Folder string // the user's package, absolute; or
+	File   string // a single file of one, absolute: the others beside it are not seen
+
+	Out  string // path of the binary to make
+	Work string // scratch folder of this function; kept, it spares looking for modules again
+
+	GOOS, GOARCH string    // what the binary runs on; as the go command says if empty
+	Output       io.Writer // gets what the compiler prints; discarded if nil
+}
+
+// Go makes a binary of a Go package. One that is not main and has func Handle is a
+// short form: its main is generated. A package main is a program.
+//
+// Code without a go.mod gets one in Work; if it imports modules of others, their
+// newest versions are looked for, which needs the network. Nothing is written into
+// the user's folder: what is generated is an overlay over it. Errors: Invalid when
+// it does not compile (with a mayfly.Trace) or is neither form; Unavailable without
+// a go command.
+func Go(ctx context.Context, o GoOptions) (Result, error) {
+	g, err := openGo(ctx, o)
+	if err != nil {
+		return Result{}, err
+	}
+	packages, err := g.list(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	user := packages[len(packages)-1] // dependencies stand before what needs them
+	form, err := g.form(user)
+	if err != nil {
+		return Result{}, err
+	}
+	target := "."
+	if form == Short {
+		target = "./" + goMainFolder
+		if err := g.generate(user.ImportPath); err != nil {
+			return Result{}, err
+		}
+	}
+	if !slices.ContainsFunc(packages, func(p goPackage) bool { return !p.Standard && len(p.CgoFiles) > 0 }) {
+		g.env = append(g.env, "CGO_ENABLED=0")
+	}
+	_, err = g.run(ctx, "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", o.Out, target)
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Start: []string{"./" + filepath.Base(o.Out)}, Inputs: g.inputs(packages), Form: form}, nil
+}
+
+// A goBuild is one use of the go command on the user's package.
+type goBuild struct {
+	GoOptions
+	command string            // path of go
+	name    string            // of what is built, for errors
+	module  bool              // the user has a go.mod
+	flags   []string          // of every use
+	env     []string          // besides what we have ourselves
+	overlay map[string]string // files that the go command sees in place of others
+}
+
+func openGo(ctx context.Context, o GoOptions) (*goBuild, error) {
+	g := &goBuild{GoOptions: o, overlay: map[string]string{}}
+	g.name = filepath.Base(cmp.Or(o.File, o.Folder))
+	g.Folder = cmp.Or(o.Folder, filepath.Dir(o.File))
+	g.Output = cmp.Or(o.Output, io.Discard)
+	command, err := exec.LookPath("go")
+	if err != nil {
+		return nil, mayfly.Errorf(mayfly.Unavailable, "%s needs the go command, which is not in PATH", g.name).
+			WithHint("install Go")
+	}
+	g.command = command
+	if o.GOOS != "" {
+		g.env = append(g.env, "GOOS="+o.GOOS)
+	}
+	if o.GOARCH != "" {
+		g.env = append(g.env, "GOARCH="+o.GOARCH)
+	}
+	said, err := g.run(ctx, "env", "GOMOD", "GOVERSION")
+	if err != nil {
+		return nil, err
+	}
+	mod, version, _ := strings.Cut(string(said), "\n")
+	g.module = mod != "" && mod != os.DevNull
+	if err := os.MkdirAll(o.Work, 0o700); err != nil {
+		return nil, fmt.Errorf("folder for builds: %w", err)
+	}
+	if !g.module {
+		if err := g.makeModule(version); err != nil {
+			return nil, err
+		}
+	}
+	if o.File != "" {
+		if err := g.hideSiblings(); err != nil {
+			return nil, err
+		}
+	}
+	return g, g.writeOverlay()
+}
+
+// makeModule gives code without a go.mod one of ours. The overlay only shows the
+// go command that there is one; it reads and writes the one in Work.
+func (g *goBuild) makeModule(version string) error {
+	file := filepath.Join(g.Work, "go.mod")
+	g.overlay[filepath.Join(g.Folder, "go.mod")] = file
+	g.flags = append(g.flags, "-modfile="+file, "-mod=mod")
+	g.env = append(g.env, "GOWORK=off")
+	if _, err := os.Stat(file); err == nil {
+		return nil // it knows already which modules the code needs
+	}
+	text := "module " + goModule + "\n"
+	if v := regexp.MustCompile(`^go(\d+\.\d+)`).FindStringSubmatch(version); v != nil {
+		text += "\ngo " + v[1] + "\n"
+	}
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return fmt.Errorf("make a module: %w", err)
+	}
+	return nil
+}
+
+// hideSiblings takes the other Go files of the folder out of the go command's
+// sight: they may well be functions of their own.
+func (g *goBuild) hideSiblings() error {
+	siblings, err := filepath.Glob(filepath.Join(escapeGlob(g.Folder), "*.go"))
+	if err != nil {
+		return fmt.Errorf("files beside %s: %w", g.name, err)
+	}
+	for _, file := range siblings {
+		if file != g.File {
+			g.overlay[file] = ""
+		}
+	}
+	return nil
+}
+
+func escapeGlob(path string) string {
+	return regexp.MustCompile(`[\\*?\[]`).ReplaceAllString(path, `\$0`)
+}
+
+// generate adds the main that serves the package's Handle.
+func (g *goBuild) generate(importPath string) error {
+	var text bytes.Buffer
+	if err := template.Must(template.New("main").Parse(goMain)).Execute(&text, importPath); err != nil {
+		return fmt.Errorf("generate main: %w", err)
+	}
+	file := filepath.Join(g.Work, "main.go")
+	if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("generate main: %w", err)
+	}
+	g.overlay[filepath.Join(g.Folder, goMainFolder, "main.go")] = file
+	return g.writeOverlay()
+}
+
+func (g *goBuild) writeOverlay() error {
+	text, err := json.Marshal(map[string]any{"Replace": g.overlay})
+	if err == nil {
+		err = os.WriteFile(g.overlayFile(), text, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("write the overlay: %w", err)
+	}
+	return nil
+}
+
+func (g *goBuild) overlayFile() string { return filepath.Join(g.Work, "overlay.json") }
+
+// run runs a subcommand of go in the user's folder and returns its standard output.
+// What it has to say against the code becomes an Invalid error.
+func (g *goBuild) run(ctx context.Context, subcommand string, args ...string) ([]byte, error) {
+	all := []string{subcommand}
+	if subcommand != "env" {
+		all = append(append(all, "-overlay="+g.overlayFile()), g.flags...)
+	}
+	var stderr bytes.Buffer
+	cmd := exec.CommandContext(ctx, g.command, append(all, args...)...)
+	cmd.Dir = g.Folder
+	cmd.Env = append(cmd.Environ(), g.env...)
+	cmd.Stderr = io.MultiWriter(&stderr, g.Output)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends its compilers then
+	cmd.WaitDelay = 3 * time.Second
+	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("go %s %s: %w", subcommand, g.name, context.Cause(ctx))
+	}
+	if _, failed := errors.AsType[*exec.ExitError](err); failed {
+		return nil, g.fault(stderr.String())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("go %s %s: %w", subcommand, g.name, err)
+	}
+	return out, nil
+}
+
+// fault makes an error of what the go command says.
+func (g *goBuild) fault(said string) error {
+	var lines []string
+	for line := range strings.Lines(said) {
+		if strings.HasPrefix(line, "# ") || strings.HasPrefix(line, "go: finding ") || strings.HasPrefix(line, "go: downloading ") {
+			continue // which package it works on
+		}
+		lines = append(lines, strings.TrimPrefix(line, "./"))
+	}
+	err := &mayfly.Error{
+		Code:    mayfly.Invalid,
+		Message: g.name + " does not compile",
+		Err:     mayfly.Trace(strings.Join(lines, "")),
+	}
+	switch {
+	case !moduleFault.MatchString(said):
+		return err
+	case g.module:
+		return err.WithHint("run: go mod tidy")
+	default:
+		return err.WithHint("make it a module, which names the modules that it imports: go mod init, then go mod tidy")
+	}
+}
+
+// moduleFault is found in what the go command says about modules it cannot get.
+var moduleFault = regexp.MustCompile(`no required module|cannot find module|unrecognized import path|providing package|missing go\.sum|go\.mod`)
+
+// A goPackage is what go list tells of one.
+type goPackage struct {
+	Dir, ImportPath, Name             string
+	Standard                          bool
+	GoFiles, CgoFiles, CFiles, HFiles []string
+	CXXFiles, SFiles, SysoFiles       []string
+	EmbedFiles                        []string
+	Module                            *goListModule
+}
+
+type goListModule struct {
+	GoMod   string
+	Main    bool // also each module of a workspace
+	Replace *struct{ Version string }
+}
+
+// list returns the user's package, last, and before it all that it imports.
+func (g *goBuild) list(ctx context.Context) ([]goPackage, error) {
+	out, err := g.run(ctx, "list", "-deps", "-json=Dir,ImportPath,Name,Standard,"+
+		"GoFiles,CgoFiles,CFiles,HFiles,CXXFiles,SFiles,SysoFiles,EmbedFiles,Module", ".")
+	if err != nil {
+		return nil, err
+	}
+	var packages []goPackage
+	for list := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		if err := list.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return nil, fmt.Errorf("packages of %s: %w", g.name, err)
+		}
+		packages = append(packages, p)
+	}
+	if len(packages) == 0 {
+		return nil, mayfly.Errorf(mayfly.Invalid, "%s holds no Go package", g.name)
+	}
+	return packages, nil
+}
+
+// form finds out what the package is, and refuses what is nothing.
+func (g *goBuild) form(p goPackage) (Form, error) {
+	handle, main := "", false
+	files := token.NewFileSet()
+	for _, name := range append(p.GoFiles, p.CgoFiles...) {
+		tree, err := parser.ParseFile(files, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
+		if err != nil {
+			return Program, nil // the compiler says it better, and to its Output
+		}
+		main = main || signature(tree, "main") != ""
+		handle = cmp.Or(handle, signature(tree, "Handle"))
+	}
+	const wanted = "write func Handle(w http.ResponseWriter, r *http.Request)"
+	switch {
+	case p.Name == "main" && handle != "" && !main:
+		return 0, mayfly.Errorf(mayfly.Invalid, "%s has func Handle in package main, which nothing can import", g.name).
+			WithHint("give the package another name, or write a func main that listens")
+	case p.Name == "main":
+		return Program, nil
+	case handle == "":
+		return 0, mayfly.Errorf(mayfly.Invalid, "package %s in %s has no func Handle", p.Name, g.name).WithHint(wanted)
+	case !handler.MatchString(handle):
+		return 0, mayfly.Errorf(mayfly.Invalid, "Handle in %s is a %s", g.name, handle).WithHint(wanted)
+	}
+	return Short, nil
+}
+
+// handler is the signature that Handle must have; net/http may be imported under
+// any name.
+var handler = regexp.MustCompile(`^func\((\w+ )?(\w+\.)?ResponseWriter, (\w+ )?\*(\w+\.)?Request\)$`)
+
+// signature returns the type of a file's function, or "" if it has none of the name.
+func signature(file *ast.File, name string) string {
+	for _, d := range file.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == name {
+			return types.ExprString(f.Type)
+		}
+	}
+	return ""
+}
+
+// inputs returns the files of the user's own modules, also of those beside it that
+// it reaches by a replace or a workspace.
+func (g *goBuild) inputs(packages []goPackage) []string {
+	var files []string
+	for _, p := range packages {
+		if p.Module == nil || !p.Module.Main && (p.Module.Replace == nil || p.Module.Replace.Version != "") {
+			continue
+		}
+		for _, names := range [][]string{p.GoFiles, p.CgoFiles, p.CFiles, p.HFiles, p.CXXFiles, p.SFiles, p.SysoFiles, p.EmbedFiles} {
+			for _, name := range names {
+				files = append(files, filepath.Join(p.Dir, name))
+			}
+		}
+		if !g.module {
+			continue // its go.mod is ours
+		}
+		for _, name := range []string{p.Module.GoMod, filepath.Join(filepath.Dir(p.Module.GoMod), "go.sum")} {
+			if _, err := os.Stat(name); err == nil {
+				files = append(files, name)
+			}
+		}
+	}
+	slices.Sort(files)
+	return slices.Compact(files)
+}
