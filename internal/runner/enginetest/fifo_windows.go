@@ -1,0 +1,5 @@
+package enginetest
+
+import "syscall"
+
+func mkfifo(string) error { return syscall.EWINDOWS }
