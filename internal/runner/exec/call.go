@@ -1,0 +1,235 @@
+package exec
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/process"
+)
+
+// settle is how long a reply that has begun waits for the end of its program: with
+// the exit status known, a failure is an error and a short reply needs no stream.
+const settle = 10 * time.Millisecond
+
+// A run is one call and its process.
+type run struct {
+	instance *instance
+	call     *mayfly.Call
+	process  *process.Process
+	stdin    *upload // nil if the body is at hand
+	output   *output
+	lines    io.WriteCloser // of stderr
+	tail     process.Tail
+
+	wasted  chan struct{} // closed by Close: nobody reads the reply any more
+	waste   func()
+	watched chan struct{} // closed when the process is gone and the stream has its end
+}
+
+// Call implements runner.Instance.
+func (i *instance) Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
+	if err := ctx.Err(); err != nil {
+		return mayfly.Reply{}, timeout(ctx)
+	}
+	r := &run{instance: i, call: c, output: newOutput(), wasted: make(chan struct{}), watched: make(chan struct{})}
+	r.waste = sync.OnceFunc(func() { close(r.wasted) })
+	r.lines = process.Lines(r.say)
+	spec := i.process(variables(ctx, c))
+	spec.Stdout, spec.Stderr = r.output, r.lines
+	switch {
+	case c.Stream != nil:
+		r.stdin = &upload{from: c.Stream, broken: make(chan struct{}), gone: make(chan struct{})}
+		spec.Stdin = r.stdin
+	case len(c.Body) > 0:
+		spec.Stdin = bytes.NewReader(c.Body)
+	}
+	if err := i.begin(r, spec); err != nil {
+		return mayfly.Reply{}, err
+	}
+	return r.reply(ctx)
+}
+
+// reply waits until it is known what kind of reply it is.
+func (r *run) reply(ctx context.Context) (mayfly.Reply, error) {
+	var settled <-chan time.Time
+	var begun <-chan struct{} = r.output.begun
+	for {
+		select {
+		case <-r.process.Done():
+			return r.whole()
+		case <-ctx.Done():
+			return mayfly.Reply{}, r.kill(timeout(ctx))
+		case <-r.stdin.brokenOff():
+			return mayfly.Reply{}, r.kill(r.stdin.fault())
+		case <-begun:
+			begun, settled = nil, time.After(settle)
+		case <-r.output.full:
+			return r.stream(ctx)
+		case <-settled:
+			if settled, begun = nil, r.headerLacks(); begun == nil {
+				return r.stream(ctx)
+			}
+		}
+	}
+}
+
+// headerLacks returns nil if what was written is enough to begin a reply, else a
+// channel that is closed when there is more.
+func (r *run) headerLacks() <-chan struct{} {
+	if !r.instance.spec.Program.CGI {
+		return nil
+	}
+	return r.output.headerLacks()
+}
+
+// stop ends the process as Instance.Stop promises. A reader that does not read must
+// not hold up what ctx has ended.
+func (r *run) stop(ctx context.Context) {
+	unblock := context.AfterFunc(ctx, func() { r.output.close(stopped()) })
+	defer unblock()
+	r.process.Stop(ctx)
+}
+
+// kill ends the process, waits for that, and returns why.
+func (r *run) kill(why error) error {
+	r.output.close(why)
+	r.process.Kill()
+	<-r.process.Done()
+	r.over()
+	return why
+}
+
+// over does what follows the end of a process.
+func (r *run) over() {
+	_ = r.lines.Close() // says the last line; it cannot fail
+	if r.stdin != nil {
+		close(r.stdin.gone)
+	}
+	r.instance.end(r)
+}
+
+// whole makes the reply of a process that has ended.
+func (r *run) whole() (mayfly.Reply, error) {
+	r.over()
+	if err := r.verdict(); err != nil {
+		return mayfly.Reply{}, err
+	}
+	return r.head(r.output.take())
+}
+
+// verdict says whether a process that has ended did well.
+func (r *run) verdict() error {
+	if err := r.stdin.fault(); err != nil {
+		return err
+	}
+	err := r.process.Err()
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*process.ExitError](err); ok && e.Signal != 0 && !e.OutOfMemory && r.instance.isStopped() {
+		return stopped()
+	}
+	crashed := mayfly.Errorf(mayfly.Crashed, "%s", err)
+	crashed.Err = r.tail.Trace()
+	return crashed
+}
+
+// head makes a reply of what the process has written so far.
+func (r *run) head(body []byte) (mayfly.Reply, error) {
+	if r.instance.spec.Program.CGI {
+		return parseCGI(body)
+	}
+	return mayfly.Reply{Status: http.StatusOK, Header: http.Header{}, Body: body, Length: int64(len(body))}, nil
+}
+
+// stream makes a reply that goes on while the process does.
+func (r *run) stream(ctx context.Context) (mayfly.Reply, error) {
+	head, rest := r.output.flow()
+	reply, err := r.head(head)
+	if err != nil {
+		return mayfly.Reply{}, r.kill(err)
+	}
+	reply.Stream = &stream{run: r, Reader: io.MultiReader(bytes.NewReader(reply.Body), rest)}
+	reply.Body, reply.Length = nil, -1
+	go r.watch(ctx) // ends with the process; Stop and Close wait for it
+	return reply, nil
+}
+
+// watch sees a stream to its end: that of the process, of its reader, of ctx, or of
+// patience with a program that says nothing more.
+func (r *run) watch(ctx context.Context) {
+	defer close(r.watched)
+	idle := time.Duration(r.instance.spec.Limits.IdleTimeout)
+	silent := time.NewTimer(idle)
+	defer silent.Stop()
+	if idle <= 0 {
+		silent.Stop()
+	}
+	for {
+		select {
+		case <-r.process.Done():
+			r.over()
+			r.output.close(r.verdict()) // nil is io.EOF
+			return
+		case <-ctx.Done():
+			r.kill(timeout(ctx))
+			return
+		case <-r.wasted:
+			r.kill(io.ErrClosedPipe)
+			return
+		case <-r.stdin.brokenOff():
+			r.kill(r.stdin.fault())
+			return
+		case <-silent.C:
+			left := idle - r.output.silence()
+			if left <= 0 {
+				r.kill(mayfly.Errorf(mayfly.Timeout, "the reply stopped for %s", idle).
+					WithHint("write more often, or give it longer with idle_timeout"))
+				return
+			}
+			silent.Reset(left)
+		}
+	}
+}
+
+// say tells a line of stderr.
+func (r *run) say(text string) {
+	r.tail.Add(text)
+	s := r.instance.spec
+	s.Output(mayfly.Line{
+		Time: time.Now(), Function: s.Name, Revision: s.Revision, Instance: s.Instance,
+		Call: r.call.ID, Source: mayfly.Stderr, Text: text,
+	})
+}
+
+// A stream is the body of a reply whose process may still run.
+type stream struct {
+	io.Reader
+	run *run
+}
+
+// Close ends the process, if it has not ended, and waits for it.
+func (s *stream) Close() error {
+	s.run.waste()
+	<-s.run.watched
+	return nil
+}
+
+// timeout makes an error of a context that has ended.
+func timeout(ctx context.Context) error {
+	err := context.Cause(ctx)
+	if _, ok := errors.AsType[*mayfly.Error](err); ok {
+		return err
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return mayfly.Errorf(mayfly.Timeout, "the caller left before the program ended: %w", err)
+	}
+	return mayfly.Errorf(mayfly.Timeout, "the program did not end in time, so it was killed: %w", err).
+		WithHint("give it longer with timeout, or look at its log")
+}

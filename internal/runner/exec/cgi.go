@@ -1,0 +1,92 @@
+package exec
+
+import (
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// dropped are headers that say how one connection carries a body, which is not the
+// program's to know. Content-Length is counted, not believed.
+var dropped = []string{
+	"Connection", "Content-Length", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+}
+
+// parseCGI reads a response as RFC 3875 section 6 has it: header lines, an empty
+// line, the body. Location without a status is a redirect.
+func parseCGI(data []byte) (mayfly.Reply, error) {
+	head, body, ok := cutHeader(data)
+	if !ok {
+		return mayfly.Reply{}, malformed("no empty line ends its headers within %d KiB", headSize>>10)
+	}
+	r := mayfly.Reply{Header: http.Header{}, Body: body, Length: int64(len(body))}
+	for line := range strings.Lines(string(head)) {
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" {
+			break
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || !isToken(name) {
+			return mayfly.Reply{}, malformed("%q is no header line", clip(line))
+		}
+		name, value = textproto.CanonicalMIMEHeaderKey(name), strings.Trim(value, " \t")
+		if !printable(value) {
+			return mayfly.Reply{}, malformed("the header %s holds control characters", name)
+		}
+		if name == "Status" {
+			if r.Status, ok = parseStatus(value); !ok {
+				return mayfly.Reply{}, malformed("%q is no status", clip(value))
+			}
+			continue
+		}
+		r.Header.Add(name, value)
+	}
+	for name := range r.Header {
+		if strings.HasPrefix(name, "Mayfly-") || strings.HasPrefix(name, "Nats-") {
+			r.Header.Del(name)
+		}
+	}
+	for _, name := range dropped {
+		r.Header.Del(name)
+	}
+	if r.Status == 0 {
+		r.Status = http.StatusOK
+		if r.Header.Get("Location") != "" {
+			r.Status = http.StatusFound
+		}
+	}
+	return r, nil
+}
+
+// parseStatus reads "404 Not Found". 1xx says that a status will come, so it is
+// none.
+func parseStatus(value string) (status int, ok bool) {
+	text, _, _ := strings.Cut(value, " ")
+	status, err := strconv.Atoi(text)
+	return status, err == nil && len(text) == 3 && status >= 200 && status <= 599
+}
+
+func malformed(format string, args ...any) error {
+	return mayfly.Errorf(mayfly.Crashed, "the reply is no CGI response: "+format, args...).
+		WithHint("write headers such as Content-Type: text/plain and an empty line first, or drop cgi: true")
+}
+
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r)
+	})
+}
+
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}
+
+func clip(s string) string {
+	if len(s) > 60 {
+		return s[:60] + "..."
+	}
+	return s
+}

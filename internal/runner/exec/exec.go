@@ -1,0 +1,139 @@
+package exec
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/process"
+	"github.com/mayfly-run/mayfly/internal/runner"
+)
+
+// Options say what the engine works with.
+type Options struct {
+	Keeper *process.Keeper // starts and ends the processes; required
+}
+
+// An Engine makes instances that start a process for each call.
+type Engine struct {
+	keeper *process.Keeper
+}
+
+// New returns an Engine.
+func New(o Options) *Engine { return &Engine{keeper: o.Keeper} }
+
+// Start implements runner.Engine. It starts no process: it looks whether one could
+// be started.
+func (e *Engine) Start(_ context.Context, s runner.Spec) (runner.Instance, error) {
+	i := &instance{keeper: e.keeper, spec: s, live: map[*run]struct{}{}, done: make(chan struct{})}
+	if _, err := i.process(nil).Program(); err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// An instance is what is needed to start processes, and those it has started.
+type instance struct {
+	keeper *process.Keeper
+	spec   runner.Spec
+	calls  sync.WaitGroup // those that have a process
+	done   chan struct{}
+
+	mu      sync.Mutex
+	stopped bool
+	live    map[*run]struct{}
+	cpu     time.Duration // of those that are gone
+}
+
+// process returns the program with the variables of a call.
+func (i *instance) process(variables []string) process.Spec {
+	return process.Spec{
+		Args:   i.spec.Program.Start,
+		Folder: i.spec.Folder,
+		Env:    append(append(make([]string, 0, len(i.spec.Env)+len(variables)), i.spec.Env...), variables...),
+		Memory: i.spec.Program.Memory,
+	}
+}
+
+// begin starts the process of a call, which end must follow.
+func (i *instance) begin(r *run, s process.Spec) (err error) {
+	i.mu.Lock()
+	if i.stopped {
+		i.mu.Unlock()
+		return stopped()
+	}
+	i.calls.Add(1)
+	i.mu.Unlock()
+
+	if r.process, err = i.keeper.Start(s); err != nil {
+		i.calls.Done()
+		return err
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.live[r] = struct{}{}
+	if i.stopped { // and Stop has not seen it
+		r.output.close(stopped())
+		r.process.Kill()
+	}
+	return nil
+}
+
+func (i *instance) end(r *run) {
+	i.mu.Lock()
+	delete(i.live, r)
+	i.cpu += r.process.CPU()
+	i.mu.Unlock()
+	i.calls.Done()
+}
+
+func (i *instance) isStopped() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.stopped
+}
+
+// Done implements runner.Instance. What has no process does not go by itself.
+func (i *instance) Done() <-chan struct{} { return i.done }
+
+// Err implements runner.Instance.
+func (i *instance) Err() error { return nil }
+
+// Stop implements runner.Instance.
+func (i *instance) Stop(ctx context.Context) {
+	i.mu.Lock()
+	first := !i.stopped
+	i.stopped = true
+	live := slices.Collect(maps.Keys(i.live))
+	i.mu.Unlock()
+	if !first {
+		<-i.done
+		return
+	}
+	var stops sync.WaitGroup
+	for _, r := range live {
+		stops.Go(func() { r.stop(ctx) })
+	}
+	stops.Wait()
+	i.calls.Wait()
+	close(i.done)
+}
+
+// Usage implements runner.Instance.
+func (i *instance) Usage() runner.Usage {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	u := runner.Usage{CPU: i.cpu}
+	for r := range i.live {
+		u.Memory += r.process.Memory()
+		u.CPU += r.process.CPU()
+	}
+	return u
+}
+
+func stopped() error {
+	return mayfly.Errorf(mayfly.Unavailable, "the instance was stopped").WithHint("try again")
+}

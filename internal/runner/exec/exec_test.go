@@ -1,0 +1,58 @@
+//go:build unix
+
+package exec_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/process"
+	"github.com/mayfly-run/mayfly/internal/runner/enginetest"
+	"github.com/mayfly-run/mayfly/internal/runner/exec"
+)
+
+
+var adds = []string{
+	"GATEWAY_INTERFACE", "SERVER_*", "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REMOTE_ADDR", "REMOTE_PORT",
+	"CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_*", "MAYFLY_CALL", "MAYFLY_DEADLINE", "MAYFLY_PARAM_*",
+}
+
+func newEngine(t *testing.T) *exec.Engine {
+	t.Helper()
+	k, err := process.Open(t.Context(), process.Options{Reaper: []string{os.Args[0], "reaper"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return exec.New(exec.Options{Keeper: k})
+}
+
+func fixtures(role string) enginetest.Fixtures {
+	return enginetest.Fixtures{
+		Program:    mayfly.Program{Engine: mayfly.EngineExec, Start: []string{os.Args[0], role}, CGI: role == "cgi"},
+		Env:        []string{"PATH=" + os.Getenv("PATH")},
+		Broken:     mayfly.Program{Engine: mayfly.EngineExec, Start: []string{"/dev"}},
+		BrokenSays: "/dev is a folder",
+		Adds:       adds,
+		Raw:        role != "cgi",
+		PerCall:    true,
+	}
+}
+
+func TestEngineConforms(t *testing.T) {
+	t.Parallel()
+	f := fixtures("program")
+	enginetest.Run(t, newEngine(t), f)
+}
+
+func TestEngineOfCGIConforms(t *testing.T) {
+	t.Parallel()
+	f := fixtures("cgi")
+	f.Raw = false
+	enginetest.Run(t, newEngine(t), f)
+}
