@@ -62,7 +62,8 @@ type Description struct {
 //
 // Errors: Invalid for what the user can mend, with the compiler's text as a
 // mayfly.Trace, its paths relative to the code's folder; Unavailable when a tool is
-// not installed. Folders that a failed build has made are gone.
+// not installed. With an error only Inputs are set, to what had been read by then:
+// a change of one of them is a reason to try again. The folders are gone.
 func Build(ctx context.Context, s Source, o BuildOptions) (built Built, err error) {
 	started := time.Now()
 	for _, folder := range []*string{&o.Folder, &o.Cache} {
@@ -81,13 +82,14 @@ func Build(ctx context.Context, s Source, o BuildOptions) (built Built, err erro
 	}
 	b := &builder{Source: s, BuildOptions: o, folders: map[string]string{}}
 	defer func() { err = errors.Join(err, b.clean(err != nil)) }()
-	if err := b.build(ctx); err != nil {
-		return Built{}, fmt.Errorf("build %s: %w", s.Name, err)
+	if err = b.build(ctx); err == nil {
+		built, err = b.result()
 	}
-	if built, err = b.result(); err != nil {
-		return Built{}, fmt.Errorf("build %s: %w", s.Name, err)
+	inputs := slices.Compact(slices.Sorted(slices.Values(b.inputs)))
+	if err != nil {
+		return Built{Inputs: inputs}, fmt.Errorf("build %s: %w", s.Name, err)
 	}
-	built.Took = time.Since(started)
+	built.Inputs, built.Took = inputs, time.Since(started)
 	return built, nil
 }
 
@@ -244,7 +246,6 @@ func (b *builder) result() (Built, error) {
 			break
 		}
 	}
-	built.Inputs = slices.Compact(slices.Sorted(slices.Values(b.inputs)))
 	if b.Hosted != nil {
 		h := *b.Hosted
 		h.Engine, h.Start = b.engine, b.start

@@ -220,10 +220,10 @@ func packageMain(folder string) (string, error) {
 // are none.
 func detectGoPackage(folder string) (found, error) {
 	p, err := build.ImportDir(folder, 0)
-	if _, none := errors.AsType[*build.NoGoError](err); none {
+	if _, none := errors.AsType[*build.NoGoError](err); none || err == nil && len(p.GoFiles)+len(p.CgoFiles) == 0 {
 		return found{}, nil
 	}
-	if p.Name == "" || err != nil {
+	if err != nil {
 		// It cannot be read as it is, but it is there: the compiler says best why.
 		return found{language: golang, engine: mayfly.EngineHTTP, entry: folder}, nil
 	}

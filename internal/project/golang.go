@@ -2,6 +2,8 @@ package project
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"path/filepath"
 	"strings"
 
@@ -19,11 +21,9 @@ func (b *builder) golang(ctx context.Context, f found) (form shim.Form, err erro
 	if len(platforms) == 0 {
 		platforms = []string{mayfly.Platform()}
 	}
-	work, err := b.folder(b.Name)
-	if err != nil {
-		return 0, err
-	}
-	b.scratch = append(b.scratch, work)
+	// What is kept between builds is found by where the code is.
+	place := sha256.Sum256([]byte(f.entry))
+	work := filepath.Join(b.Cache, "go-"+hex.EncodeToString(place[:8]))
 	for _, platform := range platforms {
 		system, processor, ok := strings.Cut(platform, "/")
 		if !ok {
@@ -34,19 +34,30 @@ func (b *builder) golang(ctx context.Context, f found) (form shim.Form, err erro
 			return 0, err
 		}
 		b.Progress("compiling " + b.Name + " for " + platform)
-		o := goOptions{Out: filepath.Join(out, b.Name), Work: work, GOOS: system, GOARCH: processor, Output: b.Output}
+		o := shim.GoOptions{Out: filepath.Join(out, b.Name), Work: work, GOOS: system, GOARCH: processor, Output: b.Output}
 		if f.whole {
 			o.Folder = f.entry
 		} else {
 			o.File = f.entry
 		}
-		r, err := shimGo(ctx, o)
+		r, err := shim.Go(ctx, o)
+		b.inputs = append(b.inputs, r.Inputs...)
 		if err != nil {
+			b.inputs = append(b.inputs, goFiles(f)...)
 			return 0, err
 		}
 		form = r.Form
-		b.inputs = append(b.inputs, r.Inputs...)
 		b.useFor(platform, out, f.engine, r.Start)
 	}
 	return form, nil
+}
+
+// goFiles returns where the fault of code that does not compile may be: which of
+// the files were read, only the compiler knows.
+func goFiles(f found) []string {
+	if !f.whole {
+		return []string{f.entry}
+	}
+	files, _ := filepath.Glob(filepath.Join(f.folder, "*.go")) // the pattern is a good one
+	return append(files, filepath.Join(f.folder, "go.mod"))
 }

@@ -19,6 +19,7 @@ const (
 	packageFile = "package.json"
 	lockFile    = "package-lock.json"
 	modules     = "node_modules"
+	npmSettings = ".npmrc" // optional
 )
 
 // javaScript bundles a file with all that it imports. Where the code is a folder,
@@ -38,17 +39,19 @@ func (b *builder) javaScript(ctx context.Context, f found) (shim.Form, error) {
 		return 0, err
 	}
 	name, _ := below(f.folder, f.entry)
-	r, err := shimJavaScript(ctx, javaScriptOptions{Entry: filepath.Join(source, name), Out: out, Development: b.Development})
-	if err != nil {
-		return 0, err
-	}
-	b.use(out, mayfly.EngineHTTP, r.Start)
+	// A trace that names the copy would name what is gone.
+	here := b.Development && source == f.folder
+	r, err := shim.JavaScript(ctx, shim.JavaScriptOptions{Entry: filepath.Join(source, name), Out: out, Development: here})
 	for _, input := range r.Inputs {
 		if name, inside := below(source, input); inside {
 			input = filepath.Join(f.folder, name)
 		}
 		b.inputs = append(b.inputs, input)
 	}
+	if err != nil {
+		return 0, err
+	}
+	b.use(out, mayfly.EngineHTTP, r.Start)
 	if !f.whole {
 		return r.Form, nil
 	}
@@ -128,8 +131,9 @@ func (b *builder) npm(ctx context.Context, folder string) (string, error) {
 		return "", err
 	}
 	return b.cached("npm-"+key, func(made string) error {
-		for _, name := range []string{packageFile, lockFile} {
-			if err := copyFile(filepath.Join(folder, name), filepath.Join(made, name)); err != nil {
+		for _, name := range []string{packageFile, lockFile, npmSettings} {
+			err := copyFile(filepath.Join(folder, name), filepath.Join(made, name))
+			if err != nil && (name != npmSettings || !errors.Is(err, fs.ErrNotExist)) {
 				return err
 			}
 		}

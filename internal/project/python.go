@@ -119,17 +119,18 @@ func modulesOf(text []byte) []string {
 }
 
 // pip puts into the bundle what requirements.txt names. It is installed once for
-// each content of that file and version of Python.
+// each version of Python and each content of the .txt files of the folder, because
+// requirements may be in several.
 func (b *builder) pip(ctx context.Context, folder, out string) error {
-	file := filepath.Join(folder, requirementsFile)
-	key, err := digestOf(file)
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(folder, requirementsFile)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	files, _ := filepath.Glob(filepath.Join(folder, "*.txt")) // the pattern is a good one
+	key, err := digestOf(files...)
 	if err != nil {
 		return err
 	}
-	b.inputs = append(b.inputs, file)
+	b.inputs = append(b.inputs, files...)
 	version, err := pythonVersion(ctx)
 	if err != nil {
 		return err

@@ -36,11 +36,14 @@ func (s Source) program() *mayfly.Program {
 	return &s.Function.Program
 }
 
-// Ignores reports whether a file or folder, absolute, is no part of the source:
-// nothing of it goes into a bundle and a change of it changes nothing.
-func (s Source) Ignores(path string) bool {
-	name, inside := below(s.Code, path)
-	return inside && (s.ignored.match(name) || s.ignored.match(name+"/"))
+// Ignores reports whether a file or folder below Code, by its path relative to it
+// with slashes, is no part of the source: nothing of it goes into a bundle, and a
+// change of it changes nothing.
+func (s Source) Ignores(path string, folder bool) bool {
+	if folder {
+		path += "/"
+	}
+	return s.ignored.match(path)
 }
 
 // below returns the path of a file within a folder, with slashes.

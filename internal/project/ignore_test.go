@@ -1,0 +1,93 @@
+package project
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+func TestIgnoreKnowsGitsRules(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		rules, yes, no string // paths, / at a folder's end
+	}{
+		{"", ".git/ .git/config .env a/.DS_Store node_modules/ a/node_modules/x.js __pycache__/ a/__pycache__/", "a a.env node_modules __pycache__"},
+		{"*.log", "a.log b/c/a.log a.log/ a.log/x", "a.logs log"},
+		{"/dist", "dist dist/ dist/a", "a/dist dist2"},
+		{"docs/*.md", "docs/a.md", "docs/b/a.md a/docs/a.md"},
+		{"a/**/b", "a/b a/x/b a/x/y/b", "ab x/a/b"},
+		{"**/tmp", "tmp a/tmp a/b/tmp", "atmp"},
+		{"tmp/**", "tmp/a tmp/a/b", "tmp tmp/"},
+		{"tmp/", "tmp/ a/tmp/ tmp/x", "tmp a/tmp"},
+		{"[abc].txt\nx[!0-9]", "a.txt d/c.txt xa", "d.txt x1 x/"},
+		{"a?c", "abc aßc", "ac a/c"},
+		{"*.log\n!keep.log", "a.log", "keep.log a/keep.log"},
+		{"tmp/\n!tmp/keep", "tmp/keep", "keep"},
+		{"!.env", ".git/", ".env"},
+		{"!node_modules/", ".env", "node_modules/ node_modules/a"},
+		{"# a\n\n\\#b\n\\!c\nd\\*", "#b !c d*", "a d dx"},
+		{"a[\n[]\n[^a]", "a[", "a ab"},
+		{"a.c", "a.c", "abc"},
+		{"a  \r\n", "a", "b"},
+		{"\xff", "", "ab"},
+		{"größe", "größe x/größe", "grösse"},
+	} {
+		all, err := parseRules(tt.rules)
+		if err != nil {
+			t.Errorf("%q: %v", tt.rules, err)
+			continue
+		}
+		for _, name := range strings.Fields(tt.yes) {
+			if !all.match(name) {
+				t.Errorf("%q does not ignore %s", tt.rules, name)
+			}
+		}
+		for _, name := range strings.Fields(tt.no) {
+			if all.match(name) {
+				t.Errorf("%q ignores %s", tt.rules, name)
+			}
+		}
+	}
+}
+
+func TestIgnoreWithoutOneOfTheDefaults(t *testing.T) {
+	t.Parallel()
+	all, err := parseRules("*.log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := all.without("node_modules/")
+	for name, want := range map[string]bool{"node_modules/": false, ".env": true, "__pycache__/": true, "a.log": true} {
+		if kept.match(name) != want {
+			t.Errorf("%s is ignored: %v", name, !want)
+		}
+	}
+	if !all.match("node_modules/") {
+		t.Error("the rules themselves changed")
+	}
+}
+
+func TestIgnoreBoundsItsWork(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{strings.Repeat("a\n", 2000), strings.Repeat("*", 2000)} {
+		if _, err := parseRules(text); mayfly.CodeOf(err) != mayfly.Invalid {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
+func FuzzIgnore(f *testing.F) {
+	f.Add("*.log\n!a/**/b\n[a-z]?\\*", "a/x/b.log")
+	f.Add("[z-a]\n[!]\n**/\n/", "/")
+	f.Fuzz(func(t *testing.T, text, name string) {
+		all, err := parseRules(text)
+		if err != nil {
+			if mayfly.CodeOf(err) != mayfly.Invalid {
+				t.Fatal(err)
+			}
+			return
+		}
+		all.match(name)
+	})
+}
