@@ -101,6 +101,11 @@ func (f *function) admit(x *exchange) (*ticket, error) {
 	}
 	v := f.route(x.began)
 	x.timeout = time.Duration(v.limits.Timeout)
+	if x.left(x.began) <= 0 {
+		err := mayfly.Errorf(mayfly.Timeout, "the deadline of the call to %s had passed when it came", f.name)
+		f.count.add(0, err.Error())
+		return nil, err
+	}
 	for s := v.pool.take(); s != nil; s = v.pool.take() {
 		if !s.dead() {
 			x.slot = s

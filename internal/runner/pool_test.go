@@ -23,19 +23,24 @@ func TestPoolKeepsItsRules(t *testing.T) {
 		}}
 		m.pool = newPool(m.limits)
 		m.carry(t, m.pool.settle(m.now))
-		t.Repeat(map[string]func(*rapid.T){
-			"":             m.check,
-			"call comes":   m.comes,
-			"call ends":    m.ends,
-			"caller tires": m.tires,
-			"starts":       m.starts,
-			"fails":        m.fails,
-			"dies":         m.dies,
-			"stops":        m.stops,
-			"time passes":  m.passes,
-			"is scaled":    m.scales,
-			"probe":        m.probes,
-		})
+		for range 4 { // for some meetings the 30 steps of one Repeat are too few
+			t.Repeat(map[string]func(*rapid.T){
+				"":             m.check,
+				"call comes":   m.comes,
+				"another":      m.comes,
+				"call ends":    m.ends,
+				"caller tires": m.tires,
+				"starts":       m.starts,
+				"starts too":   m.starts,
+				"fails":        m.fails,
+				"dies":         m.dies,
+				"stops":        m.stops,
+				"time passes":  m.passes,
+				"more time":    m.passes,
+				"is scaled":    m.scales,
+				"probe":        m.probes,
+			})
+		}
 		m.drain(t)
 	})
 }
@@ -240,7 +245,9 @@ func (m *poolModel) stops(t *rapid.T) {
 }
 
 func (m *poolModel) passes(t *rapid.T) {
-	m.now = m.now.Add(time.Duration(rapid.Int64Range(1, int64(40*time.Second)).Draw(t, "time")))
+	m.now = m.now.Add(rapid.SampledFrom([]time.Duration{
+		time.Millisecond, restFirst, time.Second, healthyAfter, restMost,
+	}).Draw(t, "time"))
 	m.carry(t, m.pool.settle(m.now))
 	if due := m.pool.due(m.now); !due.IsZero() && !due.After(m.now) {
 		t.Fatal("what was due is due again")
