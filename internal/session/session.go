@@ -1,0 +1,403 @@
+package session
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/project"
+	"github.com/mayfly-run/mayfly/internal/runner"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
+	"github.com/mayfly-run/mayfly/internal/watch"
+)
+
+// A Runner keeps alive what a session builds. In a node it is the runner.Runner.
+type Runner interface {
+	Prepare(ctx context.Context, f mayfly.Function, folder runner.Folder) error
+	Set(f mayfly.Function, folder runner.Folder) error
+	Remove(name mayfly.Name)
+	Host(h mayfly.Hosted, folder runner.Folder) error
+	Unhost(name string)
+}
+
+// Options say what a Session serves and where.
+type Options struct {
+	Projects []*project.Project
+	Open     func(file string) (*project.Project, error) // reads a manifest that changed
+
+	Runner    Runner
+	SetRoutes func([]mayfly.Route) // gets the routes of all projects when they change
+
+	Folder      string      // for what is built; emptied at the start
+	Watch       bool        // build again what changes
+	Development bool        // source maps, traces
+	Output      io.Writer   // gets what build tools print; discarded if nil
+	Tell        func(Event) // hears of builds, one call at a time; may be nil
+	Log         *slog.Logger
+}
+
+// An Event is the end of a build, or a step of one that takes long.
+type Event struct {
+	Name string        // of the function or service
+	Kind string        // "function" or "service"
+	Step string        // what is being done; empty at the end
+	Took time.Duration // from the change, or the start, until it serves
+	Err  error         // why it does not serve; the last good one does
+	Code string        // the file or folder
+}
+
+// A Session serves projects while they are being worked on.
+type Session struct {
+	options Options
+	watcher *watch.Watcher // nil without Watch
+
+	mu       sync.Mutex
+	projects []*project.Project
+	units    map[key]*unit
+
+	starting int           // units that were never built to an end; guarded by mu
+	started  chan struct{} // closed when there is none
+
+	telling sync.Mutex
+	work    sync.WaitGroup
+	limit   chan struct{} // one for each build that may run at once
+}
+
+type key struct{ kind, name string }
+
+// A unit is one function or service.
+type unit struct {
+	key    key
+	source project.Source
+
+	dirty   time.Time // of the change that is not built yet; zero if all is
+	busy    bool      // a goroutine builds
+	gone    bool      // left the manifest
+	ended   bool      // was built, or failed to be, at least once
+	inputs  []string  // files that the last build read
+	builds  int       // so far, for the folders' names
+	serving string    // folder of the build in force
+}
+
+// New returns a Session that has built nothing yet.
+func New(o Options) (*Session, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Tell == nil {
+		o.Tell = func(Event) {}
+	}
+	if o.Output == nil {
+		o.Output = io.Discard
+	}
+	if err := os.RemoveAll(o.Folder); err != nil {
+		return nil, mayfly.Errorf(mayfly.Unavailable, "what was built before cannot be removed: %w", err)
+	}
+	s := &Session{
+		options: o, projects: slices.Clone(o.Projects), units: map[key]*unit{},
+		started: make(chan struct{}), limit: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+	}
+	if o.Watch {
+		var err error
+		if s.watcher, err = watch.New(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// Run builds everything, then what changes, until ctx ends.
+func (s *Session) Run(ctx context.Context) error {
+	defer s.work.Wait()
+	s.mu.Lock()
+	s.adopt(ctx, time.Now())
+	if s.starting = len(s.units); s.starting == 0 {
+		close(s.started)
+	}
+	s.mu.Unlock()
+	if s.watcher == nil {
+		<-ctx.Done()
+		return nil
+	}
+	s.follow()
+	return s.watcher.Run(ctx, func(paths []string) { s.changed(ctx, paths) })
+}
+
+// adopt makes the units what the projects list, and has the new ones and those
+// whose settings changed built. The caller holds mu.
+func (s *Session) adopt(ctx context.Context, now time.Time) {
+	listed := map[key]project.Source{}
+	for _, p := range s.projects {
+		for _, source := range p.Functions {
+			listed[key{"function", source.Name}] = source
+		}
+		for _, source := range p.Services {
+			listed[key{"service", source.Name}] = source
+		}
+	}
+	for k, u := range s.units {
+		if _, ok := listed[k]; !ok {
+			u.gone = true
+			delete(s.units, k)
+			s.remove(k)
+		}
+	}
+	for k, source := range listed {
+		u := s.units[k]
+		if u != nil && reflect.DeepEqual(u.source, source) {
+			continue
+		}
+		if u == nil {
+			u = &unit{key: k}
+			s.units[k] = u
+		}
+		u.source = source
+		s.build(ctx, u, now)
+	}
+}
+
+// remove takes a function or service off the node.
+func (s *Session) remove(k key) {
+	if k.kind == "service" {
+		s.options.Runner.Unhost(k.name)
+		return
+	}
+	s.options.Runner.Remove(mayfly.Name(k.name))
+}
+
+// build has a unit built, now or after the build that runs. The caller holds mu.
+func (s *Session) build(ctx context.Context, u *unit, changed time.Time) {
+	u.dirty = changed
+	if u.busy {
+		return
+	}
+	u.busy = true
+	s.work.Go(func() {
+		for s.next(ctx, u) {
+		}
+	})
+}
+
+// next builds a unit once, unless nothing is left to build.
+func (s *Session) next(ctx context.Context, u *unit) bool {
+	s.mu.Lock()
+	changed, source := u.dirty, u.source
+	u.dirty = time.Time{}
+	if changed.IsZero() || u.gone || ctx.Err() != nil {
+		u.busy = false
+		s.mu.Unlock()
+		return false
+	}
+	u.builds++
+	folder := filepath.Join(s.options.Folder, u.key.kind+"-"+u.key.name, strconv.Itoa(u.builds))
+	s.mu.Unlock()
+
+	select {
+	case s.limit <- struct{}{}:
+	case <-ctx.Done():
+		return true // to note that nobody builds
+	}
+	err := s.make(ctx, u, source, folder)
+	<-s.limit
+	if ctx.Err() != nil {
+		return true
+	}
+	s.tell(Event{Name: u.key.name, Kind: u.key.kind, Took: time.Since(changed), Err: err, Code: source.Code})
+	s.ended(u)
+	s.follow()
+	return true
+}
+
+// ended notes the first end of a unit's build.
+func (s *Session) ended(u *unit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u.ended || s.starting == 0 {
+		return
+	}
+	u.ended = true
+	if s.starting--; s.starting == 0 {
+		close(s.started)
+	}
+}
+
+// Started is closed when all that there was at the start has been built, or has
+// failed to.
+func (s *Session) Started() <-chan struct{} { return s.started }
+
+// make builds a source into folder and puts it in force.
+func (s *Session) make(ctx context.Context, u *unit, source project.Source, folder string) error {
+	built, err := project.Build(ctx, source, project.BuildOptions{
+		Folder: folder, Cache: filepath.Join(filepath.Dir(s.options.Folder), "cache"),
+		Development: s.options.Development, Output: s.options.Output,
+		Progress: func(step string) { s.tell(Event{Name: u.key.name, Kind: u.key.kind, Step: step}) },
+	})
+	s.mu.Lock()
+	if len(built.Inputs) > 0 {
+		u.inputs = built.Inputs
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	here := func(context.Context) (string, error) { return built.Folder, nil }
+	if built.Function != nil {
+		if err = s.options.Runner.Prepare(ctx, *built.Function, here); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u.gone {
+		return nil
+	}
+	if built.Function != nil {
+		err = s.options.Runner.Set(*built.Function, here)
+	} else {
+		err = s.options.Runner.Host(*built.Hosted, here)
+	}
+	if err != nil {
+		return err
+	}
+	// The one in force until now may still have calls; the one before it has none.
+	if old := u.serving; old != "" {
+		s.discard(filepath.Dir(old), old, folder)
+	}
+	u.serving = folder
+	return nil
+}
+
+// discard removes the builds of a unit but for two.
+func (s *Session) discard(parent string, keep ...string) {
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		path := filepath.Join(parent, e.Name())
+		if slices.Contains(keep, path) {
+			continue
+		}
+		if err := os.RemoveAll(path); err != nil {
+			s.options.Log.Debug("old build not removed", telemetry.KeyErr, err)
+		}
+	}
+}
+
+// tell passes an event on, one at a time.
+func (s *Session) tell(e Event) {
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	s.options.Tell(e)
+}
+
+// follow watches what the sources are made of now.
+func (s *Session) follow() {
+	if s.watcher == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var targets []watch.Target
+	for _, p := range s.projects {
+		targets = append(targets, watch.Target{Files: manifestOf(p)})
+	}
+	for _, u := range s.units {
+		targets = append(targets, u.targets()...)
+	}
+	if err := s.watcher.Set(targets); err != nil {
+		s.options.Log.Warn("some changes will not be seen", telemetry.KeyErr, err)
+	}
+}
+
+// targets are what a change of the unit shows in.
+func (u *unit) targets() []watch.Target {
+	targets := []watch.Target{{Files: u.inputs}}
+	for _, path := range u.source.Watch {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			targets = append(targets, watch.Target{Tree: path, Skip: func(relative string, folder bool) bool {
+				return u.source.Ignores(filepath.Join(path, filepath.FromSlash(relative)), folder)
+			}})
+			continue
+		}
+		targets = append(targets, watch.Target{Files: []string{path}})
+	}
+	return targets
+}
+
+// changed has built again what the paths belong to.
+func (s *Session) changed(ctx context.Context, paths []string) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reread(paths) {
+		s.adopt(ctx, now)
+		s.options.SetRoutes(s.routes())
+	}
+	for _, u := range s.units {
+		if slices.ContainsFunc(paths, u.has) {
+			s.build(ctx, u, now)
+		}
+	}
+}
+
+// has reports whether a path is part of what the unit is made of.
+func (u *unit) has(path string) bool {
+	if slices.Contains(u.inputs, path) {
+		return true
+	}
+	for _, watched := range u.source.Watch {
+		if path == watched {
+			return true
+		}
+		if rest, err := filepath.Rel(watched, path); err == nil && filepath.IsLocal(rest) && !u.source.Ignores(path, false) {
+			return true
+		}
+	}
+	return false
+}
+
+// reread opens the projects again whose manifest is among the paths. It reports
+// whether one has changed. The caller holds mu.
+func (s *Session) reread(paths []string) (anew bool) {
+	for i, p := range s.projects {
+		if !slices.ContainsFunc(manifestOf(p), func(file string) bool { return slices.Contains(paths, file) }) {
+			continue
+		}
+		next, err := s.options.Open(p.File)
+		if err != nil {
+			s.tell(Event{Name: string(p.Name), Kind: "project", Err: err, Code: p.File})
+			continue
+		}
+		s.projects[i] = next
+		anew = true
+	}
+	return anew
+}
+
+// manifestOf returns the files that say what a project is, if it has a manifest:
+// a project that is its code alone is no more than that.
+func manifestOf(p *project.Project) []string {
+	if ext := filepath.Ext(p.File); ext != ".yaml" && ext != ".yml" {
+		return nil
+	}
+	return []string{p.File, filepath.Join(p.Folder, ".env")}
+}
+
+// routes returns those of all projects. The caller holds mu.
+func (s *Session) routes() []mayfly.Route {
+	var all []mayfly.Route
+	for _, p := range s.projects {
+		all = append(all, p.Routes...)
+	}
+	return all
+}

@@ -1,0 +1,244 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/project"
+	"github.com/mayfly-run/mayfly/internal/runner"
+	"github.com/mayfly-run/mayfly/internal/session"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A shelf is a Runner that keeps the text of what it was given. A script whose
+// text has "broken" does not start.
+type shelf struct {
+	mu       sync.Mutex
+	texts    map[string]string // of scripts by function
+	services map[string]mayfly.Hosted
+	changes  chan struct{}
+}
+
+func newShelf() *shelf {
+	return &shelf{texts: map[string]string{}, services: map[string]mayfly.Hosted{}, changes: make(chan struct{}, 1000)}
+}
+
+// read returns all that a build's folder holds.
+func read(ctx context.Context, folder runner.Folder) (string, error) {
+	path, err := folder(ctx)
+	if err != nil {
+		return "", err
+	}
+	files, err := filepath.Glob(filepath.Join(path, "*.sh"))
+	if err != nil {
+		return "", err
+	}
+	var text strings.Builder
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		text.Write(data)
+	}
+	return text.String(), nil
+}
+
+func (s *shelf) Prepare(ctx context.Context, _ mayfly.Function, folder runner.Folder) error {
+	text, err := read(ctx, folder)
+	if err == nil && strings.Contains(text, "broken") {
+		err = mayfly.Errorf(mayfly.Crashed, "it does not start: %w", mayfly.Trace("line 1"))
+	}
+	return err
+}
+
+func (s *shelf) Set(f mayfly.Function, folder runner.Folder) error {
+	text, err := read(context.Background(), folder)
+	if err != nil {
+		return err
+	}
+	s.change(func() { s.texts[string(f.Name)] = text })
+	return nil
+}
+
+func (s *shelf) Host(h mayfly.Hosted, _ runner.Folder) error {
+	s.change(func() { s.services[h.Name] = h })
+	return nil
+}
+func (s *shelf) Remove(name mayfly.Name) { s.change(func() { delete(s.texts, string(name)) }) }
+func (s *shelf) Unhost(name string)      { s.change(func() { delete(s.services, name) }) }
+
+func (s *shelf) change(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f()
+	s.changes <- struct{}{}
+}
+
+// await waits until the shelf is as ok wants it.
+func (s *shelf) await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	end := time.After(20 * time.Second)
+	for {
+		s.mu.Lock()
+		done := ok()
+		s.mu.Unlock()
+		if done {
+			return
+		}
+		select {
+		case <-s.changes:
+		case <-end:
+			t.Fatalf("never: %s; there is %v", what, s.texts)
+		}
+	}
+}
+
+func (s *shelf) has(name, word string) func() bool {
+	return func() bool { return strings.Contains(s.texts[name], word) }
+}
+
+// A scene is a session that runs.
+type scene struct {
+	shelf  *shelf
+	folder string // of the project
+	events chan session.Event
+	routes chan []mayfly.Route
+}
+
+// begin runs a session of the files, by their paths.
+func begin(t *testing.T, files map[string]string) *scene {
+	t.Helper()
+	s := &scene{shelf: newShelf(), folder: t.TempDir(), events: make(chan session.Event, 1000), routes: make(chan []mayfly.Route, 100)}
+	for name, text := range files {
+		s.write(t, name, text)
+	}
+	none := func(string) (string, bool) { return "", false }
+	open := func(path string) (*project.Project, error) { return project.Open(path, none) }
+	p, err := open(s.folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := session.New(session.Options{
+		Projects: []*project.Project{p}, Open: open, Runner: s.shelf,
+		SetRoutes: func(r []mayfly.Route) { s.routes <- r },
+		Folder:    filepath.Join(t.TempDir(), "build"), Watch: true, Development: true,
+		Tell: func(e session.Event) { s.events <- e }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := one.Run(ctx); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	<-one.Started()
+	return s
+}
+
+func (s *scene) write(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(s.folder, name), []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// failure waits for the event of a build that failed.
+func (s *scene) failure(t *testing.T) session.Event {
+	t.Helper()
+	end := time.After(20 * time.Second)
+	for {
+		select {
+		case e := <-s.events:
+			if e.Err != nil {
+				return e
+			}
+		case <-end:
+			t.Fatal("no failure was told of")
+		}
+	}
+}
+
+const script = "#!/bin/sh\necho %s\n"
+
+func manifest(names ...string) string {
+	text := "project: shop\nfunctions:\n"
+	for _, name := range names {
+		text += fmt.Sprintf("  %s: {code: ./%s.sh}\n", name, name)
+	}
+	return text
+}
+
+func TestSavedFileIsServed(t *testing.T) {
+	t.Parallel()
+	s := begin(t, map[string]string{"mayfly.yaml": manifest("one", "two"), "one.sh": fmt.Sprintf(script, "first"), "two.sh": fmt.Sprintf(script, "other")})
+	s.shelf.await(t, "the start", s.shelf.has("one", "first"))
+	for _, word := range []string{"second", "third"} {
+		s.write(t, "one.sh", fmt.Sprintf(script, word))
+		s.shelf.await(t, word, s.shelf.has("one", word))
+	}
+	s.shelf.await(t, "the other one", s.shelf.has("two", "other"))
+}
+
+func TestFailedBuildKeepsTheLastGoodOne(t *testing.T) {
+	t.Parallel()
+	s := begin(t, map[string]string{"mayfly.yaml": manifest("one"), "one.sh": fmt.Sprintf(script, "first")})
+	s.shelf.await(t, "the start", s.shelf.has("one", "first"))
+	s.write(t, "one.sh", fmt.Sprintf(script, "broken"))
+	e := s.failure(t)
+	if trace, ok := errors.AsType[mayfly.Trace](e.Err); e.Name != "one" || !ok || trace != "line 1" {
+		t.Errorf("told of %+v", e)
+	}
+	s.shelf.await(t, "the last good one", s.shelf.has("one", "first"))
+	s.write(t, "one.sh", fmt.Sprintf(script, "mended"))
+	s.shelf.await(t, "what was mended", s.shelf.has("one", "mended"))
+}
+
+func TestManifestIsFollowed(t *testing.T) {
+	t.Parallel()
+	s := begin(t, map[string]string{
+		"mayfly.yaml": manifest("one", "two"), "one.sh": fmt.Sprintf(script, "1"), "two.sh": fmt.Sprintf(script, "2"), "three.sh": fmt.Sprintf(script, "3"),
+	})
+	s.write(t, "mayfly.yaml", manifest("one", "three")+"routes:\n  r: {http: /r, subject: r}\n")
+	s.shelf.await(t, "two is gone and three is there", func() bool {
+		_, two := s.shelf.texts["two"]
+		return !two && s.shelf.texts["three"] != ""
+	})
+	if routes := <-s.routes; len(routes) != 1 || routes[0].Name != "r" {
+		t.Errorf("routes are %v", routes)
+	}
+	s.write(t, "mayfly.yaml", "functions: 7\n")
+	if e := s.failure(t); e.Kind != "project" {
+		t.Errorf("told of %+v", e)
+	}
+	s.shelf.await(t, "all is as before", s.shelf.has("three", "3"))
+}
+
+func TestLastSaveWins(t *testing.T) {
+	t.Parallel()
+	s := begin(t, map[string]string{"mayfly.yaml": manifest("one"), "one.sh": fmt.Sprintf(script, "first")})
+	for i := range 30 {
+		s.write(t, "one.sh", fmt.Sprintf(script, fmt.Sprintf("save-%d-", i)))
+	}
+	s.shelf.await(t, "the last save", s.shelf.has("one", "save-29-"))
+	left, err := filepath.Glob(filepath.Join(s.folder, "*"))
+	if err != nil || len(left) != 2 {
+		t.Errorf("the user's folder holds %v (%v)", left, err)
+	}
+}
