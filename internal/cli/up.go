@@ -71,9 +71,7 @@ func (u *up) Run(ctx context.Context, p *process) error {
 
 	access := newAccessLog(p.stderr)
 	if loaded.Gateway.AccessLog {
-		if o.Access, err = telemetry.NewLog(access, loaded.Log.Format, "info", terminal); err != nil {
-			return err
-		}
+		o.Access = newAccessLines(access, loaded.Log.Format, terminal)
 	}
 	if loaded.Bus.Trace {
 		o.Trace = p.stderr

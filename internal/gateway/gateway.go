@@ -44,6 +44,22 @@ type Directory interface {
 	Watch(ctx context.Context) <-chan struct{}
 }
 
+// An AccessLog is told of each exchange when it is over. In a node it writes a
+// line. Log must not block.
+type AccessLog interface{ Log(a Access) }
+
+// An Access is what an access log tells of one exchange.
+type Access struct {
+	Method string // clipped like all that comes from outside
+	Path   string // escaped, without the query
+	Status int    // 499 for a client that left
+	Took   time.Duration
+	Bytes  int    // of the answer's body
+	Route  string // the pattern that took it, or what else answered: svc, builtin, none
+	Call   string // id
+	Err    string // empty if there was none
+}
+
 // Options say how a Gateway listens and what it lets through. The zero value
 // serves on a free local port and reaches no service by name.
 type Options struct {
@@ -69,7 +85,7 @@ type Options struct {
 
 	Development bool         // tell internal errors to the client
 	Version     string       // for GET / and OpenAPI
-	Access      *slog.Logger // one line per exchange; none if nil
+	Access      AccessLog    // told of each exchange; may be nil
 	Log         *slog.Logger // discards if nil
 }
 
@@ -375,20 +391,17 @@ func (g *Gateway) finish(x *exchange, r *http.Request) {
 	}
 }
 
-// logAccess writes the access log's line. The query is left out: it is where
-// clients put tokens. The path is escaped, so that it has no control characters.
+// logAccess tells the access log. The query is left out: it is where clients put
+// tokens. The path is escaped, so that it has no control characters.
 func (g *Gateway) logAccess(x *exchange, r *http.Request, took time.Duration) {
-	attrs := [8]slog.Attr{
-		slog.String("method", clip(r.Method)), slog.String("path", clip(r.URL.EscapedPath())),
-		slog.Int(telemetry.KeyStatus, x.status), slog.Duration(telemetry.KeyTook, took.Round(time.Microsecond)),
-		slog.Int("bytes", x.bytes), slog.String(telemetry.KeyRoute, x.route()), slog.String(telemetry.KeyCall, x.id),
+	a := Access{
+		Method: clip(r.Method), Path: clip(r.URL.EscapedPath()), Status: x.status, Took: took.Round(time.Microsecond),
+		Bytes: x.bytes, Route: x.route(), Call: x.id,
 	}
-	n := 7
 	if x.err != nil {
-		attrs[7] = slog.String(telemetry.KeyErr, clip(x.err.Error()))
-		n = 8
+		a.Err = clip(x.err.Error())
 	}
-	g.options.Access.LogAttrs(context.Background(), slog.LevelInfo, "call", attrs[:n]...)
+	g.options.Access.Log(a)
 }
 
 // Stats are what the gateway has seen since it was made.

@@ -28,7 +28,7 @@ type Options struct {
 	Projects []*project.Project // whose routes the gateway serves
 	Version  string             // of Mayfly
 	Log      *slog.Logger       // discards if nil
-	Access   *slog.Logger       // the access log; none if nil
+	Access   gateway.AccessLog  // none if nil
 	Trace    io.Writer          // gets the embedded server's traffic; none if nil
 	Watch    func(Change)       // hears of services that come and go, one call at a time; may be nil
 }
