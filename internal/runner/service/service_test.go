@@ -1,0 +1,196 @@
+//go:build unix
+
+package service_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/process"
+	"github.com/mayfly-run/mayfly/internal/runner"
+	"github.com/mayfly-run/mayfly/internal/runner/enginetest"
+	"github.com/mayfly-run/mayfly/internal/runner/service"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "reaper":
+			if process.Reap(os.Stdin) != nil {
+				os.Exit(1)
+			}
+			return
+		case "program", "child", "silent", "broken":
+			os.Exit(play(os.Args[1]))
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// play is the programs of the conformance suite.
+func play(role string) (status int) {
+	terms := make(chan os.Signal, 1)
+	signal.Notify(terms, syscall.SIGTERM)
+	switch role {
+	case "child": // ignores SIGTERM
+		leash, err := os.OpenFile(os.Getenv("LEASH"), os.O_WRONLY, 0)
+		if err != nil {
+			return fail(err)
+		}
+		fmt.Fprintln(leash, "open")
+		os.Stdout.Close()
+		<-time.After(time.Hour)
+	case "silent":
+		leash, err := os.OpenFile(os.Getenv("LEASH"), os.O_WRONLY, 0)
+		if err != nil {
+			return fail(err)
+		}
+		fmt.Fprintln(leash, "open")
+		<-time.After(time.Hour)
+	case "broken":
+		fmt.Fprintln(os.Stderr, "no good")
+		return 3
+	}
+	for _, entry := range os.Environ() {
+		fmt.Println(entry)
+	}
+	fmt.Fprintln(os.Stderr, "to stderr")
+	if os.Getenv("CRASH") != "" {
+		return fail(errors.New("last words"))
+	}
+	if os.Getenv("LEASH") != "" {
+		child := exec.Command(os.Args[0], "child")
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		out, err := child.StdoutPipe()
+		if err == nil {
+			err = child.Start()
+		}
+		if err == nil {
+			_, err = io.Copy(io.Discard, out) // ends when it is up
+		}
+		if err != nil {
+			return fail(err)
+		}
+	}
+	fmt.Println("ready")
+	<-terms
+	return 0
+}
+
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, err)
+	return 3
+}
+
+func newEngine(t *testing.T, ready func(context.Context, runner.Spec, int) error) *service.Engine {
+	t.Helper()
+	k, err := process.Open(t.Context(), process.Options{Reaper: []string{os.Args[0], "reaper"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return service.New(service.Options{Keeper: k, Ready: ready})
+}
+
+func program(role string) mayfly.Program {
+	return mayfly.Program{Engine: mayfly.EngineService, Start: []string{os.Args[0], role}}
+}
+
+// likely believes what a look at the bus would tell for sure: a program that still
+// lives after a while is ready. The suite's silent one never is.
+func likely(ctx context.Context, s runner.Spec, _ int) error {
+	var lived <-chan time.Time
+	if s.Program.Start[1] != "silent" {
+		lived = time.After(200 * time.Millisecond)
+	}
+	select {
+	case <-lived:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestEngineConforms(t *testing.T) {
+	t.Parallel()
+	enginetest.Run(t, newEngine(t, likely), enginetest.Fixtures{
+		Program:    program("program"),
+		Env:        []string{"PATH=" + os.Getenv("PATH")},
+		Broken:     program("broken"),
+		BrokenSays: "no good",
+		Silent:     program("silent"),
+		NoCalls:    true,
+	})
+}
+
+func spec(t *testing.T, role string) runner.Spec {
+	return runner.Spec{Name: "Fixture", Program: program(role), Instance: t.Name(), Output: func(mayfly.Line) {}}
+}
+
+func TestReadyIsWhenTheServiceAnswers(t *testing.T) {
+	t.Parallel()
+	var answered atomic.Bool
+	e := newEngine(t, func(_ context.Context, s runner.Spec, pid int) error {
+		if s.Name != "Fixture" || syscall.Kill(pid, 0) != nil {
+			t.Errorf("asked for %q with pid %d", s.Name, pid)
+		}
+		answered.Store(true)
+		return nil
+	})
+	i, err := e.Start(t.Context(), spec(t, "program"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !answered.Load() {
+		t.Error("it was ready before it answered")
+	}
+	i.Stop(t.Context())
+}
+
+func TestWhoLivesForGraceIsReady(t *testing.T) {
+	t.Parallel()
+	e := newEngine(t, nil)
+	i, err := e.Start(t.Context(), spec(t, "program"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.Stop(t.Context())
+	if _, err := e.Start(t.Context(), spec(t, "broken")); mayfly.CodeOf(err) != mayfly.Crashed || !strings.Contains(err.Error(), "exit status 3") {
+		t.Errorf("Start of a program that ends = %v", err)
+	}
+}
+
+func TestServiceThatNeverAnswersIsEnded(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	pids := make(chan int, 1)
+	e := newEngine(t, func(ctx context.Context, _ runner.Spec, pid int) error {
+		pids <- pid
+		cancel()
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	_, err := e.Start(ctx, spec(t, "program"))
+	if mayfly.CodeOf(err) != mayfly.Crashed || !strings.Contains(err.Error(), "not ready in time") || mayfly.HintOf(err) == "" {
+		t.Errorf("Start = %v (hint %q), want crashed, not ready in time, with a hint", err, mayfly.HintOf(err))
+	}
+	if err := syscall.Kill(<-pids, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("the process is still there: %v", err)
+	}
+}
