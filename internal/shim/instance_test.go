@@ -121,6 +121,10 @@ func (i *instance) do(method, path, body string, header ...string) (reply, error
 		return reply{}, err
 	}
 	for n := 0; n < len(header); n += 2 {
+		if header[n] == "Host" {
+			r.Host = header[n+1]
+			continue
+		}
 		r.Header.Add(header[n], header[n+1])
 	}
 	resp, err := i.client.Do(r)

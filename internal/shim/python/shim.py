@@ -28,6 +28,7 @@ CALL = contextvars.ContextVar("call", default=None)  # the Request that this cod
 HEAD = 128 << 10  # bytes that a request's head may have
 LINE = 64 << 10  # characters after which a line of the log is cut
 DRAIN = 256 << 10  # bytes of a body that nobody wanted, read to keep the connection
+LINGER = 64 << 20  # the same, read before the connection is closed
 CONNECTIONS = 1024  # open at once; more wait until one is closed
 TICK = 0.5  # seconds between two looks for clients that left
 
@@ -198,6 +199,11 @@ class Body(io.RawIOBase):
             parts.append(self.some(1 << 20))
         return b"".join(parts)
 
+    def short(self):
+        """Whether what is left is so little that it is read only to find the next
+        request behind it."""
+        return self.ended or not self.chunked and not self.expected and self.left <= DRAIN
+
     def some(self, limit):
         """Up to limit bytes; none at the end."""
         if self.expected:
@@ -260,10 +266,12 @@ class Reply:
     pending = b""  # of the head
     left = None  # bytes that a stream of known length still owes
     open = False  # a stream that must be ended
+    last = False  # the connection ends with this response, and the client knows
 
     def __init__(self, connection, request):
         self.connection = connection
         self.head = request.method == "HEAD"
+        self.body = request._body
 
     def whole(self, status, lines, body, reason=""):
         """Writes a response at once."""
@@ -316,7 +324,8 @@ class Reply:
         self.open, self.pending = False, b""
 
     def first_line(self, status, reason):
-        return first_line(status, reason, self.connection.server.stopping)
+        self.last = self.connection.server.stopping or self.body is not None and not self.body.short()
+        return first_line(status, reason, self.last)
 
 
 @functools.lru_cache(1000)
@@ -576,17 +585,26 @@ class Connection:
                 self.request = None
             OUT.finish(request)
             ERR.finish(request)
-        return not reply.open and self.skip(request._body)
+        unread = request._body is not None and not request._body.ended
+        if reply.last and unread:
+            self.linger()
+        if reply.open or reply.last:
+            return False
+        if unread:
+            request._body.readall()
+        return True
 
-    def skip(self, body):
-        """Reads what the function left of its request, and reports whether the
-        next request can be found behind it."""
+    def linger(self):
+        """Lets the client finish its request, so that it comes to read the reply
+        rather than fail at writing to nobody."""
         read = 0
-        while body is not None and not body.ended and not body.expected:
-            read += len(body.some(64 << 10))
-            if read > DRAIN:
-                return False
-        return body is None or body.ended
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+            self.sock.settimeout(1)
+            while read < LINGER and (data := self.sock.recv(64 << 10)):
+                read += len(data)
+        except OSError:
+            pass
 
     def wait(self, awaitable, last=False):
         """Runs something async in the event loop and returns what comes of it. The

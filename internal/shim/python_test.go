@@ -1,0 +1,535 @@
+package shim_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/mayfly-run/mayfly/internal/shim"
+)
+
+func TestPythonAnswers(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "function.py")
+	long := strings.Repeat("0123456789", 30_000)
+	for _, tt := range []struct {
+		name   string
+		call   string // method, path and body
+		header []string
+		status int
+		kind   string // Content-Type
+		body   string
+	}{
+		{"text", "GET /str", nil, 200, "text/plain; charset=utf-8", "grüß"},
+		{"bytes", "GET /bytes", nil, 200, "", "\x00\x01"},
+		{"a dict", "GET /dict", nil, 200, "application/json", `{"a":[1,null],"ü":true}`},
+		{"a list", "GET /list", nil, 200, "application/json", `[1,2]`},
+		{"None", "GET /none", nil, 204, "", ""},
+		{"a status", "GET /status", nil, 201, "text/plain; charset=utf-8", "made"},
+		{"None with a status", "GET /gone", nil, 410, "", ""},
+		{"a generator", "GET /generator", nil, 200, "", "012"},
+		{"a generator with a status", "GET /generator-status", nil, 203, "", "ab"},
+		{"an empty generator", "GET /empty-generator", nil, 200, "", ""},
+		{"events", "GET /events", nil, 200, "text/event-stream", "data: 1\n\n"},
+		{"HEAD of text", "HEAD /str", nil, 200, "text/plain; charset=utf-8", ""},
+		{"HEAD of a generator", "HEAD /generator", nil, 200, "", ""},
+		{"async", "GET /later", []string{"Mayfly-Call", "c1"}, 200, "application/json", `{"call":"c1"}`},
+		{"method, path and query", "PUT /method/a%20b%C3%BC?x=1&y=%20", nil, 200, "text/plain; charset=utf-8", "PUT /method/a bü x=1&y=%20"},
+		{"the query's first values", "GET /query?a=1&a=2&b=%20&c", nil, 200, "application/json", `{"c":"","b":" ","a":"1"}`},
+		{"the path's values", "GET /params", []string{"Mayfly-Param-Id", "7"}, 200, "application/json", `{"id":"7"}`},
+		{"headers", "GET /header", []string{"X-A", "1", "X-A", "2", "Cookie", "c=1"}, 200, "application/json", `["1, 2","1, 2",false,["1","2"],"c=1"]`},
+		{"the body as text", "POST /text grüß", nil, 200, "text/plain; charset=utf-8", "grüß"},
+		{"the body as JSON", "POST /json [1]", nil, 200, "application/json", `{"got":[1]}`},
+		{
+			"a body that is no JSON", "POST /json {", nil, 400, "text/plain; charset=utf-8",
+			"the request's body is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)\n",
+		},
+		{
+			"no body at all", "POST /json", nil, 400, "text/plain; charset=utf-8",
+			"the request's body is not JSON: Expecting value: line 1 column 1 (char 0)\n",
+		},
+		{"the body twice", "POST /twice a", nil, 200, "", "aaa"},
+		{"the body's lines", "POST /lines a\nb", nil, 200, "application/json", `["a\n","b"]`},
+		{"a long body", "POST /body " + long, nil, 200, "", long},
+		{"a long body that is not read", "POST /ignore " + long, nil, 200, "text/plain; charset=utf-8", "ignored"},
+		{"a long body in pieces", "POST /pieces " + long, nil, 200, "application/json", `{"bytes":300000}`},
+		{"a long body that the client asks for", "POST /length " + long, []string{"Expect", "100-continue"}, 200, "text/plain; charset=utf-8", "300000"},
+		{"its own type", "GET /headers", nil, 200, "text/html", "<b>"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			method, rest, _ := strings.Cut(tt.call, " ")
+			path, body, _ := strings.Cut(rest, " ")
+			r, err := i.do(method, path, body, tt.header...)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, i.stderr)
+			}
+			if kind := r.header.Get("Content-Type"); r.status != tt.status || r.body != tt.body || kind != tt.kind {
+				t.Errorf("%d %q %.200q, want %d %q %.200q\n%s", r.status, kind, r.body, tt.status, tt.kind, tt.body, i.stderr)
+			}
+		})
+	}
+}
+
+func TestPythonSetsHeaders(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "function.py")
+	r := i.get(t, "/headers")
+	if got := r.header.Values("Set-Cookie"); !slices.Equal(got, []string{"a=1", "b=2"}) || r.header.Get("X-One") != "1" {
+		t.Errorf("header = %v", r.header)
+	}
+	if r := i.get(t, "/pairs"); r.status != 304 || r.header.Get("ETag") != `"x"` {
+		t.Errorf("304 = %d %v", r.status, r.header)
+	}
+}
+
+func TestPythonCrashIsSaid(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "function.py")
+	for _, tt := range []struct{ path, crash, trace string }{
+		{"/crash", "ZeroDivisionError: division by zero", "Traceback (most recent call last):\n  File \"function.py\", line "},
+		{"/chained", "RuntimeError: so", "File \"friend.py\", line 2, in fail\n"},
+		{"/fails-first", "RuntimeError: before the first", "in fails_first"},
+		{"/exit", "SystemExit: leaving", "in leave"},
+		{"/nobody", "KeyError: '/nobody'", "in handle"},
+		{"/int", "TypeError: handle returned int: return str, bytes, dict, list, None, (body, status[, headers]) or a generator", ""},
+		{"/bad-status", "ValueError: handle returned the status 1000: return a number from 200 to 599", ""},
+		{"/bad-header", `ValueError: the header X would break the line: 'a\r\nY: b'`, ""},
+		{"/bad-name", "ValueError: 'X Y' is no name of a header", ""},
+		{"/nan", "ValueError: Out of range float values are not JSON compliant", ""},
+	} {
+		t.Run(tt.path, func(t *testing.T) {
+			t.Parallel()
+			r := i.get(t, tt.path)
+			if crash := r.header.Get(mayfly.HeaderCrash); r.status != http.StatusBadGateway || !strings.HasPrefix(crash, tt.crash) {
+				t.Errorf("%d, crash %q, want %q", r.status, crash, tt.crash)
+			}
+			if !strings.Contains(r.body, tt.trace) || strings.Contains(r.body, "mayfly_shim") || !strings.Contains(r.body, tt.crash) {
+				t.Errorf("trace = %s\nwant %q in it and nothing of the shim", r.body, tt.trace)
+			}
+			i.stderr.wait(t, strings.TrimSpace(r.body[strings.LastIndex(strings.TrimSpace(r.body), "\n")+1:]))
+		})
+	}
+}
+
+func TestPythonStreamThatFailsBreaksOff(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "function.py")
+	if r, err := i.try("/broken-stream"); r.body != "one" || err == nil {
+		t.Errorf("read %q, %v; want what came, and an error", r.body, err)
+	}
+	i.stderr.wait(t, "RuntimeError: half-way")
+}
+
+// The process says each word when the work on the call has ended.
+func TestPythonClientThatLeavesEndsTheCall(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "function.py")
+	for _, tt := range []struct{ path, begins, ended string }{
+		{"/ticks", "", "\ngenerator closed"},
+		{"/idle", "", "idle generator closed"},
+		{"/async-generator", "", "async generator closed"},
+		{"/forever", "waiting", "cancelled"},
+		{"/busy", "busy", "busy ended"},
+	} {
+		t.Run(tt.path, func(t *testing.T) {
+			t.Parallel()
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			r, err := http.NewRequestWithContext(ctx, "GET", "http://localhost"+tt.path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.begins != "" {
+				var gone sync.WaitGroup
+				gone.Go(func() {
+					if resp, err := i.client.Do(r); err == nil {
+						resp.Body.Close()
+					}
+				})
+				i.stdout.wait(t, tt.begins)
+				leave()
+				gone.Wait()
+			} else {
+				resp, err := i.client.Do(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer resp.Body.Close()
+				// The first line comes though the stream goes on.
+				if line, err := bufio.NewReader(resp.Body).ReadString('\n'); err != nil || line == "" {
+					t.Fatalf("first line = %q, %v", line, err)
+				}
+				leave()
+			}
+			i.stdout.wait(t, strings.TrimSpace(tt.ended))
+		})
+	}
+}
+
+func TestPythonLinesCarryTheirCall(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "function.py")
+	i.get(t, "/talk", mayfly.HeaderCall, "c7")
+	i.get(t, "/later", mayfly.HeaderCall, "c8")
+	mark := func(call, line string) string { return mayfly.LineMark + call + mayfly.LineMark + line + "\n" }
+	i.stdout.wait(t, mark("c7", "a b"))
+	i.stdout.wait(t, mark("c7", "no end"))
+	i.stdout.wait(t, mark("c8", "from async"))
+	i.stderr.wait(t, mark("c7", "two")+mark("c7", "lines"))
+}
+
+func TestPythonFinishesCallsBeforeItStops(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "function.py")
+	i.get(t, "/str") // an idle connection must not keep it
+	body, gate := io.Pipe()
+	replied := make(chan string, 1)
+	var call sync.WaitGroup
+	defer call.Wait()
+	call.Go(func() {
+		resp, err := i.client.Post("http://localhost/gate", "text/plain", body)
+		if err != nil {
+			replied <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		replied <- string(text)
+	})
+	i.stdout.wait(t, "at the gate")
+	if err := i.process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(gate, "late")
+	gate.Close()
+	if got := <-replied; got != "late" {
+		t.Errorf("the call in work got %q", got)
+	}
+	<-i.ended
+	if i.err != nil {
+		t.Errorf("it ended with %v\n%s", i.err, i.stderr)
+	}
+}
+
+func TestPythonServesManyAtOnce(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "function.py")
+	var callers sync.WaitGroup
+	for n := range 32 {
+		callers.Go(func() {
+			for k := range 20 {
+				want := fmt.Sprintf("%d/%d", n, k)
+				path := []string{"/body", "/text"}[k%2]
+				if r, err := i.do("POST", path, want); err != nil || r.body != want {
+					t.Errorf("reply = %q, %v, want %q", r.body, err, want)
+					return
+				}
+			}
+		})
+	}
+	callers.Wait()
+}
+
+func TestPythonReadsWhatIsNotHTTP(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "function.py")
+	for _, tt := range []struct{ name, sent, want string }{
+		{"no request", "hello\r\n\r\n", "HTTP/1.1 400 "},
+		{"a wrong length", "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", "HTTP/1.1 400 "},
+		{"an endless head", "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 200<<10), "HTTP/1.1 431 "},
+		{"a wrong chunk", "POST /body HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", ""},
+		{"a request cut short", "POST /body HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc", ""},
+		{"chunks and trailers", "POST /body HTTP/1.1\r\nConnection: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n", "HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nabcde"},
+		{
+			"two at once", "GET /generator HTTP/1.1\r\n\r\nGET /str HTTP/1.1\r\n\r\n",
+			"HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n1\r\n1\r\n1\r\n2\r\n0\r\n\r\nHTTP/1.1 200 \r\nContent-Type: text/plain",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := i.dial(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			io.WriteString(c, tt.sent)
+			c.(interface{ CloseWrite() error }).CloseWrite()
+			got, _ := io.ReadAll(c) // a reset is an end as well
+			if !strings.HasPrefix(string(got), tt.want) || tt.want == "" && len(got) > 0 {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+	if r := i.get(t, "/str"); r.status != 200 {
+		t.Errorf("afterwards: %d", r.status)
+	}
+}
+
+func TestWSGI(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "wsgi.py")
+	for _, tt := range []struct {
+		name   string
+		call   string // method, path and body
+		status int
+		body   string
+	}{
+		{"echoes", "POST /echo hello", 201, "hello"},
+		{"the environment", "GET /environ?q=1", 200, "GET|/fn/shop|/environ|q=1||shop.example|8080|x|10.0.0.1|https"},
+		{"a length of its own", "GET /length", 200, "abcdef"},
+		{"parts", "GET /parts", 200, "abcdef"},
+		{"HEAD", "HEAD /parts", 200, ""},
+		{"write", "GET /write", 200, "written and returned"},
+		{"no content", "GET /nothing", 204, ""},
+		{"a response that is taken back", "GET /replaced", 500, "replaced"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			method, rest, _ := strings.Cut(tt.call, " ")
+			path, body, _ := strings.Cut(rest, " ")
+			r, err := i.do(method, path, body, "X-A", "x", "X-Forwarded-Prefix", "/fn/shop", "X-Forwarded-Proto", "https",
+				mayfly.HeaderRemote, "10.0.0.1:5", "Host", "shop.example:8080")
+			if err != nil {
+				t.Fatalf("%v\n%s", err, i.stderr)
+			}
+			if r.status != tt.status || r.body != tt.body {
+				t.Errorf("%d %q, want %d %q\n%s", r.status, r.body, tt.status, tt.body, i.stderr)
+			}
+		})
+	}
+}
+
+func TestWSGIClosesWhatItIterates(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "wsgi.py")
+	i.get(t, "/parts")
+	i.stdout.wait(t, "closed\n")
+}
+
+func TestWSGICrashIsSaid(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "wsgi.py")
+	r := i.get(t, "/boom")
+	if crash := r.header.Get(mayfly.HeaderCrash); r.status != 502 || crash != "RuntimeError: boom" || !strings.Contains(r.body, `File "wsgi.py"`) {
+		t.Errorf("%d %q\n%s", r.status, crash, r.body)
+	}
+	for _, path := range []string{"/late", "/long"} {
+		if r, err := i.try(path); err == nil && r.status == 200 {
+			t.Errorf("%s came whole: %q", path, r.body)
+		}
+	}
+}
+
+func TestPythonFindsTheForm(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		files  map[string]string
+		form   shim.Form
+		inputs []string
+	}{
+		{"handle", map[string]string{"a.py": "def handle(request): pass"}, shim.Short, []string{"a.py"}},
+		{"async handle", map[string]string{"a.py": "async def handle(request): pass"}, shim.Short, []string{"a.py"}},
+		{"handle by another name", map[string]string{"a.py": "handle = lambda r: None"}, shim.Short, []string{"a.py"}},
+		{"handle from a module", map[string]string{"a.py": "from b import handle", "b.py": "import c", "c.py": "", "d.py": "not read ("}, shim.Short, []string{"a.py", "b.py", "c.py"}},
+		{
+			"handle from a package",
+			map[string]string{"a.py": "from p.q import x as handle", "p/__init__.py": "", "p/q.py": "from . import r", "p/r.py": ""},
+			shim.Short,
+			[]string{"a.py", "p/__init__.py", "p/q.py", "p/r.py"},
+		},
+		{"handle in a try", map[string]string{"a.py": "try:\n  from fast import handle\nexcept ImportError:\n  def handle(r): pass"}, shim.Short, []string{"a.py"}},
+		{"a WSGI app that also runs by itself", map[string]string{"a.py": "app = object()\nif __name__ == '__main__':\n  app.run()"}, shim.Short, []string{"a.py"}},
+		{"a program", map[string]string{"a.py": "import socket\nprint(1)"}, shim.Program, []string{"a.py"}},
+		{"a program with a main", map[string]string{"a.py": "def main(): pass\nif __name__ == '__main__':\n  main()"}, shim.Program, []string{"a.py"}},
+		{"a program whose handle is none of ours", map[string]string{"a.py": "if __name__ == '__main__':\n  def handle(x): pass\n  handle(1)"}, shim.Program, []string{"a.py"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			folder := write(t, tt.files)
+			r, out, err := buildPython(t, filepath.Join(folder, "a.py"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var inputs []string
+			for _, file := range tt.inputs {
+				inputs = append(inputs, filepath.Join(folder, filepath.FromSlash(file)))
+			}
+			if r.Form != tt.form || !slices.Equal(r.Inputs, inputs) {
+				t.Errorf("form %v of %q, want %v of %q", r.Form, r.Inputs, tt.form, inputs)
+			}
+			if _, err := os.Stat(filepath.Join(out, "mayfly_shim.py")); (err == nil) != (tt.form == shim.Short) {
+				t.Errorf("the shim: %v", err)
+			}
+		})
+	}
+}
+
+func TestPythonSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name                 string
+		files                map[string]string
+		message, hint, trace string
+	}{
+		{"does not compile", map[string]string{"a.py": "x = 1\ndef handle(request)\n  pass\n"}, "a.py does not compile", "", "  File \"a.py\", line 2\n    def handle(request)\n"},
+		{"imports what does not compile", map[string]string{"a.py": "import b\ndef handle(r): pass", "b.py": "("}, "b.py does not compile", "", "  File \"b.py\", line 1\n"},
+		{"says return outside of a function", map[string]string{"a.py": "handle = 1\nreturn"}, "a.py does not compile", "", "  File \"a.py\", line 2\n"},
+		{"is no text", map[string]string{"a.py": "handle = '\xff'"}, "a.py does not compile", "", ""},
+		{"is nested too deeply", map[string]string{"a.py": "handle = " + strings.Repeat("(", 100_000)}, "a.py does not compile", "", ""},
+		{"only defines", map[string]string{"a.py": "'''Doc.'''\nimport os\ndef handler(request): pass\n"}, "a.py defines neither handle nor app", "write def handle(request)", ""},
+		{"is empty", map[string]string{"a.py": ""}, "a.py defines neither handle nor app", "write def handle(request)", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, _, err := buildPython(t, filepath.Join(write(t, tt.files), "a.py"))
+			if tt.hint == "" && tt.trace == "" {
+				if trace, _ := errors.AsType[mayfly.Trace](err); trace == "" {
+					t.Errorf("err = %v without a trace", err)
+				} else {
+					tt.trace = string(trace)
+				}
+			}
+			refused(t, err, tt.message, tt.hint, tt.trace)
+		})
+	}
+}
+
+func TestPythonThatCannotStartSaysWhy(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, code, want string }{
+		{"fails", "import os\nx = 1 / 0\ndef handle(r): pass", "Traceback (most recent call last):\n  File \"a.py\", line 2, in <module>\n"},
+		{"lacks a module", "import nowhere\ndef handle(r): pass", "ModuleNotFoundError: No module named 'nowhere'\n"},
+		{"has neither", "handle = None", "NameError: a.py defines neither handle nor app: write def handle(request)\n"},
+		{"is ASGI", "async def app(scope, receive, send): pass", "TypeError: app in a.py is an ASGI application"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r, out, err := buildPython(t, filepath.Join(write(t, map[string]string{"a.py": tt.code}), "a.py"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := launch(t, r, out)
+			<-i.ended
+			if i.process.ProcessState.ExitCode() != 1 || !strings.Contains(i.stderr.String(), tt.want) || strings.Contains(i.stderr.String(), "mayfly_shim") {
+				t.Errorf("%v:\n%swant %q", i.err, i.stderr, tt.want)
+			}
+		})
+	}
+}
+
+// A function may be called as a module of Python's own, which others import.
+func TestPythonFileMayBeNamedAsPythonsOwn(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"socket.py", "email.py", "types.py", "time.py", "hello-world.v2.py"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			folder := write(t, map[string]string{name: "import urllib.request, socket, time\ndef handle(request):\n  return str(time.time() > 0 and socket.AF_UNIX is not None)"})
+			r, out, err := buildPython(t, filepath.Join(folder, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if reply := start(t, r, out).get(t, "/"); reply.body != "True" {
+				t.Errorf("reply = %+v", reply)
+			}
+		})
+	}
+}
+
+func TestPythonIsCompiledOnce(t *testing.T) {
+	t.Parallel()
+	r, out, err := buildPython(t, filepath.Join("testdata", "python", "function.py"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, out)
+	for _, module := range []string{"function", "friend", "mayfly_shim"} {
+		if !slices.ContainsFunc(before, func(name string) bool { return strings.HasPrefix(name, "__pycache__/"+module+".") }) {
+			t.Errorf("%s is not compiled: %q", module, before)
+		}
+	}
+	i := start(t, r, out)
+	i.get(t, "/str")
+	i.stop(t)
+	if after := tree(t, out); !slices.Equal(before, after) {
+		t.Errorf("running made of %q %q", before, after)
+	}
+}
+
+func TestPythonGivesUpWithItsContext(t *testing.T) {
+	t.Parallel()
+	requirePython(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := shim.Python(ctx, shim.PythonOptions{Entry: "/none.py", Out: t.TempDir()})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v", err)
+	}
+}
+
+// The shims cannot import the names of the wire.
+func TestShimsSpeakTheWire(t *testing.T) {
+	t.Parallel()
+	for file, names := range map[string][]string{
+		"python/shim.py":      {mayfly.EnvSocket, mayfly.HeaderCrash, mayfly.HeaderCall, mayfly.HeaderRemote, strings.ToLower(mayfly.HeaderParamPrefix), `\x1e`},
+		"golang/main.go.tmpl": {mayfly.EnvSocket, mayfly.HeaderCrash},
+	} {
+		text, err := os.ReadFile(filepath.FromSlash(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if !strings.Contains(string(text), `"`+name) && !strings.Contains(string(text), name+`{`) {
+				t.Errorf("%s does not know %s", file, name)
+			}
+		}
+	}
+}
+
+// startPython builds and starts a file of testdata.
+func startPython(t *testing.T, name string) *instance {
+	t.Helper()
+	r, out, err := buildPython(t, filepath.Join("testdata", "python", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Form != shim.Short {
+		t.Fatalf("%s is a %v", name, r.Form)
+	}
+	return start(t, r, out)
+}
+
+// buildPython copies a file's folder, as a project does, and builds it there.
+func buildPython(t *testing.T, entry string) (r shim.Result, out string, err error) {
+	t.Helper()
+	requirePython(t)
+	entry, err = filepath.Abs(entry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out = t.TempDir()
+	if err := os.CopyFS(out, os.DirFS(filepath.Dir(entry))); err != nil {
+		t.Fatal(err)
+	}
+	r, err = shim.Python(t.Context(), shim.PythonOptions{Entry: entry, Out: out})
+	return r, out, err
+}
+
+func requirePython(t *testing.T) {
+	t.Helper()
+	_, err := exec.LookPath("python3")
+	natstest.Require(t, "python3", err, "install Python 3.9 or newer")
+}
