@@ -247,9 +247,7 @@ func (f *function) tick() {
 	}
 	f.plan()
 	f.mu.Unlock()
-	if f.empty() {
-		f.runner.forget(f)
-	}
+	f.runner.forget(f)
 }
 
 // settle brings a revision in order after a change.
@@ -287,7 +285,7 @@ func (f *function) carry(v *revision, o orders) {
 		ctx, stop := context.WithCancel(context.Background())
 		s.life = life{id: newID(), revision: v, began: time.Now(), stop: stop}
 		f.count.starts++
-		f.runner.work.Go(func() { f.live(ctx, s) })
+		f.runner.lives.Go(func() { f.live(ctx, s) })
 	}
 	for _, s := range o.stop {
 		s.stop()
@@ -305,6 +303,7 @@ func newID() string { return strings.ToLower(rand.Text()[:8]) }
 // live is the life of an instance: it starts, works until it dies or ctx ends, and
 // stops.
 func (f *function) live(ctx context.Context, s *slot) {
+	defer f.runner.forget(f)
 	defer s.stop()
 	instance, err := f.start(ctx, s)
 	if err != nil {
@@ -441,12 +440,13 @@ func (f *function) bury(s *slot) {
 	if err == nil {
 		err = errEnded
 	}
-	if mayfly.CodeOf(err) != mayfly.Crashed {
+	f.count.crashes++
+	text := "crashed: " + err.Error()
+	if mayfly.CodeOf(err) != mayfly.Crashed { // calls get it while the pool rests
 		err = mayfly.Errorf(mayfly.Crashed, "%s crashed: %w", v.value, err)
 	}
-	f.count.crashes++
 	f.carry(v, v.pool.died(s, err, time.Now()))
-	f.say(s, "crashed: "+err.Error()+v.pool.resting(time.Now()))
+	f.say(s, text+v.pool.resting(time.Now()))
 	f.plan()
 }
 

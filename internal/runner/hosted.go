@@ -84,7 +84,7 @@ func (h *hosted) resize(n int) {
 	for len(h.places) < n {
 		ctx, leave := context.WithCancel(context.Background())
 		h.places = append(h.places, leave)
-		h.runner.work.Go(func() { h.keep(ctx) })
+		h.runner.places.Go(func() { h.keep(ctx) })
 	}
 }
 

@@ -46,8 +46,8 @@ type pool struct {
 
 	crashes    int       // in a row
 	generation int       // grows with each crash that counts
-	rested     time.Time // nothing starts before
-	healthy    time.Time // when the first slot was ready after the last crash; zero if none was
+	rested     time.Time // nothing starts before; zero if the last crash cost no rest
+	well       bool      // a slot that was started after the last crash was ready
 	failure    error     // of the last crash; nil after a slot was ready
 	proven     bool      // a slot was ready once
 }
@@ -66,7 +66,8 @@ const (
 type slot struct {
 	phase      phase
 	calls      int       // that it works at
-	idle       time.Time // since when it works at none
+	ready      time.Time // since when it is
+	idle       time.Time // since when it works at no call
 	generation int       // of the pool, at its start
 
 	life // nothing of the pool's
@@ -194,9 +195,9 @@ func (p *pool) started(s *slot, now time.Time) (orders, bool) {
 	if s.phase != starting {
 		return orders{}, false
 	}
-	s.phase, s.idle = ready, now
-	if p.healthy.IsZero() {
-		p.healthy = now
+	s.phase, s.ready, s.idle = ready, now, now
+	if s.generation == p.generation {
+		p.well = true
 	}
 	p.failure, p.proven = nil, true
 	return p.settle(now), true
@@ -234,13 +235,15 @@ func (p *pool) crashed(s *slot, err error, now time.Time) {
 	if s.generation != p.generation {
 		return
 	}
-	if !p.healthy.IsZero() && now.Sub(p.healthy) >= healthyAfter {
+	if !s.ready.IsZero() && now.Sub(s.ready) >= healthyAfter {
 		p.crashes = 0
 	}
 	p.crashes++
 	p.generation++
-	p.healthy = time.Time{}
-	p.rested = now.Add(rest(p.crashes - 1))
+	p.well, p.rested = false, time.Time{}
+	if d := rest(p.crashes - 1); d > 0 {
+		p.rested = now.Add(d)
+	}
 }
 
 func (p *pool) drop(s *slot) {
@@ -297,7 +300,7 @@ func (p *pool) missing(now time.Time) int {
 	want := (p.waiting.Len() + p.concurrency - 1) / p.concurrency
 	want = max(want-starts, p.instances.Min-starts-p.count(ready))
 	most := p.instances.Max - len(p.slots)
-	if p.crashes > 0 && p.healthy.IsZero() {
+	if p.crashes > 0 && !p.well {
 		most = min(most, 1-starts)
 	}
 	return max(0, min(want, most))

@@ -76,7 +76,7 @@ func (m *poolModel) carry(t *rapid.T, o orders) {
 			t.Fatalf("%d instances, want at most %d", len(m.slots), m.pool.instances.Max)
 		}
 	}
-	if m.pool.crashes > 0 && m.pool.healthy.IsZero() && len(o.start) > 1 {
+	if m.pool.crashes > 0 && !m.pool.well && len(o.start) > 1 {
 		t.Fatalf("%d instances start at once after a crash, want one", len(o.start))
 	}
 	for _, s := range o.stop {

@@ -62,7 +62,8 @@ type Runner struct {
 	hosted    map[string]*hosted
 	closed    bool
 
-	work   sync.WaitGroup // one for each instance and place: from its start until it has gone
+	lives  sync.WaitGroup // of functions' instances: from the start until each has gone
+	places sync.WaitGroup // of hosted services
 	forced chan struct{}  // closed when instances stop whatever they work at
 	force  func()
 }
@@ -117,16 +118,18 @@ func (r *Runner) end(drain time.Duration) {
 	for _, f := range r.functions {
 		f.end(r.unavailable())
 	}
-	for _, h := range r.hosted {
-		h.end()
-	}
+	hosted := slices.Collect(maps.Values(r.hosted))
 	r.mu.Unlock()
 	if drain == 0 {
 		r.force()
 	}
 	timer := time.AfterFunc(drain, r.force)
-	r.work.Wait()
+	r.lives.Wait()
 	timer.Stop()
+	for _, h := range hosted { // the functions may have needed them
+		h.end()
+	}
+	r.places.Wait()
 }
 
 func (r *Runner) unavailable() error {
@@ -143,7 +146,7 @@ func unknown(name mayfly.Name) error {
 // new one fail to start, the calls go to it. What differs only in Instances, or in
 // what no instance sees, restarts nothing. Errors: Invalid, Unavailable.
 func (r *Runner) Set(f mayfly.Function, folder Folder) error {
-	if err := r.check(f.Engine, f.Instances); err != nil {
+	if err := r.check(f.Engine, f.Limits); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -160,7 +163,7 @@ func (r *Runner) Set(f mayfly.Function, folder Folder) error {
 // the same value. Errors: those of Set, Crashed with a Trace if it did not start,
 // Timeout if ctx ended.
 func (r *Runner) Prepare(ctx context.Context, f mayfly.Function, folder Folder) error {
-	if err := r.check(f.Engine, f.Instances); err != nil {
+	if err := r.check(f.Engine, f.Limits); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -178,14 +181,15 @@ func (r *Runner) Prepare(ctx context.Context, f mayfly.Function, folder Folder) 
 	return err
 }
 
-func (r *Runner) check(engine mayfly.Engine, n mayfly.Instances) error {
-	if r.options.Engines[engine] == nil {
-		return mayfly.Errorf(mayfly.Invalid, "no engine %q", engine).
-			WithHint("use %s", slices.Sorted(maps.Keys(r.options.Engines)))
-	}
+// check returns what is wrong with limits that no door has looked at.
+func (r *Runner) check(engine mayfly.Engine, l mayfly.Limits) error {
+	n := l.Instances
 	switch {
-	case n.Min < 0 || n.Max < 0 || n.Idle < 0 || n.Start < 0:
-		return mayfly.Errorf(mayfly.Invalid, "instances must not be negative")
+	case r.options.Engines[engine] == nil:
+		return mayfly.Errorf(mayfly.Invalid, "no engine %q", engine).
+			WithHint("use one of %s", slices.Sorted(maps.Keys(r.options.Engines)))
+	case l.Concurrency < 0 || l.Timeout < 0 || n.Min < 0 || n.Max < 0 || n.Idle < 0 || n.Start < 0:
+		return mayfly.Errorf(mayfly.Invalid, "no limit but wait may be negative")
 	case n.Max > 0 && n.Min > n.Max:
 		return mayfly.Errorf(mayfly.Invalid, "instances: min %d is more than max %d", n.Min, n.Max).WithHint("raise max, or lower min")
 	}
@@ -216,6 +220,9 @@ func (r *Runner) Remove(name mayfly.Name) {
 
 // forget drops a function of which only a revision was prepared, and that is gone.
 func (r *Runner) forget(f *function) {
+	if !f.empty() {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.functions[f.name] == f && f.empty() {
@@ -230,7 +237,7 @@ func (r *Runner) Scale(name mayfly.Name, n mayfly.Instances) error {
 	if f == nil {
 		return unknown(name)
 	}
-	if err := r.check(f.engine(), n); err != nil {
+	if err := r.check(f.engine(), mayfly.Limits{Instances: n}); err != nil {
 		return err
 	}
 	f.scale(n)
@@ -276,7 +283,7 @@ func (r *Runner) Functions() []mayfly.Function {
 // after a rest that doubles. A new revision replaces them one at a time: the new
 // one must be ready before the old one stops. Errors: Invalid, Unavailable.
 func (r *Runner) Host(h mayfly.Hosted, folder Folder) error {
-	if err := r.check(h.Engine, mayfly.Instances{Min: h.Instances}); err != nil {
+	if err := r.check(h.Engine, mayfly.Limits{Instances: mayfly.Instances{Min: h.Instances}}); err != nil {
 		return err
 	}
 	r.mu.Lock()

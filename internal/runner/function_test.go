@@ -1,0 +1,567 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// says is an engine's call that tells which revision it is.
+func says(_ context.Context, s Spec, _ *mayfly.Call) (mayfly.Reply, error) {
+	return mayfly.Reply{Status: 200, Body: fmt.Append(nil, s.Name, "@", s.Revision)}, nil
+}
+
+// broken is an engine's start that fails for some revisions, after a second.
+func broken(revisions ...uint64) func(context.Context, Spec) error {
+	return func(ctx context.Context, s Spec) error {
+		if !slices.Contains(revisions, s.Revision) {
+			return nil
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+		return &mayfly.Error{Code: mayfly.Crashed, Message: "ended at its start", Err: mayfly.Trace("SyntaxError\n at line 3")}
+	}
+}
+
+func state(t testing.TB, r *Runner, name string) State {
+	t.Helper()
+	s, ok := r.State(name)
+	if !ok {
+		t.Fatalf("no state of %s", name)
+	}
+	return s
+}
+
+func TestIdleInstancesStopAboveMin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		p := &program{call: g.call}
+		r := run(t, p)
+		set(t, r, hello(1, func(f *mayfly.Function) {
+			f.Concurrency, f.Instances = 1, mayfly.Instances{Min: 1, Max: 3, Idle: mayfly.Duration(time.Minute)}
+		}))
+		synctest.Wait()
+		if n := len(p.living(0)); n != 1 {
+			t.Fatalf("%d instances are kept warm, want 1", n)
+		}
+		var calls sync.WaitGroup
+		for range 3 {
+			calls.Go(func() { call(t, r, &mayfly.Call{}) })
+		}
+		synctest.Wait()
+		if n := len(p.living(0)); n != 3 {
+			t.Fatalf("%d instances for three calls", n)
+		}
+		close(g.pass)
+		calls.Wait()
+		time.Sleep(50 * time.Second)
+		call(t, r, &mayfly.Call{}) // by the first one: the others go on being idle
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if n := len(p.living(0)); n != 1 {
+			t.Errorf("%d instances after a minute, want 1", n)
+		}
+		time.Sleep(time.Hour)
+		if n := len(p.living(0)); n != 1 || p.started() != 3 {
+			t.Errorf("%d instances of %d after an hour, want the first", n, p.started())
+		}
+	})
+}
+
+func TestFunctionThatNobodyCallsAnyMoreHasNoInstance(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{}
+		r := run(t, p)
+		set(t, r, hello(1))
+		for range 3 {
+			call(t, r, &mayfly.Call{})
+			time.Sleep(4 * time.Minute)
+		}
+		if n := len(p.living(0)); n != 1 || p.started() != 1 {
+			t.Errorf("%d instances of %d while it is called", n, p.started())
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := len(p.living(0)); n != 0 {
+			t.Errorf("%d instances after five minutes", n)
+		}
+	})
+}
+
+// Ten calls a second for an hour to a function that cannot start: the first says
+// why, the rest say it at once, and few of them cost a start.
+func TestBadRevisionMakesNoStorm(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var lines []mayfly.Line
+		p := &program{start: broken(1)}
+		r := run(t, p, func(o *Options) { o.Output = func(l mayfly.Line) { lines = append(lines, l) } })
+		set(t, r, hello(1))
+		for began := time.Now(); time.Since(began) < time.Hour; time.Sleep(100 * time.Millisecond) {
+			_, err := r.Call(t.Context(), "hello", &mayfly.Call{})
+			wantCode(t, err, mayfly.Crashed)
+			if trace, ok := errors.AsType[mayfly.Trace](err); !ok || !strings.Contains(string(trace), "line 3") {
+				t.Fatalf("%v has the trace %q", err, trace)
+			}
+		}
+		if n := p.started(); n < 100 || n > 130 {
+			t.Errorf("%d starts in an hour, want one each 31 s", n)
+		}
+		s := state(t, r, "hello")
+		if s.Failing != "ended at its start" || !s.Rests.After(time.Now()) || len(s.Instances) != 0 {
+			t.Errorf("State = %+v", s)
+		}
+		if got := lines[len(lines)-1]; got.Source != mayfly.System || got.Text != "did not start: ended at its start; rests 30s" {
+			t.Errorf("the last line is %+v", got)
+		}
+		if s := stats(t, r); s.Crashes != uint64(p.started()) || s.Starts != s.Crashes || s.Errors != s.Requests {
+			t.Errorf("Stats = %+v", s)
+		}
+	})
+}
+
+// A call that kills its instance, from many callers at once.
+func TestDeadlyCallMakesNoStorm(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{}
+		p.call = func(_ context.Context, s Spec, _ *mayfly.Call) (mayfly.Reply, error) {
+			for _, a := range p.living(0) {
+				if a.spec.Instance == s.Instance {
+					a.crash()
+				}
+			}
+			return mayfly.Reply{}, mayfly.Errorf(mayfly.Crashed, "ended in the call")
+		}
+		r := run(t, p)
+		set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency = 1 }))
+		var calls sync.WaitGroup
+		for range 20 {
+			calls.Go(func() {
+				for began := time.Now(); time.Since(began) < 10*time.Minute; time.Sleep(100 * time.Millisecond) {
+					_, err := r.Call(t.Context(), "hello", &mayfly.Call{})
+					wantCode(t, err, mayfly.Crashed)
+				}
+			})
+		}
+		calls.Wait()
+		if n := p.started(); n > 4*40 {
+			t.Errorf("%d starts in ten minutes, want at most four at once, twice a minute", n)
+		}
+	})
+}
+
+// The call in an instance that is killed fails; the next is served at once, by a
+// new one.
+func TestKilledInstanceCostsItsCallAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{}
+		var once sync.Once
+		p.call = func(context.Context, Spec, *mayfly.Call) (reply mayfly.Reply, err error) {
+			reply = mayfly.Reply{Status: 200}
+			once.Do(func() {
+				p.living(0)[0].crash()
+				reply, err = mayfly.Reply{}, mayfly.Errorf(mayfly.Crashed, "hello ended: killed")
+			})
+			return reply, err
+		}
+		r := run(t, p)
+		set(t, r, hello(1))
+		began := time.Now()
+		_, err := r.Call(t.Context(), "hello", &mayfly.Call{})
+		wantCode(t, err, mayfly.Crashed)
+		call(t, r, &mayfly.Call{})
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %v", took)
+		}
+		if s := stats(t, r); s.Starts != 2 || s.Crashes != 1 || s.Errors != 1 {
+			t.Errorf("Stats = %+v", s)
+		}
+	})
+}
+
+func TestInstanceThatDiesWhileIdleIsNotCalled(t *testing.T) {
+	t.Parallel()
+	p := &program{}
+	r := run(t, p)
+	set(t, r, hello(1))
+	call(t, r, &mayfly.Call{})
+	p.living(0)[0].crash()
+	call(t, r, &mayfly.Call{})
+	if s := stats(t, r); s.Starts != 2 || s.Crashes != 1 || s.Errors != 0 {
+		t.Errorf("Stats = %+v", s)
+	}
+}
+
+// One crash each 20 s is not a storm, one a second is.
+func TestHealthForgivesOldCrashes(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		lives time.Duration
+		rests bool
+	}{
+		{"a long life", 10 * time.Second, false},
+		{"a short one", 9 * time.Second, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				p := &program{}
+				r := run(t, p)
+				set(t, r, hello(1))
+				rested := false
+				for range 3 {
+					call(t, r, &mayfly.Call{})
+					time.Sleep(tt.lives)
+					p.living(0)[0].crash()
+					synctest.Wait()
+					s := state(t, r, "hello")
+					if rested = !s.Rests.IsZero(); rested {
+						time.Sleep(time.Until(s.Rests))
+					}
+				}
+				if rested != tt.rests {
+					t.Errorf("rested = %v, want %v", rested, tt.rests)
+				}
+			})
+		})
+	}
+}
+
+// Calls that an instance works at end there; those that come go to the new one.
+func TestNewRevisionTakesTheCalls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		p := &program{}
+		p.call = func(ctx context.Context, s Spec, c *mayfly.Call) (mayfly.Reply, error) {
+			if c.ID == "slow" {
+				_, _ = g.call(ctx, s, c)
+			}
+			return says(ctx, s, c)
+		}
+		r := run(t, p)
+		one := func(f *mayfly.Function) { f.Concurrency, f.Instances.Max = 1, 1 }
+		set(t, r, hello(1, one))
+		answers := make(chan string, 2)
+		var calls sync.WaitGroup
+		for range 2 {
+			calls.Go(func() { answers <- call(t, r, &mayfly.Call{ID: "slow"}) })
+			synctest.Wait()
+		}
+		set(t, r, hello(2, one)) // one is in an instance, the other waits
+		synctest.Wait()
+		if s := state(t, r, "hello"); len(s.Instances) != 2 || s.Function.Revision != 2 || s.Serving != 2 {
+			t.Errorf("State = %+v", s)
+		}
+		g.pass <- struct{}{}
+		synctest.Wait()
+		if n := len(p.living(1)); n != 0 {
+			t.Errorf("%d instances of the old revision after its last call", n)
+		}
+		g.pass <- struct{}{}
+		calls.Wait()
+		if a, b := <-answers, <-answers; a != "hello@1" || b != "hello@2" {
+			t.Errorf("the calls were answered by %s and %s", a, b)
+		}
+	})
+}
+
+func TestRevisionThatFailsKeepsTheLastGoodOne(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{start: broken(2, 3), call: says}
+		r := run(t, p)
+		set(t, r, hello(1))
+		call(t, r, &mayfly.Call{})
+		set(t, r, hello(2))
+		for range 600 { // the first waits for the new one to fail, and is then served
+			if got := call(t, r, &mayfly.Call{}); got != "hello@1" {
+				t.Fatalf("answered by %s", got)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		s := state(t, r, "hello")
+		if s.Function.Revision != 2 || s.Serving != 1 || s.Failing == "" || stats(t, r).Errors != 0 {
+			t.Errorf("State = %+v", s)
+		}
+		if n := p.started(); n < 5 || n > 12 {
+			t.Errorf("%d starts in a minute: it must be tried again, and rest longer each time", n)
+		}
+		set(t, r, hello(3)) // as bad: the good one is still kept
+		if got := call(t, r, &mayfly.Call{}); got != "hello@1" {
+			t.Errorf("answered by %s", got)
+		}
+		set(t, r, hello(4))
+		if got := call(t, r, &mayfly.Call{}); got != "hello@4" {
+			t.Errorf("answered by %s", got)
+		}
+		time.Sleep(2 * time.Second) // for the start of 3 to be called off
+		if s := state(t, r, "hello"); s.Serving != 4 || s.Failing != "" || len(s.Instances) != 1 || len(p.living(0)) != 1 {
+			t.Errorf("State = %+v", s)
+		}
+	})
+}
+
+// What is repaired outside, such as a missing secret, helps without a deploy.
+func TestRevisionThatRecoversTakesOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		missing := true
+		p := &program{call: says}
+		r := run(t, p, func(o *Options) {
+			o.Env = func(_ mayfly.Program, _ string, revision uint64, _ string) ([]string, error) {
+				if missing && revision == 2 {
+					return nil, mayfly.Errorf(mayfly.NotFound, `no secret "api-key"`)
+				}
+				return nil, nil
+			}
+		})
+		set(t, r, hello(1))
+		call(t, r, &mayfly.Call{})
+		set(t, r, hello(2))
+		if got := call(t, r, &mayfly.Call{}); got != "hello@1" {
+			t.Errorf("answered by %s", got)
+		}
+		missing = false
+		call(t, r, &mayfly.Call{}) // makes it try again
+		synctest.Wait()
+		if got := call(t, r, &mayfly.Call{}); got != "hello@2" {
+			t.Errorf("answered by %s", got)
+		}
+	})
+}
+
+func TestSetOfWhatNoInstanceSeesRestartsNothing(t *testing.T) {
+	t.Parallel()
+	p := &program{call: says}
+	r := run(t, p)
+	set(t, r, hello(1))
+	call(t, r, &mayfly.Call{})
+	set(t, r, hello(1))
+	set(t, r, hello(1, func(f *mayfly.Function) { f.Summary = "Says hello"; f.Instances.Max = 7 }))
+	call(t, r, &mayfly.Call{})
+	if f, _ := r.Function("hello"); p.started() != 1 || f.Summary != "Says hello" {
+		t.Errorf("%d starts, and %+v", p.started(), f)
+	}
+}
+
+func TestPreparedInstanceServesTheFirstCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{call: says}
+		r := run(t, p)
+		for revision := range uint64(3) { // 0 is developed: prepared again and again
+			for range 2 {
+				if err := r.Prepare(t.Context(), hello(revision), here); err != nil {
+					t.Fatal(err)
+				}
+				if n := len(p.living(0)); revision > 0 && n != 2 {
+					t.Errorf("%d instances after Prepare of %d", n, revision)
+				}
+				starts := p.started()
+				set(t, r, hello(revision))
+				if got := call(t, r, &mayfly.Call{}); got != fmt.Sprint("hello@", revision) || p.started() != starts {
+					t.Errorf("answered by %s after %d starts", got, p.started()-starts)
+				}
+				synctest.Wait()
+				if n := len(p.living(0)); n != 1 {
+					t.Errorf("%d instances after Set of %d", n, revision)
+				}
+			}
+		}
+	})
+}
+
+func TestPrepareSaysWhyItDidNotStart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{start: broken(2), call: says}
+		r := run(t, p)
+		set(t, r, hello(1))
+		call(t, r, &mayfly.Call{})
+		err := r.Prepare(t.Context(), hello(2), here)
+		wantCode(t, err, mayfly.Crashed)
+		if trace, ok := errors.AsType[mayfly.Trace](err); !ok || trace == "" {
+			t.Errorf("%v has no trace", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		wantCode(t, r.Prepare(ctx, hello(2), here), mayfly.Timeout)
+		if got := call(t, r, &mayfly.Call{}); got != "hello@1" {
+			t.Errorf("answered by %s", got)
+		}
+	})
+}
+
+func TestPreparedInstanceThatNobodyWantsStops(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{}
+		r := run(t, p)
+		if err := r.Prepare(t.Context(), hello(1), here); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := r.Function("hello"); ok || len(r.Functions()) != 0 {
+			t.Error("what is only prepared is listed")
+		}
+		_, err := r.Call(t.Context(), "hello", &mayfly.Call{})
+		wantCode(t, err, mayfly.NotFound)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := len(p.living(0)); n != 0 {
+			t.Errorf("%d instances after a minute", n)
+		}
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		if n := len(r.functions); n != 0 {
+			t.Errorf("%d functions are remembered", n)
+		}
+	})
+}
+
+func TestRemovedFunctionEndsItsCalls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		p := &program{call: g.call}
+		r := run(t, p)
+		set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency, f.Instances.Max = 1, 1 }))
+		var calls sync.WaitGroup
+		calls.Go(func() { call(t, r, &mayfly.Call{}) })
+		synctest.Wait()
+		calls.Go(func() {
+			_, err := r.Call(t.Context(), "hello", &mayfly.Call{})
+			wantCode(t, err, mayfly.NotFound)
+		})
+		synctest.Wait()
+		r.Remove("hello")
+		r.Remove("hello")
+		_, err := r.Call(t.Context(), "hello", &mayfly.Call{})
+		wantCode(t, err, mayfly.NotFound)
+		if n := len(p.living(0)); n != 1 {
+			t.Errorf("%d instances while a call is in one", n)
+		}
+		close(g.pass)
+		calls.Wait()
+		synctest.Wait()
+		if n := len(p.living(0)); n != 0 {
+			t.Errorf("%d instances are left", n)
+		}
+	})
+}
+
+func TestScaleStopsWhatIsTooMuch(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		p := &program{call: g.call}
+		r := run(t, p)
+		set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency = 1 }))
+		scale := func(n mayfly.Instances) {
+			if err := r.Scale("hello", n); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		scale(mayfly.Instances{Min: 3})
+		if n := len(p.living(0)); n != 3 {
+			t.Errorf("%d instances, want 3", n)
+		}
+		var calls sync.WaitGroup
+		for range 2 {
+			calls.Go(func() { call(t, r, &mayfly.Call{}) })
+		}
+		synctest.Wait()
+		scale(mayfly.Instances{Max: 1})
+		if n := len(p.living(0)); n != 2 {
+			t.Errorf("%d instances, want the two that are in a call", n)
+		}
+		close(g.pass)
+		calls.Wait()
+		synctest.Wait()
+		if n := len(p.living(0)); n != 1 || p.started() != 3 {
+			t.Errorf("%d instances of %d, want 1", n, p.started())
+		}
+		wantCode(t, r.Scale("hello", mayfly.Instances{Min: 2, Max: 1}), mayfly.Invalid)
+		wantCode(t, r.Scale("hello", mayfly.Instances{Max: -1}), mayfly.Invalid)
+		wantCode(t, r.Scale("nobody", mayfly.Instances{}), mayfly.NotFound)
+	})
+}
+
+// A function that nobody calls is an entry in a map.
+func TestFunctionThatNobodyCallsCostsLittle(t *testing.T) {
+	r := run(t, &program{}) // not parallel: memory is everybody's
+	const n = 1000
+	goroutines, before := runtime.NumGoroutine(), heap()
+	for i := range n {
+		f := hello(1, func(f *mayfly.Function) { f.Name = mayfly.Name(fmt.Sprint("f", i)) })
+		set(t, r, f)
+	}
+	if each := (heap() - before) / n; each > 4<<10 {
+		t.Errorf("a function takes %d bytes", each)
+	}
+	if more := runtime.NumGoroutine() - goroutines; more > 0 {
+		t.Errorf("%d more goroutines", more)
+	}
+	if got := len(r.Functions()); got != n {
+		t.Errorf("%d functions are listed", got)
+	}
+}
+
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+func TestStartAsksForTheFolderOneAtATime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asking, asked := 0, 0
+		folder := func(context.Context) (string, error) {
+			asking++
+			defer func() { asking-- }()
+			asked++
+			if asking > 1 {
+				t.Error("two ask for the folder at once")
+			}
+			time.Sleep(time.Second)
+			if asked == 1 {
+				return "", io.ErrUnexpectedEOF
+			}
+			return "/code", nil
+		}
+		p := &program{start: func(_ context.Context, s Spec) error {
+			if s.Folder != "/code" {
+				t.Errorf("started in %q", s.Folder)
+			}
+			return nil
+		}}
+		r := run(t, p)
+		if err := r.Set(hello(1, func(f *mayfly.Function) { f.Instances.Min = 3 }), folder); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		if n := len(p.living(0)); n != 3 {
+			t.Errorf("%d instances", n)
+		}
+	})
+}
