@@ -1,0 +1,193 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	interval = 100 * time.Millisecond // how long lines wait for others
+	again    = 250 * time.Millisecond // after NATS did not take them
+	goodbye  = 2 * time.Second        // how long Close tries
+	ackWait  = 5 * time.Second        // for the server's answer to a batch
+)
+
+// Options say how much is kept. The zero value keeps 256 MiB, for a week.
+type Options struct {
+	Store int64        // bytes that JetStream may hold, if we know better than the account; logs get 5 % of it
+	Log   *slog.Logger // discards if nil
+}
+
+// Logs are the lines of all instances on a bus.
+type Logs struct {
+	bus *bus.Bus
+	log *slog.Logger
+
+	mu      sync.Mutex
+	waiting *waiting
+	closed  bool
+	stats   Stats
+
+	wake    chan struct{} // there are lines; holds one
+	closing chan struct{}
+	writer  sync.WaitGroup
+}
+
+// Stats count what was appended since Open.
+type Stats struct {
+	Lines   uint64
+	Dropped uint64 // of them, that were not stored: NATS was away or slower than the lines
+}
+
+// Open makes the stream where it is missing. Close the logs before the bus, and
+// after whatever writes lines. Errors: Unavailable, Exhausted.
+func Open(ctx context.Context, b *bus.Bus, o Options) (*Logs, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := openStream(ctx, b, o.Store); err != nil {
+		return nil, fault("open the logs", err)
+	}
+	l := &Logs{
+		bus: b, log: o.Log, waiting: newWaiting(b.MaxPayload()),
+		wake: make(chan struct{}, 1), closing: make(chan struct{}),
+	}
+	l.writer.Go(l.write)
+	return l, nil
+}
+
+// Append takes a line to be stored soon. It never waits: where there is no room it
+// drops the line and counts it, and the log says so as soon as it can. It may be
+// called from many goroutines.
+func (l *Logs) Append(line mayfly.Line) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stats.Lines++
+	if l.closed || !l.waiting.add(line) {
+		l.stats.Dropped++
+		return
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Stats returns the counts.
+func (l *Logs) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stats
+}
+
+// Close stores what was appended, or gives up after 2 seconds without NATS.
+func (l *Logs) Close() error {
+	l.mu.Lock()
+	first := !l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if first {
+		close(l.closing)
+	}
+	l.writer.Wait()
+	return nil
+}
+
+// write stores lines until Close. It sleeps while there are none.
+func (l *Logs) write() {
+	for {
+		select {
+		case <-l.wake:
+		case <-l.closing:
+			l.flush()
+			return
+		}
+		select {
+		case <-time.After(interval):
+		case <-l.closing:
+		}
+		l.flush()
+	}
+}
+
+// flush stores what waits now. Until NATS has taken it, what is appended meanwhile
+// waits in turn.
+func (l *Logs) flush() {
+	l.mu.Lock()
+	taken := l.waiting
+	l.waiting = newWaiting(l.bus.MaxPayload())
+	l.mu.Unlock()
+	messages, lines := taken.messages(time.Now())
+	if len(messages) == 0 {
+		return
+	}
+	var late <-chan time.Time // runs from the moment of Close
+	closing := l.closing
+	for {
+		err := l.publish(messages)
+		if err == nil {
+			return
+		}
+		l.log.Debug("lines not stored yet", "err", err)
+		if late == nil && l.isClosing() {
+			late, closing = time.After(goodbye), nil
+		}
+		select {
+		case <-time.After(again):
+		case <-closing: // try at once
+		case <-late:
+			l.lose(lines)
+			return
+		}
+	}
+}
+
+func (l *Logs) isClosing() bool {
+	select {
+	case <-l.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *Logs) lose(lines int) {
+	l.mu.Lock()
+	l.stats.Dropped += uint64(lines)
+	l.mu.Unlock()
+	l.log.Warn("lines lost at shutdown", "err", "NATS does not take them")
+}
+
+// publish sends all messages and waits for the answer to the last: one connection
+// is one order, so the server has the others by then. Each has an id, so a second
+// try stores none of them twice.
+func (l *Logs) publish(messages []*nats.Msg) error {
+	js, err := l.bus.JetStream()
+	if err != nil {
+		return err
+	}
+	n := len(messages) - 1
+	for _, m := range messages[:n] {
+		if err := js.Conn().PublishMsg(m); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), ackWait)
+	defer cancel()
+	_, err = js.PublishMsg(ctx, messages[n], jetstream.WithRetryAttempts(0))
+	if errors.Is(err, jetstream.ErrNoStreamResponse) {
+		// The server came back without its store.
+		if e := openStream(ctx, l.bus, 0); e != nil {
+			return e
+		}
+	}
+	return err
+}
