@@ -1,0 +1,436 @@
+package front
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// read reads one answer and its body.
+func read(t *testing.T, r *bufio.Reader) (*http.Response, string) {
+	t.Helper()
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatalf("no answer: %v", err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("read the answer: %v", err)
+	}
+	return resp, string(body)
+}
+
+func TestClientThatLeavesEndsTheContext(t *testing.T) {
+	t.Parallel()
+	end := func(c net.Conn) { c.Close() }
+	half := func(c net.Conn) { c.(*net.TCPConn).CloseWrite() }
+	reset := func(c net.Conn) {
+		c.(*net.TCPConn).SetLinger(0)
+		c.Close()
+	}
+	for _, tt := range []struct {
+		name, request string
+		leave         func(net.Conn)
+	}{
+		{"without a body", ask("GET /"), end},
+		{"with a body", post("/", "hello"), end},
+		{"by a reset", ask("GET /"), reset},
+		{"with its sending half", ask("GET /"), half},
+		{"while the handler streams", ask("GET /stream"), half},
+		{"in the middle of its body", ask("POST /", "Content-Length: 10") + "hello", end},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			entered, ended := make(chan struct{}), make(chan time.Time)
+			addr := serve(t, newServer(func(w http.ResponseWriter, r *http.Request) {
+				entered <- struct{}{}
+				io.Copy(io.Discard, r.Body)
+				tick := time.NewTicker(time.Millisecond)
+				defer tick.Stop()
+				for r.Context().Err() == nil {
+					select {
+					case <-r.Context().Done():
+					case <-tick.C:
+						if r.URL.Path == "/stream" {
+							io.WriteString(w, "event\n")
+							w.(http.Flusher).Flush()
+						}
+					}
+				}
+				ended <- time.Now()
+			}))
+			// It always ends. How soon, a busy machine may hide now and then.
+			best := time.Hour
+			for range 10 {
+				c := dial(t, addr)
+				io.WriteString(c, tt.request)
+				<-entered
+				left := time.Now()
+				tt.leave(c)
+				select {
+				case at := <-ended:
+					best = min(best, at.Sub(left))
+				case <-time.After(20 * time.Second):
+					t.Fatal("the context does not end")
+				}
+				if best <= 50*time.Millisecond {
+					return
+				}
+			}
+			t.Errorf("the context ends after %s at best", best)
+		})
+	}
+}
+
+func TestContextEndsWithTheHandler(t *testing.T) {
+	t.Parallel()
+	contexts := make(chan context.Context, 1)
+	addr := serve(t, newServer(func(_ http.ResponseWriter, r *http.Request) { contexts <- r.Context() }))
+	c := dial(t, addr)
+	io.WriteString(c, ask("GET /"))
+	ctx := <-contexts
+	select {
+	case <-ctx.Done():
+	case <-time.After(10 * time.Second):
+		t.Error("the context outlives its request")
+	}
+	if ctx.Value(http.LocalAddrContextKey).(net.Addr).String() != addr {
+		t.Errorf("local address %v", ctx.Value(http.LocalAddrContextKey))
+	}
+}
+
+// What a client sends before its answer is there is the next request, not its end.
+func TestRequestSentAheadIsAnswered(t *testing.T) {
+	t.Parallel()
+	entered, proceed := make(chan struct{}, 4), make(chan struct{})
+	s := newServer(func(w http.ResponseWriter, r *http.Request) {
+		entered <- struct{}{}
+		<-proceed
+		fmt.Fprint(w, r.URL.Path, r.Context().Err())
+	})
+	c := dial(t, serve(t, s))
+	r := bufio.NewReader(c)
+	io.WriteString(c, ask("GET /1"))
+	<-entered
+	until(t, s, func(c *conn) bool { return c.watcher.state == watchReading })
+	io.WriteString(c, ask("GET /2")[:10])
+	until(t, s, func(c *conn) bool { return c.end-c.start == 10 })
+	io.WriteString(c, ask("GET /2")[10:]+ask("GET /3"))
+	close(proceed)
+	for _, want := range []string{"/1<nil>", "/2<nil>", "/3<nil>"} {
+		if _, body := read(t, r); body != want {
+			t.Errorf("%q, want %q", body, want)
+		}
+	}
+}
+
+// until waits until the server's only connection, whose watch has begun, is as it
+// shall be.
+func until(t *testing.T, s *Server, as func(*conn) bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); runtime.Gosched() {
+		s.mu.Lock()
+		for c := range s.conns {
+			c.watcher.mu.Lock()
+			is := as(c)
+			c.watcher.mu.Unlock()
+			if is {
+				s.mu.Unlock()
+				return
+			}
+		}
+		s.mu.Unlock()
+	}
+	t.Fatal("the connection does not get there")
+}
+
+func TestFlushedEventArrivesAtOnce(t *testing.T) {
+	t.Parallel()
+	next := make(chan string)
+	addr := serve(t, newServer(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		control := http.NewResponseController(w)
+		control.Flush() // the head alone
+		for event := range next {
+			io.WriteString(w, event)
+			if err := control.Flush(); err != nil {
+				t.Error(err)
+			}
+		}
+	}))
+	c := dial(t, addr)
+	io.WriteString(c, ask("GET /"))
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || resp.TransferEncoding[0] != "chunked" {
+		t.Fatalf("%v %v", resp, err)
+	}
+	got := make([]byte, 100<<10)
+	for _, event := range []string{"a", strings.Repeat("b", 3000), strings.Repeat("c", 100<<10), "d"} {
+		next <- event // the handler sends no other before this one has arrived
+		if _, err := io.ReadFull(resp.Body, got[:len(event)]); err != nil || string(got[:len(event)]) != event {
+			t.Fatalf("%v, %.20q", err, got)
+		}
+	}
+	close(next)
+	if n, err := resp.Body.Read(got); n != 0 || err != io.EOF {
+		t.Errorf("after the last event: %d, %v", n, err)
+	}
+}
+
+func TestBothSidesStreamInFullDuplex(t *testing.T) {
+	t.Parallel()
+	addr := serve(t, newServer(func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		if err := control.EnableFullDuplex(); err != nil {
+			t.Error(err)
+		}
+		line := make([]byte, 5)
+		for {
+			if _, err := io.ReadFull(r.Body, line); err != nil {
+				return
+			}
+			w.Write(line)
+			control.Flush()
+		}
+	}))
+	c := dial(t, addr)
+	io.WriteString(c, ask("POST /", "Content-Length: 15"))
+	io.WriteString(c, "line1")
+	r := bufio.NewReader(c)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := make([]byte, 5)
+	for _, next := range []string{"line2", "line3", ""} {
+		if _, err := io.ReadFull(resp.Body, line); err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(c, next)
+	}
+	if string(line) != "line3" {
+		t.Errorf("%q", line)
+	}
+	if n, err := resp.Body.Read(line); n != 0 || err != io.EOF {
+		t.Errorf("after the end: %d, %v", n, err)
+	}
+	io.WriteString(c, ask("POST /", "Content-Length: 5")+"again")
+	if _, body := read(t, r); body != "again" {
+		t.Errorf("the next request on the connection: %q", body)
+	}
+}
+
+// A gigabyte goes in and comes out, and the heap does not grow by more than a
+// few buffers.
+func TestLongBodiesAreNotHeld(t *testing.T) {
+	const size = 1 << 30
+	addr := serve(t, newServer(func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).EnableFullDuplex()
+		w.Header().Set("Content-Length", fmt.Sprint(r.ContentLength))
+		if n, err := io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r.Body}, make([]byte, 256<<10)); n != size || err != nil {
+			t.Errorf("copied %d: %v", n, err)
+		}
+	}))
+	c := dial(t, addr)
+	c.SetDeadline(time.Now().Add(time.Minute))
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(c, ask("POST /", fmt.Sprintf("Content-Length: %d", size)))
+		block := make([]byte, 256<<10)
+		for n := 0; n < size && err == nil; n += len(block) {
+			_, err = c.Write(block)
+		}
+		sent <- err
+	}()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	resp, err := http.ReadResponse(bufio.NewReaderSize(c, 256<<10), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{resp.Body}, make([]byte, 256<<10))
+	runtime.ReadMemStats(&after)
+	if n != size || err != nil || <-sent != nil {
+		t.Errorf("%d of %d bytes came back: %v", n, size, err)
+	}
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 32<<20 {
+		t.Errorf("%d MiB were allocated on the way", grown>>20)
+	}
+}
+
+// A client that sends faster than its body is read has to wait.
+func TestUnreadBodyHoldsItsClientBack(t *testing.T) {
+	t.Parallel()
+	proceed := make(chan struct{})
+	addr := serve(t, newServer(func(_ http.ResponseWriter, r *http.Request) {
+		<-proceed
+		io.Copy(io.Discard, r.Body)
+	}))
+	c := dial(t, addr)
+	const size = 64 << 20
+	io.WriteString(c, ask("POST /", fmt.Sprintf("Content-Length: %d", size)))
+	c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+	n, err := c.Write(make([]byte, size))
+	if !isTimeout(err) {
+		t.Fatalf("%d of %d bytes were taken though nobody reads: %v", n, size, err)
+	}
+	c.SetWriteDeadline(time.Now().Add(20 * time.Second))
+	close(proceed)
+	if _, err := c.Write(make([]byte, size-n)); err != nil {
+		t.Fatal(err)
+	}
+	if resp, _ := read(t, bufio.NewReader(c)); resp.StatusCode != 200 {
+		t.Error(resp.Status)
+	}
+}
+
+// What nobody reads is read by the server if it is little; else the connection
+// ends, but not before the client had time to read its answer.
+func TestUnreadBodyIsDrainedOrTheConnectionEnds(t *testing.T) {
+	t.Parallel()
+	addr := serve(t, newServer(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "answer") }))
+	for size, kept := range map[int]bool{100: true, mostDrained: true, mostDrained + 5000: false, 20 << 20: false} {
+		c := dial(t, addr)
+		r := bufio.NewReader(c)
+		// A simple client sends all before it reads; the reset of a closed connection
+		// may end that.
+		io.WriteString(c, post("/", strings.Repeat("x", size)))
+		resp, body := read(t, r)
+		if body != "answer" || resp.Close == kept {
+			t.Errorf("%d bytes: %q, close %v", size, body, resp.Close)
+		}
+		if kept {
+			io.WriteString(c, ask("GET /"))
+			if _, body := read(t, r); body != "answer" {
+				t.Errorf("%d bytes, the next request: %q", size, body)
+			}
+		}
+	}
+}
+
+func TestBodyIsClosedWithItsRequest(t *testing.T) {
+	t.Parallel()
+	bodies := make(chan io.ReadCloser, 1)
+	addr := serve(t, newServer(func(_ http.ResponseWriter, r *http.Request) { bodies <- r.Body }))
+	c := dial(t, addr)
+	io.WriteString(c, post("/", "hello"))
+	read(t, bufio.NewReader(c))
+	io.WriteString(c, ask("GET /"))
+	if n, err := (<-bodies).Read(make([]byte, 5)); n != 0 || err != http.ErrBodyReadAfterClose {
+		t.Errorf("read %d, %v after the request", n, err)
+	}
+	<-bodies
+}
+
+func TestSlowClientsAreCut(t *testing.T) {
+	t.Parallel()
+	const soon = 100 * time.Millisecond
+	type result struct {
+		n   int64
+		err error
+	}
+	results := make(chan result, 1)
+	h := func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		switch r.URL.Path {
+		case "/read":
+			control.SetReadDeadline(time.Now().Add(soon))
+			n, err := io.Copy(io.Discard, r.Body)
+			results <- result{n, err}
+		case "/reading": // the deadline comes while somebody waits
+			time.AfterFunc(soon, func() { control.SetReadDeadline(longAgo) })
+			n, err := io.Copy(io.Discard, r.Body)
+			results <- result{n, err}
+		case "/write", "/writing":
+			if r.URL.Path == "/write" {
+				control.SetWriteDeadline(time.Now().Add(soon))
+			}
+			var err error
+			for err == nil {
+				_, err = w.Write(make([]byte, 1<<20))
+			}
+			results <- result{0, err}
+		default:
+			io.Copy(w, r.Body)
+		}
+	}
+	cut := func(t *testing.T, c net.Conn) {
+		t.Helper()
+		if b, err := io.ReadAll(c); len(b) > 0 || err != nil {
+			t.Errorf("%q, %v; want the end", b, err)
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		server *Server
+		play   func(t *testing.T, c net.Conn)
+	}{
+		{"that send nothing", &Server{ReadHeaderTimeout: soon}, func(t *testing.T, c net.Conn) { cut(t, c) }},
+		{"that send half a head", &Server{ReadHeaderTimeout: soon}, func(t *testing.T, c net.Conn) {
+			io.WriteString(c, "GET / HTTP/1.1\r\nHost: loc")
+			cut(t, c)
+		}},
+		{"that send half of a second head", &Server{ReadHeaderTimeout: soon, IdleTimeout: time.Hour}, func(t *testing.T, c net.Conn) {
+			io.WriteString(c, ask("GET /")+"GET / HTTP/1.1\r\nHost: loc")
+			r := bufio.NewReader(c)
+			read(t, r)
+			if _, err := r.ReadByte(); err != io.EOF {
+				t.Error(err)
+			}
+		}},
+		{"that send nothing more", &Server{ReadHeaderTimeout: time.Hour, IdleTimeout: soon}, func(t *testing.T, c net.Conn) {
+			io.WriteString(c, ask("GET /"))
+			r := bufio.NewReader(c)
+			read(t, r)
+			if _, err := r.ReadByte(); err != io.EOF {
+				t.Error(err)
+			}
+		}},
+		{"that send half a body", &Server{}, func(t *testing.T, c net.Conn) {
+			io.WriteString(c, ask("POST /read", "Content-Length: 10")+"hello")
+			if got := <-results; got.n != 5 || !isTimeout(got.err) {
+				t.Errorf("%+v", got)
+			}
+			if resp, _ := read(t, bufio.NewReader(c)); !resp.Close {
+				t.Error("the connection goes on in the middle of a body")
+			}
+		}},
+		{"that send half a body, by somebody else", &Server{}, func(t *testing.T, c net.Conn) {
+			io.WriteString(c, ask("POST /reading", "Content-Length: 10")+"hello")
+			if got := <-results; got.n != 5 || !isTimeout(got.err) {
+				t.Errorf("%+v", got)
+			}
+		}},
+		{"that do not read, by the handler", &Server{}, func(t *testing.T, c net.Conn) {
+			io.WriteString(c, ask("GET /write"))
+			if got := <-results; !isTimeout(got.err) {
+				t.Errorf("%+v", got)
+			}
+		}},
+		{"that do not read, by the server", &Server{WriteTimeout: soon}, func(t *testing.T, c net.Conn) {
+			io.WriteString(c, ask("GET /writing"))
+			if got := <-results; !isTimeout(got.err) {
+				t.Errorf("%+v", got)
+			}
+		}},
+		{"but not those who send a body slowly", &Server{ReadHeaderTimeout: soon, IdleTimeout: soon, WriteTimeout: time.Hour}, func(t *testing.T, c net.Conn) {
+			io.WriteString(c, ask("POST /", "Content-Length: 2")+"a")
+			<-time.After(2 * soon) // longer than every deadline but the last
+			io.WriteString(c, "b")
+			if _, body := read(t, bufio.NewReader(c)); body != "ab" {
+				t.Errorf("%q", body)
+			}
+		}},
+	} {
+		tt.server.Handler, tt.server.ErrorLog = http.HandlerFunc(h), quiet()
+		t.Run(tt.name, func(t *testing.T) { tt.play(t, dial(t, serve(t, tt.server))) })
+	}
+}
