@@ -44,3 +44,12 @@ func digestOf(files ...string) (string, error) {
 	}
 	return hex.EncodeToString(hash.Sum(nil)[:16]), nil
 }
+
+// filesLike returns the files of a folder whose names a pattern matches.
+func filesLike(folder, pattern string) []string {
+	names, _ := fs.Glob(os.DirFS(folder), pattern) // the only error is a bad pattern
+	for i, name := range names {
+		names[i] = filepath.Join(folder, name)
+	}
+	return names
+}

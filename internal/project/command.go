@@ -14,7 +14,7 @@ import (
 
 // tools are what builds and functions need of a machine, and where one gets them.
 var tools = map[string]string{
-	"node":    "install Node.js 20 or newer: https://nodejs.org",
+	"node":    "install Node.js 18 or newer: https://nodejs.org",
 	"npm":     "install Node.js, which brings it: https://nodejs.org",
 	"python3": "install Python 3.9 or newer: https://www.python.org",
 	"go":      "install Go: https://go.dev/dl",

@@ -1,21 +1,39 @@
-// Package project reads mayfly.yaml: what one folder wants to be served.
+// Package project goes from what lies on disk to what can be run: it reads
+// mayfly.yaml, or sees from a file or folder what it is, and builds it.
 //
-//	folder ──Open──► mayfly.yaml ──Parse──► Project{Name, Routes}
-//	            .env ─┐              │
-//	     environment ─┴─► ${NAME} ───┘
+//	path ──Open──► mayfly.yaml ──Parse──► Project{Routes, Functions, Services}
+//	       │ .env ─┐              │                           │ Source
+//	       │  env ─┴─► ${NAME} ───┘                         Build ──► shim, npm, pip, go, sh
+//	       └─► detect, nameOf ──► Project of one Source       ▼
+//	                                          Built{Function, Folder, Inputs}
 //
-// Every error names file, line and column and, where a word is mistyped, the
-// nearest one. What Parse returns needs no further check: patterns, subjects and
-// templates are of parsed types, and no two routes take the same requests.
+// Every error of a manifest names file, line and column and, where a word is
+// mistyped, the nearest one. What Parse returns needs no further check: names,
+// patterns, subjects and templates are of parsed types, and no two routes or
+// functions take the same requests.
+//
+// A Source is looked at anew by each Build, so that one that was opened once can be
+// built at each change. The folder that a build makes is ready to run; to send it
+// elsewhere, bundle packs it.
 //
 // It does not look at the network: whether somebody listens on a route's subject
-// shows when a call comes. It does not know functions and services yet and says so.
+// shows when a call comes. It starts nothing but tools, and whether a program
+// answers shows when runner starts it.
 //
 // # Invariants
 //
 //   - Each mistake has its message, at its place: TestParseNamesEachMistake.
 //   - No text makes Parse panic, and all that it accepts can be served by one
 //     http.ServeMux: FuzzParse.
+//   - What the JSON Schema refuses, Parse refuses, and every example of the manual
+//     is accepted by both: TestSchemaAgreesWithParse, TestManualsExamplesAreProjects.
 //   - The environment fills values, never keys: TestVariablesFillValues.
 //   - A schema's file lies in the manifest's folder: TestSchemaFiles.
+//   - What code is, is seen the same way everywhere: TestDetectKnowsEachRow,
+//     TestDetectSaysWhatItLookedFor, TestNamesFromFiles.
+//   - A build writes nothing into the user's folder and leaves nothing behind when
+//     it fails: TestBuildMakesEachLanguageRun, TestBuildRefusesHostileFolders.
+//   - Equal code builds to equal files: TestBuildIsTheSameTwice.
+//   - Packages are installed once for what names them: TestPackagesOfNPMAreInstalledOnce,
+//     TestPackagesOfPipAreInstalledOnce.
 package project

@@ -58,6 +58,5 @@ func goFiles(f found) []string {
 	if !f.whole {
 		return []string{f.entry}
 	}
-	files, _ := filepath.Glob(filepath.Join(f.folder, "*.go")) // the pattern is a good one
-	return append(files, filepath.Join(f.folder, "go.mod"))
+	return append(filesLike(f.folder, "*.go"), filepath.Join(f.folder, "go.mod"))
 }

@@ -125,7 +125,7 @@ func (b *builder) pip(ctx context.Context, folder, out string) error {
 	if _, err := os.Stat(filepath.Join(folder, requirementsFile)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	files, _ := filepath.Glob(filepath.Join(folder, "*.txt")) // the pattern is a good one
+	files := filesLike(folder, "*.txt")
 	key, err := digestOf(files...)
 	if err != nil {
 		return err

@@ -25,14 +25,43 @@ func copyTree(ctx context.Context, from, to string, skip func(name string) bool)
 		return nil, unreadable(from, err)
 	}
 	defer root.Close()
+	all, err := listTree(ctx, root, skip)
+	if err != nil {
+		return nil, fmt.Errorf("copy %s: %w", from, err)
+	}
 	var files []string
+	for _, e := range all {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err := e.copy(root, filepath.Join(to, e.name)); err != nil {
+			return nil, fmt.Errorf("copy %s: %w", from, err)
+		}
+		if !e.mode.IsDir() {
+			files = append(files, filepath.Join(from, e.name))
+		}
+	}
+	return files, nil
+}
+
+// A leaf is one file, folder or link of a tree.
+type leaf struct {
+	name string
+	mode fs.FileMode // its type
+	link string      // what it points to
+}
+
+// listTree returns what is to be copied, once it is known that it can be: half a
+// gigabyte too much is not copied to find that out.
+func listTree(ctx context.Context, root *os.Root, skip func(name string) bool) ([]leaf, error) {
+	var all []leaf
 	var weight bundle.Weight
-	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
-			return ctx.Err()
+			return context.Cause(ctx)
 		case err != nil:
-			return unreadable(filepath.Join(from, name), err)
+			return unreadable(filepath.Join(root.Name(), name), err)
 		case name == ".":
 			return nil
 		case d.IsDir() && skip(name+"/"):
@@ -40,51 +69,59 @@ func copyTree(ctx context.Context, from, to string, skip func(name string) bool)
 		case !d.IsDir() && skip(name):
 			return nil
 		}
-		size, err := copyEntry(root, name, d, filepath.Join(to, name))
+		e := leaf{name: name, mode: d.Type()}
+		size, err := e.look(root, d)
 		if err != nil {
 			return err
 		}
-		if !d.IsDir() {
-			files = append(files, filepath.Join(from, name))
-		}
+		all = append(all, e)
 		return weight.Add(name, size)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("copy %s: %w", from, err)
-	}
-	return files, nil
+	return all, err
 }
 
-// copyEntry copies one file, folder or link and returns its size.
-func copyEntry(root *os.Root, name string, d fs.DirEntry, to string) (size int64, err error) {
-	switch mode := d.Type(); {
-	case mode.IsDir():
-		if err := os.Mkdir(to, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-			return 0, err
-		}
+// look refuses what cannot be copied, and returns the size of a file.
+func (e *leaf) look(root *os.Root, d fs.DirEntry) (size int64, err error) {
+	switch {
+	case e.mode.IsDir():
 		return 0, nil
-	case mode&fs.ModeSymlink != 0:
-		target, err := root.Readlink(name)
+	case e.mode.IsRegular():
+		info, err := d.Info()
 		if err != nil {
-			return 0, err
+			return 0, unreadable(filepath.Join(root.Name(), e.name), err)
 		}
-		if err := bundle.CheckLink(name, filepath.ToSlash(target)); err != nil {
-			return 0, err
+		return info.Size(), nil
+	case e.mode&fs.ModeSymlink != 0:
+		if e.link, err = root.Readlink(e.name); err != nil {
+			return 0, unreadable(filepath.Join(root.Name(), e.name), err)
 		}
-		if err := os.Symlink(target, to); err != nil && !errors.Is(err, fs.ErrExist) {
-			return 0, err
-		}
-		return 0, nil
-	case !mode.IsRegular():
-		return 0, mayfly.Errorf(mayfly.Invalid, "%s is neither file, folder nor link: it cannot be part of a bundle", filepath.Join(root.Name(), name)).
+		return 0, bundle.CheckLink(e.name, filepath.ToSlash(e.link))
+	default:
+		return 0, mayfly.Errorf(mayfly.Invalid, "%s is neither file, folder nor link: it cannot be part of a bundle", filepath.Join(root.Name(), e.name)).
 			WithHint("delete it, or list it in %s", ignoreName)
 	}
-	from, err := root.Open(name)
-	if err != nil {
-		return 0, unreadable(filepath.Join(root.Name(), name), err)
+}
+
+// copy makes the same at a path, unless something is there.
+func (e *leaf) copy(root *os.Root, to string) error {
+	var err error
+	switch {
+	case e.mode.IsDir():
+		err = os.Mkdir(to, 0o755)
+	case e.link != "":
+		err = os.Symlink(e.link, to)
+	default:
+		var from *os.File
+		if from, err = root.Open(e.name); err != nil {
+			return unreadable(filepath.Join(root.Name(), e.name), err)
+		}
+		defer from.Close()
+		err = copyInto(from, to)
 	}
-	defer from.Close()
-	return copyInto(from, to)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
 }
 
 // copyFile copies one file; both are paths.
@@ -94,33 +131,29 @@ func copyFile(from, to string) error {
 		return unreadable(from, err)
 	}
 	defer f.Close()
-	_, err = copyInto(f, to)
-	return err
+	return copyInto(f, to)
 }
 
-// copyInto copies an open file to a path where none is; one that is there stays.
-// Of its mode only what makes it executable is kept.
-func copyInto(from *os.File, to string) (size int64, err error) {
+// copyInto copies an open file to a path where none is. Of its mode only what makes
+// it executable is kept.
+func copyInto(from *os.File, to string) error {
 	info, err := from.Stat()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	if !info.Mode().IsRegular() { // it was one when its name was looked at
-		return 0, mayfly.Errorf(mayfly.Invalid, "%s is no regular file", from.Name())
+		return mayfly.Errorf(mayfly.Invalid, "%s is no regular file", from.Name())
 	}
 	mode := fs.FileMode(0o644)
 	if info.Mode()&0o111 != 0 {
 		mode = 0o755
 	}
 	f, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if errors.Is(err, fs.ErrExist) {
-		return 0, nil
-	}
 	if err != nil {
-		return 0, err
+		return err
 	}
-	size, err = io.Copy(f, from)
-	return size, errors.Join(err, f.Close())
+	_, err = io.Copy(f, from)
+	return errors.Join(err, f.Close())
 }
 
 // unreadable says that a part of the source cannot be read.

@@ -1,0 +1,172 @@
+package project_test
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha512"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/project"
+)
+
+// The package comes from a server of the test: no test needs the network.
+func TestPackagesOfNPMAreInstalledOnce(t *testing.T) {
+	t.Parallel()
+	require(t, "npm")
+	archive := tarball(t, map[string]string{"package/package.json": `{"name":"greet","version":"1.0.0","main":"g.js"}`, "package/g.js": "module.exports = 'greetings from a package'"})
+	var fetched atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fetched.Add(1)
+		w.Write(archive)
+	}))
+	defer server.Close()
+	sum := sha512.Sum512(archive)
+	folder := filepath.Join(t.TempDir(), "hello")
+	write(t, folder, "index.js", "import greet from 'greet'; export default () => greet")
+	write(t, folder, "package.json", `{"name":"hello","version":"1.0.0","type":"module","dependencies":{"greet":"^1.0.0"}}`)
+	write(t, folder, ".npmrc", "cache="+t.TempDir()+"\n")
+	p, err := project.Open(folder, noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var steps []string
+	o := project.BuildOptions{Folder: t.TempDir(), Cache: t.TempDir(), Progress: func(s string) { steps = append(steps, s) }}
+
+	_, err = project.Build(t.Context(), p.Functions[0], o)
+	if mayfly.CodeOf(err) != mayfly.Invalid || mayfly.HintOf(err) != "run `npm install` in "+folder {
+		t.Errorf("without a lock file: %v, hint %q", err, mayfly.HintOf(err))
+	}
+
+	write(t, folder, "package-lock.json", fmt.Sprintf(`{"name":"hello","version":"1.0.0","lockfileVersion":3,"packages":{
+		"":{"name":"hello","version":"1.0.0","dependencies":{"greet":"^1.0.0"}},
+		"node_modules/greet":{"version":"1.0.0","resolved":"%s/greet.tgz","integrity":"sha512-%s"}}}`,
+		server.URL, base64.StdEncoding.EncodeToString(sum[:])))
+	before := listing(t, folder)
+	for range 2 {
+		built, err := project.Build(t.Context(), p.Functions[0], o)
+		if err != nil {
+			trace, _ := traceOf(err)
+			t.Fatalf("%v\n%s", err, trace)
+		}
+		text, err := os.ReadFile(filepath.Join(built.Folder, "function.mjs"))
+		if err != nil || !bytes.Contains(text, []byte("greetings from a package")) {
+			t.Errorf("%v: the package is not in\n%s", err, text)
+		}
+		for _, name := range []string{"index.js", "package.json", "package-lock.json"} {
+			if !slices.Contains(built.Inputs, filepath.Join(folder, name)) {
+				t.Errorf("no %s among the inputs %q", name, built.Inputs)
+			}
+		}
+	}
+	if want := []string{"installing the packages of hello with npm"}; !slices.Equal(steps, want) || fetched.Load() != 1 {
+		t.Errorf("steps %q, fetched %d times", steps, fetched.Load())
+	}
+	if after := listing(t, folder); !slices.Equal(before, after) {
+		t.Errorf("the user's folder changed to %q", after)
+	}
+
+	write(t, folder, "package-lock.json", `{"lockfileVersion":3,"packages":{}}`)
+	_, err = project.Build(t.Context(), p.Functions[0], o)
+	if trace, ok := traceOf(err); err == nil || err.Error() != "build hello: npm ci failed" || !ok || !strings.Contains(trace, "npm") {
+		t.Errorf("a wrong lock file: %v\n%s", err, trace)
+	}
+}
+
+func TestPackagesOfPipAreInstalledOnce(t *testing.T) {
+	t.Parallel()
+	require(t, "python3")
+	if err := exec.Command("python3", "-m", "pip", "--version").Run(); err != nil {
+		t.Fatalf("python3 has no pip: %v", err)
+	}
+	folder := filepath.Join(t.TempDir(), "hello")
+	write(t, folder, "app.py", "import greet\ndef handle(request): return greet.TEXT")
+	write(t, folder, "requirements.txt", "-r more.txt\n")
+	write(t, folder, "more.txt", "./greet-1.0-py3-none-any.whl\n")
+	write(t, folder, "greet-1.0-py3-none-any.whl", wheel(t, map[string]string{
+		"greet.py": "TEXT = 'hi'", "greet-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greet\nVersion: 1.0\n",
+		"greet-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n", "greet-1.0.dist-info/RECORD": "greet.py,,\n",
+	}))
+	p, err := project.Open(folder, noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var steps []string
+	o := project.BuildOptions{Folder: t.TempDir(), Cache: t.TempDir(), Progress: func(s string) { steps = append(steps, s) }}
+	before := listing(t, folder)
+	for range 2 {
+		built, err := project.Build(t.Context(), p.Functions[0], o)
+		if err != nil {
+			trace, _ := traceOf(err)
+			t.Fatalf("%v\n%s", err, trace)
+		}
+		if there := listing(t, built.Folder); !slices.Contains(there, "greet.py") || !slices.Contains(there, "app.py") {
+			t.Errorf("the bundle holds %q", there)
+		}
+	}
+	if want := []string{"installing the packages of hello with pip"}; !slices.Equal(steps, want) {
+		t.Errorf("steps %q", steps)
+	}
+	if after := listing(t, folder); !slices.Equal(before, after) {
+		t.Errorf("the user's folder changed to %q", after)
+	}
+}
+
+func traceOf(err error) (string, bool) {
+	trace, ok := errors.AsType[mayfly.Trace](err)
+	return string(trace), ok
+}
+
+func tarball(t *testing.T, files map[string]string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	w := tar.NewWriter(z)
+	for name, text := range files {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(text))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func wheel(t *testing.T, files map[string]string) string {
+	t.Helper()
+	var b strings.Builder
+	z := zip.NewWriter(&b)
+	for name, text := range files {
+		w, err := z.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
