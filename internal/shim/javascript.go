@@ -1,0 +1,354 @@
+package shim
+
+import (
+	"bytes"
+	"context"
+	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/evanw/esbuild/pkg/api"
+	"github.com/mayfly-run/mayfly"
+)
+
+//go:embed javascript/*.mjs
+var javaScriptShim embed.FS
+
+// The names of the built output. The shim imports the function from the folder
+// above its own.
+const (
+	javaScriptFunction = "function.mjs"
+	javaScriptFolder   = "mayfly"
+	javaScriptServer   = javaScriptFolder + "/shim.mjs"
+)
+
+// JavaScriptOptions say what JavaScript builds.
+type JavaScriptOptions struct {
+	// Entry is the user's file, absolute: JavaScript or TypeScript, of ES modules or
+	// CommonJS. It is read where it is, with all that it imports.
+	Entry string
+
+	// Out is the folder of the built output, made if it is not there. It gets
+	// function.mjs with its source map, and the shim in a folder of its own.
+	Out string
+
+	// Development makes stack traces name the user's files by their absolute paths,
+	// as a terminal opens them. Otherwise they are relative to the entry's folder, and
+	// the output says nothing of the machine that built it.
+	Development bool
+}
+
+// JavaScript makes a function of a JavaScript or TypeScript file: one module for
+// any Node.js from 18, with everything that it imports but Node's own modules. A
+// file with a default export (or CommonJS's module.exports) is a short form, any
+// other a program.
+//
+// Errors: NotFound without the file; Invalid when it does not compile or imports
+// what is not there, with a mayfly.Trace that names file, line and column. With an
+// error Inputs are the entry and the files at fault.
+func JavaScript(ctx context.Context, o JavaScriptOptions) (Result, error) {
+	source, err := os.ReadFile(o.Entry)
+	if err == nil {
+		o.Entry, err = filepath.EvalSymlinks(o.Entry) // esbuild names what it read so
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return Result{}, mayfly.Errorf(mayfly.NotFound, "%s is not there", filepath.Base(o.Entry))
+	}
+	if err != nil {
+		return Result{}, mayfly.Errorf(mayfly.Invalid, "cannot read %s: %w", filepath.Base(o.Entry), err)
+	}
+	built, err := bundleJavaScript(ctx, o, source)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := javaScriptFault(o.Entry, built.Errors); err != nil {
+		return Result{Inputs: faultyFiles(o.Entry, built.Errors)}, err
+	}
+	var meta metafile
+	if err := json.Unmarshal([]byte(built.Metafile), &meta); err != nil {
+		return Result{}, fmt.Errorf("read what esbuild says of %s: %w", o.Entry, err)
+	}
+	r := Result{Inputs: meta.files(filepath.Dir(o.Entry))}
+	if r.Form, err = meta.form(filepath.Base(o.Entry), source); err != nil {
+		return r, err
+	}
+	r.Start = []string{"node", "--enable-source-maps", javaScriptFunction}
+	if r.Form == Short {
+		r.Start[2] = javaScriptServer
+	}
+	return r, writeJavaScript(o, built.OutputFiles)
+}
+
+// The banner gives CommonJS code what ES modules lack. The long names stand for
+// __dirname and __filename where a module has none of its own: many ES modules
+// declare them, and nothing may be declared twice.
+const javaScriptBanner = `import { createRequire as mayflyCreateRequire } from "node:module"; ` +
+	`import { dirname as mayflyDirname } from "node:path"; ` +
+	`import { fileURLToPath as mayflyFileURLToPath } from "node:url"; ` +
+	`const require = mayflyCreateRequire(import.meta.url), ` +
+	`mayflyFile = mayflyFileURLToPath(import.meta.url), mayflyFolder = mayflyDirname(mayflyFile);`
+
+func bundleJavaScript(ctx context.Context, o JavaScriptOptions, source []byte) (api.BuildResult, error) {
+	build, fault := api.Context(api.BuildOptions{
+		EntryPoints:    []string{o.Entry},
+		AbsWorkingDir:  filepath.Dir(o.Entry),
+		Outfile:        filepath.Join(o.Out, javaScriptFunction),
+		Bundle:         true,
+		Platform:       api.PlatformNode,
+		Format:         api.FormatESModule,
+		Engines:        []api.Engine{{Name: api.EngineNode, Version: "18"}},
+		Sourcemap:      api.SourceMapLinked,
+		SourcesContent: api.SourcesContentExclude,
+		Banner:         map[string]string{"js": javaScriptBanner},
+		Define:         map[string]string{"__dirname": "mayflyFolder", "__filename": "mayflyFile"},
+		Metafile:       true,
+		LogLevel:       api.LogLevelSilent,
+		Plugins:        []api.Plugin{entryIsMain(o.Entry, source)},
+	})
+	if fault != nil {
+		return api.BuildResult{Errors: fault.Errors}, nil
+	}
+	defer build.Dispose()
+	defer context.AfterFunc(ctx, build.Cancel)()
+	built := build.Rebuild()
+	return built, ctx.Err()
+}
+
+// entryIsMain makes `if (require.main === module)` true in the entry. By that an
+// ordinary CommonJS program tells whether it was started or imported; in a bundle
+// it would never be. The words stay as long as they were, and every column with
+// them.
+func entryIsMain(entry string, source []byte) api.Plugin {
+	const main = "require.main"
+	return api.Plugin{Name: "entry is main", Setup: func(build api.PluginBuild) {
+		if !bytes.Contains(source, []byte(main)) {
+			return
+		}
+		contents := strings.ReplaceAll(string(source), main, fmt.Sprintf("%-*s", len(main), "module"))
+		only := api.OnLoadOptions{Filter: "^" + regexp.QuoteMeta(entry) + "$", Namespace: "file"}
+		build.OnLoad(only, func(api.OnLoadArgs) (api.OnLoadResult, error) {
+			return api.OnLoadResult{Contents: &contents, Loader: api.LoaderDefault}, nil
+		})
+	}}
+}
+
+// unresolved and unloadable are esbuild's words for the faults that have a remedy.
+var (
+	unresolved = regexp.MustCompile(`^Could not resolve "(.*)"`)
+	unloadable = regexp.MustCompile(`^No loader is configured for "(.*)" files`)
+)
+
+// javaScriptFault returns the error for what esbuild found wrong, or nil.
+func javaScriptFault(entry string, faults []api.Message) error {
+	if len(faults) == 0 {
+		return nil
+	}
+	const most = 10 // for one mistake there may be hundreds
+	shown := slices.Clone(faults[:min(len(faults), most)])
+	for i := range shown {
+		shown[i].Notes = nil // they tell users of esbuild about its options
+	}
+	text := strings.Join(api.FormatMessages(shown, api.FormatMessagesOptions{Kind: api.ErrorMessage}), "")
+	if more := len(faults) - len(shown); more > 0 {
+		text += fmt.Sprintf("and %d more\n", more)
+	}
+	e := &mayfly.Error{
+		Code:    mayfly.Invalid,
+		Message: filepath.Base(entry) + " does not compile",
+		Err:     mayfly.Trace(strings.TrimSpace(text)),
+	}
+	first := faults[0]
+	if found := unresolved.FindStringSubmatch(first.Text); found != nil {
+		e.Message = fmt.Sprintf("%s imports %q, which is not there", fileOf(first, entry), found[1])
+		if name := packageOf(found[1]); name != "" {
+			return e.WithHint("npm install %s", name)
+		}
+		return e.WithHint("write the file's path from the file that imports it, such as ./lib/add.js")
+	}
+	if found := unloadable.FindStringSubmatch(first.Text); found != nil {
+		e.Message = fmt.Sprintf("%s needs a %s file, which cannot be bundled", filepath.Base(entry), found[1])
+		if found[1] == ".node" {
+			return e.WithHint("a native addon runs on one platform only: choose a package without one")
+		}
+		return e.WithHint("read the file while the function runs, with node:fs")
+	}
+	return e
+}
+
+// fileOf returns the file that a fault is in, as the user would name it.
+func fileOf(m api.Message, entry string) string {
+	if m.Location == nil {
+		return filepath.Base(entry)
+	}
+	return m.Location.File
+}
+
+// packageOf returns the npm package of an import, or "" for that of a file.
+func packageOf(imported string) string {
+	first, rest, _ := strings.Cut(imported, "/")
+	switch {
+	case first == "" || first[0] == '.' || first[0] == '#' || strings.Contains(first, ":"):
+		return ""
+	case first[0] == '@':
+		second, _, _ := strings.Cut(rest, "/")
+		return first + "/" + second
+	}
+	return first
+}
+
+// faultyFiles returns the entry and the files that faults are in.
+func faultyFiles(entry string, faults []api.Message) []string {
+	files := []string{entry}
+	for _, m := range faults {
+		if m.Location != nil && (m.Location.Namespace == "" || m.Location.Namespace == "file") {
+			files = append(files, absolute(filepath.Dir(entry), m.Location.File))
+		}
+	}
+	slices.Sort(files)
+	return slices.Compact(files)
+}
+
+// A metafile is what esbuild says of a build.
+type metafile struct {
+	Inputs map[string]struct {
+		Format string `json:"format"` // "cjs", "esm" or ""
+	} `json:"inputs"`
+	Outputs map[string]struct {
+		EntryPoint string   `json:"entryPoint"`
+		Exports    []string `json:"exports"`
+	} `json:"outputs"`
+}
+
+// files returns the files that were read, absolute and sorted. Paths are relative
+// to the folder; those with a namespace are no files.
+func (m metafile) files(folder string) []string {
+	var files []string
+	for name := range maps.Keys(m.Inputs) {
+		if !strings.Contains(name, ":") || filepath.IsAbs(name) {
+			files = append(files, absolute(folder, name))
+		}
+	}
+	slices.Sort(files)
+	return files
+}
+
+func absolute(folder, name string) string {
+	name = filepath.FromSlash(name)
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(folder, name)
+}
+
+// handled finds what a CommonJS module exports as its handler: esbuild says of
+// every such module that it has a default export.
+var handled = regexp.MustCompile(`\bmodule\s*\.\s*exports\b|\bexports\s*\.\s*(default|fetch)\b`)
+
+// handlerNames are exports by which other platforms know a handler.
+var handlerNames = []string{"fetch", "handle", "handler", "GET", "POST", "onRequest"}
+
+// form tells from the entry's exports how it takes calls.
+func (m metafile) form(entry string, source []byte) (Form, error) {
+	var exports []string
+	for _, out := range m.Outputs {
+		if out.EntryPoint == entry {
+			exports = out.Exports
+		}
+	}
+	if m.Inputs[entry].Format == "cjs" {
+		if handled.Match(source) {
+			return Short, nil
+		}
+		return Program, nil
+	}
+	if slices.Contains(exports, "default") {
+		return Short, nil
+	}
+	for _, name := range exports {
+		if slices.Contains(handlerNames, name) {
+			return Program, mayfly.Errorf(mayfly.Invalid, "%s exports %s, but no default", entry, name).
+				WithHint("export default function (request) { ... }")
+		}
+	}
+	if len(bytes.TrimSpace(source)) == 0 {
+		return Program, mayfly.Errorf(mayfly.Invalid, "%s is empty", entry).
+			WithHint("export default function (request) { return \"hello\" }")
+	}
+	return Program, nil
+}
+
+// writeJavaScript writes what was built, and the shim.
+func writeJavaScript(o JavaScriptOptions, files []api.OutputFile) error {
+	if err := os.MkdirAll(filepath.Join(o.Out, javaScriptFolder), 0o755); err != nil {
+		return fmt.Errorf("make the folder of %s: %w", javaScriptFunction, err)
+	}
+	for _, f := range files {
+		data := f.Contents
+		if filepath.Ext(f.Path) == ".map" {
+			var err error
+			if data, err = renameSources(data, o); err != nil {
+				return err
+			}
+		}
+		if err := os.WriteFile(f.Path, data, 0o644); err != nil {
+			return fmt.Errorf("write the bundle of %s: %w", o.Entry, err)
+		}
+	}
+	return copyShim(filepath.Join(o.Out, javaScriptFolder))
+}
+
+// copyShim writes the shim's files to a folder.
+func copyShim(folder string) error {
+	files, err := javaScriptShim.ReadDir("javascript")
+	if err != nil {
+		return fmt.Errorf("read the JavaScript shim: %w", err)
+	}
+	for _, f := range files {
+		data, err := javaScriptShim.ReadFile(path.Join("javascript", f.Name()))
+		if err != nil {
+			return fmt.Errorf("read the JavaScript shim: %w", err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, f.Name()), data, 0o644); err != nil {
+			return fmt.Errorf("write the JavaScript shim: %w", err)
+		}
+	}
+	return nil
+}
+
+// renameSources names the sources of a map as stack traces shall: the bundle will
+// lie elsewhere when it runs, and esbuild's names are relative to where it was
+// written.
+func renameSources(data []byte, o JavaScriptOptions) ([]byte, error) {
+	var sourceMap map[string]json.RawMessage
+	var sources []string
+	err := json.Unmarshal(data, &sourceMap)
+	if err == nil {
+		err = json.Unmarshal(sourceMap["sources"], &sources)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the source map of %s: %w", o.Entry, err)
+	}
+	for i, source := range sources {
+		file := absolute(o.Out, source)
+		if !o.Development {
+			if file, err = filepath.Rel(filepath.Dir(o.Entry), file); err != nil {
+				return nil, fmt.Errorf("name %s in a source map: %w", source, err)
+			}
+		}
+		sources[i] = (&url.URL{Path: filepath.ToSlash(file)}).EscapedPath()
+	}
+	if sourceMap["sources"], err = json.Marshal(sources); err == nil {
+		data, err = json.Marshal(sourceMap)
+	}
+	return data, err
+}

@@ -1,0 +1,288 @@
+// A call: one request of node:http, the handler's answer to it, and how that
+// answer becomes a reply.
+
+import { Headers } from "./headers.mjs";
+import { Request } from "./request.mjs";
+import { Response, bytesOf, isBytes, isComplex } from "./response.mjs";
+import { isStandard } from "./standard.mjs";
+import { traceOf, headlineOf } from "./trace.mjs";
+
+// Of a reply's headers these belong to the connection, which is not the
+// function's, and are left out.
+const connection = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+
+const late = new Set(); // promises of waitUntil that are not settled
+
+// settled waits for all that handlers gave to waitUntil.
+export async function settled() {
+  while (late.size > 0) await Promise.all(late);
+}
+
+export class Call {
+  incoming;
+  id;
+  left = false; // the client went before it had its reply
+  #outgoing;
+  #over = false;
+  #source = null; // of a reply that is streamed
+  #wake = null; // ends a wait for the client to read
+  #controller = null;
+
+  constructor(incoming, outgoing) {
+    this.incoming = incoming;
+    this.id = incoming.headers["mayfly-call"] ?? "";
+    this.#outgoing = outgoing;
+  }
+
+  // answer gives the call to a handler and sends what it returns. It never throws.
+  answer(handler, env) {
+    try {
+      const result = handler(Request.of(this), new Context(this, env));
+      if (typeof result?.then !== "function") this.#reply(result);
+      else result.then((value) => this.#reply(value)).then(undefined, (error) => this.crash(error));
+    } catch (error) {
+      this.crash(error);
+    }
+  }
+
+  // leave is called when the connection closes.
+  leave() {
+    if (this.#over) return;
+    this.left = true;
+    this.#controller?.abort(gone());
+    this.#cancel();
+    this.#wake?.();
+  }
+
+  // crash replies that the function's code failed. Once the head was sent only a
+  // connection that breaks off can say so.
+  crash(error) {
+    if (this.left && error?.name === "AbortError") return; // it stopped because it was told to
+    const trace = traceOf(error);
+    process.stderr.write(trace + "\n");
+    if (this.left || this.#over) return;
+    this.#over = true;
+    if (this.#outgoing.headersSent) {
+      this.#outgoing.destroy();
+      return;
+    }
+    this.#end(502, "", ["mayfly-crash", headlineOf(error), "content-type", "text/plain;charset=UTF-8"], trace);
+  }
+
+  get signal() {
+    if (this.#controller === null) {
+      this.#controller = new AbortController();
+      if (this.left) this.#controller.abort(gone());
+    }
+    return this.#controller.signal;
+  }
+
+  // waitUntil keeps the process alive for work that goes on after the reply.
+  waitUntil(promise) {
+    const work = Promise.resolve(promise)
+      .catch((error) => process.stderr.write(traceOf(error) + "\n"))
+      .finally(() => late.delete(work));
+    late.add(work);
+  }
+
+  #reply(value) {
+    if (typeof value === "string") {
+      this.#finish(200, "", ["content-type", "text/plain;charset=UTF-8"], value);
+    } else if (value === null || value === undefined) {
+      this.#finish(204, "", [], "");
+    } else if (typeof value !== "object") {
+      this.#finish(200, "", ["content-type", "application/json"], json(value));
+    } else {
+      return this.#replyObject(value);
+    }
+  }
+
+  #replyObject(value) {
+    const parts = Response.parts(value);
+    if (parts !== null) {
+      if (parts.status === 0) throw new TypeError("the handler returned Response.error()");
+      if (parts.stream !== null) return this.#stream(parts.status, parts.statusText, parts.headers, ofStream(parts.stream));
+      this.#finish(parts.status, parts.statusText, parts.headers, parts.body ?? "");
+    } else if (isStandard("Response", value)) {
+      const { status, statusText, body } = value;
+      const headers = Headers.flat(new Headers(fetched(value)));
+      if (body !== null) return this.#stream(status, statusText, headers, ofStream(body));
+      this.#finish(status, statusText, headers, "");
+    } else if (isBytes(value)) {
+      this.#finish(200, "", ["content-type", "application/octet-stream"], bytesOf(value));
+    } else if (isIterator(value)) {
+      return this.#streamChunks(ofIterator(value));
+    } else if (isComplex(value) || value[Symbol.toStringTag] === "Response") {
+      return this.#replyObject(new Response(value.body ?? value, value.body && value));
+    } else {
+      this.#finish(200, "", ["content-type", "application/json"], json(value));
+    }
+  }
+
+  // finish sends a whole reply.
+  #finish(status, statusText, headers, body) {
+    if (this.left) return;
+    this.#over = true;
+    this.#end(status, statusText, headers, body);
+  }
+
+  #end(status, statusText, headers, body) {
+    const length = typeof body === "string" ? Buffer.byteLength(body) : body.byteLength;
+    const head = allowed(headers, "content-length");
+    if (status !== 204 && status !== 304) head.push("content-length", length);
+    this.#head(status, statusText, head);
+    this.#outgoing.end(body);
+  }
+
+  // streamChunks sends what a handler yields. It waits for the first chunk with
+  // the head: only that tells the type, and an error before it is still a crash.
+  async #streamChunks(source) {
+    this.#source = source;
+    if (this.left) return this.#cancel();
+    const first = await source.next();
+    if (this.left) return;
+    const headers = first.done ? [] : ["content-type", typeof first.value === "string" ? "text/plain;charset=UTF-8" : "application/octet-stream"];
+    await this.#stream(200, "", headers, source, first);
+  }
+
+  // stream sends chunk by chunk, as fast as the client reads.
+  async #stream(status, statusText, headers, source, first) {
+    this.#source = source;
+    if (this.left) return this.#cancel();
+    const outgoing = this.#outgoing;
+    if (this.incoming.method === "HEAD" || bodiless(status)) {
+      this.#cancel();
+      this.#over = true;
+      this.#head(status, statusText, allowed(headers));
+      outgoing.end();
+      return;
+    }
+    outgoing.strictContentLength = true; // a wrong length would spoil the next reply
+    this.#head(status, statusText, allowed(headers));
+    if (first === undefined) outgoing.flushHeaders();
+    try {
+      for (let chunk = first ?? (await source.next()); !chunk.done; chunk = await source.next()) {
+        if (this.left) return;
+        if (!outgoing.write(chunkOf(chunk.value))) await this.#drained();
+        if (this.left) return;
+      }
+      if (this.left) return;
+      outgoing.end();
+      this.#over = true;
+    } catch (error) {
+      if (!this.left) this.#cancel();
+      throw error;
+    }
+  }
+
+  #head(status, statusText, headers) {
+    this.#outgoing.sendDate = false; // the gateway says it
+    if (statusText === "") this.#outgoing.writeHead(status, headers);
+    else this.#outgoing.writeHead(status, statusText, headers);
+  }
+
+  #drained() {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+      this.#outgoing.once("drain", resolve);
+    });
+  }
+
+  // cancel tells the source of a stream that nobody reads on. What it throws then
+  // concerns nobody.
+  #cancel() {
+    try {
+      Promise.resolve(this.#source?.cancel()).catch(() => {});
+    } catch {}
+  }
+}
+
+// Context is what a handler gets besides the request.
+class Context {
+  #call;
+  env;
+
+  constructor(call, env) {
+    this.#call = call;
+    this.env = env;
+  }
+
+  get call() {
+    return this.#call.id;
+  }
+
+  get signal() {
+    return this.#call.signal;
+  }
+
+  // deadline is the Unix time in milliseconds after which nobody waits.
+  get deadline() {
+    return Number(this.#call.incoming.headers["mayfly-deadline"]) || undefined;
+  }
+
+  waitUntil(promise) {
+    this.#call.waitUntil(promise);
+  }
+
+  // passThroughOnException is the Workers form's; there is no origin behind a
+  // function that could answer for it.
+  passThroughOnException() {}
+}
+
+function gone() {
+  return new DOMException("the client left", "AbortError");
+}
+
+function bodiless(status) {
+  return status === 204 || status === 205 || status === 304;
+}
+
+function json(value) {
+  const text = JSON.stringify(value);
+  if (text === undefined) throw new TypeError(`the handler returned a ${typeof value}, which is no reply`);
+  return text;
+}
+
+// allowed returns a copy of headers without those of the connection.
+function allowed(headers, also) {
+  const kept = [];
+  for (let i = 0; i < headers.length; i += 2) {
+    const name = headers[i];
+    if (name !== also && !connection.includes(name)) kept.push(name, headers[i + 1]);
+  }
+  return kept;
+}
+
+// fetched returns the headers of a real response. fetch() has decoded its body
+// already, so that what says how it was encoded is no longer true.
+function fetched(response) {
+  if (response.type === "default" || !response.headers.has("content-encoding")) return response.headers;
+  const headers = new Headers(response.headers);
+  headers.delete("content-encoding");
+  headers.delete("content-length");
+  return headers;
+}
+
+// A source gives the chunks of a stream, and can be told that nobody reads on.
+function ofStream(stream) {
+  const reader = stream.getReader();
+  return { next: () => reader.read(), cancel: () => reader.cancel(gone()) };
+}
+
+function ofIterator(iterator) {
+  const chunks = iterator[Symbol.asyncIterator]?.() ?? iterator;
+  return { next: () => chunks.next(), cancel: () => chunks.return?.() };
+}
+
+// isIterator reports whether a value is what a generator returns. Lists and maps
+// can be iterated too, but are data.
+function isIterator(value) {
+  if (typeof value[Symbol.asyncIterator] === "function") return value[Symbol.toStringTag] !== "ReadableStream";
+  return typeof value.next === "function" && typeof value[Symbol.iterator] === "function";
+}
+
+function chunkOf(chunk) {
+  if (typeof chunk === "string" || chunk instanceof Uint8Array) return chunk;
+  if (isBytes(chunk)) return bytesOf(chunk);
+  throw new TypeError(`a chunk of a stream must be text or bytes, not ${chunk === null ? "null" : typeof chunk}`);
+}

@@ -1,0 +1,71 @@
+// Every line that a function writes says which call it belongs to: the mark, the
+// call's id, the mark again, then the line. Only this process knows which of its
+// calls is talking.
+
+import { AsyncLocalStorage } from "node:async_hooks";
+
+// To follow a call through promises and timers costs a fifth of the calls per
+// second. So it begins when something is written for the first time: a function
+// that never logs never pays. A line of a call that had already waited for
+// something by then has no mark.
+const followed = new AsyncLocalStorage();
+let follow = false;
+let current = null; // the call whose handler runs right now, while none is followed
+
+// runAs runs the code that works for a call.
+export function runAs(call, code) {
+  if (follow) return followed.run(call, code, call);
+  current = call;
+  try {
+    code(call);
+  } finally {
+    current = null;
+  }
+}
+
+// running returns the call that the code at hand works for, if that is known.
+export function running() {
+  return followed.getStore() ?? current;
+}
+
+const mark = "\x1e";
+
+// markOutput makes stdout and stderr do it, once somebody asks for them: to open
+// them takes milliseconds.
+export function markOutput() {
+  for (const name of ["stdout", "stderr"]) {
+    const { get, enumerable } = Object.getOwnPropertyDescriptor(process, name);
+    const open = () => {
+      follow = true;
+      const stream = markLines(get.call(process));
+      Object.defineProperty(process, name, { value: stream, configurable: true, enumerable });
+      return stream;
+    };
+    Object.defineProperty(process, name, { get: open, configurable: true, enumerable });
+  }
+}
+
+function markLines(stream) {
+  const write = stream.write;
+  let unfinished = null; // whose line is not ended yet
+  stream.write = (chunk, encoding, done) => {
+    const id = running()?.id ?? "";
+    if (id === "" && unfinished === null && chunk.length > 0) {
+      unfinished = endsLine(chunk) ? null : id;
+      return write.call(stream, chunk, encoding, done);
+    }
+    if (typeof encoding === "function") [encoding, done] = [undefined, encoding];
+    const text = typeof chunk === "string" ? Buffer.from(chunk, encoding).toString("latin1") : Buffer.from(chunk).toString("latin1");
+    if (text === "") return write.call(stream, text, done);
+    const prefix = id && mark + id + mark;
+    const before = unfinished === null ? prefix : unfinished === id ? "" : "\n" + prefix;
+    unfinished = endsLine(text) ? null : id;
+    return write.call(stream, before + text.replace(/\n(?!$)/g, "\n" + prefix), "latin1", done);
+  };
+  return stream;
+}
+
+function endsLine(chunk) {
+  const last = chunk[chunk.length - 1];
+  return last === "\n" || last === 10;
+}

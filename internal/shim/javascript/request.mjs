@@ -1,0 +1,241 @@
+// Request as https://fetch.spec.whatwg.org/#request-class describes it, over a
+// request of node:http. Nothing is computed before it is asked for; what is
+// unusual is left to a real Request, which takes over from then on.
+//
+// Beyond the standard it has `call`, the call's id, and `params`, the values of
+// the route's pattern.
+
+import { Headers } from "./headers.mjs";
+import { textOf } from "./response.mjs";
+import { hasInstance, standard } from "./standard.mjs";
+
+const received = Symbol("received");
+
+export class Request {
+  #call;
+  #url = null;
+  #headers = null;
+  #params = null;
+  #body = null; // the stream, once somebody asked for it
+  #used = false;
+  #real = null;
+
+  // A function that makes a Request makes a real one.
+  constructor(input, init) {
+    if (init !== received) return new (standard("Request"))(Request.standard(input), init);
+    this.#call = input;
+  }
+
+  // of returns the request of a call.
+  static of(call) {
+    return new Request(call, received);
+  }
+
+  // standard returns the real one of a light request, and anything else as it is.
+  static standard(value) {
+    return typeof value === "object" && value !== null && #call in value ? value.#standard() : value;
+  }
+
+  get call() {
+    return this.#call.id;
+  }
+
+  get params() {
+    return (this.#params ??= paramsOf(this.#call.incoming));
+  }
+
+  get method() {
+    return this.#call.incoming.method;
+  }
+
+  get url() {
+    return (this.#url ??= urlOf(this.#call.incoming));
+  }
+
+  get headers() {
+    if (this.#real) return this.#real.headers;
+    return (this.#headers ??= Headers.received(this.#call.incoming.rawHeaders));
+  }
+
+  get signal() {
+    return this.#call.signal;
+  }
+
+  get body() {
+    if (this.#real) return this.#real.body;
+    if (this.#body === null && !hasBody(this.#call.incoming)) return null;
+    if (this.#body === null) {
+      this.#body = streamOf(this.#call.incoming);
+      if (this.#used) this.#body.cancel();
+    }
+    return this.#body;
+  }
+
+  get bodyUsed() {
+    if (this.#real) return this.#real.bodyUsed;
+    return this.#body ? this.#standard().bodyUsed : this.#used;
+  }
+
+  async text() {
+    return this.#unusual() ? this.#standard().text() : textOf(await this.#read());
+  }
+
+  async json() {
+    return this.#unusual() ? this.#standard().json() : JSON.parse(textOf(await this.#read()));
+  }
+
+  async arrayBuffer() {
+    if (this.#unusual()) return this.#standard().arrayBuffer();
+    return Uint8Array.from(await this.#read()).buffer;
+  }
+
+  async bytes() {
+    return new Uint8Array(await this.arrayBuffer());
+  }
+
+  async blob() {
+    return this.#standard().blob();
+  }
+
+  async formData() {
+    return this.#standard().formData();
+  }
+
+  clone() {
+    return this.#standard().clone();
+  }
+
+  get [Symbol.toStringTag]() {
+    return "Request";
+  }
+
+  [Symbol.for("nodejs.util.inspect.custom")](depth, options, inspect) {
+    const { method, url, headers, bodyUsed, call, params } = this;
+    return `Request ${inspect({ method, url, headers, bodyUsed, call, params }, options)}`;
+  }
+
+  // unusual reports whether the body is a stream's or a real request's by now.
+  #unusual() {
+    return this.#real !== null || this.#body !== null;
+  }
+
+  async #read() {
+    if (this.#used) throw new TypeError("Body is unusable: it was read already");
+    const { incoming } = this.#call;
+    this.#used = hasBody(incoming);
+    return collect(incoming);
+  }
+
+  #standard() {
+    if (this.#real === null) {
+      const { method, url, signal } = this;
+      const body = method === "GET" || method === "HEAD" ? null : this.body;
+      this.#real = new (standard("Request"))(url, { method, headers: this.headers, signal, body, duplex: "half" });
+      if (this.#used && !this.#real.bodyUsed) this.#real.text().catch(() => {});
+    }
+    return this.#real;
+  }
+}
+
+// What a request that came from outside says of how a browser would send it.
+const fixed = {
+  cache: "default",
+  credentials: "same-origin",
+  destination: "",
+  duplex: "half",
+  integrity: "",
+  isHistoryNavigation: false,
+  isReloadNavigation: false,
+  keepalive: false,
+  mode: "cors",
+  redirect: "follow",
+  referrer: "about:client",
+  referrerPolicy: "",
+};
+for (const [name, value] of Object.entries(fixed)) {
+  Object.defineProperty(Request.prototype, name, { get: () => value, configurable: true, enumerable: true });
+}
+
+Object.defineProperty(Request, Symbol.hasInstance, hasInstance("Request", Request));
+
+function urlOf(incoming) {
+  const { headers } = incoming;
+  const scheme = headers["x-forwarded-proto"] === "https" ? "https" : "http";
+  const path = incoming.url.startsWith("/") ? incoming.url : "/";
+  try {
+    return new URL(`${scheme}://${headers.host || "localhost"}${path}`).href;
+  } catch {
+    return new URL(`${scheme}://localhost${path}`).href; // a Host that is no host
+  }
+}
+
+// paramsOf returns the values that the route's pattern took from the path. Headers
+// have no case, so neither have the names: params.userId is Mayfly-Param-Userid.
+function paramsOf(incoming) {
+  const params = Object.create(null);
+  const prefix = "mayfly-param-";
+  for (const [name, value] of Object.entries(incoming.headers)) {
+    if (name.startsWith(prefix)) params[name.slice(prefix.length)] = Buffer.from(value, "latin1").toString();
+  }
+  const lower = (name) => (typeof name === "string" ? name.toLowerCase() : name);
+  return new Proxy(params, {
+    get: (target, name) => target[lower(name)],
+    has: (target, name) => lower(name) in target,
+  });
+}
+
+function hasBody({ headers }) {
+  return headers["transfer-encoding"] !== undefined || (headers["content-length"] ?? "0") !== "0";
+}
+
+function gone() {
+  return new DOMException("the client left before the request's end", "AbortError");
+}
+
+// collect returns the whole body.
+function collect(incoming) {
+  return new Promise((resolve, reject) => {
+    const chunks = [];
+    incoming.on("data", (chunk) => chunks.push(chunk));
+    incoming.on("end", () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)));
+    incoming.on("error", () => reject(gone()));
+    incoming.on("close", () => incoming.readableEnded || reject(gone()));
+    if (incoming.destroyed) reject(gone());
+  });
+}
+
+// streamOf returns the body as a stream that reads no faster than it is read.
+function streamOf(incoming) {
+  return new ReadableStream({
+    type: "bytes",
+    start(controller) {
+      let over = false;
+      const end = (how) => {
+        if (!over) how();
+        over = true;
+      };
+      incoming.pause();
+      incoming.on("data", (chunk) => {
+        if (over) return;
+        controller.enqueue(new Uint8Array(chunk)); // a copy: the stream takes the buffer away
+        if (controller.desiredSize <= 0) incoming.pause();
+      });
+      incoming.on("end", () =>
+        end(() => {
+          controller.close();
+          controller.byobRequest?.respond(0);
+        }),
+      );
+      incoming.on("error", () => end(() => controller.error(gone())));
+      incoming.on("close", () => end(() => controller.error(gone())));
+      this.stop = () => end(() => {});
+    },
+    pull() {
+      incoming.resume();
+    },
+    cancel() {
+      this.stop();
+      incoming.resume(); // what is left is read and dropped: the reply needs the connection
+    },
+  });
+}
