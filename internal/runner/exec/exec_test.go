@@ -12,7 +12,6 @@ import (
 	"github.com/mayfly-run/mayfly/internal/runner/exec"
 )
 
-
 var adds = []string{
 	"GATEWAY_INTERFACE", "SERVER_*", "REQUEST_METHOD", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING", "REMOTE_ADDR", "REMOTE_PORT",
 	"CONTENT_TYPE", "CONTENT_LENGTH", "HTTP_*", "MAYFLY_CALL", "MAYFLY_DEADLINE", "MAYFLY_PARAM_*",
@@ -35,7 +34,7 @@ func newEngine(t *testing.T) *exec.Engine {
 func fixtures(role string) enginetest.Fixtures {
 	return enginetest.Fixtures{
 		Program:    mayfly.Program{Engine: mayfly.EngineExec, Start: []string{os.Args[0], role}, CGI: role == "cgi"},
-		Env:        []string{"PATH=" + os.Getenv("PATH")},
+		Env:        environment(),
 		Broken:     mayfly.Program{Engine: mayfly.EngineExec, Start: []string{"/dev"}},
 		BrokenSays: "/dev is a folder",
 		Adds:       adds,
@@ -56,3 +55,6 @@ func TestEngineOfCGIConforms(t *testing.T) {
 	f.Raw = false
 	enginetest.Run(t, newEngine(t), f)
 }
+
+// environment is what programs need; those made with -race are to end at once.
+func environment() []string { return []string{"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"} }

@@ -1,0 +1,175 @@
+//go:build unix
+
+package exec_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/runner"
+)
+
+const patience = 15 * time.Second
+
+// script starts an instance of a shell script, made as a user would make it.
+func script(t *testing.T, text string, change ...func(*runner.Spec)) runner.Instance {
+	t.Helper()
+	s := runner.Spec{
+		Name: "script", Instance: t.Name(), Folder: t.TempDir(),
+		Program: mayfly.Program{Engine: mayfly.EngineExec, Start: []string{"./script.sh"}},
+		Limits:  mayfly.Limits{}.WithDefaults(),
+		Env:     []string{"PATH=" + os.Getenv("PATH")},
+		Output:  func(l mayfly.Line) { t.Logf("%s: %s", l.Source, l.Text) },
+	}
+	for _, c := range change {
+		c(&s)
+	}
+	if err := os.WriteFile(filepath.Join(s.Folder, "script.sh"), []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	i, err := newEngine(t).Start(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		i.Stop(ctx)
+	})
+	return i
+}
+
+func invoke(t *testing.T, i runner.Instance, c *mayfly.Call) (mayfly.Reply, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	c.ID = t.Name()
+	return i.Call(ctx, c)
+}
+
+func TestShortReplyIsABody(t *testing.T) {
+	t.Parallel()
+	r, err := invoke(t, script(t, `printf 'hello, %s' "$(cat)"`), &mayfly.Call{Body: []byte("Ada")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Stream != nil || r.Status != http.StatusOK || string(r.Body) != "hello, Ada" || r.Length != 10 {
+		t.Errorf("the reply is %+v", r)
+	}
+}
+
+// A program that fails after it has written a little is an error, and what it wrote
+// is not half a reply.
+func TestShortReplyOfAProgramThatFailsIsAnError(t *testing.T) {
+	t.Parallel()
+	_, err := invoke(t, script(t, `printf half; echo why >&2; exit 7`), &mayfly.Call{})
+	trace, _ := errors.AsType[mayfly.Trace](err)
+	if mayfly.CodeOf(err) != mayfly.Crashed || err.Error() != "exit status 7" || trace != "why" {
+		t.Errorf("Call = %v with trace %q, want crashed, exit status 7, why", err, trace)
+	}
+}
+
+func TestStreamOfAProgramThatFailsBreaksOff(t *testing.T) {
+	t.Parallel()
+	upload, more := io.Pipe()
+	r, err := invoke(t, script(t, `echo begun; read line; echo why >&2; exit 7`), &mayfly.Call{Stream: upload, Length: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Stream.Close()
+	more.Close()
+	body, err := io.ReadAll(r.Stream)
+	if string(body) != "begun\n" || mayfly.CodeOf(err) != mayfly.Crashed || err == nil || err.Error() != "exit status 7" {
+		t.Errorf("the stream was %q and ended with %v", body, err)
+	}
+}
+
+func TestStreamThatIsSilentEnds(t *testing.T) {
+	t.Parallel()
+	i := script(t, `echo begun; exec sleep 1000`, func(s *runner.Spec) { s.Limits.IdleTimeout = mayfly.Duration(50 * time.Millisecond) })
+	r, err := invoke(t, i, &mayfly.Call{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Stream.Close()
+	if body, err := io.ReadAll(r.Stream); string(body) != "begun\n" || mayfly.CodeOf(err) != mayfly.Timeout || mayfly.HintOf(err) == "" {
+		t.Errorf("the stream was %q and ended with %v", body, err)
+	}
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+func TestUploadThatBreaksOffEndsTheCall(t *testing.T) {
+	t.Parallel()
+	done := filepath.Join(t.TempDir(), "done")
+	i := script(t, `cat; echo done >"$DONE"`, func(s *runner.Spec) { s.Env = append(s.Env, "DONE="+done) })
+	_, err := invoke(t, i, &mayfly.Call{Stream: io.MultiReader(strings.NewReader("half"), brokenReader{}), Length: 100})
+	if mayfly.CodeOf(err) != mayfly.Invalid || !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("Call = %v, want invalid", err)
+	}
+	if _, err := os.Stat(done); err == nil {
+		t.Error("the program took half of the body for all of it")
+	}
+}
+
+func TestReaderThatStallsDoesNotHoldUpStop(t *testing.T) {
+	t.Parallel()
+	i := script(t, `exec cat /dev/zero`)
+	r, err := invoke(t, i, &mayfly.Call{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	i.Stop(ctx) // nobody reads r.Stream
+	if _, err := io.Copy(io.Discard, r.Stream); mayfly.CodeOf(err) != mayfly.Unavailable {
+		t.Errorf("the stream ended with %v, want unavailable", err)
+	}
+	if err := r.Stream.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHeadersOfCGIMayComeLate(t *testing.T) {
+	t.Parallel()
+	upload, more := io.Pipe()
+	i := script(t, `printf 'Status: 2'; sleep 0.05; printf '02\nX-A: 1\n\n'; read line; echo body`, func(s *runner.Spec) { s.Program.CGI = true })
+	r, err := invoke(t, i, &mayfly.Call{Stream: upload, Length: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Stream == nil {
+		t.Fatalf("the reply is no stream: %q", r.Body)
+	}
+	defer r.Stream.Close()
+	more.Close()
+	body, err := io.ReadAll(r.Stream)
+	if r.Status != http.StatusAccepted || r.Header.Get("X-A") != "1" || string(body) != "body\n" || err != nil {
+		t.Errorf("the reply is %d %v %q, %v", r.Status, r.Header, body, err)
+	}
+}
+
+func TestReplyThatIsNoCGIIsTold(t *testing.T) {
+	t.Parallel()
+	_, err := invoke(t, script(t, `echo hello`, func(s *runner.Spec) { s.Program.CGI = true }), &mayfly.Call{})
+	if mayfly.CodeOf(err) != mayfly.Crashed || mayfly.HintOf(err) == "" {
+		t.Errorf("Call = %v", err)
+	}
+}
+
+func TestZeroByteInAPathIsRefused(t *testing.T) {
+	t.Parallel()
+	if _, err := invoke(t, script(t, `exit 0`), &mayfly.Call{Path: "/%00"}); mayfly.CodeOf(err) != mayfly.Invalid {
+		t.Errorf("Call = %v, want invalid", err)
+	}
+}
