@@ -166,7 +166,7 @@ func (g *goBuild) hideSiblings() error {
 		return fmt.Errorf("files beside %s: %w", g.name, err)
 	}
 	for _, file := range siblings {
-		if file != g.File {
+		if file != filepath.Clean(g.File) {
 			g.overlay[file] = ""
 		}
 	}
@@ -256,7 +256,7 @@ func (g *goBuild) fault(said string) error {
 }
 
 // moduleFault is found in what the go command says about modules it cannot get.
-var moduleFault = regexp.MustCompile(`no required module|cannot find module|unrecognized import path|providing package|missing go\.sum|go\.mod`)
+var moduleFault = regexp.MustCompile(`no required module|cannot find module|unrecognized import path|providing package|missing go\.sum|updates to go\.mod`)
 
 // A goPackage is what go list tells of one.
 type goPackage struct {

@@ -90,10 +90,11 @@ class Request:
         self.method, self.target, _ = line.decode("latin-1").split(" ")
         self._headers = self._body = self._stream = self._call = None
         self._content = b""
-        fields = b"\r\n" + self._head.lower() + b"\r\n"
+        fields = head.lower()
         at = fields.find(b"\r\ncontent-length:")
         if at >= 0:
-            length = int(fields[at + 17 : fields.index(b"\r\n", at + 2)])
+            end = fields.find(b"\r\n", at + 2)
+            length = int(fields[at + 17 : end if end >= 0 else None])
             if length <= len(connection.buffer):  # it is all there already
                 self._content = connection.receive(length) if length else b""
             else:
