@@ -108,7 +108,7 @@ func (c *conn) next(before string) (text string, ok bool) {
 			dropped++
 		}
 		v := short
-		if c.start < c.end {
+		if hardlyAny := before != "" && dropped+c.end-c.start < 4; c.start < c.end && !hardlyAny {
 			v = c.head.scan(c.buf[c.start:c.end])
 			lineFeeds = 0
 		}
@@ -124,9 +124,9 @@ func (c *conn) next(before string) (text string, ok bool) {
 			c.reads.want(after(c.server.ReadHeaderTimeout))
 		}
 		if err := c.fill(); err != nil {
-			// net/http says what it thinks of half a head, but nothing where hardly
-			// anything came, or came too late.
-			if isTimeout(err) || dropped+c.end-c.start < 4 && (before != "" || c.start == c.end) {
+			// net/http says what it thinks of half a head, but nothing where hardly any
+			// of it came, or came too late.
+			if isTimeout(err) || c.start == c.end || before != "" && dropped+c.end-c.start < 4 {
 				_ = c.net.Close()
 			} else {
 				c.readErr = nil

@@ -330,6 +330,7 @@ var inputs = map[string]string{
 	"little":                  "GE",
 	"half a line":             "GET /x HT",
 	"half a head":             "GET /x HTTP/1.1\r\nHost: x\r\n",
+	"hardly any of a second":  ask("GET /1") + "0",
 	"half a second":           ask("GET /1") + "GE",
 	"more of a second":        ask("GET /1") + "GET /2 HTTP/1.1\r\nHo",
 	"chunked":                 ask("POST /x", "Transfer-Encoding: chunked") + "5\r\nhello\r\n0\r\n\r\n" + ask("GET /y"),
