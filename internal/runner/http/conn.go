@@ -79,7 +79,7 @@ func (c *conn) send(call *mayfly.Call, deadline time.Time) (mayfly.Reply, error)
 	c.method, c.patience = call.Method, 0
 	_, sent := c.Write(c.out)
 	if sent == nil && uploads(call) {
-		c.startUpload(call, deadline.IsZero())
+		c.startUpload(call, deadline)
 	}
 	// Whoever refuses a request before its end says why, and closes. So the reply
 	// is worth reading even if the request could not be written.
@@ -147,10 +147,10 @@ func (c *conn) readReply(h head) (mayfly.Reply, error) {
 	} else {
 		return c.readStream(h, reply)
 	}
-	c.release(!h.last)
 	if h.status == 502 && h.crash != "" {
 		return mayfly.Reply{}, crash(h.crash, reply.Body)
 	}
+	c.release(!h.last)
 	return reply, nil
 }
 

@@ -1,5 +1,463 @@
 package httpengine
 
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/mayfly-run/mayfly/internal/process"
+	"github.com/mayfly-run/mayfly/internal/runner"
+	"github.com/mayfly-run/mayfly/internal/runner/enginetest"
+)
+
 const programVariable = "HTTPENGINE_TEST_PROGRAM"
 
-var programs = map[string]func(){}
+// programs are the functions of the tests below, run by TestMain.
+var programs = map[string]func(){
+	"fixture":  func() { serveOn("unix", os.Getenv(mayfly.EnvSocket), fixture()) },
+	"port":     func() { serveOn("tcp", "127.0.0.1:"+os.Getenv("PORT"), fixture()) },
+	"deserter": deserter,
+	"broken": func() {
+		for n := range 30 {
+			fmt.Fprintln(os.Stderr, "line", n)
+		}
+		fmt.Fprint(os.Stderr, "no module named x")
+		os.Exit(4)
+	},
+	"finished": func() {},
+	"silent": func() {
+		fmt.Println("waiting for Godot")
+		if os.Getenv("LEASH") != "" {
+			fmt.Fprintln(openLeash(), "open")
+		}
+		select {}
+	},
+	"child": func() {
+		signal.Ignore(syscall.SIGTERM)
+		fmt.Fprintln(openLeash(), "open")
+		select {}
+	},
+}
+
+func serveOn(network, address string, h http.Handler) {
+	l, err := net.Listen(network, address)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	_ = http.Serve(l, h)
+}
+
+func openLeash() *os.File {
+	f, err := os.OpenFile(os.Getenv("LEASH"), os.O_WRONLY, 0)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	return f
+}
+
+// deserter answers one call, then closes the connection of the next and lives on.
+func deserter() {
+	l, err := net.Listen("unix", os.Getenv(mayfly.EnvSocket))
+	if err != nil {
+		os.Exit(1)
+	}
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = http.ReadRequest(bufio.NewReader(c))
+		c.Close()
+	}
+}
+
+// fixture does what enginetest.Fixtures asks.
+func fixture() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		_, _ = io.Copy(w, r.Body)
+	})
+	mux.HandleFunc("/where", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s\n%s\n%s\n", r.Method, r.URL.EscapedPath(), r.URL.RawQuery)
+	})
+	mux.HandleFunc("/header", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Header.Get("X-Ask")) })
+	mux.HandleFunc("/reply", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Fixture", "yes")
+		w.WriteHeader(201)
+		fmt.Fprint(w, "made")
+	})
+	mux.HandleFunc("/nothing", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("/env", func(w http.ResponseWriter, _ *http.Request) {
+		for _, entry := range os.Environ() {
+			fmt.Fprint(w, entry, "\x00")
+		}
+	})
+	mux.HandleFunc("/big", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, strings.Repeat("x", 8<<20))
+	})
+	mux.HandleFunc("/say", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(os.Stderr, "to stderr")
+		fmt.Fprintln(os.Stdout, "to stdout")
+		fmt.Fprint(w, "said")
+	})
+	mux.HandleFunc("/mark", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Printf("%[1]s%[2]s%[1]smarked\n", mayfly.LineMark, r.Header.Get(mayfly.HeaderCall))
+	})
+	mux.HandleFunc("/deaf", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "deaf") })
+	mux.HandleFunc("/duplex", func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
+		_ = rc.EnableFullDuplex()
+		fmt.Fprint(w, "first\n")
+		_ = rc.Flush()
+		for buf := make([]byte, 4096); ; {
+			n, err := r.Body.Read(buf)
+			_, _ = w.Write(buf[:n])
+			_ = rc.Flush()
+			if err != nil {
+				return
+			}
+		}
+	})
+	mux.HandleFunc("/endless", func(w http.ResponseWriter, _ *http.Request) {
+		leash := openLeash()
+		defer leash.Close()
+		fmt.Fprintln(leash, "open")
+		for x := []byte(strings.Repeat("x", 4096)); ; {
+			if _, err := w.Write(x); err != nil {
+				return
+			}
+		}
+	})
+	mux.HandleFunc("/hang", func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		leash := openLeash()
+		defer leash.Close()
+		fmt.Fprintln(leash, "open")
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	})
+	mux.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) {
+		fmt.Fprintln(os.Stderr, "last words")
+		os.Exit(3)
+	})
+	mux.HandleFunc("/eat", func(http.ResponseWriter, *http.Request) {
+		var eaten [][]byte
+		for {
+			eaten = append(eaten, []byte(strings.Repeat("x", 1<<20)))
+		}
+	})
+	mux.HandleFunc("/child", func(w http.ResponseWriter, _ *http.Request) {
+		child := exec.Command(os.Args[0])
+		child.Env = append(os.Environ(), programVariable+"=child")
+		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := child.Start(); err != nil {
+			http.Error(w, err.Error(), 500)
+			return
+		}
+		fmt.Fprint(w, "born")
+	})
+	return mux
+}
+
+// program returns one of the programs above.
+func program(t testing.TB, name string) mayfly.Program {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// By env, so that the suite's own environment is left alone.
+	return mayfly.Program{Engine: mayfly.EngineHTTP, Start: []string{"/usr/bin/env", programVariable + "=" + name, self}}
+}
+
+func newEngine(t testing.TB) (*Engine, string) {
+	t.Helper()
+	k, err := process.Open(t.Context(), process.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { k.Close() })
+	dir := filepath.Join(shortDir(t), "sockets")
+	e, err := New(Options{Keeper: k, Folder: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e, dir
+}
+
+// lines keeps what an instance wrote.
+type lines struct {
+	mu   sync.Mutex
+	all  []mayfly.Line
+	more chan struct{}
+}
+
+func (l *lines) add(line mayfly.Line) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, line)
+	select {
+	case l.more <- struct{}{}:
+	default:
+	}
+}
+
+// await returns the first line of that text.
+func (l *lines) await(t *testing.T, text string) mayfly.Line {
+	t.Helper()
+	for ctx := ctxOf(t); ; {
+		l.mu.Lock()
+		n := slices.IndexFunc(l.all, func(line mayfly.Line) bool { return line.Text == text })
+		if n >= 0 {
+			defer l.mu.Unlock()
+			return l.all[n]
+		}
+		l.mu.Unlock()
+		select {
+		case <-l.more:
+		case <-ctx.Done():
+			t.Fatalf("no line %q", text)
+		}
+	}
+}
+
+func specOf(p mayfly.Program) (runner.Spec, *lines) {
+	out := &lines{more: make(chan struct{}, 1)}
+	return runner.Spec{Name: "hello", Revision: 3, Program: p, Instance: "i1", Env: []string{"PATH=" + os.Getenv("PATH")}, Output: out.add}, out
+}
+
+func start(t *testing.T, e *Engine, p mayfly.Program) (runner.Instance, *lines) {
+	t.Helper()
+	s, out := specOf(p)
+	i, err := e.Start(ctxOf(t), s)
+	if err != nil {
+		trace, _ := errors.AsType[mayfly.Trace](err)
+		t.Fatalf("%v\n%s", err, trace)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		i.Stop(ctx)
+	})
+	return i, out
+}
+
+func TestEngineConforms(t *testing.T) {
+	t.Parallel()
+	e, _ := newEngine(t)
+	for _, where := range []string{"fixture", "port"} {
+		t.Run(where, func(t *testing.T) {
+			t.Parallel()
+			enginetest.Run(t, e, enginetest.Fixtures{
+				Program: program(t, where), Folder: t.TempDir(), Env: []string{"PATH=" + os.Getenv("PATH")},
+				Broken: program(t, "broken"), BrokenSays: "no module named x", Silent: program(t, "silent"),
+				Adds: []string{mayfly.EnvSocket, "PORT", programVariable},
+			})
+		})
+	}
+}
+
+func TestStartSaysWhyNot(t *testing.T) {
+	t.Parallel()
+	e, dir := newEngine(t)
+	for _, tt := range []struct{ name, program, says, trace string }{
+		{"it ends", "broken", "hello ended at its start: exit status 4", "no module named x"},
+		{"it ends well", "finished", "hello ended at its start: exit status 0", ""},
+		{"it never listens", "silent", "hello was not ready in 300ms", "waiting for Godot"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, _ := specOf(program(t, tt.program))
+			wait := 10 * time.Second
+			if tt.program == "silent" {
+				wait = 300 * time.Millisecond
+				s.Limits.Instances.Start = mayfly.Duration(wait)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), wait)
+			defer cancel()
+			_, err := e.Start(ctx, s)
+			wantCode(t, err, mayfly.Crashed)
+			trace, _ := errors.AsType[mayfly.Trace](err)
+			if fmt.Sprint(err) != tt.says || !strings.HasSuffix(string(trace), tt.trace) || mayfly.HintOf(err) == "" {
+				t.Errorf("error is %q, hint %q, trace %q", err, mayfly.HintOf(err), trace)
+			}
+			if n := strings.Count(string(trace), "\n") + 1; n > lastLines {
+				t.Errorf("the trace has %d lines", n)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		if left, err := os.ReadDir(dir); len(left) > 0 || err != nil {
+			t.Errorf("sockets are left: %v, %v", left, err)
+		}
+	})
+}
+
+func TestDeathFailsTheCall(t *testing.T) {
+	t.Parallel()
+	e, dir := newEngine(t)
+	for _, tt := range []struct {
+		path, says string
+		memory     int64
+	}{
+		{"/crash", "hello ended: exit status 3", 0},
+		{"/eat", "hello ended: out of memory, its limit is 96MiB", 96 << 20},
+	} {
+		t.Run(tt.path, func(t *testing.T) {
+			t.Parallel()
+			p := program(t, "fixture")
+			p.Memory = tt.memory
+			i, _ := start(t, e, p)
+			if _, err := i.Call(ctxOf(t), get("/echo")); err != nil {
+				t.Fatal(err)
+			}
+			_, err := i.Call(ctxOf(t), get(tt.path))
+			wantCode(t, err, mayfly.Crashed)
+			if fmt.Sprint(err) != tt.says {
+				t.Errorf("error is %q, want %q", err, tt.says)
+			}
+			if trace, _ := errors.AsType[mayfly.Trace](err); tt.path == "/crash" && trace != "last words" {
+				t.Errorf("trace is %q", trace)
+			}
+			<-i.Done()
+			wantCode(t, i.Err(), mayfly.Crashed)
+			_, err = i.Call(ctxOf(t), get("/echo"))
+			wantCode(t, err, mayfly.Crashed)
+		})
+	}
+	t.Cleanup(func() {
+		if left, _ := os.ReadDir(dir); len(left) > 0 {
+			t.Errorf("sockets are left: %v", left)
+		}
+	})
+}
+
+func TestClosedConnectionIsNoDeath(t *testing.T) {
+	t.Parallel()
+	e, _ := newEngine(t)
+	i, _ := start(t, e, program(t, "deserter"))
+	_, err := i.Call(ctxOf(t), get("/"))
+	wantCode(t, err, mayfly.Crashed)
+	if !strings.Contains(fmt.Sprint(err), "closed the connection") {
+		t.Errorf("error is %q", err)
+	}
+	select {
+	case <-i.Done():
+		t.Error("the instance is gone")
+	default:
+	}
+}
+
+func TestLinesBelongToTheirCall(t *testing.T) {
+	t.Parallel()
+	e, _ := newEngine(t)
+	i, out := start(t, e, program(t, "fixture"))
+	for _, tt := range []struct{ path, text string }{{"/say", "to stderr"}, {"/say", "to stdout"}, {"/mark", "marked"}} {
+		call := get(tt.path)
+		call.ID = tt.path + " " + tt.text
+		if _, err := i.Call(ctxOf(t), call); err != nil {
+			t.Fatal(err)
+		}
+		line := out.await(t, tt.text)
+		if !strings.HasPrefix(line.Call, tt.path) || line.Function != "hello" || line.Revision != 3 || line.Instance != "i1" || line.Time.IsZero() {
+			t.Errorf("line is %+v", line)
+		}
+	}
+}
+
+func TestMarksOfLines(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, line, call, text string }{
+		{"none", "hi", "", "hi"},
+		{"one", "\x1ec1\x1ehi", "c1", "hi"},
+		{"of an empty line", "\x1ec1\x1e", "c1", ""},
+		{"without its end", "\x1ec1 hi", "", "\x1ec1 hi"},
+		{"within a line", "hi \x1ec1\x1e", "", "hi \x1ec1\x1e"},
+		{"an endless id", "\x1e" + strings.Repeat("c", 99) + "\x1ehi", "", "\x1e" + strings.Repeat("c", 99) + "\x1ehi"},
+	} {
+		if call, text := cutMark(tt.line); call != tt.call || text != tt.text {
+			t.Errorf("%s: %q, %q", tt.name, call, text)
+		}
+	}
+}
+
+func TestFolderOfSockets(t *testing.T) {
+	t.Parallel()
+	k, err := process.Open(t.Context(), process.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { k.Close() })
+	if _, err := New(Options{Keeper: k, Folder: "/tmp/" + strings.Repeat("long/", 20)}); mayfly.CodeOf(err) != mayfly.Invalid || mayfly.HintOf(err) == "" {
+		t.Errorf("error is %v, want invalid with a hint", err)
+	}
+	if _, err := New(Options{Keeper: k}); err == nil {
+		t.Error("no folder is enough")
+	}
+	dir := shortDir(t)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Options{Keeper: k, Folder: dir}); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("others may enter: %v, %v", info.Mode(), err)
+	}
+}
+
+// A program as people write them: it knows PORT, or is told of the socket.
+func TestNodeAnswers(t *testing.T) {
+	t.Parallel()
+	_, err := exec.LookPath("node")
+	natstest.Require(t, "node", err, "install Node.js")
+	e, _ := newEngine(t)
+	for _, variable := range []string{"PORT", "MAYFLY_SOCKET"} {
+		t.Run(variable, func(t *testing.T) {
+			t.Parallel()
+			i, _ := start(t, e, mayfly.Program{Start: []string{"node", "-e", `
+				require('http').createServer((q, r) => {
+					if (q.url == '/events') { r.write('data: 1\n\n'); setImmediate(() => r.end('data: 2\n\n')) }
+					else { q.pipe(r) }
+				}).listen(process.env.` + variable + `)`}})
+			large := strings.Repeat("0123456789", 100_000)
+			for _, tt := range []struct {
+				call *mayfly.Call
+				want string
+			}{
+				{&mayfly.Call{Body: []byte("hi")}, "hi"},
+				{&mayfly.Call{Body: []byte(large)}, large},
+				{&mayfly.Call{Stream: strings.NewReader(large), Length: -1}, large},
+				{get("/events"), "data: 1\n\ndata: 2\n\n"},
+				{get("/"), ""},
+			} {
+				r, err := i.Call(ctxOf(t), tt.call)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := bodyOf(t, r); got != tt.want {
+					t.Errorf("body has %d bytes that are not the %d expected", len(got), len(tt.want))
+				}
+			}
+		})
+	}
+}

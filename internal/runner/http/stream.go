@@ -38,7 +38,6 @@ func (c *conn) readStream(h head, reply mayfly.Reply) (mayfly.Reply, error) {
 	}
 	if h.status == 502 && h.crash != "" {
 		trace, _ := io.ReadAll(io.LimitReader(s.body, maxTrace)) // as much of it as came
-		c.release(false)
 		return mayfly.Reply{}, crash(h.crash, trace)
 	}
 	c.owner.answered(c)

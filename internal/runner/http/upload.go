@@ -16,7 +16,8 @@ import (
 // It never holds more of the body than one buffer: when the function does not
 // read, nothing is read from the caller.
 type upload struct {
-	timeout time.Duration // from the upload's end to the reply's head; 0 if a deadline runs already
+	timeout  time.Duration // from the upload's end to the reply's head; 0 if the call has a deadline
+	deadline time.Time     // for all that, zero if there is none
 
 	mu       sync.Mutex
 	complete bool
@@ -26,9 +27,9 @@ type upload struct {
 
 // startUpload sends the call's body from a goroutine, which the owner waits for.
 // It ends with the body, or with the conn.
-func (c *conn) startUpload(call *mayfly.Call, wait bool) {
-	u := &upload{}
-	if wait {
+func (c *conn) startUpload(call *mayfly.Call, deadline time.Time) {
+	u := &upload{deadline: deadline}
+	if call.Deadline.IsZero() {
 		u.timeout = c.owner.timeout
 	}
 	body, length := call.Stream, bodyLength(call)
@@ -83,8 +84,8 @@ func (u *upload) run(c *conn, body io.Reader, length int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.complete = true
-	if u.timeout > 0 && !u.answered {
-		_ = c.SetReadDeadline(time.Now().Add(u.timeout))
+	if end := time.Now().Add(u.timeout); u.timeout > 0 && !u.answered && (u.deadline.IsZero() || end.Before(u.deadline)) {
+		_ = c.SetReadDeadline(end)
 	}
 }
 
