@@ -57,11 +57,11 @@ func (w *waiting) add(line mayfly.Line) bool {
 		w.batches[subject] = b
 		w.order = append(w.order, b)
 	}
-	data := encode(line, w.limit)
-	if w.size+len(data) > mostWaiting || b.size+len(data) > mostInstance {
-		b.dropped++
+	if w.size+len(line.Text) > mostWaiting || b.size+len(line.Text) > mostInstance {
+		b.dropped++ // for a flood, that must be cheap: JSON comes after
 		return false
 	}
+	data := encode(line, w.limit)
 	b.add(data, w.limit)
 	w.size += len(data)
 	return true

@@ -37,7 +37,8 @@ type Logs struct {
 	stats   Stats
 
 	wake    chan struct{} // there are lines; holds one
-	closing chan struct{}
+	closing chan struct{} // closed by Close: no more lines come
+	givenUp chan struct{} // closed when Close has waited long enough
 	writer  sync.WaitGroup
 }
 
@@ -58,7 +59,7 @@ func Open(ctx context.Context, b *bus.Bus, o Options) (*Logs, error) {
 	}
 	l := &Logs{
 		bus: b, log: o.Log, waiting: newWaiting(b.MaxPayload()),
-		wake: make(chan struct{}, 1), closing: make(chan struct{}),
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), givenUp: make(chan struct{}),
 	}
 	l.writer.Go(l.write)
 	return l, nil
@@ -96,6 +97,8 @@ func (l *Logs) Close() error {
 	l.mu.Unlock()
 	if first {
 		close(l.closing)
+		late := time.AfterFunc(goodbye, func() { close(l.givenUp) })
+		defer late.Stop()
 	}
 	l.writer.Wait()
 	return nil
@@ -121,41 +124,27 @@ func (l *Logs) write() {
 // flush stores what waits now. Until NATS has taken it, what is appended meanwhile
 // waits in turn.
 func (l *Logs) flush() {
+	fresh := newWaiting(l.bus.MaxPayload()) // not under the lock: it may take as long as a dial
 	l.mu.Lock()
 	taken := l.waiting
-	l.waiting = newWaiting(l.bus.MaxPayload())
+	l.waiting = fresh
 	l.mu.Unlock()
 	messages, lines := taken.messages(time.Now())
 	if len(messages) == 0 {
 		return
 	}
-	var late <-chan time.Time // runs from the moment of Close
-	closing := l.closing
 	for {
 		err := l.publish(messages)
 		if err == nil {
 			return
 		}
 		l.log.Debug("lines not stored yet", "err", err)
-		if late == nil && l.isClosing() {
-			late, closing = time.After(goodbye), nil
-		}
 		select {
 		case <-time.After(again):
-		case <-closing: // try at once
-		case <-late:
+		case <-l.givenUp:
 			l.lose(lines)
 			return
 		}
-	}
-}
-
-func (l *Logs) isClosing() bool {
-	select {
-	case <-l.closing:
-		return true
-	default:
-		return false
 	}
 }
 
