@@ -351,8 +351,8 @@ func (g *goBuild) inputs(packages []goPackage) []string {
 				files = append(files, filepath.Join(p.Dir, name))
 			}
 		}
-		if !g.module {
-			continue // its go.mod is ours
+		if !g.module || p.Module.GoMod == "" {
+			continue // its go.mod is ours, or was left out of the vendor folder
 		}
 		for _, name := range []string{p.Module.GoMod, filepath.Join(filepath.Dir(p.Module.GoMod), "go.sum")} {
 			if _, err := os.Stat(name); err == nil {

@@ -874,8 +874,8 @@ def load(file):
     import importlib.util
 
     name = os.path.splitext(file)[0].replace(".", "_")
-    if name in getattr(sys, "stdlib_module_names", sys.builtin_module_names):
-        sys.path.append(FOLDER)  # or every "import email" would get the user's email.py
+    if name in sys.modules or importlib.util.find_spec(name):
+        sys.path.append(FOLDER)  # or whoever imports Python's own email would get the user's email.py
         name = "function_" + name
     else:
         sys.path.insert(0, FOLDER)
