@@ -52,7 +52,7 @@ func Python(ctx context.Context, o PythonOptions) (Result, error) {
 		return Result{}, fmt.Errorf("write the Python shim: %w", err)
 	}
 	entry := filepath.Base(o.Entry)
-	found, err := checkPython(ctx, o.Out, entry)
+	found, err := checkPython(ctx, o.Out, entry, filepath.Dir(o.Entry))
 	if err != nil {
 		return Result{}, err
 	}
@@ -96,7 +96,8 @@ type pythonReport struct {
 	Broken  string   // why the last of Files does not compile
 }
 
-func checkPython(ctx context.Context, folder, entry string) (pythonReport, error) {
+// checkPython runs check.py in the folder with the copy of what stands at home.
+func checkPython(ctx context.Context, folder, entry, home string) (pythonReport, error) {
 	var report pythonReport
 	python, err := exec.LookPath("python3")
 	if err != nil {
@@ -104,7 +105,7 @@ func checkPython(ctx context.Context, folder, entry string) (pythonReport, error
 			WithHint("install Python 3.9 or newer")
 	}
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, python, "-I", "-S", "-X", "utf8", "-c", pythonCheck, entry, pythonRunner)
+	cmd := exec.CommandContext(ctx, python, "-I", "-S", "-X", "utf8", "-c", pythonCheck, entry, pythonRunner, home)
 	cmd.Dir = folder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -431,6 +431,18 @@ func TestPythonThatCannotStartSaysWhy(t *testing.T) {
 	}
 }
 
+// Packages hold files for other versions of Python, which they do not import here.
+func TestPythonLeavesPackagesAlone(t *testing.T) {
+	t.Parallel()
+	requirePython(t)
+	home := write(t, map[string]string{"a.py": "import package\ndef handle(r): pass"})
+	out := write(t, map[string]string{"a.py": "import package\ndef handle(r): pass", "package/__init__.py": "if 0: from . import old", "package/old.py": "print 'old'"})
+	r, err := shim.Python(t.Context(), shim.PythonOptions{Entry: filepath.Join(home, "a.py"), Out: out})
+	if want := []string{filepath.Join(home, "a.py")}; err != nil || !slices.Equal(r.Inputs, want) {
+		t.Errorf("inputs = %q, %v, want %q", r.Inputs, err, want)
+	}
+}
+
 // A function may be called as a module of Python's own, which others import.
 func TestPythonFileMayBeNamedAsPythonsOwn(t *testing.T) {
 	t.Parallel()

@@ -1,12 +1,12 @@
 """Reads a Python function without running it, and says what it is as JSON.
 
-    python3 -I -S -c "$(cat check.py)" hello.py mayfly_shim.py
+    python3 -I -S -c "$(cat check.py)" hello.py mayfly_shim.py /home/ada/hello
 
-in the folder that holds the function's copy and, if it turns out to be needed, the shim.
-
-It follows the imports within the folder. What it has read it leaves compiled in
-__pycache__, so that no instance has to: a bundle never changes, so these files are
-trusted without a look at the source (PEP 552).
+It runs in the folder that holds a copy of the function, what was installed for it
+and the shim; the last argument is where the user's own files are. It follows the
+imports within the folder. What it has read it leaves compiled in __pycache__, so
+that no instance has to: a bundle never changes, so these files are trusted without
+a look at the source (PEP 552).
 """
 
 import ast
@@ -17,7 +17,7 @@ import sys
 import traceback
 
 
-def main(entry, shim):
+def main(entry, shim, home):
     report = {"version": sys.version_info[:2], "handler": False, "runs": False, "files": []}
     todo, seen = [entry], set()
     while todo:
@@ -31,6 +31,8 @@ def main(entry, shim):
                 tree = ast.parse(f.read(), file)
             keep(file)
         except (SyntaxError, ValueError, RecursionError, MemoryError, py_compile.PyCompileError) as e:
+            if not os.path.exists(os.path.join(home, file)):
+                continue  # somebody's package, which knows when not to import it
             e = getattr(e, "exc_value", e)
             report["broken"] = "".join(traceback.format_exception_only(type(e), e))
             break

@@ -2,11 +2,18 @@
 
     python3 -c "import mayfly_shim; mayfly_shim.main()" hello.py
 
-(so, because Python keeps no compiled copy of the file it is started with.) hello.py defines handle(request), plain or async, or else a WSGI application
-called app. Every connection has a thread, in which plain code runs; async code
-runs in one event loop that all calls share. The only client is Mayfly's engine
-on this machine, which keeps few connections and writes correct HTTP: so the
-reader is small, and fast.
+hello.py defines handle(request), plain or async, or else a WSGI application called
+app. Every connection has a thread, in which plain code runs; async code runs in one
+event loop that all calls share. The only client is Mayfly's engine on this machine,
+which keeps few connections and writes correct HTTP: so the reader is small, and
+fast.
+
+When the client leaves, the call ends: an async one is cancelled where it awaits, in
+plain code Gone is raised. Code that waits in one long call of the system, such as
+time.sleep(60), hears of it when that returns.
+
+It is imported, and not run as a file, because only of what is imported Python keeps
+a compiled copy.
 """
 
 import sys
@@ -641,11 +648,10 @@ class Connection:
             if self.request is None or self.left:
                 return
             self.left = True
-            if Loop.loop is not None:
-                task = self.task
-                if task is not None:
-                    Loop.loop.call_soon_threadsafe(task.cancel)
-                    return
+            task = self.task
+            if task is not None:
+                Loop.loop.call_soon_threadsafe(task.cancel)
+                return
             import ctypes
 
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread.ident), ctypes.py_object(Gone))
