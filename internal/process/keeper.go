@@ -41,11 +41,15 @@ type Keeper struct {
 	work    sync.WaitGroup // fork, watch
 	starts  sync.WaitGroup // calls of Start
 
-	mu     sync.Mutex
-	closed bool
-	live   map[*Process]struct{}
-	marks  map[string]int // how many live processes carry each mark
-	strays []string       // marks of processes that ended by themselves, not yet looked for
+	sweeps sync.Mutex // one at a time; taken before mu
+
+	mu       sync.Mutex
+	closed   bool
+	live     map[*Process]struct{}
+	marks    map[string]int // how many live processes carry each mark
+	strays   []string       // marks of processes that ended by themselves, not yet looked for
+	sweeping []string       // those that are looked for now: no process may begin to carry one
+	swept    *sync.Cond     // sweeping became empty
 
 	surveyMu sync.Mutex
 	surveyed time.Time
@@ -65,9 +69,10 @@ func Open(_ context.Context, o Options) (*Keeper, error) {
 		live:    map[*Process]struct{}{},
 		marks:   map[string]int{},
 	}
+	k.swept = sync.NewCond(&k.mu)
 	// Before the reaper starts: a cgroup must be ours alone to be divided.
 	k.tree = openTree(o.Log)
-	if len(o.Reaper) > 0 {
+	if len(o.Reaper) > 0 && supported() == nil {
 		r, err := openReaper(o.Reaper, o.Log)
 		if err != nil {
 			k.tree.close()
@@ -137,6 +142,9 @@ func (k *Keeper) all() []*Process {
 func (k *Keeper) admit(p *Process) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	for p.mark != "" && slices.Contains(k.sweeping, p.mark) {
+		k.swept.Wait()
+	}
 	if k.closed {
 		return mayfly.Errorf(mayfly.Unavailable, "no process is started any more: the node stops")
 	}
@@ -242,18 +250,25 @@ func (k *Keeper) weighs(p *Process) bool { return p.memory > 0 && k.tree == nil 
 
 // sweep kills the strays: what carries the mark of a process that has ended.
 func (k *Keeper) sweep() {
+	k.sweeps.Lock()
+	defer k.sweeps.Unlock()
 	k.mu.Lock()
-	defer k.mu.Unlock() // a new process with one of these marks waits
-	if len(k.strays) == 0 {
+	marks := k.strays
+	k.sweeping, k.strays = marks, nil
+	k.mu.Unlock()
+	if len(marks) == 0 {
 		return
 	}
-	if left := end(kin{marks: k.strays}); left > 0 {
+	if left := end(kin{marks: marks}); left > 0 {
 		k.log.Warn("processes do not end", "count", left)
 	}
-	for _, mark := range k.strays {
+	for _, mark := range marks {
 		k.reaper.release(mark)
 	}
-	k.strays = nil
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.sweeping = nil
+	k.swept.Broadcast()
 }
 
 // weigh kills the groups that are over their limit.

@@ -26,7 +26,7 @@ type Process struct {
 	done   chan struct{}
 
 	// Set by launch, before anybody but the Keeper has the Process.
-	os     *os.Process
+	handle *os.Process
 	pid    atomic.Int64
 	stdin  *os.File // our end; nil if there is none
 	copies sync.WaitGroup
@@ -123,7 +123,7 @@ func (p *Process) exec(s Spec, program string, files []*os.File) error {
 	// A program that was written a moment ago may still be open for writing in a
 	// child that another goroutine is just starting.
 	for try := 0; ; try++ {
-		p.os, err = os.StartProcess(program, s.Args, attr)
+		p.handle, err = os.StartProcess(program, s.Args, attr)
 		if !errors.Is(err, errTextBusy) || try == 20 {
 			break
 		}
@@ -132,8 +132,8 @@ func (p *Process) exec(s Spec, program string, files []*os.File) error {
 	if err != nil {
 		return err
 	}
-	p.pid.Store(int64(p.os.Pid))
-	p.keeper.reaper.hold(groupEntry(p.os.Pid))
+	p.pid.Store(int64(p.handle.Pid))
+	p.keeper.reaper.hold(groupEntry(p.handle.Pid))
 	return nil
 }
 
@@ -165,7 +165,7 @@ func (p *Process) supervise() {
 	p.over = true
 	p.keeper.reaper.release(groupEntry(pid))
 	p.mu.Unlock()
-	state, err := p.os.Wait()
+	state, err := p.handle.Wait()
 	if p.stdin != nil {
 		p.stdin.Close()
 	}
