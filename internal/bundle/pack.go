@@ -51,7 +51,7 @@ func pack(w io.Writer, folder string, l Limits) (digest string, size int64, err 
 			return "", 0, fmt.Errorf("pack %s: %w", folder, err)
 		}
 		if bombed(plain.n, packed.n) {
-			return "", 0, mayfly.Errorf(mayfly.Invalid, "pack %s: %s up to %q packs to next to nothing, as only a bomb does", folder, Size(plain.n), clip(e.name)).
+			return "", 0, mayfly.Errorf(mayfly.Invalid, "pack %s: %s up to %q packs to next to nothing, as only a bomb does", folder, sized(plain.n), clip(e.name)).
 				WithHint("leave out files that hold nothing: list them in .mayflyignore")
 		}
 	}
@@ -174,7 +174,7 @@ type counted struct {
 
 func (c *counted) Write(p []byte) (int, error) {
 	if c.limit > 0 && c.n+int64(len(p)) > c.limit {
-		return 0, mayfly.Errorf(mayfly.Invalid, "the bundle is larger than %s", Size(c.limit)).
+		return 0, mayfly.Errorf(mayfly.Invalid, "the bundle is larger than %s", sized(c.limit)).
 			WithHint("leave out what is not needed to run: list it in .mayflyignore")
 	}
 	n, err := c.w.Write(p)

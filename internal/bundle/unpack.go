@@ -160,10 +160,10 @@ func (m *metered) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
 	m.n += int64(n)
 	if m.n > m.limit {
-		return n, mayfly.Errorf(mayfly.Invalid, "the bundle is larger than %s", Size(m.limit))
+		return n, mayfly.Errorf(mayfly.Invalid, "the bundle is larger than %s", sized(m.limit))
 	}
 	if m.packed != nil && bombed(m.n, m.packed.n) {
-		return n, mayfly.Errorf(mayfly.Invalid, "the bundle is a bomb: %s of it unpack to more than %s", Size(m.packed.n), Size(m.n))
+		return n, mayfly.Errorf(mayfly.Invalid, "the bundle is a bomb: %s of it unpack to more than %s", sized(m.packed.n), sized(m.n))
 	}
 	return n, err
 }

@@ -48,7 +48,7 @@ func (w *Weight) Add(name string, size int64) error {
 	case w.files > l.Files:
 		return w.tooMuch(fmt.Sprintf("more than %d files", l.Files), func(h heap) int64 { return int64(h.files) }, count)
 	case w.bytes > l.Bytes:
-		return w.tooMuch("more than "+Size(l.Bytes), func(h heap) int64 { return h.bytes }, Size)
+		return w.tooMuch("more than "+sized(l.Bytes), func(h heap) int64 { return h.bytes }, sized)
 	}
 	return nil
 }
@@ -83,8 +83,8 @@ func count(n int64) string {
 	return fmt.Sprintf("%d files", n)
 }
 
-// Size returns a number of bytes for people.
-func Size(n int64) string {
+// sized returns a number of bytes for people.
+func sized(n int64) string {
 	switch {
 	case n >= 1<<20:
 		return fmt.Sprintf("%d MiB", n>>20)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,6 +82,9 @@ func Build(ctx context.Context, s Source, o BuildOptions) (built Built, err erro
 		o.Progress = func(string) {}
 	}
 	b := &builder{Source: s, BuildOptions: o, folders: map[string]string{}}
+	if b.ignored, err = readRules(s.Code); err != nil {
+		return Built{}, fmt.Errorf("build %s: %w", s.Name, err)
+	}
 	defer func() { err = errors.Join(err, b.clean(err != nil)) }()
 	if err = b.build(ctx); err == nil {
 		built, err = b.result()
@@ -235,7 +239,11 @@ func (b *builder) result() (Built, error) {
 		if err != nil {
 			return built, err
 		}
-		if err := os.WriteFile(filepath.Join(folder, bundle.Manifest), append(text, '\n'), 0o644); err != nil {
+		file := filepath.Join(folder, bundle.Manifest)
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return built, err // the user's may be a link: it is not to be written through
+		}
+		if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
 			return built, err
 		}
 		built.Folders[platform] = folder

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/mayfly-run/mayfly"
 )
 
 // cached returns a folder of the cache, which make fills if it is not there yet.
@@ -35,6 +37,10 @@ func (b *builder) cached(name string, make func(folder string) error) (string, e
 func digestOf(files ...string) (string, error) {
 	hash := sha256.New()
 	for _, file := range files {
+		// A pipe would never end.
+		if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+			return "", mayfly.Errorf(mayfly.Invalid, "%s is no regular file", file)
+		}
 		data, err := os.ReadFile(file)
 		if err != nil {
 			return "", unreadable(file, err)

@@ -156,8 +156,15 @@ func detectFolder(folder string) (found, error) {
 	for _, e := range entries {
 		stem, extension := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name())), filepath.Ext(e.Name())
 		language, known := extensions[extension]
+		if !known || e.IsDir() {
+			continue
+		}
+		// Whoever reads a pipe to see what is in it, the compilers too, waits for ever.
+		if !e.Type().IsRegular() && e.Type() != fs.ModeSymlink {
+			return found{}, mayfly.Errorf(mayfly.Invalid, "%s is no regular file", filepath.Join(folder, e.Name())).WithHint("delete it")
+		}
 		switch {
-		case !known || e.IsDir() || language == golang:
+		case language == golang:
 			continue
 		case stem == "index" && (language != javaScript || main == ""), e.Name() == "app.py", e.Name() == "main.py":
 			f, err := detectFile(filepath.Join(folder, e.Name()))

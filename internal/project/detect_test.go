@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/mayfly-run/mayfly"
@@ -112,6 +113,22 @@ func TestDetectSaysWhatItLookedFor(t *testing.T) {
 				t.Errorf("code %v, want %v", code, tt.code)
 			}
 		})
+	}
+}
+
+// Whoever opened the pipe would wait for ever.
+func TestDetectOpensNoPipe(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"index.js", "app.py", "a.go", "index.sh"} {
+		folder := t.TempDir()
+		if err := syscall.Mkfifo(filepath.Join(folder, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{folder, filepath.Join(folder, name)} {
+			if _, err := detect(path); mayfly.CodeOf(err) != mayfly.Invalid || err == nil {
+				t.Errorf("%s: error %v", name, err)
+			}
+		}
 	}
 }
 

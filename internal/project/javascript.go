@@ -73,7 +73,7 @@ func (b *builder) withPackages(ctx context.Context, f found) (string, error) {
 	var manifest struct {
 		Dependencies map[string]json.RawMessage `json:"dependencies"`
 	}
-	data, err := os.ReadFile(filepath.Join(f.folder, packageFile))
+	data, err := readFile(os.DirFS(f.folder), packageFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f.folder, nil
 	}

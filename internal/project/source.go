@@ -40,6 +40,9 @@ func (s Source) program() *mayfly.Program {
 // with slashes, is no part of the source: nothing of it goes into a bundle, and a
 // change of it changes nothing.
 func (s Source) Ignores(path string, folder bool) bool {
+	if path == ignoreName {
+		return false // by it all may change
+	}
 	if folder {
 		path += "/"
 	}
