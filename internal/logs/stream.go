@@ -37,7 +37,8 @@ const (
 )
 
 // openStream makes the stream, or makes it as it should be. How many copies and how
-// many bytes the server can give is found out by trying.
+// many bytes the server can give is found out by trying; a stream that is there
+// never loses any by that.
 func openStream(ctx context.Context, b *bus.Bus, store int64) error {
 	js, err := b.JetStream()
 	if err != nil {
@@ -54,12 +55,16 @@ func openStream(ctx context.Context, b *bus.Bus, store int64) error {
 	if store > 0 {
 		size = max(leastBytes, store/100*sharePercent)
 	}
+	leastReplicas, leastSize := 1, int64(leastBytes)
 	present, err := js.Stream(ctx, mayfly.StreamLogs)
-	if err == nil {
-		if n, err := strconv.Atoi(present.CachedInfo().Config.Metadata[layoutName]); err == nil && n > layout {
+	switch {
+	case err == nil:
+		there := present.CachedInfo().Config
+		if n, err := strconv.Atoi(there.Metadata[layoutName]); err == nil && n > layout {
 			return nil
 		}
-	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		leastReplicas, leastSize = there.Replicas, there.MaxBytes
+	case !errors.Is(err, jetstream.ErrStreamNotFound):
 		return err
 	}
 	c := jetstream.StreamConfig{
@@ -74,10 +79,10 @@ func openStream(ctx context.Context, b *bus.Bus, store int64) error {
 	for {
 		_, err := js.CreateOrUpdateStream(ctx, c)
 		switch {
-		case c.Replicas > 1 && apiError(err, noPeers, noReplicas):
-			c.Replicas = 1
-		case c.MaxBytes/2 >= leastBytes && apiError(err, storeFull):
-			c.MaxBytes /= 2
+		case c.Replicas > leastReplicas && apiError(err, noPeers, noReplicas):
+			c.Replicas = leastReplicas
+		case c.MaxBytes > leastSize && apiError(err, storeFull):
+			c.MaxBytes = max(c.MaxBytes/2, leastSize)
 		default:
 			return err
 		}

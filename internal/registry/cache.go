@@ -224,7 +224,9 @@ func (f *fetcher) join(digest string, work func(ctx context.Context) error) (*fl
 		started.err = work(ctx)
 		f.mu.Lock()
 		delete(f.flights, digest)
-		f.known[digest] = started.err == nil
+		if started.err == nil {
+			f.known[digest] = true
+		}
 		f.mu.Unlock()
 		close(started.done)
 	})

@@ -3,6 +3,9 @@ package registry_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -442,6 +445,33 @@ func TestNewerLayoutIsLeftAlone(t *testing.T) {
 		if s, err = js.Stream(t.Context(), name); err != nil || s.CachedInfo().Config.Description != "made by the future" {
 			t.Errorf("%s was rewritten: %+v, %v", name, s.CachedInfo().Config, err)
 		}
+	}
+}
+
+func TestSmallStoreIsShared(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		store int64 // what the registry is told
+	}{{"unknown", 0}, {"known", 16 << 20}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b, err := bus.Open(t.Context(), bus.Options{Server: &bus.ServerOptions{Store: t.TempDir(), MaxStore: 16 << 20}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { b.Close() })
+			r := open(t, b, registry.Options{Store: tt.store})
+			deploy(t, r, function("hello", "", upload(t, r, "one")))
+			open(t, b, registry.Options{Store: tt.store}) // finds it as it is
+
+			// What does not fit is refused, and what is there stays.
+			large := make([]byte, 20<<20)
+			rand.Read(large)
+			sum := sha256.Sum256(large)
+			wantCode(t, r.Upload(t.Context(), bytes.NewReader(large), hex.EncodeToString(sum[:])), mayfly.Exhausted, "full")
+			deploy(t, r, function("hello", "", upload(t, r, "two")))
+		})
 	}
 }
 

@@ -104,22 +104,28 @@ func share(limit, percent, unlimited int64) int64 {
 }
 
 // ensure makes a stream by trying. Whether a cluster can hold three copies, and how
-// much of a server's store is promised to others already, only the server knows.
+// much of a server's store is promised to others already, only the server knows. A
+// stream that is there never loses copies by that, nor room.
 func ensure(ctx context.Context, js jetstream.JetStream, stream string, size int64, create func(replicas int, size int64) error) error {
+	replicas, leastReplicas, leastSize := 3, 1, int64(leastBytes)
 	present, err := js.Stream(ctx, stream)
-	if err == nil && newer(present.CachedInfo().Config.Metadata) {
-		return nil
-	}
-	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+	switch {
+	case err == nil:
+		c := present.CachedInfo().Config
+		if newer(c.Metadata) {
+			return nil
+		}
+		leastReplicas, leastSize = c.Replicas, c.MaxBytes
+	case !errors.Is(err, jetstream.ErrStreamNotFound):
 		return err
 	}
-	for replicas := 3; ; {
+	for {
 		err := create(replicas, size)
 		switch {
-		case replicas > 1 && apiError(err, noPeers, noReplicas):
-			replicas = 1
-		case size/2 >= leastBytes && apiError(err, storeFull):
-			size /= 2
+		case replicas > leastReplicas && apiError(err, noPeers, noReplicas):
+			replicas = leastReplicas
+		case size > leastSize && apiError(err, storeFull):
+			size = max(size/2, leastSize)
 		default:
 			return err
 		}

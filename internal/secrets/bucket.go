@@ -37,21 +37,25 @@ const (
 
 // openBucket makes the bucket, or makes it as it should be, and reports whether it
 // was not there. How many copies and how many bytes the server can give is found
-// out by trying.
+// out by trying; a bucket that is there never loses any by that.
 func openBucket(ctx context.Context, b *bus.Bus) (made bool, err error) {
 	js, err := b.JetStream()
 	if err != nil {
 		return false, err
 	}
+	leastReplicas, leastSize := 1, int64(leastBytes)
 	present, err := js.Stream(ctx, "KV_"+mayfly.BucketSecrets)
-	made = errors.Is(err, jetstream.ErrStreamNotFound)
-	if err != nil && !made {
-		return false, err
-	}
-	if !made {
-		if n, err := strconv.Atoi(present.CachedInfo().Config.Metadata[layoutName]); err == nil && n > layout {
+	switch {
+	case err == nil:
+		there := present.CachedInfo().Config
+		if n, err := strconv.Atoi(there.Metadata[layoutName]); err == nil && n > layout {
 			return false, nil
 		}
+		leastReplicas, leastSize = there.Replicas, there.MaxBytes
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		made = true
+	default:
+		return false, err
 	}
 	c := jetstream.KeyValueConfig{
 		Bucket: mayfly.BucketSecrets, Description: "Mayfly: secrets, encrypted with age",
@@ -60,10 +64,10 @@ func openBucket(ctx context.Context, b *bus.Bus) (made bool, err error) {
 	for {
 		_, err := js.CreateOrUpdateKeyValue(ctx, c)
 		switch {
-		case c.Replicas > 1 && apiError(err, noPeers, noReplicas):
-			c.Replicas = 1
-		case c.MaxBytes/2 >= leastBytes && apiError(err, storeFull):
-			c.MaxBytes /= 2
+		case c.Replicas > leastReplicas && apiError(err, noPeers, noReplicas):
+			c.Replicas = leastReplicas
+		case c.MaxBytes > leastSize && apiError(err, storeFull):
+			c.MaxBytes = max(c.MaxBytes/2, leastSize)
 		default:
 			return made, err
 		}
