@@ -53,6 +53,9 @@ func run(ctx context.Context, p *process, args []string) error {
 		_, err := io.WriteString(p.stdout, overview)
 		return err
 	}
+	if args[0] == reaperName {
+		return p.reaper()
+	}
 	if args[0] == "help" {
 		args = append(slices.Clone(args[1:]), "--help")
 	}

@@ -13,11 +13,12 @@ import (
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
-// greetRoutes is how many routes the ready message shows: the whole has ten lines.
-const greetRoutes = 3
+// greetMost is how many routes, functions or services the ready message shows of
+// each: the whole is read at a glance.
+const greetMost = 3
 
 // greet prints that the node is ready and where everything is. All of it is so
-// already: the doors listen.
+// already: the doors listen, and what PATH lists is built.
 func (p *process) greet(s node.Status) {
 	t := table{{"data", p.tilde(s.Folder)}}
 	from := "(existing)"
@@ -29,44 +30,67 @@ func (p *process) greet(s node.Status) {
 	if s.Admin != "" {
 		t.add("admin", s.Admin)
 	}
-	for i, r := range s.Routes {
-		if i == greetRoutes-1 && len(s.Routes) > greetRoutes {
-			t.add("", fmt.Sprintf("and %d more: mayfly routes", len(s.Routes)-i))
-			break
-		}
-		head := ""
-		if i == 0 {
-			head = "routes"
-		}
-		t.add(head, r.Pattern.String()+" -> "+r.Target())
+	var functions, routes, services []string
+	for _, f := range s.Functions {
+		functions = append(functions, string(f.Name)+"  "+s.Gateway+"/fn/"+string(f.Name))
 	}
-	if len(s.Routes) == 0 {
-		t.add("routes", "none")
+	for _, r := range s.Routes {
+		routes = append(routes, r.Pattern.String()+" -> "+r.Target())
 	}
-	services := "none yet"
-	if n := len(s.Services); n > 0 {
-		services = plural(n, "instance") + ": mayfly list"
+	for _, h := range s.Hosted {
+		services = append(services, fmt.Sprintf("%s  %s", h.Name, plural(max(1, h.Instances), "instance")))
 	}
-	t.add("services", services)
-	t.add("try", tryLine(s))
+	if n := len(s.Services); n > 0 && len(s.Hosted) == 0 {
+		services = append(services, plural(n, "instance")+": mayfly list")
+	}
+	t.addSome("functions", functions, "mayfly list")
+	t.addSome("routes", routes, "mayfly routes")
+	t.addSome("services", services, "mayfly list")
+	for i, line := range tryLines(s) {
+		t.add(map[bool]string{true: "try"}[i == 0], line)
+	}
 	fmt.Fprintf(p.stdout, "mayfly %s is ready in %d ms (nats-server %s, %s)\n",
 		plain(s.Version), s.Took.Milliseconds(), plain(s.Server), s.Go)
 	_ = t.print(p.stdout, "  ") // a closed output does not stop a node
 }
 
-// tryLine returns a command that works now: the first route that needs no values,
-// else the list of services.
-func tryLine(s node.Status) string {
+// addSome adds the first few of a list, and where the rest is. An empty list is
+// left out.
+func (t *table) addSome(head string, list []string, more string) {
+	for i, text := range list {
+		if i == greetMost-1 && len(list) > greetMost {
+			t.add("", fmt.Sprintf("and %d more: %s", len(list)-i, more))
+			return
+		}
+		t.add(head, text)
+		head = ""
+	}
+}
+
+// tryLines returns up to three commands that work now: the first route that needs
+// no values, the first function, and a look at what NATS sees.
+func tryLines(s node.Status) []string {
+	var lines []string
 	for _, r := range s.Routes {
 		if p := r.Pattern; len(p.Params) == 0 && p.Host == "" && !strings.Contains(p.Path, "{") {
 			method := ""
 			if p.Method != "" && p.Method != http.MethodGet {
 				method = " -X " + p.Method
 			}
-			return "curl -i" + method + " " + s.Gateway + p.Path
+			lines = append(lines, "curl -i"+method+" "+s.Gateway+p.Path)
+			break
 		}
 	}
-	return "curl -i " + s.Gateway + "/svc"
+	switch {
+	case len(s.Functions) > 0:
+		name := string(s.Functions[0].Name)
+		lines = append(lines, "curl -i "+s.Gateway+"/fn/"+name, "mayfly info "+name)
+	case len(s.Hosted) > 0:
+		lines = append(lines, "mayfly info "+s.Hosted[0].Name, "mayfly stats --watch")
+	case len(lines) == 0:
+		lines = append(lines, "curl -i "+s.Gateway+"/svc")
+	}
+	return lines
 }
 
 // tell prints that a service came or went.

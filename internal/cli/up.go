@@ -51,7 +51,10 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	o := node.Options{Config: loaded.Config, Fresh: u.Fresh, Projects: projects, Version: thisBuild().Version, Watch: p.tell}
+	o := node.Options{
+		Config: loaded.Config, Fresh: u.Fresh, Routes: routesOf(projects), Version: thisBuild().Version, Watch: p.tell,
+		Reaper: reaperOf(), Base: p.base(),
+	}
 	o.Folder, err = folderFor(p, loaded, projects)
 	if err != nil {
 		return err
@@ -76,6 +79,10 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	if loaded.Bus.Trace {
 		o.Trace = p.stderr
 	}
+	person := loaded.Log.Format == "text" || terminal && loaded.Log.Format == "auto"
+	if o.Output, err = outputTo(access, loaded.Config, terminal, person && o.Config.Dev); err != nil {
+		return err
+	}
 	var writer sync.WaitGroup
 	logging, endLog := context.WithCancel(context.WithoutCancel(ctx))
 	writer.Go(func() { _ = access.Run(logging) }) // it returns nil
@@ -89,11 +96,28 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	p.greet(n.Status())
-	say := aside{p: p, log: o.Log, person: loaded.Log.Format == "text" || terminal && loaded.Log.Format == "auto"}
+	say := aside{p: p, log: o.Log, person: person}
+	work, err := newWork(p, say, n, projects, o)
+	if err != nil {
+		return errors.Join(err, n.Close())
+	}
 	say.ignoresNATSURL(n.Status())
 	defer say.stopping(ctx, n, loaded.Drain)()
+	var parts sync.WaitGroup
+	defer parts.Wait()
+	ctx, end := context.WithCancel(ctx) // also when the node cannot go on
+	defer end()
+	parts.Go(func() { work.run(ctx) })
 	return n.Run(ctx)
+}
+
+// routesOf returns the routes of all projects.
+func routesOf(projects []*project.Project) []mayfly.Route {
+	var all []mayfly.Route
+	for _, one := range projects {
+		all = append(all, one.Routes...)
+	}
+	return all
 }
 
 // projects opens what PATH names or else what is in the current folder.

@@ -12,9 +12,10 @@ import "time"
 //	secret  never shown
 //	above0  zero is no useful value and so an error; below zero is one anyway
 type Config struct {
-	Data  string        `name:"data" help:"Folder of the node's state. By default one for each project below the user's data folder." placeholder:"FOLDER"`
-	Drain time.Duration `name:"drain" help:"How long calls in hand may take to finish at shutdown." default:"30s"`
-	Dev   bool          `name:"dev" help:"Development mode: errors in full and a line for each call."`
+	Data      string        `name:"data" help:"Folder of the node's state. By default one for each project below the user's data folder." placeholder:"FOLDER"`
+	Drain     time.Duration `name:"drain" help:"How long calls in hand may take to finish at shutdown." default:"30s"`
+	SecretKey string        `name:"secret-key" help:"File with the key of the secrets. By default secret.key in the data folder, made when needed." placeholder:"FILE"`
+	Dev       bool          `name:"dev" help:"Development mode: errors in full and a line for each call."`
 
 	Log     Log `embed:"" prefix:"log."`
 	Server  `embed:""`
@@ -81,6 +82,7 @@ type Gateway struct {
 	IdleTimeout   time.Duration `name:"idletimeout" help:"How long a connection without requests is kept." default:"2m" above0:""`
 	BodyTimeout   time.Duration `name:"bodytimeout" help:"How long a client may take to send the body of a request." default:"30s" above0:""`
 	WriteTimeout  time.Duration `name:"writetimeout" help:"How long a client may take to take an answer." default:"30s" above0:""`
+	Local         bool          `name:"local" help:"Call the functions of this node without NATS in between. Off sends all calls over NATS, as other nodes do." default:"true"`
 	AccessLog     bool          `name:"accesslog" help:"Log a line for each request." default:"true"`
 }
 

@@ -17,7 +17,7 @@ const envFile = envPrefix + "CONFIG"
 
 // reserved are names after our prefix that are no keys: MAYFLY_REQUIRE is for
 // tests, the others a function finds in its environment.
-var reserved = []string{"CONFIG", "REQUIRE", "FUNCTION", "REVISION", "INSTANCE", "URL", "SOCKET"}
+var reserved = []string{"CONFIG", "REQUIRE", "FUNCTION", "REVISION", "INSTANCE", "URL", "SOCKET", "CALL", "DEADLINE"}
 
 // Environ returns the process's environment as NAME=value. It is the one place
 // that reads it: main calls it once and hands it on.

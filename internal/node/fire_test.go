@@ -23,7 +23,6 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly/internal/natstest"
-	"github.com/mayfly-run/mayfly/internal/project"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 )
@@ -273,12 +272,12 @@ func TestFireOverloadedServiceStaysUseful(t *testing.T) {
 func TestFireCallsLeaveNothingBehind(t *testing.T) {
 	o := options(t)
 	o.Config.Bus.Monitor = freeAddr(t)
-	o.Projects = []*project.Project{manifest(t, `project: leaks
+	o.Routes = manifest(t, `project: leaks
 routes:
   silent: {http: /silent, subject: leaks.silent, timeout: 20ms}
   slow: {http: /slow, subject: leaks.slow}
   nobody: {http: /nobody, subject: leaks.nobody}
-`)}
+`).Routes
 	n := start(t, o)
 	nc := connect(t, n.NATS)
 	natstest.AddService(t, nc, "Leak", "1.0.0", natstest.Endpoint{Name: "echo"})
@@ -394,14 +393,14 @@ func metric(t *testing.T, n *running, name string) int {
 func TestFireHostileServicesDisturbNobody(t *testing.T) {
 	awaitQuiet(t)
 	o := options(t)
-	o.Projects = []*project.Project{manifest(t, `project: hostile
+	o.Routes = manifest(t, `project: hostile
 routes:
   many: {http: /many, subject: bad.many}
   late: {http: /late, subject: bad.late, timeout: 50ms}
   lines: {http: /lines, subject: bad.lines}
   other: {http: /other, subject: bad.other}
   status: {http: /status, subject: bad.status}
-`)}
+`).Routes
 	n := start(t, o)
 	nc := connect(t, n.NATS)
 	natstest.AddService(t, nc, "Good", "1.0.0", natstest.Endpoint{Name: "echo"})

@@ -133,6 +133,13 @@ func (f *folder) empty() error {
 // store returns where the embedded NATS server keeps its files.
 func (f *folder) store() string { return filepath.Join(f.path, storeFolder) }
 
+// bundles is where fetched code lies, unpacked.
+func (f *folder) bundles() string { return filepath.Join(f.path, "bundles") }
+
+// sockets is where instances are reached. The path must be short: see sun_path in
+// unix(7).
+func (f *folder) sockets() string { return filepath.Join(f.path, "run") }
+
 // announce writes where the node listens, or with nil that it no longer does.
 func (f *folder) announce(l *Listening) error {
 	f.identity.Listening = l

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,21 +17,32 @@ import (
 	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/console"
 	"github.com/mayfly-run/mayfly/internal/gateway"
-	"github.com/mayfly-run/mayfly/internal/project"
+	"github.com/mayfly-run/mayfly/internal/logs"
+	"github.com/mayfly-run/mayfly/internal/process"
+	"github.com/mayfly-run/mayfly/internal/registry"
+	"github.com/mayfly-run/mayfly/internal/responder"
+	"github.com/mayfly-run/mayfly/internal/runner"
+	"github.com/mayfly-run/mayfly/internal/runner/exec"
+	httpengine "github.com/mayfly-run/mayfly/internal/runner/http"
+	"github.com/mayfly-run/mayfly/internal/runner/service"
+	"github.com/mayfly-run/mayfly/internal/secrets"
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
 // Options say what a node runs and how.
 type Options struct {
-	Config   config.Config      // checked by config.Load
-	Folder   string             // of the node's state; required, see FolderOf
-	Fresh    bool               // empty the folder first
-	Projects []*project.Project // whose routes the gateway serves
-	Version  string             // of Mayfly
-	Log      *slog.Logger       // discards if nil
-	Access   gateway.AccessLog  // none if nil
-	Trace    io.Writer          // gets the embedded server's traffic; none if nil
-	Watch    func(Change)       // hears of services that come and go, one call at a time; may be nil
+	Config  config.Config     // checked by config.Load
+	Folder  string            // of the node's state; required, see FolderOf
+	Fresh   bool              // empty the folder first
+	Routes  []mayfly.Route    // of projects, that the gateway serves
+	Reaper  []string          // command line of mayfly reaper, see process.Options
+	Base    Base              // what instances share with our own environment
+	Version string            // of Mayfly
+	Log     *slog.Logger      // discards if nil
+	Access  gateway.AccessLog // none if nil
+	Trace   io.Writer         // gets the embedded server's traffic; none if nil
+	Output  func(mayfly.Line) // gets what instances write; must not block; may be nil
+	Watch   func(Change)      // hears of services that come and go, one call at a time; may be nil
 }
 
 // A Node is one mayfly process: ground to stand on and the doors that work on it.
@@ -39,11 +51,20 @@ type Node struct {
 	folder    *folder
 	bus       *bus.Bus
 	directory *bus.Directory
+	registry  *registry.Registry
+	secrets   *secrets.Secrets
+	logs      *logs.Logs
+	keeper    *process.Keeper
+	runner    *runner.Runner
 	gateway   *gateway.Gateway
+	responder *responder.Responder
 	console   *console.Console // nil if admin.addr is off
 	listening *Listening       // set by New, never changed
-	started   time.Time
-	took      time.Duration
+
+	deployment *deployment
+	questions  *questions
+	started    time.Time
+	took       time.Duration
 
 	close func() error // everything that is open, once
 }
@@ -69,8 +90,9 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	part := func(name string) *slog.Logger { return o.Log.With(telemetry.KeyPart, name) }
+	logOf := func(name string) *slog.Logger { return o.Log.With(telemetry.KeyPart, name) }
 	c := o.Config
+	n.options.Base = o.Base.withDefaults()
 
 	// The folder first: its lock keeps two nodes from one store.
 	if n.folder, err = openFolder(o.Folder, o.Fresh); err != nil {
@@ -79,22 +101,67 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	closers = append(closers, n.folder.close)
 
 	// NATS, ours or theirs. Nothing above this line knows which.
-	if n.bus, err = bus.Open(ctx, busOptions(c, n.folder, o.Trace, part("bus"))); err != nil {
+	if n.bus, err = bus.Open(ctx, busOptions(c, n.folder, o.Trace, logOf("bus"))); err != nil {
 		return nil, err
 	}
 	closers = append(closers, n.bus.Close)
-	n.directory = bus.OpenDirectory(n.bus, part("directory"))
+	n.directory = bus.OpenDirectory(n.bus, logOf("directory"))
 	closers = append(closers, n.directory.Close)
 
-	// The doors listen last, when there is something behind them.
-	n.gateway, err = gateway.New(n.bus, n.directory, gatewayOptions(o, n.bus.Embedded(), part("gateway")))
+	// What is deployed, its secrets, and what its instances say.
+	n.registry, err = registry.Open(ctx, n.bus, registry.Options{Cache: n.folder.bundles(), Log: logOf("registry")})
 	if err != nil {
 		return nil, err
 	}
+	closers = append(closers, n.registry.Close)
+	n.secrets, err = secrets.Open(ctx, n.bus, secrets.Options{Folder: n.folder.path, KeyFile: c.SecretKey, Log: logOf("secrets")})
+	if err != nil {
+		return nil, err
+	}
+	if n.logs, err = logs.Open(ctx, n.bus, logs.Options{Log: logOf("logs")}); err != nil {
+		return nil, err
+	}
+	closers = append(closers, n.logs.Close)
+
+	// Processes, and who keeps them alive. The keeper is closed after the runner has
+	// stopped everything in order: it ends what is left.
+	if n.keeper, err = process.Open(ctx, process.Options{Reaper: o.Reaper, Log: logOf("process")}); err != nil {
+		return nil, err
+	}
+	closers = append(closers, n.keeper.Close)
+	web, err := httpengine.New(httpengine.Options{Keeper: n.keeper, Folder: n.folder.sockets(), Log: logOf("http")})
+	if err != nil {
+		return nil, err
+	}
+	n.runner = runner.New(runner.Options{
+		Engines: map[mayfly.Engine]runner.Engine{
+			mayfly.EngineHTTP:    web,
+			mayfly.EngineExec:    exec.New(exec.Options{Keeper: n.keeper}),
+			mayfly.EngineService: service.New(service.Options{Keeper: n.keeper}),
+		},
+		Env: n.environment, Output: n.output, Node: n.id(), Drain: c.Drain, Log: logOf("runner"),
+	})
+	closers = append(closers, n.runner.Close)
+	n.deployment = newDeployment(n.runner, n.registry, logOf("deployment"))
+	n.deployment.follow()
+
+	// The doors listen last, when there is something behind them.
+	g := gatewayOptions(o, n.bus.Embedded(), logOf("gateway"))
+	g.Functions = n.runner
+	if n.gateway, err = gateway.New(n.bus, n.directory, g); err != nil {
+		return nil, err
+	}
 	closers = append(closers, n.gateway.Close)
+	n.responder, err = responder.New(ctx, n.bus, public{n.runner, n.deployment}, responder.Options{
+		Node: n.id(), DrainTimeout: c.Drain, Development: c.Dev, Also: n.registry.Watch, Log: logOf("responder"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	closers = append(closers, n.responder.Close)
 	metrics := newMetrics(n)
 	if c.Admin.Addr != config.AdminOff {
-		n.console, err = console.New(console.Options{Addr: c.Admin.Addr, Metrics: metrics.Handler(), Log: part("console")})
+		n.console, err = console.New(console.Options{Addr: c.Admin.Addr, Metrics: metrics.Handler(), Log: logOf("console")})
 		if err != nil {
 			return nil, err
 		}
@@ -107,6 +174,10 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	closers = append(closers, func() error { stopAnswering(); return nil })
+	if n.questions, err = newQuestions(ctx, n, logOf("questions")); err != nil {
+		return nil, err
+	}
+	closers = append(closers, n.questions.close)
 	n.listening = n.findListening()
 	if err := n.folder.announce(n.listening); err != nil {
 		return nil, err
@@ -116,17 +187,36 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 }
 
 // Run serves until ctx ends, then stops in stages: the doors first, which answer
-// what is in flight, then what they stand on.
+// what is in flight, then the runner, which ends the instances, then what all stand
+// on.
 func (n *Node) Run(ctx context.Context) error {
-	doors := []runner{n.gateway}
+	doors := []worker{n.gateway, n.responder, n.questions}
 	if n.console != nil {
 		doors = append(doors, n.console)
 	}
 	if n.options.Watch != nil {
 		doors = append(doors, watcher{n.directory, n.options.Watch})
 	}
-	err := runStages(ctx, doors)
+	err := runStages(ctx, doors, []worker{n.deployment}, []worker{n.runner})
 	return errors.Join(err, n.close())
+}
+
+// Workshop returns what a session serves its functions with.
+func (n *Node) Workshop() Workshop { return Workshop{n.deployment} }
+
+// SetRoutes replaces the routes of projects.
+func (n *Node) SetRoutes(routes []mayfly.Route) { n.gateway.SetRoutes(routes) }
+
+// id tells this node from others, on every start.
+func (n *Node) id() string { return n.folder.identity.ID }
+
+// output takes what instances write: to the stream of logs, and to whoever listens
+// here.
+func (n *Node) output(l mayfly.Line) {
+	n.logs.Append(l)
+	if n.options.Output != nil {
+		n.options.Output(l)
+	}
 }
 
 // Close frees everything that a node holds which was never run.
@@ -167,12 +257,8 @@ func gatewayOptions(o Options, embedded bool, log *slog.Logger) gateway.Options 
 		// All that is reached is this machine's own, by this machine alone.
 		expose = []string{"*"}
 	}
-	var routes []mayfly.Route
-	for _, p := range o.Projects {
-		routes = append(routes, p.Routes...)
-	}
 	return gateway.Options{
-		Addr: g.Addr, Cert: g.Cert, Key: g.Key, Expose: expose, Hosts: g.Hosts, Trust: g.Trust, Routes: routes,
+		Addr: g.Addr, Cert: g.Cert, Key: g.Key, Expose: expose, Hosts: g.Hosts, Trust: g.Trust, Routes: o.Routes, Remote: !g.Local,
 		Timeout: g.Timeout, HeaderTimeout: g.HeaderTimeout, BodyTimeout: g.BodyTimeout, WriteTimeout: g.WriteTimeout,
 		IdleTimeout: g.IdleTimeout, DrainTimeout: o.Config.Drain, MaxBody: int64(g.MaxBody), MaxHeader: int(g.MaxHeader), InFlight: g.InFlight,
 		Development: o.Config.Dev, Version: o.Version, Access: o.Access, Log: log,
@@ -202,7 +288,11 @@ type Status struct {
 	Admin    string // "" if off
 	Routes   []mayfly.Route
 	Services []mayfly.Service
-	Took     time.Duration // from New to ready
+
+	Functions []mayfly.Function // by name
+	Hosted    []mayfly.Hosted   // services that run here
+
+	Took time.Duration // from New to ready
 }
 
 // Status returns a snapshot.
@@ -214,6 +304,8 @@ func (n *Node) Status() Status {
 		Services: n.directory.Services(), Took: n.took,
 	}
 	s.Routes, _ = n.gateway.Routes()
+	s.Functions, s.Hosted = n.runner.Functions(), n.runner.Hosted()
+	slices.SortFunc(s.Functions, func(a, b mayfly.Function) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	return s
 }
 

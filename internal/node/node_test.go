@@ -174,7 +174,7 @@ const tasks = "project: shop\nroutes: {create: {http: /createTask, subject: task
 func TestNodeAnswersForItsProject(t *testing.T) {
 	t.Parallel()
 	o := options(t)
-	o.Projects = []*project.Project{manifest(t, tasks)}
+	o.Routes = manifest(t, tasks).Routes
 	n := start(t, o)
 	if len(n.Routes) != 1 || !n.Embedded || n.Folder != o.Folder || n.Took <= 0 {
 		t.Errorf("status = %+v", n.Status)
@@ -191,7 +191,7 @@ func TestNodeAnswersForItsProject(t *testing.T) {
 func TestShutdownAnswersWhatIsInFlight(t *testing.T) {
 	t.Parallel()
 	o := options(t)
-	o.Projects = []*project.Project{manifest(t, tasks)}
+	o.Routes = manifest(t, tasks).Routes
 	n := start(t, o)
 	began, finish := make(chan struct{}), make(chan struct{})
 	natstest.Serve(t, connect(t, n.NATS), "tasks", func(m *nats.Msg) {
@@ -241,7 +241,7 @@ func TestShutdownCutsWhatOutlivesTheDrainTime(t *testing.T) {
 	t.Parallel()
 	o := options(t)
 	o.Config.Drain = 50 * time.Millisecond
-	o.Projects = []*project.Project{manifest(t, tasks)}
+	o.Routes = manifest(t, tasks).Routes
 	n := start(t, o)
 	began := make(chan struct{})
 	natstest.Serve(t, connect(t, n.NATS), "tasks", func(*nats.Msg) { close(began) }) // never answers
@@ -380,7 +380,7 @@ func TestWatchHearsServicesComeAndGo(t *testing.T) {
 func TestNodesAnswerWithTheirRoutes(t *testing.T) {
 	t.Parallel()
 	o := options(t)
-	o.Projects = []*project.Project{manifest(t, tasks)}
+	o.Routes = manifest(t, tasks).Routes
 	n := start(t, o)
 	nc := connect(t, n.NATS)
 	natstest.AddService(t, nc, "Shop", "1.0.0",
@@ -525,7 +525,7 @@ func TestNodeUsesAnExternalServer(t *testing.T) {
 	t.Parallel()
 	e := startExternal(t)
 	o := e.onServer(t)
-	o.Projects = []*project.Project{manifest(t, tasks)}
+	o.Routes = manifest(t, tasks).Routes
 	n := start(t, o)
 	if n.Embedded || n.NATS != e.server.ClientURL() {
 		t.Errorf("status = %+v, want the external server", n.Status)

@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// A runner serves until its context ends, then finishes what it holds and returns
+// A worker serves until its context ends, then finishes what it holds and returns
 // nil. An error means that it cannot go on.
-type runner interface {
+type worker interface {
 	Run(ctx context.Context) error
 }
 
@@ -16,7 +16,7 @@ type runner interface {
 // the second hears of the end. An errgroup would tell all at the same moment, and
 // a door would still hold calls when what answers them is gone. The first error is
 // returned after everything has stopped.
-func runStages(ctx context.Context, stages ...[]runner) error {
+func runStages(ctx context.Context, stages ...[]worker) error {
 	failed := make(chan error, 1) // the first one
 	type stage struct {
 		cancel context.CancelFunc

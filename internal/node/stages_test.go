@@ -15,7 +15,7 @@ type runnerFunc func(ctx context.Context) error
 func (f runnerFunc) Run(ctx context.Context) error { return f(ctx) }
 
 // A part of a stage takes its time to stop; log hears when it begins and ends to.
-func part(log func(string), name string, drain time.Duration) runner {
+func part(log func(string), name string, drain time.Duration) worker {
 	return runnerFunc(func(ctx context.Context) error {
 		<-ctx.Done()
 		log(name + " stops")
@@ -34,9 +34,9 @@ func TestStagesStopInOrder(t *testing.T) {
 		done := make(chan error, 1)
 		go func() {
 			done <- runStages(ctx,
-				[]runner{part(log, "slow door", 20*time.Second), part(log, "door", time.Second)},
-				[]runner{part(log, "queue", time.Second)},
-				[]runner{part(log, "bus", 0)},
+				[]worker{part(log, "slow door", 20*time.Second), part(log, "door", time.Second)},
+				[]worker{part(log, "queue", time.Second)},
+				[]worker{part(log, "bus", 0)},
 			)
 		}()
 		synctest.Wait()
@@ -84,7 +84,7 @@ func TestStagesStopAllWhenOneFails(t *testing.T) {
 				broken := errors.New("broken")
 				lines := make(chan string, 16)
 				log := func(s string) { lines <- s }
-				stages := [][]runner{{part(log, "door", time.Second)}, {part(log, "bus", time.Second)}}
+				stages := [][]worker{{part(log, "door", time.Second)}, {part(log, "bus", time.Second)}}
 				stages[tt.stage] = append(stages[tt.stage], runnerFunc(func(context.Context) error {
 					time.Sleep(time.Minute)
 					return broken
@@ -106,7 +106,7 @@ func TestStagesTellWhatFailsWhileStopping(t *testing.T) {
 		broken := errors.New("broken")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		err := runStages(ctx, []runner{runnerFunc(func(ctx context.Context) error {
+		err := runStages(ctx, []worker{runnerFunc(func(ctx context.Context) error {
 			<-ctx.Done()
 			return broken
 		})})
@@ -135,7 +135,7 @@ func TestStagesOutliveTheirContextInTurn(t *testing.T) {
 		})
 		time.AfterFunc(time.Minute, cancel)
 		time.AfterFunc(time.Minute+500*time.Millisecond, func() { second <- (<-door).Err() })
-		if err := runStages(ctx, []runner{first}, []runner{ground}); err != nil {
+		if err := runStages(ctx, []worker{first}, []worker{ground}); err != nil {
 			t.Error(err)
 		}
 		if err := <-second; err != nil {

@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/config"
+	"github.com/mayfly-run/mayfly/internal/node"
+	"github.com/mayfly-run/mayfly/internal/project"
+	"github.com/mayfly-run/mayfly/internal/session"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
+)
+
+// work is what mayfly up does besides running a node: it builds what PATH lists,
+// greets when that is done, and builds again what changes.
+type work struct {
+	p       *process
+	say     aside
+	node    *node.Node
+	session *session.Session
+}
+
+func newWork(p *process, say aside, n *node.Node, projects []*project.Project, o node.Options) (*work, error) {
+	w := &work{p: p, say: say, node: n}
+	var err error
+	w.session, err = session.New(session.Options{
+		Projects:  projects,
+		Open:      func(file string) (*project.Project, error) { return project.Open(file, p.lookup) },
+		Runner:    n.Workshop(),
+		SetRoutes: n.SetRoutes,
+		Folder:    filepath.Join(o.Folder, "build"),
+		Watch:     o.Config.Dev, Development: o.Config.Dev,
+		Tell: w.tell, Log: o.Log.With(telemetry.KeyPart, "session"),
+	})
+	return w, err
+}
+
+// run serves the session until ctx ends.
+func (w *work) run(ctx context.Context) {
+	greeted := context.AfterFunc(ctx, func() {})
+	defer greeted()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-w.session.Started():
+			w.p.greet(w.node.Status())
+		case <-ctx.Done():
+		}
+	}()
+	defer func() { <-done }()
+	if err := w.session.Run(ctx); err != nil {
+		w.say.log.Error("changes are not seen any more", telemetry.KeyErr, err)
+	}
+}
+
+// tell says how a build went.
+func (w *work) tell(e session.Event) {
+	switch {
+	case e.Step != "":
+		w.p.note("%s: %s", e.Name, e.Step)
+	case e.Err != nil && w.say.person:
+		w.p.note("%s: %s", e.Name, e.Err)
+		if trace, ok := errors.AsType[mayfly.Trace](e.Err); ok {
+			for line := range strings.Lines(string(trace)) {
+				w.p.note("  %s", strings.TrimRight(line, "\r\n"))
+			}
+		}
+		if hint := mayfly.HintOf(e.Err); hint != "" {
+			w.p.note("hint: %s", hint)
+		}
+	case e.Err != nil:
+		attrs := []any{"kind", e.Kind, "name", e.Name, telemetry.KeyErr, e.Err}
+		if trace, ok := errors.AsType[mayfly.Trace](e.Err); ok {
+			attrs = append(attrs, "trace", string(trace))
+		}
+		w.say.log.Error("build failed", attrs...)
+	case w.say.person:
+		w.p.note("%s is live, %d ms after the change", e.Name, e.Took.Milliseconds())
+	default:
+		w.say.log.Info("build in force", "kind", e.Kind, "name", e.Name, telemetry.KeyTook, e.Took)
+	}
+}
+
+// outputTo returns what takes the lines of instances: for a developer as "hello |
+// text", for programs as lines of the log.
+func outputTo(w io.Writer, c config.Config, terminal, developer bool) (func(mayfly.Line), error) {
+	if developer {
+		return func(l mayfly.Line) {
+			if l.Source == mayfly.System && strings.HasPrefix(l.Text, "started") {
+				return // the build has said so
+			}
+			_, _ = fmt.Fprintf(w, "%s | %s\n", l.Function, plain(l.Text)) // a closed output does not stop a node
+		}, nil
+	}
+	log, err := telemetry.NewLog(w, c.Log.Format, "info", terminal)
+	if err != nil {
+		return nil, err
+	}
+	return func(l mayfly.Line) {
+		log.LogAttrs(context.Background(), slog.LevelInfo, "output",
+			slog.String(telemetry.KeyFunction, l.Function), slog.Uint64(telemetry.KeyRevision, l.Revision),
+			slog.String(telemetry.KeyInstance, l.Instance), slog.String(telemetry.KeyCall, l.Call),
+			slog.String("source", string(l.Source)), slog.String("text", l.Text))
+	}, nil
+}
+
+// base is what instances share with this process's environment.
+func (p *process) base() node.Base {
+	var b node.Base
+	b.Path, _ = p.lookup("PATH")
+	b.Lang, _ = p.lookup("LANG")
+	b.Zone, _ = p.lookup("TZ")
+	return b
+}
+
+// took writes a duration for people.
+func took(d time.Duration) string {
+	if d < 10*time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return d.Round(100 * time.Millisecond).String()
+}

@@ -1,0 +1,88 @@
+package node
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/secrets"
+)
+
+// secretWait is how long a start waits for the secrets' bucket.
+const secretWait = 5 * time.Second
+
+// environment returns all that an instance gets but what its engine adds: a list
+// that is made here from nothing, so that the node's own environment, which may
+// hold anything, never reaches a function.
+func (n *Node) environment(p mayfly.Program, name string, revision uint64, instance string) ([]string, error) {
+	home := filepath.Join(n.folder.path, "home", name)
+	temporary := filepath.Join(n.folder.path, "tmp", name)
+	for _, folder := range []string{home, temporary} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return nil, cannotWrite(folder, err)
+		}
+	}
+	nats := n.bus.InstanceURL()
+	env := []string{
+		"PATH=" + n.options.Base.Path, "HOME=" + home, "TMPDIR=" + temporary,
+		"LANG=" + n.options.Base.Lang, "TZ=" + n.options.Base.Zone,
+		"NATS_URL=" + nats, "NATS_URI=" + nats,
+		mayfly.EnvFunction + "=" + name,
+		mayfly.EnvRevision + "=" + strconv.FormatUint(revision, 10),
+		mayfly.EnvInstance + "=" + instance,
+		mayfly.EnvURL + "=" + n.gateway.URL(),
+	}
+	for key, value := range p.Env {
+		env = append(env, key+"="+value)
+	}
+	if len(p.Secrets) == 0 && p.Creds == "" {
+		return env, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), secretWait)
+	defer cancel()
+	for _, text := range p.Secrets {
+		secret, err := mayfly.ParseName(text)
+		if err != nil {
+			return nil, err
+		}
+		value, err := n.secrets.Get(ctx, secret)
+		if err != nil {
+			return nil, err
+		}
+		env = append(env, secrets.EnvName(secret)+"="+string(value))
+	}
+	if p.Creds != "" {
+		file := filepath.Join(home, "nats.creds")
+		value, err := n.secrets.Get(ctx, mayfly.Name(p.Creds))
+		if err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(file, value, 0o600); err != nil {
+			return nil, cannotWrite(file, err)
+		}
+		env = append(env, "NATS_CREDS="+file)
+	}
+	return env, nil
+}
+
+// A Base is what instances share with the node's own environment.
+type Base struct {
+	Path string // "/usr/local/bin:/usr/bin:/bin" if empty
+	Lang string // "C.UTF-8" if empty
+	Zone string // "UTC" if empty
+}
+
+func (b Base) withDefaults() Base {
+	for _, d := range []struct {
+		field *string
+		value string
+	}{{&b.Path, "/usr/local/bin:/usr/bin:/bin"}, {&b.Lang, "C.UTF-8"}, {&b.Zone, "UTC"}} {
+		if *d.field == "" {
+			*d.field = d.value
+		}
+	}
+	return b
+}

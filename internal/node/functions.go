@@ -1,0 +1,199 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"sync"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/registry"
+	"github.com/mayfly-run/mayfly/internal/runner"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
+)
+
+// A deployment keeps the runner in step with the registry: what is deployed runs
+// here, unless a session develops something of the same name.
+type deployment struct {
+	runner   *runner.Runner
+	registry *registry.Registry
+	log      *slog.Logger
+
+	mu        sync.Mutex // one change of the runner at a time
+	developed map[string]bool
+	set       map[string]mayfly.Function
+	hosted    map[string]mayfly.Hosted
+}
+
+func newDeployment(r *runner.Runner, reg *registry.Registry, log *slog.Logger) *deployment {
+	return &deployment{
+		runner: r, registry: reg, log: log,
+		developed: map[string]bool{}, set: map[string]mayfly.Function{}, hosted: map[string]mayfly.Hosted{},
+	}
+}
+
+// Run follows the registry until ctx ends.
+func (d *deployment) Run(ctx context.Context) error {
+	for range d.registry.Watch(ctx) {
+		d.follow()
+	}
+	return nil
+}
+
+// follow brings the runner in step with what is deployed now.
+func (d *deployment) follow() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	functions, services := d.registry.List()
+	there := map[string]bool{}
+	for _, f := range functions {
+		there[string(f.Name)] = true
+		if !d.developed[string(f.Name)] {
+			d.setFunction(f)
+		}
+	}
+	for _, h := range services {
+		there[h.Name] = true
+		if !d.developed[h.Name] {
+			d.setService(h)
+		}
+	}
+	for name := range d.set {
+		if !there[name] {
+			delete(d.set, name)
+			d.runner.Remove(mayfly.Name(name))
+		}
+	}
+	for name := range d.hosted {
+		if !there[name] {
+			delete(d.hosted, name)
+			d.runner.Unhost(name)
+		}
+	}
+}
+
+// setFunction makes f current, or changes no more than its instances where the
+// revision is the same. The caller holds mu.
+func (d *deployment) setFunction(f mayfly.Function) {
+	old, known := d.set[string(f.Name)]
+	if known && reflect.DeepEqual(old, f) {
+		return
+	}
+	var err error
+	if known && old.Revision == f.Revision {
+		err = d.runner.Scale(f.Name, f.Instances)
+	} else {
+		err = d.runner.Set(f, d.bundle(f.Program))
+	}
+	if err != nil {
+		d.log.Error("function not taken", telemetry.KeyFunction, f.Name, telemetry.KeyRevision, f.Revision, telemetry.KeyErr, err)
+		return
+	}
+	d.set[string(f.Name)] = f
+}
+
+// setService keeps h alive. The caller holds mu.
+func (d *deployment) setService(h mayfly.Hosted) {
+	if old, known := d.hosted[h.Name]; known && reflect.DeepEqual(old, h) {
+		return
+	}
+	if err := d.runner.Host(h, d.bundle(h.Program)); err != nil {
+		d.log.Error("service not taken", telemetry.KeyService, h.Name, telemetry.KeyRevision, h.Revision, telemetry.KeyErr, err)
+		return
+	}
+	d.hosted[h.Name] = h
+}
+
+// bundle returns how the runner gets at a program's code.
+func (d *deployment) bundle(p mayfly.Program) runner.Folder {
+	return func(ctx context.Context) (string, error) {
+		digest := p.Bundle(mayfly.Platform())
+		if digest == "" {
+			return "", mayfly.Errorf(mayfly.Unavailable, "there is no bundle for %s", mayfly.Platform()).
+				WithHint("deploy it again while this node runs")
+		}
+		return d.registry.Fetch(ctx, digest)
+	}
+}
+
+// deployed reports whether the registry has something of that name.
+func (d *deployment) deployed(name mayfly.Name) bool {
+	_, err := d.registry.Get(context.Background(), mayfly.Ref{Name: name})
+	return err == nil
+}
+
+// A Workshop is a node's runner as a session uses it: what it sets stands before
+// what is deployed, until it is removed.
+type Workshop struct{ deployment *deployment }
+
+// Prepare starts an instance of f, to see whether it can.
+func (w Workshop) Prepare(ctx context.Context, f mayfly.Function, folder runner.Folder) error {
+	return w.deployment.runner.Prepare(ctx, f, folder)
+}
+
+// Set serves f.
+func (w Workshop) Set(f mayfly.Function, folder runner.Folder) error {
+	d := w.deployment
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.runner.Set(f, folder); err != nil {
+		return err
+	}
+	d.developed[string(f.Name)] = true
+	delete(d.set, string(f.Name))
+	return nil
+}
+
+// Host keeps h alive.
+func (w Workshop) Host(h mayfly.Hosted, folder runner.Folder) error {
+	d := w.deployment
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.runner.Host(h, folder); err != nil {
+		return err
+	}
+	d.developed[h.Name] = true
+	delete(d.hosted, h.Name)
+	return nil
+}
+
+// Remove serves a function no more, or the deployed one of that name.
+func (w Workshop) Remove(name mayfly.Name) {
+	w.forget(string(name), func() { w.deployment.runner.Remove(name) })
+}
+
+// Unhost ends a service, or runs the deployed one of that name.
+func (w Workshop) Unhost(name string) {
+	w.forget(name, func() { w.deployment.runner.Unhost(name) })
+}
+
+func (w Workshop) forget(name string, remove func()) {
+	d := w.deployment
+	d.mu.Lock()
+	delete(d.developed, name)
+	remove()
+	d.mu.Unlock()
+	d.follow()
+}
+
+// Deployed reports whether others see a deployed function of that name.
+func (w Workshop) Deployed(name mayfly.Name) bool { return w.deployment.deployed(name) }
+
+// public are the functions that a node shows on the bus: not those that are
+// developed here while a deployed one has the name, or callers of the one would
+// be answered by the other.
+type public struct {
+	*runner.Runner
+	deployment *deployment
+}
+
+// Functions returns them.
+func (p public) Functions() []mayfly.Function {
+	var shown []mayfly.Function
+	for _, f := range p.Runner.Functions() {
+		if f.Revision > 0 || !p.deployment.deployed(f.Name) {
+			shown = append(shown, f)
+		}
+	}
+	return shown
+}
