@@ -10,7 +10,26 @@
 // request and writes what it returns. A program listens itself and runs as it is.
 // Which of the two a file is, a build finds without running it.
 //
+// In JavaScript the handler gets the standard's Request and returns its Response,
+// or simpler things. Both are light objects that become real ones where something
+// unusual is asked for: to build the real ones for every call costs two thirds of
+// the calls per second.
+//
 // It neither finds the user's file nor packs what was built: project does. It does
 // not start what it built: the engines do. Nothing is written into the user's
 // folder.
+//
+// # Invariants
+//
+//   - What a handler may return is written as it is meant: TestJavaScriptAnswers.
+//   - Light objects behave as Node's own: TestJavaScriptObjectsBehaveAsTheStandards.
+//   - An error of the user's code is a 502 with Mayfly-Crash and a trace that names
+//     the user's lines alone, never a reply that looks whole:
+//     TestJavaScriptCrashIsSaid, TestJavaScriptStreamThatFailsBreaksOff.
+//   - A client that leaves ends the work at once: TestJavaScriptClientThatLeavesCancels.
+//   - A line never carries another call's id: TestJavaScriptLinesCarryTheirCall.
+//   - A stop finishes what was begun: TestJavaScriptFinishesCallsBeforeItStops.
+//   - A mistake is said with its file and line: TestJavaScriptBuildSaysWhatIsWrong.
+//   - A deployed bundle says nothing of the machine that built it:
+//     TestJavaScriptOutputTellsNothingOfTheMachine.
 package shim

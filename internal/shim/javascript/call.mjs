@@ -11,6 +11,8 @@ import { traceOf, headlineOf } from "./trace.mjs";
 // function's, and are left out.
 const connection = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
 
+const beyondASCII = /[^\0-\x7f]/;
+
 const late = new Set(); // promises of waitUntil that are not settled
 
 // settled waits for all that handlers gave to waitUntil.
@@ -38,8 +40,8 @@ export class Call {
   answer(handler, env) {
     try {
       const result = handler(Request.of(this), new Context(this, env));
-      if (typeof result?.then !== "function") this.#reply(result);
-      else result.then((value) => this.#reply(value)).then(undefined, (error) => this.crash(error));
+      const sent = typeof result?.then === "function" ? result.then((value) => this.#reply(value)) : this.#reply(result);
+      sent?.then(undefined, (error) => this.crash(error));
     } catch (error) {
       this.crash(error);
     }
@@ -85,6 +87,8 @@ export class Call {
     late.add(work);
   }
 
+  // reply sends what the handler returned. Of a stream it returns a promise that
+  // ends with it.
   #reply(value) {
     if (typeof value === "string") {
       this.#finish(200, "", ["content-type", "text/plain;charset=UTF-8"], value);
@@ -131,7 +135,9 @@ export class Call {
     const head = allowed(headers, "content-length");
     if (status !== 204 && status !== 304) head.push("content-length", length);
     this.#head(status, statusText, head);
-    this.#outgoing.end(body);
+    // node:http writes the head and a text in one piece, as UTF-8, and so spoils
+    // what is not ASCII in the head.
+    this.#outgoing.end(head.some((text) => beyondASCII.test(text)) ? bytesOf(body) : body);
   }
 
   // streamChunks sends what a handler yields. It waits for the first chunk with

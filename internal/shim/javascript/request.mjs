@@ -10,6 +10,7 @@ import { textOf } from "./response.mjs";
 import { hasInstance, standard } from "./standard.mjs";
 
 const received = Symbol("received");
+const nothing = new Uint8Array();
 
 export class Request {
   #call;
@@ -122,7 +123,8 @@ export class Request {
   async #read() {
     if (this.#used) throw new TypeError("Body is unusable: it was read already");
     const { incoming } = this.#call;
-    this.#used = hasBody(incoming);
+    if (!hasBody(incoming)) return nothing;
+    this.#used = true;
     return collect(incoming);
   }
 
