@@ -47,6 +47,9 @@ type client struct {
 // call makes one call. It is made again, on a new connection, if the one that was
 // kept turns out to have been closed meanwhile: then the function has not read it.
 func (c *client) call(ctx context.Context, m *mayfly.Call) (mayfly.Reply, error) {
+	if err := ctx.Err(); err != nil { // a connection may be faster than the watch over it
+		return mayfly.Reply{}, c.explain(ctx, err)
+	}
 	deadline := callDeadline(ctx, m, c.timeout)
 	cn, err := c.take(ctx, m.ID, deadline)
 	if err != nil {

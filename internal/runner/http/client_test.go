@@ -380,20 +380,12 @@ func TestContextEndsTheRequest(t *testing.T) {
 		_, err := c.call(ctx, get("/"))
 		wantCode(t, err, mayfly.Timeout)
 		select {
-		case <-begun: // it may have been written before its connection was cut
-			<-left
+		case <-begun:
+			t.Error("the function was reached")
 		default:
 		}
 	})
 	t.Run("by Close", func(t *testing.T) {
-		for drained := false; !drained; {
-			select {
-			case <-begun:
-			case <-left:
-			default:
-				drained = true
-			}
-		}
 		r, err := c.call(ctxOf(t), get("/stream"))
 		if err != nil {
 			t.Fatal(err)

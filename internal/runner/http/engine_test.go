@@ -122,7 +122,10 @@ func fixture() http.Handler {
 	mux.HandleFunc("/mark", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Printf("%[1]s%[2]s%[1]smarked\n", mayfly.LineMark, r.Header.Get(mayfly.HeaderCall))
 	})
-	mux.HandleFunc("/deaf", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "deaf") })
+	mux.HandleFunc("/deaf", func(w http.ResponseWriter, _ *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex() // else net/http reads first
+		fmt.Fprint(w, "deaf")
+	})
 	mux.HandleFunc("/duplex", func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
 		_ = rc.EnableFullDuplex()

@@ -12,10 +12,11 @@ import (
 
 // The bounds of a reply.
 const (
-	maxHead    = 64 << 10 // bytes of status line and headers, or of trailers
-	wholeBody  = 64 << 10 // a body up to this is given whole, if its length is known
-	maxTrace   = 64 << 10 // of a crash's body
-	maxInterim = 16       // replies of 1xx before the reply
+	maxHead     = 64 << 10 // bytes of status line and headers
+	maxTrailers = 4 << 10  // bytes
+	wholeBody   = 64 << 10 // a body up to this is given whole, if its length is known
+	maxTrace    = 64 << 10 // of a crash's body
+	maxInterim  = 16       // replies of 1xx before the reply
 )
 
 // A head is what stands before a reply's body.

@@ -225,13 +225,15 @@ func parseChunkSize(line []byte) (int64, error) {
 func trailerEnd(b []byte) (int, error) {
 	for at := 0; ; {
 		end := bytes.IndexByte(b[at:], '\n')
-		if end < 0 {
-			if len(b) >= maxHead {
-				return 0, malformed("its trailers are longer than %d bytes", maxHead)
-			}
+		switch {
+		case end < 0 && len(b) >= maxTrailers, at+end >= maxTrailers:
+			return 0, malformed("its trailers are longer than %d bytes", maxTrailers)
+		case end < 0:
 			return 0, nil
+		case end == 0 || b[at+end-1] != '\r':
+			return 0, malformed("a line of its trailers ends with LF alone")
 		}
-		line, _ := cutLine(b[at : at+end+1])
+		line := b[at : at+end-1]
 		at += end + 1
 		if len(line) == 0 {
 			return at, nil
