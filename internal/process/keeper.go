@@ -163,7 +163,7 @@ func (k *Keeper) admit(p *Process) error {
 // dismiss forgets a process that is gone. If it ended by itself, what it may have
 // started in sessions of their own is looked for a little later: for many at once,
 // since looking costs as much as starting a process.
-func (k *Keeper) dismiss(p *Process, clean bool) {
+func (k *Keeper) dismiss(p *Process, swept bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.live, p)
@@ -174,7 +174,7 @@ func (k *Keeper) dismiss(p *Process, clean bool) {
 		return
 	}
 	delete(k.marks, p.mark)
-	if clean || !canSurvey || k.tree != nil {
+	if swept || !canSurvey || k.tree != nil {
 		k.reaper.release(p.mark)
 		return
 	}

@@ -139,63 +139,79 @@ func (p *Process) exec(s Spec, program string, files []*os.File) error {
 
 // supervise waits for the program's end, ends what it left behind, and tells.
 func (p *Process) supervise() {
-	pid := p.PID()
-	awaitExit(pid)
+	awaitExit(p.PID())
 	flushed := make(chan struct{})
 	go func() {
 		p.copies.Wait()
 		close(flushed)
 	}()
-	held := false
-	select {
-	case <-flushed:
-	case <-time.After(outputGrace):
-		held = true
-	}
-	// As long as the program is not waited for its number, which is the group's,
+	// As long as the program is not waited for, its number, which is the group's,
 	// belongs to nobody else: first the group, then Wait.
-	p.mu.Lock()
-	clean := p.killed || held || p.cell != nil
-	p.mu.Unlock()
-	if clean {
-		p.end()
-	}
-	p.mu.Lock()
-	_ = killGroup(pid, syscall.SIGKILL) // mostly nobody is left
-	p.over = true
-	p.keeper.reaper.release(groupEntry(pid))
-	p.mu.Unlock()
+	swept := p.endLeftovers(flushed)
+	p.releaseGroup()
 	state, err := p.handle.Wait()
 	if p.stdin != nil {
 		p.stdin.Close()
 	}
-	// Who has escaped from the group and hidden his mark still holds the output.
+	// Who has escaped from the group and hidden his mark may still hold the output.
 	p.ended.Store(true)
 	for _, f := range p.output {
 		_ = f.SetReadDeadline(time.Now().Add(outputGrace))
 	}
 	<-flushed
 
-	p.mu.Lock()
-	dry := p.dry || p.cell.ranDry()
-	p.mu.Unlock()
+	p.err = err
+	if err == nil {
+		p.cpu = state.UserTime() + state.SystemTime()
+		p.err = exitError(state, p.ranDry(), p.memory)
+	}
 	p.cell.remove()
 	p.keeper.reaper.release(p.cell.path())
-	if err != nil {
-		p.err = err
-	} else {
-		p.cpu = state.UserTime() + state.SystemTime()
-		p.err = exitError(state, dry, p.memory)
-	}
-	p.keeper.dismiss(p, clean)
+	p.keeper.dismiss(p, swept)
 	close(p.done)
+}
+
+// endLeftovers gives what the program left behind a moment to write its last, and
+// ends it. It reports whether it looked further than the group: it does where
+// somebody wants all of it gone, or where somebody holds the output.
+func (p *Process) endLeftovers(flushed <-chan struct{}) (swept bool) {
+	select {
+	case <-flushed:
+	case <-time.After(outputGrace):
+		swept = true
+	}
+	p.mu.Lock()
+	swept = swept || p.killed || p.cell != nil
+	p.mu.Unlock()
+	if swept {
+		p.end()
+	}
+	return swept
+}
+
+// releaseGroup sends the group its last signal; from now on its number may belong
+// to others.
+func (p *Process) releaseGroup() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = killGroup(p.PID(), syscall.SIGKILL) // mostly nobody is left
+	p.over = true
+	p.keeper.reaper.release(groupEntry(p.PID()))
+}
+
+func (p *Process) ranDry() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.dry || p.cell.ranDry()
 }
 
 // PID returns the number of the process, which is that of its group too.
 func (p *Process) PID() int { return int(p.pid.Load()) }
 
 // Done is closed when the program has ended, all of its output was written to
-// Spec.Stdout and Spec.Stderr, and nothing of its group is left.
+// Spec.Stdout and Spec.Stderr, and its group was killed. After Kill and Stop nothing
+// that it started is left then; a program that ended by itself may have left some in
+// sessions of their own, who are found within a moment.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Err says how the program ended: nil for exit status 0, else an *ExitError. It
