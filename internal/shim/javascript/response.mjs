@@ -206,8 +206,8 @@ export function bytesOf(value) {
 
 // textOf decodes a body as the standard does: UTF-8, without a byte order mark.
 export function textOf(body) {
-  const bytes = bytesOf(body);
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
+  const { buffer, byteOffset, byteLength } = bytesOf(body);
+  const text = Buffer.from(buffer, byteOffset, byteLength).toString();
   return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
 }
 
