@@ -163,7 +163,11 @@ func (r *Registry) Remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = r.update(ctx, key, func(present entry) (entry, error) {
+	return r.remove(ctx, key)
+}
+
+func (r *Registry) remove(ctx context.Context, key string) error {
+	_, _, err := r.update(ctx, key, func(present entry) (entry, error) {
 		if !present.live() {
 			return entry{}, r.missing(key)
 		}
@@ -338,11 +342,11 @@ func (r *Registry) nameIsFree(other string) error {
 
 // checkKey refuses names that NATS or we could not use.
 func checkKey(key string) error {
-	if name, ok := strings.CutPrefix(key, kindFunction); ok {
+	name := nameOf(key)
+	if !strings.HasPrefix(key, kindService) {
 		_, err := mayfly.ParseName(name)
 		return err
 	}
-	name := nameOf(key)
 	odd := strings.ContainsFunc(name, func(c rune) bool {
 		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_')
 	})

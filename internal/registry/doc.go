@@ -7,9 +7,9 @@
 //
 //	Upload ──► checked ──► mayfly_code ──► download ──► unpack ──► cache ──► Fetch
 //
-// An entry is function/<name> or service/<name>: one JSON object with the settings
-// of what is deployed and, beside them, what the registry notes: number, project,
-// when, by whom. A rollback, too, is a new entry. A removal leaves a tombstone with
+// An entry is function/<name>, service/<name> or route/<name>: one JSON object with
+// the settings of what is deployed and, beside them, what the registry notes:
+// number, project, when, by whom. A rollback, too, is a new entry. A removal leaves a tombstone with
 // the last number.
 //
 // It does not build (project does), does not start anything (runner does) and does
@@ -24,6 +24,8 @@
 //     there: TestTwoDeploysAtOnceOneWins.
 //   - What a newer Mayfly wrote is refused or kept, never rewritten:
 //     TestNewerFormatIsRefused, TestNewerLayoutIsLeftAlone, TestUnknownFieldsAreKept.
+//   - What somebody else wrote into the bucket is checked like a manifest before it
+//     is shown: TestHostileRoutesAreNotServed.
 //   - A writer finds what it wrote; others hear of it, also after the connection was
 //     away or made anew: TestPictureSurvivesTheServer.
 //   - A bundle has the bytes of its digest, or is not there:

@@ -15,7 +15,7 @@ import (
 const (
 	kindFunction = "function/"
 	kindService  = "service/"
-	kindRoute    = "route/" // kept for routes; nothing writes them yet
+	kindRoute    = "route/"
 )
 
 const (
@@ -105,7 +105,7 @@ func (e entry) bundles() (map[string]string, error) {
 
 // A thing is what may be deployed.
 type thing interface {
-	mayfly.Function | mayfly.Hosted
+	mayfly.Function | mayfly.Hosted | route
 }
 
 // thingOf returns what the entry holds, as it is to run now.

@@ -18,6 +18,7 @@ import (
 type picture struct {
 	functions map[string]mayfly.Function
 	services  map[string]mayfly.Hosted
+	routes    map[string][]mayfly.Route
 	seen      map[string]uint64 // revision of each key that the picture shows, tombstones included
 }
 
@@ -25,6 +26,7 @@ func newPicture() *picture {
 	return &picture{
 		functions: map[string]mayfly.Function{},
 		services:  map[string]mayfly.Hosted{},
+		routes:    map[string][]mayfly.Route{},
 		seen:      map[string]uint64{},
 	}
 }
@@ -39,23 +41,41 @@ func (p *picture) put(key string, e entry, unreadable error) (bool, error) {
 	p.seen[key] = e.kv
 	delete(p.functions, key)
 	delete(p.services, key)
+	delete(p.routes, key)
 	if unreadable != nil || !e.live() {
 		return true, unreadable
 	}
-	var err error
+	return true, p.fill(key, e)
+}
+
+// fill shows what a live entry holds, if it is what its key says.
+func (p *picture) fill(key string, e entry) error {
 	switch {
 	case strings.HasPrefix(key, kindFunction):
-		var f mayfly.Function
-		if f, err = thingOf[mayfly.Function](e); err == nil && kindFunction+string(f.Name) == key {
-			p.functions[key] = f
+		f, err := thingOf[mayfly.Function](e)
+		if err != nil || kindFunction+string(f.Name) != key {
+			return cmp.Or(err, misnamed(key))
 		}
+		p.functions[key] = f
 	case strings.HasPrefix(key, kindService):
-		var h mayfly.Hosted
-		if h, err = thingOf[mayfly.Hosted](e); err == nil && kindService+h.Name == key {
-			p.services[key] = h
+		h, err := thingOf[mayfly.Hosted](e)
+		if err != nil || kindService+h.Name != key {
+			return cmp.Or(err, misnamed(key))
 		}
+		p.services[key] = h
+	case strings.HasPrefix(key, kindRoute):
+		s, err := thingOf[route](e)
+		if err != nil || kindRoute+s.Name != key {
+			return cmp.Or(err, misnamed(key))
+		}
+		p.routes[key], err = s.routes()
+		return err
 	}
-	return true, err
+	return nil
+}
+
+func misnamed(key string) error {
+	return mayfly.Errorf(mayfly.Invalid, "the registry's entry %s has another name than its key", key)
 }
 
 func (p *picture) list() ([]mayfly.Function, []mayfly.Hosted) {
