@@ -273,11 +273,12 @@ func (k *Keeper) sweep() {
 
 // weigh kills the groups that are over their limit.
 func (k *Keeper) weigh() {
+	limited := slices.DeleteFunc(k.all(), func(p *Process) bool { return !k.weighs(p) || p.PID() == 0 })
+	if len(limited) == 0 {
+		return
+	}
 	all := k.survey(0)
-	for _, p := range k.all() {
-		if !k.weighs(p) || p.PID() == 0 {
-			continue
-		}
+	for _, p := range limited {
 		// Resident pages that members share count once for each of them, so the
 		// dearer, exact sum decides.
 		if rss, _ := usage(all, p.PID()); rss > p.memory && share(all, p.PID()) > p.memory {
