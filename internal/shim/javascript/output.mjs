@@ -36,7 +36,6 @@ export function markOutput() {
   for (const name of ["stdout", "stderr"]) {
     const { get, enumerable } = Object.getOwnPropertyDescriptor(process, name);
     const open = () => {
-      follow = true;
       const stream = markLines(get.call(process));
       Object.defineProperty(process, name, { value: stream, configurable: true, enumerable });
       return stream;
@@ -49,6 +48,10 @@ function markLines(stream) {
   const write = stream.write;
   let unfinished = null; // whose line is not ended yet
   stream.write = (chunk, encoding, done) => {
+    if (!follow) { // not when the stream is opened: node:net does that whenever a socket closes
+      follow = true;
+      if (current) followed.enterWith(current);
+    }
     const id = running()?.id ?? "";
     if (id === "" && unfinished === null && chunk.length > 0) {
       unfinished = endsLine(chunk) ? null : id;
