@@ -105,6 +105,7 @@ var flagGroups = []struct {
 	{"The gateway, which is the public HTTP door", []string{"gateway"}},
 	{"The admin door: metrics and profiles", []string{"admin"}},
 	{"The log", []string{"log"}},
+	{"Secrets", []string{"secret-key"}},
 }
 
 func groupOf(flag string) string {

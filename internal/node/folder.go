@@ -136,9 +136,28 @@ func (f *folder) store() string { return filepath.Join(f.path, storeFolder) }
 // bundles is where fetched code lies, unpacked.
 func (f *folder) bundles() string { return filepath.Join(f.path, "bundles") }
 
-// sockets is where instances are reached. The path must be short: see sun_path in
-// unix(7).
-func (f *folder) sockets() string { return filepath.Join(f.path, "run") }
+// maxSockets is the longest path that sockets may return: systems allow about a
+// hundred bytes for the path of a socket, its name included (unix(7)).
+const maxSockets = 80
+
+// sockets returns where instances are reached, an empty folder: in the node's own
+// or, if its path is long, in the system's folder for what is temporary.
+func (f *folder) sockets() (string, error) {
+	path := filepath.Join(f.path, "run")
+	for _, short := range []string{os.TempDir(), "/tmp"} {
+		if len(path) <= maxSockets {
+			break
+		}
+		path = filepath.Join(short, "mayfly-"+f.identity.ID[:min(len(f.identity.ID), 10)])
+	}
+	// Whatever a node that was killed has left. Of somebody else's nothing goes, and
+	// Mkdir fails then.
+	_ = os.RemoveAll(path)
+	if err := os.Mkdir(path, 0o700); err != nil {
+		return "", cannotWrite(path, err)
+	}
+	return path, nil
+}
 
 // announce writes where the node listens, or with nil that it no longer does.
 func (f *folder) announce(l *Listening) error {

@@ -129,7 +129,12 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	closers = append(closers, n.keeper.Close)
-	web, err := httpengine.New(httpengine.Options{Keeper: n.keeper, Folder: n.folder.sockets(), Log: logOf("http")})
+	sockets, err := n.folder.sockets()
+	if err != nil {
+		return nil, err
+	}
+	closers = append(closers, func() error { return os.RemoveAll(sockets) })
+	web, err := httpengine.New(httpengine.Options{Keeper: n.keeper, Folder: sockets, Log: logOf("http")})
 	if err != nil {
 		return nil, err
 	}

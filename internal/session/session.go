@@ -324,7 +324,7 @@ func (u *unit) targets() []watch.Target {
 	targets := []watch.Target{{Files: u.inputs}}
 	for _, path := range u.source.Watch {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			targets = append(targets, watch.Target{Tree: path, Skip: func(relative string, folder bool) bool {
+			targets = append(targets, watch.Target{Tree: path, Ignore: func(relative string, folder bool) bool {
 				return u.source.Ignores(filepath.Join(path, filepath.FromSlash(relative)), folder)
 			}})
 			continue

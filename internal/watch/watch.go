@@ -28,10 +28,10 @@ type Target struct {
 	Files []string // absolute; told of when they change, wherever they are
 	Tree  string   // absolute folder; all that changes in it is told of. None if empty
 
-	// Skip reports whether a file or folder of the tree, by its path relative to it
-	// with slashes, is nobody's business. Nil skips what begins with a dot, and
+	// Ignore reports whether a file or folder of the tree, by its path relative to it
+	// with slashes, is nobody's business. Nil leaves out what begins with a dot, and
 	// node_modules and __pycache__.
-	Skip func(path string, folder bool) bool
+	Ignore func(path string, folder bool) bool
 }
 
 // A Watcher tells of changes. New makes one that watches; Run tells.
@@ -134,8 +134,8 @@ func (t Target) skips(path string, folder bool) bool {
 	if err != nil {
 		return true
 	}
-	if t.Skip != nil {
-		return t.Skip(filepath.ToSlash(relative), folder)
+	if t.Ignore != nil {
+		return t.Ignore(filepath.ToSlash(relative), folder)
 	}
 	for part := range strings.SplitSeq(filepath.ToSlash(relative), "/") {
 		if strings.HasPrefix(part, ".") || part == "node_modules" || part == "__pycache__" {
