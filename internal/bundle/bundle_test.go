@@ -263,9 +263,14 @@ func FuzzUnpack(f *testing.F) {
 	f.Add(seed(tar.Header{Name: "a", Typeflag: tar.TypeSymlink, Linkname: "../../b"}), true)
 	f.Add(seed(tar.Header{Name: "../a", Typeflag: tar.TypeReg}, tar.Header{Name: "b", Typeflag: tar.TypeLink, Linkname: "a"}), true)
 	f.Add([]byte("\x28\xb5\x2f\xfd"), false)
+	// One for all: to make it takes longer than to unpack.
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, data []byte, plain bool) {
 		if plain {
-			data = compress(t, data)
+			data = z.EncodeAll(data, nil)
 		}
 		above := t.TempDir()
 		err := Unpack(bytes.NewReader(data), filepath.Join(above, "in"), Limits{Files: 100, Bytes: 1 << 20})

@@ -10,10 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
+	"github.com/mayfly-run/mayfly/internal/nearest"
 	"github.com/mayfly-run/mayfly/internal/yamlfile"
 )
 
@@ -26,13 +26,8 @@ var (
 	})
 )
 
-// later are keys that a coming version will know, and what they will be for.
-var later = map[string]string{
-	"jobs":      "calls that are stored and tried again",
-	"schedules": "calls by the clock",
-	"triggers":  "calls by messages",
-	"auth":      "who may call",
-}
+// later are keys that a coming version will know, with the verb that fits them.
+var later = map[string]string{"jobs": "are", "schedules": "are", "triggers": "are", "auth": "is"}
 
 // Bounds of numbers: above them is a slip of the finger, not a plan.
 const (
@@ -162,16 +157,20 @@ func checkProgram(n *yamlfile.Node, known []string) error {
 		return err
 	}
 	for _, f := range fields {
-		purpose, reserved := later[f.Key.Text]
-		if !reserved {
+		if _, reserved := later[f.Key.Text]; !reserved {
 			continue
 		}
 		if err := checkLater(f); err != nil {
 			return err
 		}
-		return f.Key.Errorf("%s (%s) is not in this version", f.Value.Path, purpose).WithHint("leave it out")
+		return notYet(n, f.Key)
 	}
 	return n.Only(known...)
+}
+
+// notYet says that the time of a key of n has not come.
+func notYet(n, key *yamlfile.Node) error {
+	return key.Errorf("%s %s not in this version (%s)", key.Text, later[key.Text], n.Path).WithHint("leave %s out", key.Text)
 }
 
 // checkLater refuses what would be wrong in any version, so that the first thing
@@ -293,7 +292,11 @@ func parseEngine(s *Source, n *yamlfile.Node) error {
 	case "wasm", "container":
 		return n.Errorf("engine %s is not in this version", e).WithHint("use http or exec")
 	default:
-		return n.Errorf("engine %q is unknown: http and exec are known", clip(text))
+		e := n.Errorf("engine %q is unknown: http and exec are known", clip(text))
+		if near, ok := nearest.To(text, []string{"http", "exec"}); ok {
+			return e.WithHint("did you mean %s?", near)
+		}
+		return e
 	}
 }
 
@@ -350,6 +353,9 @@ func parseLimits(l *mayfly.Limits, n *yamlfile.Node) (err error) {
 }
 
 func parseInstances(i *mayfly.Instances, n *yamlfile.Node) (err error) {
+	if n.Kind == yamlfile.Number {
+		return n.Errorf("%s must be a map, not a number", n.Path).WithHint("write {max: %s} for how many there may be, {min: %[1]s} for how many there always are", n.Text)
+	}
 	if err := n.Only("min", "max", "idle", "start"); err != nil {
 		return err
 	}
@@ -512,8 +518,11 @@ func size(n *yamlfile.Node) (int64, error) {
 // positive reads a duration of more than nothing.
 func positive(n *yamlfile.Node) (mayfly.Duration, error) {
 	d, err := n.Duration()
-	if err == nil && d <= 0 {
-		err = n.Errorf("%s %s is not more than 0", n.Path, n.Text)
+	if err != nil {
+		return 0, err
 	}
-	return mayfly.Duration(max(d, time.Duration(0))), err
+	if d <= 0 {
+		return 0, n.Errorf("%s %s is not more than 0", n.Path, n.Text)
+	}
+	return mayfly.Duration(d), nil
 }

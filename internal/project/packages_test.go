@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/natstest"
 	"github.com/mayfly-run/mayfly/internal/project"
 )
 
@@ -89,9 +90,7 @@ func TestPackagesOfNPMAreInstalledOnce(t *testing.T) {
 func TestPackagesOfPipAreInstalledOnce(t *testing.T) {
 	t.Parallel()
 	require(t, "python3")
-	if err := exec.Command("python3", "-m", "pip", "--version").Run(); err != nil {
-		t.Fatalf("python3 has no pip: %v", err)
-	}
+	natstest.Require(t, "python3", exec.Command("python3", "-m", "pip", "--version").Run(), "install pip")
 	folder := filepath.Join(t.TempDir(), "hello")
 	write(t, folder, "app.py", "import greet\ndef handle(request): return greet.TEXT")
 	write(t, folder, "requirements.txt", "-r more.txt\n")

@@ -66,6 +66,9 @@ routes:
 func TestParseNamesEachMistake(t *testing.T) {
 	t.Parallel()
 	route := func(s string) string { return "routes:\n  a:\n    " + strings.ReplaceAll(s, "\n", "\n    ") + "\n" }
+	function := func(s string) string {
+		return "functions:\n  a:\n    code: .\n    " + strings.ReplaceAll(s, "\n", "\n    ") + "\n"
+	}
 	var got strings.Builder
 	for _, in := range []string{
 		"",
@@ -79,6 +82,49 @@ func TestParseNamesEachMistake(t *testing.T) {
 		"functions:\n  Hello: {code: .}\n",
 		"functions: [a]\n",
 		"services:\n  a.b: {code: .}\n",
+		"functions:\n  a: {code: nowhere.js}\n",
+		"functions:\n  a: {code: ../up.js}\n",
+		"functions:\n  a: {code: /etc/passwd}\n",
+		"functions:\n  a: {code: .}\nservices:\n  a: {code: .}\n",
+		"functions:\n  a: {code: ., http: /a}\n  b: {code: ., http: [/b, /a]}\n",
+		"functions:\n  a: {code: ., http: \"/a/{x}\"}\nroutes:\n  b: {http: \"/{y}/b\", subject: b}\n",
+		function("concurency: 8"),
+		function("timeout: 30"),
+		function("timeout: 0s"),
+		function("body: much"),
+		function("body: 0"),
+		function("concurrency: 0"),
+		function("concurrency: few"),
+		function("wait: 9999999"),
+		function("instances: 4"),
+		function("instances: {min: 3, max: 2}"),
+		function("instances: {maximum: 2}"),
+		function("memory: -1"),
+		function("env: {A-B: c}"),
+		function("env: {MAYFLY_URL: c}"),
+		function("env: {A: [b]}"),
+		function("secrets: [API_KEY]"),
+		function("secrets: [port]"),
+		function("secrets: [a-b]\nenv: {A_B: c}"),
+		function("secrets: [a, a]"),
+		function("engine: htpp"),
+		function("engine: service"),
+		function("engine: wasm"),
+		function("engine: http\ncgi: true"),
+		function("build: \"\""),
+		function("start: []"),
+		function("jobs: {tries: 5}"),
+		function("jobs: {trys: 5}"),
+		function("schedules: {nightly: {cron: \"0 3 * * *\"}}"),
+		function("schedules: [nightly]"),
+		function("triggers: [{subject: a}]"),
+		function("triggers: [{subjects: a}]"),
+		function("auth: token"),
+		"services:\n  a: {code: ., http: /a}\n",
+		"services:\n  a: {code: ., engine: http}\n",
+		"services:\n  a: {code: ., instances: {max: 2}}\n",
+		"services:\n  a: {code: ., schedules: {}}\n",
+		route("http: /a\nsubject: b\nauth: token"),
 		"gateway:\n  addr: 127.0.0.1:80\n",
 		"nats: nats://127.0.0.1\n",
 		"routes:\n  Create: {http: /a, subject: b}\n",
@@ -244,6 +290,53 @@ func TestOpenFindsTheManifest(t *testing.T) {
 	}
 }
 
+func TestOpenNeedsNoManifest(t *testing.T) {
+	t.Parallel()
+	const service = "package main\nimport _ \"github.com/nats-io/nats.go/micro\"\nfunc main() {}\n"
+	above := t.TempDir()
+	write(t, above, "Hello World.js", "")
+	write(t, above, "my_shop/index.ts", "")
+	write(t, above, "my_shop/.mayflyignore", "/old")
+	write(t, above, "worker.go", service)
+	write(t, above, "mailer/main.go", service)
+	for _, tt := range []struct {
+		path, name, folder string
+		service            bool
+	}{
+		{"Hello World.js", "hello-world", "", false},
+		{"my_shop", "my-shop", "my_shop", false},
+		{"my_shop/index.ts", "my-shop", "my_shop", false},
+		{"my_shop/../my_shop/", "my-shop", "my_shop", false},
+		{"worker.go", "worker", "", true},
+		{"mailer", "mailer", "mailer", true},
+		{"mailer/main.go", "mailer", "mailer", true},
+	} {
+		p, err := project.Open(above+"/"+tt.path, noEnv)
+		if err != nil {
+			t.Errorf("%s: %v", tt.path, err)
+			continue
+		}
+		code := filepath.Join(above, tt.path)
+		if string(p.Name) != tt.name || p.Folder != filepath.Join(above, tt.folder) || p.File != code || len(p.Sources()) != 1 {
+			t.Errorf("%s: project %+v", tt.path, p)
+			continue
+		}
+		s := p.Sources()[0]
+		if s.Name != tt.name || s.Code != code || len(s.Watch) != 1 || s.Watch[0] != code || (s.Hosted != nil) != tt.service || (s.Function == nil) != tt.service {
+			t.Errorf("%s: source %+v", tt.path, s)
+		}
+	}
+	p, err := project.Open(above+"/my_shop", noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"old": true, "old/a": true, "new": false, ".env": true, ".mayflyignore": false} {
+		if p.Functions[0].Ignores(name, false) != want {
+			t.Errorf("%s is ignored: %v", name, !want)
+		}
+	}
+}
+
 func TestOpenSaysWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -329,11 +422,16 @@ func FuzzParse(f *testing.F) {
 		"project: shop\nroutes:\n  a: {http: [GET /a/{x}, /b], subject: c, payload: \"{x}\", timeout: 5s, cors: \"*\"}\n",
 		"routes:\n  a:\n    http: /a/{x...}\n    subject: b.>\n    request: {type: object}\n    summary: ${A:-b} ${HOME} $${c}\n",
 		"routes: {a: {http: /x, service: A/b, cors: {origins: [https://a.example], credentials: true}}}",
+		"functions: {a: {code: ., http: [/a, POST /b], instances: {min: 1, max: 2, idle: 1s}, body: 2GiB, wait: 0, env: {A: \"${B:-c}\"}, secrets: [a-b], start: [a, b]}}",
+		"functions: {a: {code: ., jobs: {tries: 5}}}", "services: {A_b: {code: ., instances: 2, memory: 1GB, labels: {a: b}, build: make}}",
 		"gateway: {addr: x}", "functions: {}", "routes: {a: {http: /a, subject: b, request: x.json}}",
 	} {
 		f.Add(seed)
 	}
 	file := filepath.Join(f.TempDir(), "shop", "mayfly.yaml")
+	if err := os.Mkdir(filepath.Dir(file), 0o700); err != nil { // it is the code of functions
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := project.Parse(file, []byte(text), func(name string) (string, bool) { return "v", name != "NOBODY" })
 		if err != nil {
@@ -343,6 +441,20 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		mux := http.NewServeMux()
+		for _, s := range p.Sources() {
+			if (s.Function == nil) == (s.Hosted == nil) || !filepath.IsAbs(s.Code) {
+				t.Fatalf("source %+v", s)
+			}
+			if s.Function == nil {
+				continue
+			}
+			for _, pattern := range s.Function.HTTP {
+				mux.Handle(pattern.String(), http.NotFoundHandler())
+			}
+			if l := s.Function.Limits; l.Timeout < 0 || l.Body < 0 || l.Concurrency < 0 || l.Instances.Max > 0 && l.Instances.Max < l.Instances.Min {
+				t.Fatalf("limits %+v", l)
+			}
+		}
 		for _, r := range p.Routes {
 			mux.Handle(r.Pattern.String(), http.NotFoundHandler()) // panics if two clash
 			if r.Pattern.Reserved() || r.Timeout < 0 || (r.Service == "") == (r.Subject.String() == "") {

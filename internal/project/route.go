@@ -56,8 +56,10 @@ func (p *Project) parseRoutes(n *yamlfile.Node, taken *patterns) ([]mayfly.Route
 // parseRoute returns a route without name and pattern.
 func (p *Project) parseRoute(f yamlfile.Field) (r mayfly.Route, err error) {
 	n := f.Value
-	if v := n.Get("auth"); v != nil {
-		return r, v.Errorf("%s (%s) is not in this version", v.Path, later["auth"]).WithHint("leave it out")
+	for _, f := range n.Fields {
+		if f.Key.Text == "auth" {
+			return r, notYet(n, f.Key)
+		}
 	}
 	if err := n.Only(routeKeys...); err != nil {
 		return r, err
