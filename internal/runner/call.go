@@ -43,8 +43,7 @@ type exchange struct {
 	timer    *time.Timer             // of the timeout
 	deadline time.Time               // of the call; zero if none
 
-	mu      sync.Mutex // of a call with a streamed body
-	replied bool
+	winding sync.Mutex // of the timer: stopped for good, or stopped and started anew
 }
 
 func (f *function) call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
@@ -219,9 +218,9 @@ type upload struct {
 func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.Reader.Read(p)
 	x := u.exchange
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if !x.replied && x.timer.Stop() {
+	x.winding.Lock()
+	defer x.winding.Unlock()
+	if x.timer.Stop() { // neither late nor replied to
 		x.timer.Reset(x.left(time.Now()))
 	}
 	return n, err
@@ -229,9 +228,8 @@ func (u *upload) Read(p []byte) (int, error) {
 
 // reply ends the timeout, and reports whether the reply came in time.
 func (x *exchange) reply() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.replied = true
+	x.winding.Lock()
+	defer x.winding.Unlock()
 	return x.timer.Stop()
 }
 

@@ -77,6 +77,20 @@ func TestFirstCallStartsAnInstance(t *testing.T) {
 	}
 }
 
+func TestContextOfACallEndsWithIt(t *testing.T) {
+	t.Parallel()
+	var seen context.Context
+	r := run(t, &program{call: func(ctx context.Context, _ Spec, _ *mayfly.Call) (mayfly.Reply, error) {
+		seen = ctx
+		return mayfly.Reply{Status: 200}, ctx.Err()
+	}})
+	set(t, r, hello(1))
+	call(t, r, &mayfly.Call{})
+	if seen.Err() == nil {
+		t.Error("what the engine hangs on the call's context stays for ever")
+	}
+}
+
 func TestCallToNobodyIsNotFound(t *testing.T) {
 	t.Parallel()
 	r := run(t, &program{})
@@ -215,6 +229,10 @@ func TestTimeout(t *testing.T) {
 	streams := func(ctx context.Context, _ Spec, _ *mayfly.Call) (mayfly.Reply, error) {
 		return mayfly.Reply{Status: 200, Stream: io.NopCloser(&slowReader{pieces: 10, each: time.Second, ended: ctx.Done()})}, nil
 	}
+	duplex := func(ctx context.Context, _ Spec, c *mayfly.Call) (mayfly.Reply, error) {
+		pause := &slowReader{pieces: 1, each: 10 * time.Second, ended: ctx.Done()}
+		return mayfly.Reply{Status: 200, Stream: io.NopCloser(io.MultiReader(c.Stream, pause))}, nil
+	}
 	for _, tt := range []struct {
 		name     string
 		call     func(context.Context, Spec, *mayfly.Call) (mayfly.Reply, error)
@@ -231,6 +249,7 @@ func TestTimeout(t *testing.T) {
 		{"from the request's end", slow(1900 * time.Millisecond), &slowReader{pieces: 10, each: time.Second}, 0, 0, ""},
 		{"too slow after the request's end", slow(time.Hour), &slowReader{pieces: 10, each: time.Second}, 0, 12 * time.Second, "hello@1 gave no reply in 2s"},
 		{"the request is never read", silent, &slowReader{pieces: 10, each: time.Second}, 0, 2 * time.Second, "hello@1 gave no reply in 2s"},
+		{"a reply that begins before the request's end", duplex, &slowReader{pieces: 10, each: time.Second}, 0, 0, ""},
 		{"a streamed reply takes longer", streams, nil, 5 * time.Second, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -117,6 +117,9 @@ func TestBadRevisionMakesNoStorm(t *testing.T) {
 			if trace, ok := errors.AsType[mayfly.Trace](err); !ok || !strings.Contains(string(trace), "line 3") {
 				t.Fatalf("%v has the trace %q", err, trace)
 			}
+			if stats(t, r).Requests == 1 && p.started() != 1 {
+				t.Fatal("the first call was made to wait for a second start")
+			}
 		}
 		if n := p.started(); n < 100 || n > 130 {
 			t.Errorf("%d starts in an hour, want one each 31 s", n)
@@ -190,6 +193,57 @@ func TestKilledInstanceCostsItsCallAlone(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		if s := stats(t, r); s.Starts != 2 || s.Crashes != 1 || s.Errors != 1 {
+			t.Errorf("Stats = %+v", s)
+		}
+	})
+}
+
+func TestCallThatWaitsIsNotServedByADeadInstance(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		p := &program{}
+		p.call = func(ctx context.Context, s Spec, c *mayfly.Call) (mayfly.Reply, error) {
+			if _, err := g.call(ctx, s, c); c.ID == "deadly" {
+				p.living(0)[0].crash()
+				return mayfly.Reply{}, mayfly.Errorf(mayfly.Crashed, "hello ended: killed, %v", err)
+			}
+			if len(p.living(0)) == 0 {
+				return mayfly.Reply{}, mayfly.Errorf(mayfly.Crashed, "the instance is dead")
+			}
+			return mayfly.Reply{Status: 200}, nil
+		}
+		r := run(t, p)
+		set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency, f.Instances.Max = 1, 1 }))
+		var calls sync.WaitGroup
+		calls.Go(func() {
+			_, err := r.Call(t.Context(), "hello", &mayfly.Call{ID: "deadly"})
+			wantCode(t, err, mayfly.Crashed)
+		})
+		synctest.Wait()
+		calls.Go(func() { call(t, r, &mayfly.Call{}) })
+		synctest.Wait()
+		close(g.pass)
+		calls.Wait()
+	})
+}
+
+// Four that are killed together tell no more than one: the next call is served.
+func TestInstancesKilledTogetherAreOneCrash(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{}
+		r := run(t, p)
+		set(t, r, hello(1, func(f *mayfly.Function) { f.Instances.Min = 4 }))
+		synctest.Wait()
+		for _, a := range p.living(0) {
+			a.crash()
+		}
+		synctest.Wait()
+		if n := len(p.living(0)); n != 4 {
+			t.Errorf("%d instances, want 4 at once", n)
+		}
+		if s := stats(t, r); s.Crashes != 4 || s.Starts != 8 {
 			t.Errorf("Stats = %+v", s)
 		}
 	})
@@ -357,7 +411,7 @@ func TestSetOfWhatNoInstanceSeesRestartsNothing(t *testing.T) {
 	set(t, r, hello(1))
 	set(t, r, hello(1, func(f *mayfly.Function) { f.Summary = "Says hello"; f.Instances.Max = 7 }))
 	call(t, r, &mayfly.Call{})
-	if f, _ := r.Function("hello"); p.started() != 1 || f.Summary != "Says hello" {
+	if f, _ := r.Function("hello"); p.started() != 1 || r.functions["hello"].now.pool.instances.Max != 7 || f.Summary != "Says hello" {
 		t.Errorf("%d starts, and %+v", p.started(), f)
 	}
 }
@@ -385,6 +439,25 @@ func TestPreparedInstanceServesTheFirstCall(t *testing.T) {
 					t.Errorf("%d instances after Set of %d", n, revision)
 				}
 			}
+		}
+	})
+}
+
+func TestPreparedRevisionHasItsMinWhenItIsCurrent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{}
+		r := run(t, p)
+		f := hello(1, func(f *mayfly.Function) { f.Instances.Min = 3 })
+		if err := r.Prepare(t.Context(), f, here); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		before := len(p.living(0))
+		set(t, r, f)
+		synctest.Wait()
+		if after := len(p.living(0)); before != 1 || after != 3 {
+			t.Errorf("%d instances prepared and %d current, want 1 and 3", before, after)
 		}
 	})
 }
