@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -201,6 +202,13 @@ func (c *client) close() {
 		_ = cn.Close()
 	}
 	c.idle = nil
+}
+
+// awaits reports whether there are calls whose reply has not begun.
+func (c *client) awaits() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.calls, func(cn *conn) bool { return cn.waiting })
 }
 
 // abandon ends the calls whose reply has not begun. Bodies that were begun may

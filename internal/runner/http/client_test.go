@@ -1,3 +1,5 @@
+//go:build unix
+
 package httpengine
 
 import (
@@ -250,6 +252,7 @@ func TestConnectionIsUsedAgain(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			fmt.Fprint(w, "streamed")
 		case "/large":
+			w.Header().Set("Content-Length", fmt.Sprint(1<<20))
 			_, _ = w.Write(make([]byte, 1<<20))
 		default:
 			_, _ = io.Copy(w, r.Body)
@@ -264,6 +267,14 @@ func TestConnectionIsUsedAgain(t *testing.T) {
 		}
 		bodyOf(t, r)
 	}
+	r, err := c.call(ctxOf(t), get("/large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(io.Discard, r.Stream, r.Length); err != nil { // without asking for the end
+		t.Fatal(err)
+	}
+	r.Stream.Close()
 	if n := len(c.idle); n != 1 {
 		t.Errorf("%d connections lie idle, want 1", n)
 	}

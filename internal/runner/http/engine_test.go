@@ -1,3 +1,5 @@
+//go:build unix
+
 package httpengine
 
 import (
@@ -12,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -73,7 +76,7 @@ func openLeash() *os.File {
 	return f
 }
 
-// deserter answers one call, then closes the connection of the next and lives on.
+// deserter reads calls, closes their connections without a reply and lives on.
 func deserter() {
 	l, err := net.Listen("unix", os.Getenv(mayfly.EnvSocket))
 	if err != nil {
@@ -166,6 +169,7 @@ func fixture() http.Handler {
 		var eaten [][]byte
 		for {
 			eaten = append(eaten, []byte(strings.Repeat("x", 1<<20)))
+			runtime.KeepAlive(eaten)
 		}
 	})
 	mux.HandleFunc("/child", func(w http.ResponseWriter, _ *http.Request) {

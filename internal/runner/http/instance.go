@@ -45,7 +45,10 @@ func newInstance(s runner.Spec, socket string) *instance {
 	return i
 }
 
-// Call implements runner.Instance.
+// Call implements runner.Instance. A call without a Deadline has the Timeout of the
+// function's limits, which begins when the request is sent. Errors have code Crashed,
+// Timeout when nobody waits any more, Invalid when the call cannot be sent as it is,
+// Unavailable when the instance was stopped.
 func (i *instance) Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
 	return i.client.call(ctx, c)
 }
@@ -84,7 +87,8 @@ func (i *instance) Usage() runner.Usage {
 	return runner.Usage{PID: i.process.PID(), Memory: i.process.Memory(), CPU: i.process.CPU()}
 }
 
-// watch waits for the process's end and tells whoever waits for it.
+// watch waits for the process's end and tells whoever waits for it. It outlives
+// done by what the last calls need, which were given up by whoever made them.
 func (i *instance) watch() {
 	<-i.process.Done()
 	_ = i.stdout.Close() // says what has no line's end
@@ -92,10 +96,12 @@ func (i *instance) watch() {
 	i.client.close()
 	_ = os.Remove(i.socket) // most programs leave it, some do not
 	close(i.done)
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
-	<-timer.C
-	i.client.abandon()
+	if i.client.awaits() {
+		timer := time.NewTimer(grace)
+		defer timer.Stop()
+		<-timer.C
+		i.client.abandon()
+	}
 	i.client.uploads.Wait()
 }
 

@@ -108,8 +108,11 @@ func (f *fixed) Read(p []byte) (int, error) {
 	}
 	n, err := f.conn.body().Read(p[:min(int64(len(p)), f.left)])
 	f.left -= int64(n)
-	if err != nil {
+	switch {
+	case err != nil:
 		err = noEnd(err)
+	case f.left == 0: // who knows the length may not ask again
+		err = io.EOF
 	}
 	return n, err
 }
@@ -152,9 +155,15 @@ func (k *chunks) Read(p []byte) (int, error) {
 	n, err := c.body().Read(p[:min(int64(len(p)), k.left)])
 	k.left -= int64(n)
 	if err != nil {
-		err = noEnd(err)
+		return n, noEnd(err)
 	}
-	return n, err
+	if k.left == 0 { // the end may have come along
+		if size, last, err := nextChunk(c.in[c.r:c.w], true); err == nil && last > 0 && size == 0 {
+			c.r += last
+			return n, io.EOF
+		}
+	}
+	return n, nil
 }
 
 // nextChunk reads the line before a chunk's data, and the end of the chunk before

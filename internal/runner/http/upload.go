@@ -26,7 +26,8 @@ type upload struct {
 }
 
 // startUpload sends the call's body from a goroutine, which the owner waits for.
-// It ends with the body, or with the conn.
+// It ends with the body, or with the conn; but a Read of the caller's stream that
+// waits is for the caller to end, when the call is over.
 func (c *conn) startUpload(call *mayfly.Call, deadline time.Time) {
 	u := &upload{deadline: deadline}
 	if call.Deadline.IsZero() {
