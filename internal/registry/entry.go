@@ -3,6 +3,7 @@ package registry
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
 	"reflect"
 	"strings"
@@ -64,6 +65,9 @@ func decode(key string, data []byte, kv uint64) (entry, error) {
 	}
 	if err == nil {
 		err = json.Unmarshal(data, &e.settings)
+	}
+	if err == nil && e.settings == nil {
+		err = errors.New("it is null")
 	}
 	if err != nil {
 		return e, mayfly.Errorf(mayfly.Invalid, "the registry's entry %s makes no sense: %w", key, err).
