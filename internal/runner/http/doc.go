@@ -13,7 +13,11 @@
 // the goroutine of its caller; only a request body that is streamed, or large, has
 // a goroutine besides, so that the reply may begin before the request has ended.
 //
-// It keeps no instance alive and starts none again: that is the runner's.
+// It keeps no instance alive and starts none again: that is the runner's. It does
+// not know who listens on $PORT: the port was free when the process was started,
+// and a stranger who takes it first answers in its place, until the program fails
+// to listen and ends. A socket in our own folder has no such moment, so it is
+// looked for first.
 //
 // Invariants, and the tests that guard them:
 //   - a reply is what net/http would read, or it is refused: FuzzReply
