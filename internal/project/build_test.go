@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bundle"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 	"github.com/mayfly-run/mayfly/internal/project"
 )
@@ -174,24 +176,19 @@ func TestBuildIsTheSameTwice(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "hello")
 	write(t, folder, "app.py", "import lib\ndef handle(request): return 'a'")
 	write(t, folder, "lib.py", "a = 1")
-	var all [2]map[string]string
-	for i := range all {
+	var digests [2]string
+	for i := range digests {
 		p, err := project.Open(folder, noEnv)
 		if err != nil {
 			t.Fatal(err)
 		}
 		built := buildSource(t, p.Functions[0], project.BuildOptions{})
-		all[i] = map[string]string{}
-		for _, name := range listing(t, built.Folder) {
-			data, err := os.ReadFile(filepath.Join(built.Folder, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			all[i][name] = string(data)
+		if digests[i], _, err = bundle.Pack(io.Discard, built.Folder); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if diff := cmp.Diff(all[0], all[1]); diff != "" {
-		t.Error(diff)
+	if digests[0] != digests[1] {
+		t.Error("the bundles differ")
 	}
 }
 
@@ -382,6 +379,26 @@ func TestBuildRefusesHostileFolders(t *testing.T) {
 				t.Errorf("%v is left behind", left)
 			}
 		})
+	}
+}
+
+func TestMissingToolsAreNamed(t *testing.T) {
+	folder := t.TempDir()
+	t.Setenv("PATH", folder)
+	for _, tt := range []struct{ file, text, want, hint string }{
+		{"hello.js", "", "build hello: hello needs node, which is not in PATH", "https://nodejs.org"},
+		{"hello.py", "", "build hello: hello needs python3, which is not in PATH", "https://www.python.org"},
+		{"hello.go", goHandler, "build hello: hello needs go, which is not in PATH", "https://go.dev/dl"},
+	} {
+		write(t, folder, tt.file, tt.text)
+		p, err := project.Open(filepath.Join(folder, tt.file), noEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = project.Build(t.Context(), p.Functions[0], project.BuildOptions{Folder: t.TempDir(), Cache: t.TempDir(), Development: true})
+		if err == nil || err.Error() != tt.want || mayfly.CodeOf(err) != mayfly.Unavailable || !strings.HasSuffix(mayfly.HintOf(err), tt.hint) {
+			t.Errorf("error %v, hint %q", err, mayfly.HintOf(err))
+		}
 	}
 }
 

@@ -156,11 +156,15 @@ func detectFolder(folder string) (found, error) {
 	for _, e := range entries {
 		stem, extension := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name())), filepath.Ext(e.Name())
 		language, known := extensions[extension]
-		if !known || e.IsDir() {
+		if !known || strings.HasPrefix(stem, ".") { // editors keep locks in such files
+			continue
+		}
+		info, err := os.Stat(filepath.Join(folder, e.Name()))
+		if err != nil || info.IsDir() {
 			continue
 		}
 		// Whoever reads a pipe to see what is in it, the compilers too, waits for ever.
-		if !e.Type().IsRegular() && e.Type() != fs.ModeSymlink {
+		if !info.Mode().IsRegular() {
 			return found{}, mayfly.Errorf(mayfly.Invalid, "%s is no regular file", filepath.Join(folder, e.Name())).WithHint("delete it")
 		}
 		switch {

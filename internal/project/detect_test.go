@@ -56,6 +56,7 @@ func TestDetectKnowsEachRow(t *testing.T) {
 		{"a Go program in files", map[string]string{"main.go": "package main\nfunc main() { run() }", "run.go": strings.Replace(worker, "func main", "func run", 1)}, "", "Go service "},
 		{"a Go program for another system", map[string]string{"a.go": worker, "b_plan9.go": web}, "", "Go service "},
 		{"Go of two packages", map[string]string{"a.go": "package a", "b.go": "package b"}, "", "Go http "},
+		{"an editor's lock", map[string]string{"app.py": "", ".index.js": ""}, "", "Python http app.py"},
 		{"an index that is a folder", map[string]string{"index.js/x": "", "app.py": ""}, "", "Python http app.py"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -124,7 +125,11 @@ func TestDetectOpensNoPipe(t *testing.T) {
 		if err := syscall.Mkfifo(filepath.Join(folder, name), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for _, path := range []string{folder, filepath.Join(folder, name)} {
+		linked := t.TempDir()
+		if err := os.Symlink(filepath.Join(folder, name), filepath.Join(linked, name)); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{folder, filepath.Join(folder, name), linked} {
 			if _, err := detect(path); mayfly.CodeOf(err) != mayfly.Invalid || err == nil {
 				t.Errorf("%s: error %v", name, err)
 			}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/shim"
@@ -55,9 +54,12 @@ func (b *builder) javaScript(ctx context.Context, f found) (shim.Form, error) {
 	if !f.whole {
 		return r.Form, nil
 	}
-	bundled := slices.Clone(b.inputs)
+	bundled := map[string]bool{}
+	for _, input := range b.inputs {
+		bundled[input] = true
+	}
 	others, err := copyTree(ctx, f.folder, out, func(name string) bool {
-		return b.ignored.matchOne(name) || slices.Contains(bundled, filepath.Join(f.folder, name))
+		return b.ignored.matchOne(name) || bundled[filepath.Join(f.folder, name)]
 	})
 	b.inputs = append(b.inputs, others...)
 	return r.Form, err
