@@ -1,11 +1,13 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"sync"
 	"time"
 
@@ -72,16 +74,14 @@ func (f *function) call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, erro
 	if err != nil {
 		return mayfly.Reply{}, x.fail(ctx, err)
 	}
-	if reply.Status >= http.StatusInternalServerError && reply.Error == "" {
-		reply.Error = statusText(reply.Status)
-	}
-	if reply.Stream != nil {
-		reply.Stream = &download{ReadCloser: reply.Stream, exchange: x, ended: ctx.Done(), failure: reply.Error}
-		return reply, nil
-	}
 	failure := ""
 	if reply.Status >= http.StatusInternalServerError {
+		reply.Error = cmp.Or(reply.Error, http.StatusText(reply.Status), "status "+strconv.Itoa(reply.Status))
 		failure = reply.Error
+	}
+	if reply.Stream != nil {
+		reply.Stream = &download{ReadCloser: reply.Stream, exchange: x, ended: ctx.Done(), failure: failure}
+		return reply, nil
 	}
 	x.finish(failure)
 	return reply, nil

@@ -340,6 +340,8 @@ func TestRepliesAreCounted(t *testing.T) {
 		{"success", mayfly.Reply{Status: 200}, nil, false, "", 0, ""},
 		{"the caller's fault", mayfly.Reply{Status: 404}, nil, false, "", 0, ""},
 		{"the caller's fault, in words", mayfly.Reply{Status: 400, Error: "no"}, nil, false, "no", 0, ""},
+		{"the caller's fault, streamed", mayfly.Reply{Status: 400, Error: "no", Stream: io.NopCloser(strings.NewReader(""))}, nil, false, "no", 0, ""},
+		{"the function's fault, streamed", mayfly.Reply{Status: 500, Stream: io.NopCloser(strings.NewReader(""))}, nil, false, "Internal Server Error", 1, "Internal Server Error"},
 		{"the function's fault", mayfly.Reply{Status: 503}, nil, false, "Service Unavailable", 1, "Service Unavailable"},
 		{"an odd status", mayfly.Reply{Status: 599}, nil, false, "status 599", 1, "status 599"},
 		{"the function's own words", mayfly.Reply{Status: 500, Error: "out of ink"}, nil, false, "out of ink", 1, "out of ink"},
@@ -362,6 +364,9 @@ func TestRepliesAreCounted(t *testing.T) {
 			}
 			if tt.panics {
 				wantCode(t, err, mayfly.Internal)
+			}
+			if reply.Stream != nil {
+				_ = reply.Stream.Close()
 			}
 			if s := stats(t, r); s.Requests != 1 || s.Errors != tt.errors || s.LastError != tt.last || s.InFlight != 0 {
 				t.Errorf("Stats = %+v, want %d errors, the last %q", s, tt.errors, tt.last)

@@ -2,9 +2,7 @@ package runner
 
 import (
 	"cmp"
-	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -180,8 +178,4 @@ func oneLine(text string) string {
 		}
 		return r
 	}, text)
-}
-
-func statusText(status int) string {
-	return cmp.Or(http.StatusText(status), "status "+strconv.Itoa(status))
 }
