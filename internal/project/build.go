@@ -2,19 +2,15 @@ package project
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
-	"github.com/mayfly-run/mayfly/internal/bundle"
 	"github.com/mayfly-run/mayfly/internal/shim"
 )
 
@@ -41,20 +37,12 @@ type Built struct {
 	Hosted   *mayfly.Hosted
 
 	// Folders hold the output by platform, or one for mayfly.AnyPlatform. Folder is
-	// the one for this machine, else the first. The caller removes them.
+	// the one for this machine, else the first by name. The caller removes them.
 	Folders map[string]string
 	Folder  string
 
 	Inputs []string // files that were read, absolute and sorted
 	Took   time.Duration
-}
-
-// A Description is what the file mayfly.json in a bundle holds.
-type Description struct {
-	V        int           `json:"v"` // 1
-	Engine   mayfly.Engine `json:"engine"`
-	Start    []string      `json:"start"`
-	Platform string        `json:"platform"`
 }
 
 // Build makes out of a source what can be run. Nothing is written into the user's
@@ -67,33 +55,14 @@ type Description struct {
 // a change of one of them is a reason to try again. The folders are gone.
 func Build(ctx context.Context, s Source, o BuildOptions) (built Built, err error) {
 	started := time.Now()
-	for _, folder := range []*string{&o.Folder, &o.Cache} {
-		if *folder, err = filepath.Abs(*folder); err != nil {
-			return Built{}, fmt.Errorf("build %s: %w", s.Name, err)
-		}
-		if err := os.MkdirAll(*folder, 0o700); err != nil {
-			return Built{}, fmt.Errorf("build %s: %w", s.Name, err)
-		}
+	b, err := newBuilder(s, o)
+	if err == nil {
+		built, err = b.finish(ctx)
 	}
-	if o.Output == nil {
-		o.Output = io.Discard
-	}
-	if o.Progress == nil {
-		o.Progress = func(string) {}
-	}
-	b := &builder{Source: s, BuildOptions: o, folders: map[string]string{}}
-	if b.ignored, err = readRules(s.Code); err != nil {
-		return Built{}, fmt.Errorf("build %s: %w", s.Name, err)
-	}
-	defer func() { err = errors.Join(err, b.clean(err != nil)) }()
-	if err = b.build(ctx); err == nil {
-		built, err = b.result()
-	}
-	inputs := slices.Compact(slices.Sorted(slices.Values(b.inputs)))
 	if err != nil {
-		return Built{Inputs: inputs}, fmt.Errorf("build %s: %w", s.Name, err)
+		return Built{Inputs: built.Inputs}, fmt.Errorf("build %s: %w", s.Name, err)
 	}
-	built.Inputs, built.Took = inputs, time.Since(started)
+	built.Took = time.Since(started)
 	return built, nil
 }
 
@@ -110,15 +79,44 @@ type builder struct {
 	inputs  []string
 }
 
-func (b *builder) build(ctx context.Context) error {
+func newBuilder(s Source, o BuildOptions) (b *builder, err error) {
+	for _, folder := range []*string{&o.Folder, &o.Cache} {
+		if *folder == "" { // it would be the folder that somebody happens to stand in
+			return nil, mayfly.Errorf(mayfly.Internal, "no folder for output or cache is given")
+		}
+		if *folder, err = filepath.Abs(*folder); err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(*folder, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	if o.Output == nil {
+		o.Output = io.Discard
+	}
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	b = &builder{Source: s, BuildOptions: o, folders: map[string]string{}}
+	b.ignored, err = readRules(s.Code)
+	return b, err
+}
+
+// finish builds, and describes what came of it. With an error only Inputs are set.
+func (b *builder) finish(ctx context.Context) (built Built, err error) {
+	defer func() { err = errors.Join(err, b.clean(err != nil)) }()
 	if b.Build != "" || len(b.Start) > 0 {
-		return b.custom(ctx)
+		err = b.custom(ctx)
+	} else if f, fault := detect(b.Code); fault != nil {
+		err = fault
+	} else {
+		err = b.language(ctx, f)
 	}
-	f, err := detect(b.Code)
-	if err != nil {
-		return err
+	if err == nil {
+		built, err = b.result()
 	}
-	return b.language(ctx, f)
+	built.Inputs = slices.Compact(slices.Sorted(slices.Values(b.inputs)))
+	return built, err
 }
 
 // custom builds and starts by the user's own commands.
@@ -220,58 +218,6 @@ func (b *builder) useFor(platform, folder string, engine mayfly.Engine, start []
 	b.folders[platform] = folder
 }
 
-// result describes the output.
-func (b *builder) result() (Built, error) {
-	built := Built{Folders: map[string]string{}}
-	for platform, folder := range b.folders {
-		if platform == "" {
-			platform = mayfly.AnyPlatform
-			native, err := holdsNative(folder)
-			if err != nil {
-				return built, err
-			}
-			if native {
-				platform = mayfly.Platform()
-			}
-		}
-		d := Description{V: 1, Engine: b.engine, Start: b.start, Platform: platform}
-		text, err := json.Marshal(d)
-		if err != nil {
-			return built, err
-		}
-		file := filepath.Join(folder, bundle.Manifest)
-		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return built, err // the user's may be a link: it is not to be written through
-		}
-		if err := os.WriteFile(file, append(text, '\n'), 0o644); err != nil {
-			return built, err
-		}
-		built.Folders[platform] = folder
-	}
-	for _, platform := range append([]string{mayfly.AnyPlatform, mayfly.Platform()}, b.Platforms...) {
-		if folder, ok := built.Folders[platform]; ok {
-			built.Folder = folder
-			break
-		}
-	}
-	if b.Hosted != nil {
-		h := *b.Hosted
-		h.Engine, h.Start = b.engine, b.start
-		built.Hosted = &h
-		return built, nil
-	}
-	f := *b.Function
-	f.Engine, f.Start = b.engine, b.start
-	if f.CGI && f.Engine != mayfly.EngineExec {
-		return built, mayfly.Errorf(mayfly.Invalid, "cgi is for engine exec: %s has engine %s", b.Name, f.Engine).WithHint("leave cgi out")
-	}
-	if f.Engine == mayfly.EngineExec {
-		f.Concurrency = 1
-	}
-	built.Function = &f
-	return built, nil
-}
-
 // clean removes what nobody needs when the build has ended.
 func (b *builder) clean(failed bool) error {
 	gone := b.scratch
@@ -283,34 +229,4 @@ func (b *builder) clean(failed bool) error {
 		errs = append(errs, os.RemoveAll(folder))
 	}
 	return errors.Join(errs...)
-}
-
-// hereSuffixes are of files with machine code that are not executable themselves.
-var hereSuffixes = []string{".so", ".node", ".dylib", ".dll", ".pyd"}
-
-// holdsNative reports whether a folder holds machine code, so that it runs on this
-// machine's platform alone.
-func holdsNative(folder string) (native bool, err error) {
-	err = filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		suspect := slices.Contains(hereSuffixes, filepath.Ext(path)) || strings.Contains(filepath.Base(path), ".so.")
-		if !suspect {
-			info, err := d.Info()
-			if err != nil {
-				return err
-			}
-			suspect = info.Mode()&0o111 != 0
-		}
-		if !suspect {
-			return nil
-		}
-		head, err := readHead(path)
-		if native = isNative(head); native {
-			return filepath.SkipAll
-		}
-		return err
-	})
-	return native, err
 }

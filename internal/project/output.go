@@ -1,0 +1,109 @@
+package project
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bundle"
+)
+
+// A Description is what the file mayfly.json in a bundle holds.
+type Description struct {
+	V        int           `json:"v"` // 1
+	Engine   mayfly.Engine `json:"engine"`
+	Start    []string      `json:"start"`
+	Platform string        `json:"platform"`
+}
+
+// result describes the output.
+func (b *builder) result() (Built, error) {
+	built := Built{Folders: map[string]string{}}
+	for platform, folder := range b.folders {
+		if platform == "" {
+			native, err := holdsNative(folder)
+			if err != nil {
+				return built, err
+			}
+			if platform = mayfly.AnyPlatform; native {
+				platform = mayfly.Platform()
+			}
+		}
+		if err := describe(folder, Description{V: 1, Engine: b.engine, Start: b.start, Platform: platform}); err != nil {
+			return built, err
+		}
+		built.Folders[platform] = folder
+	}
+	for _, platform := range slices.Concat([]string{mayfly.AnyPlatform, mayfly.Platform()}, slices.Sorted(maps.Keys(built.Folders))) {
+		if folder, ok := built.Folders[platform]; ok {
+			built.Folder = folder
+			break
+		}
+	}
+	if b.Hosted != nil {
+		h := *b.Hosted
+		h.Engine, h.Start = b.engine, b.start
+		built.Hosted = &h
+		return built, nil
+	}
+	f := *b.Function
+	f.Engine, f.Start = b.engine, b.start
+	if f.CGI && f.Engine != mayfly.EngineExec {
+		return built, mayfly.Errorf(mayfly.Invalid, "cgi is for engine exec: %s has engine %s", b.Name, f.Engine).WithHint("leave cgi out")
+	}
+	if f.Engine == mayfly.EngineExec {
+		f.Concurrency = 1
+	}
+	built.Function = &f
+	return built, nil
+}
+
+// describe writes the file that comes first in the folder's bundle.
+func describe(folder string, d Description) error {
+	text, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(folder, bundle.Manifest)
+	// The user may have put a link there: nothing is to be written through it.
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(file, append(text, '\n'), 0o644)
+}
+
+// hereSuffixes are of files with machine code that are not executable themselves.
+var hereSuffixes = []string{".so", ".node", ".dylib", ".dll", ".pyd"}
+
+// holdsNative reports whether a folder holds machine code, so that it runs on this
+// machine's platform alone.
+func holdsNative(folder string) (native bool, err error) {
+	err = filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		suspect := slices.Contains(hereSuffixes, filepath.Ext(path)) || strings.Contains(filepath.Base(path), ".so.")
+		if !suspect {
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			suspect = info.Mode()&0o111 != 0
+		}
+		if !suspect {
+			return nil
+		}
+		head, err := readHead(path)
+		if native = isNative(head); native {
+			return filepath.SkipAll
+		}
+		return err
+	})
+	return native, err
+}
