@@ -83,7 +83,7 @@ func (w *work) tell(e session.Event) {
 		}
 		w.say.log.Error("build failed", attrs...)
 	case w.say.person:
-		w.p.note("%s is live, %d ms after the change", e.Name, e.Took.Milliseconds())
+		w.p.note("%s is live after %s", e.Name, took(e.Took))
 	default:
 		w.say.log.Info("build in force", "kind", e.Kind, "name", e.Name, telemetry.KeyTook, e.Took)
 	}
