@@ -67,7 +67,11 @@ func (w *work) tell(e session.Event) {
 	case e.Step != "":
 		w.p.note("%s: %s", e.Name, e.Step)
 	case e.Err != nil && w.say.person:
-		w.p.note("%s: %s", e.Name, e.Err)
+		text := e.Err.Error()
+		if err, ok := errors.AsType[*mayfly.Error](e.Err); ok {
+			text = err.Message // what was being done is clear
+		}
+		w.p.note("%s: %s", e.Name, text)
 		if trace, ok := errors.AsType[mayfly.Trace](e.Err); ok {
 			for line := range strings.Lines(string(trace)) {
 				w.p.note("  %s", strings.TrimRight(line, "\r\n"))

@@ -128,6 +128,8 @@ func (g *Gateway) callFunction(x *exchange, r *http.Request, name mayfly.Name, p
 		return tooLarge(limit, key)
 	}
 	up := &upload{g: g, body: r.Body, control: http.NewResponseController(x.ResponseWriter), left: limit, limit: limit, key: key}
+	up.idle.L = &up.mu
+	defer up.end()
 	c.Stream, c.Length = up, r.ContentLength
 	_ = up.control.EnableFullDuplex() // HTTP/2 always is
 	x.writeBy(time.Time{})            // an upload may take as long as it comes; callHere sets the time for the answer
@@ -174,18 +176,34 @@ type upload struct {
 	limit   int64
 	key     string
 
-	mu  sync.Mutex // guards err: the carrier reads while the answer is written
-	err error
+	mu      sync.Mutex // the carrier reads while the answer is written
+	idle    sync.Cond  // signalled when a Read ends; of mu
+	err     error
+	reading bool
+	over    bool // the call is: nobody reads any more
 }
 
 const uploadStep = 64 << 10
 
 // Read implements io.Reader.
 func (u *upload) Read(p []byte) (int, error) {
+	u.mu.Lock()
+	if u.over {
+		u.mu.Unlock()
+		return 0, io.ErrClosedPipe
+	}
 	if u.step <= 0 {
 		u.step = uploadStep
 		_ = u.control.SetReadDeadline(time.Now().Add(u.g.options.BodyTimeout)) // not every connection has deadlines
 	}
+	u.reading = true
+	u.mu.Unlock()
+	defer func() {
+		u.mu.Lock()
+		u.reading = false
+		u.idle.Broadcast()
+		u.mu.Unlock()
+	}()
 	n, err := u.body.Read(p)
 	u.left -= int64(n)
 	u.step -= int64(n)
@@ -199,6 +217,19 @@ func (u *upload) Read(p []byte) (int, error) {
 		return n, u.fail(u.g.bodyError(err))
 	}
 	return n, nil
+}
+
+// end lets nobody read any more and waits until nobody does: the request's body is
+// the server's again when its handler returns. A Read that waits for the client is
+// woken, which costs the connection.
+func (u *upload) end() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.over = true
+	for u.reading {
+		_ = u.control.SetReadDeadline(time.Unix(1, 0))
+		u.idle.Wait()
+	}
 }
 
 func (u *upload) fail(err error) error {
