@@ -11,7 +11,8 @@
 // tell one sane bundle from another.
 //
 // It does not decide what belongs into a bundle (project does) nor where bundles
-// are kept (registry does).
+// are kept (registry does). It does not wait for the disk: after a power cut, unlike
+// after a kill, a folder may hold less than it should.
 //
 // # Invariants
 //
