@@ -88,6 +88,9 @@ func (w *work) tell(e session.Event) {
 		w.say.log.Error("build failed", attrs...)
 	case w.say.person:
 		w.p.note("%s is live after %s", e.Name, took(e.Took))
+		if w.node.Workshop().Deployed(e.Name) {
+			w.p.note("note: %s is deployed here too: NATS clients and other nodes go on calling that one", e.Name)
+		}
 	default:
 		w.say.log.Info("build in force", "kind", e.Kind, "name", e.Name, telemetry.KeyTook, e.Took)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -84,16 +85,21 @@ func (g *Gateway) home(x *exchange, r *http.Request) error {
 		return err
 	}
 	home := struct {
-		Name    string   `json:"name"`
-		Version string   `json:"version"`
-		Routes  []string `json:"routes,omitempty"`
-		Links   []string `json:"links"`
+		Name      string   `json:"name"`
+		Version   string   `json:"version"`
+		Functions []string `json:"functions,omitempty"`
+		Routes    []string `json:"routes,omitempty"`
+		Links     []string `json:"links"`
 	}{Name: "mayfly", Version: g.options.Version, Links: []string{"/openapi.json", "/healthz", "/readyz"}}
 	if len(g.options.Expose) > 0 {
 		home.Links = append([]string{"/svc"}, home.Links...)
 		for _, e := range g.table.Load().entries {
 			home.Routes = append(home.Routes, e.Pattern.String())
 		}
+		for _, f := range g.functions.Functions() {
+			home.Functions = append(home.Functions, "/fn/"+string(f.Name))
+		}
+		slices.Sort(home.Functions)
 	}
 	return g.writeJSON(x, home)
 }

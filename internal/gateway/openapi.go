@@ -28,6 +28,9 @@ func (g *Gateway) openAPI(x *exchange, r *http.Request) error {
 	for _, e := range g.table.Load().entries {
 		d.route(e.Route)
 	}
+	for _, f := range g.functions.Functions() {
+		d.function(f)
+	}
 	for _, s := range g.directory.Services() {
 		if g.exposed(s.Name) {
 			d.service(s)
@@ -153,8 +156,11 @@ func (d *document) route(r mayfly.Route) {
 
 // tag groups what belongs to one service or project.
 func tag(r mayfly.Route) string {
-	if r.Service != "" {
+	switch {
+	case r.Service != "":
 		return r.Service
+	case r.Function != "":
+		return string(r.Function)
 	}
 	return string(r.Project)
 }
@@ -178,6 +184,20 @@ func (d *document) service(s mayfly.Service) {
 			RequestBody: d.body(d.schema(name+" request", e.Schema(mayfly.MetaRequest))),
 			Responses:   d.responses(d.schema(name+" reply", e.Schema(mayfly.MetaResponse))),
 		})
+	}
+}
+
+// function describes how a function is called by its name.
+func (d *document) function(f mayfly.Function) {
+	for _, method := range []string{"get", "post"} {
+		op := &operation{
+			OperationID: "fn " + string(f.Name) + " " + method, Summary: f.Summary, Tags: []string{string(f.Name)},
+			Responses: d.responses(nil),
+		}
+		if takesBody(method) {
+			op.RequestBody = d.body(nil)
+		}
+		d.add("/fn/"+string(f.Name), method, op)
 	}
 }
 

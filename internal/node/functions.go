@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/mayfly-run/mayfly"
@@ -117,9 +118,10 @@ func (d *deployment) bundle(p mayfly.Program) runner.Folder {
 }
 
 // deployed reports whether the registry has something of that name.
-func (d *deployment) deployed(name mayfly.Name) bool {
-	_, err := d.registry.Get(context.Background(), mayfly.Ref{Name: name})
-	return err == nil
+func (d *deployment) deployed(name string) bool {
+	functions, services := d.registry.List()
+	return slices.ContainsFunc(functions, func(f mayfly.Function) bool { return string(f.Name) == name }) ||
+		slices.ContainsFunc(services, func(h mayfly.Hosted) bool { return h.Name == name })
 }
 
 // A Workshop is a node's runner as a session uses it: what it sets stands before
@@ -177,7 +179,7 @@ func (w Workshop) forget(name string, remove func()) {
 }
 
 // Deployed reports whether others see a deployed function of that name.
-func (w Workshop) Deployed(name mayfly.Name) bool { return w.deployment.deployed(name) }
+func (w Workshop) Deployed(name string) bool { return w.deployment.deployed(name) }
 
 // public are the functions that a node shows on the bus: not those that are
 // developed here while a deployed one has the name, or callers of the one would
@@ -191,7 +193,7 @@ type public struct {
 func (p public) Functions() []mayfly.Function {
 	var shown []mayfly.Function
 	for _, f := range p.Runner.Functions() {
-		if f.Revision > 0 || !p.deployment.deployed(f.Name) {
+		if f.Revision > 0 || !p.deployment.deployed(string(f.Name)) {
 			shown = append(shown, f)
 		}
 	}
