@@ -50,6 +50,7 @@ var floors = map[string]int{
 	module + "/internal/console":        6,
 	module + "/internal/responder":      6,
 	module + "/internal/session":        6,
+	module + "/internal/deploy":         6,
 	module + "/internal/runner/http":    6,
 	module + "/internal/runner/exec":    6,
 	module + "/internal/runner/service": 6,

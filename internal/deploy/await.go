@@ -1,0 +1,50 @@
+package deploy
+
+import (
+	"context"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+const (
+	// patience is how long a deploy waits until what it wrote serves. Nodes have
+	// tried a function before, so all that takes time is their hearing of it.
+	patience = 10 * time.Second
+
+	askAgain = 50 * time.Millisecond
+)
+
+// await returns when all of the nodes serve a revision.
+func (o Options) await(ctx context.Context, name string, revision uint64, on []Node) error {
+	o.Tell(Event{Name: name, Step: "wait"})
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return together(ctx, on, func(ctx context.Context, n Node) error { return o.awaitOne(ctx, name, revision, n) })
+}
+
+// awaitOne returns when a node serves a revision or a newer one.
+func (o Options) awaitOne(ctx context.Context, name string, revision uint64, n Node) error {
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
+	for last := (State{}); ; {
+		// A node that has not heard of it yet says that it knows no such name.
+		if s, err := o.Nodes.State(ctx, n.ID, name); err == nil {
+			last = s
+		}
+		if last.Developed || last.Serving >= revision && last.Failing == "" {
+			return nil
+		}
+		select {
+		case <-again.C:
+			continue
+		case <-ctx.Done():
+		}
+		if last.Failing != "" {
+			return mayfly.Errorf(mayfly.Crashed, "%s@%d is deployed, but fails on node %s: %s", name, revision, n.ID, last.Failing).
+				WithHint("mayfly logs %s shows more; mayfly rollback %[1]s goes back", name)
+		}
+		return mayfly.Errorf(mayfly.Timeout, "%s@%d is deployed, but node %s does not serve it yet", name, revision, n.ID).
+			WithHint("mayfly info %s shows how it is doing", name)
+	}
+}

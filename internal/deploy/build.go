@@ -1,0 +1,129 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bundle"
+	"github.com/mayfly-run/mayfly/internal/project"
+)
+
+// build makes bundles of a unit's source, for all platforms that nodes have, and
+// stores them.
+func (d *deployment) build(ctx context.Context, u *unit) error {
+	name := u.source.Name
+	d.Tell(Event{Name: name, Step: "build"})
+	cache := d.Cache
+	if cache == "" {
+		cache = filepath.Join(d.Folder, "cache")
+	}
+	built, err := project.Build(ctx, u.source, project.BuildOptions{
+		Folder: filepath.Join(d.Folder, "build"), Cache: cache, Platforms: d.platforms(), Output: d.Output,
+		Progress: func(step string) { d.Tell(Event{Name: name, Step: step}) },
+	})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		for _, folder := range built.Folders {
+			_ = os.RemoveAll(folder) // the caller removes what is above it
+		}
+	}()
+	u.function, u.hosted = built.Function, built.Hosted
+	bundles := map[string]string{}
+	for _, platform := range slices.Sorted(maps.Keys(built.Folders)) {
+		if bundles[platform], err = d.store(ctx, name, built.Folders[platform]); err != nil {
+			return fmt.Errorf("store the bundle of %s: %w", name, err)
+		}
+	}
+	u.program().Bundles = bundles
+	if u.nodes = fit(d.nodes, *u.program()); len(u.nodes) == 0 && !d.NoWait {
+		return noNode(name, *u.program())
+	}
+	return nil
+}
+
+// platforms returns those of the nodes, or this machine's where there are none.
+func (d *deployment) platforms() []string {
+	var all []string
+	for _, n := range d.nodes {
+		all = append(all, n.Platform)
+	}
+	slices.Sort(all)
+	if all = slices.Compact(all); len(all) == 0 {
+		return []string{mayfly.Platform()}
+	}
+	return all
+}
+
+// fit returns the nodes that can run a program.
+func fit(nodes []Node, p mayfly.Program) (fitting []Node) {
+	for _, n := range nodes {
+		labelled := true
+		for key, value := range p.Labels {
+			labelled = labelled && n.Labels[key] == value
+		}
+		if labelled && p.Bundle(n.Platform) != "" {
+			fitting = append(fitting, n)
+		}
+	}
+	return fitting
+}
+
+// noNode says what a node must be to run a program.
+func noNode(name string, p mayfly.Program) error {
+	needs := slices.DeleteFunc(slices.Sorted(maps.Keys(p.Bundles)), func(platform string) bool { return platform == mayfly.AnyPlatform })
+	for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
+		needs = append(needs, "label "+key+"="+p.Labels[key])
+	}
+	return mayfly.Errorf(mayfly.Unavailable, "no node can run %s, which needs one with %s", name, strings.Join(needs, ", ")).
+		WithHint("start such a node with mayfly up, or go on all the same with --no-wait")
+}
+
+// store packs a folder and uploads the bundle, whose digest it returns. It takes
+// the way over a file: the digest is the bundle's name and known at its end.
+func (d *deployment) store(ctx context.Context, name, folder string) (digest string, err error) {
+	d.Tell(Event{Name: name, Step: "pack"})
+	file, err := os.CreateTemp(d.Folder, "bundle-*")
+	if err != nil {
+		return "", mayfly.Errorf(mayfly.Unavailable, "no room for a bundle: %w", err).WithHint("free some space in %s", d.Folder)
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	digest, size, err := bundle.Pack(file, folder)
+	if err != nil {
+		return "", err
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	return digest, d.Registry.Upload(ctx, &told{r: file, tell: d.Tell, event: Event{Name: name, Step: "upload", Of: size}}, digest)
+}
+
+// A told reader says how far it is.
+type told struct {
+	r     io.Reader
+	tell  func(Event)
+	event Event
+	said  int64
+}
+
+// sayEvery is how many bytes are worth a word.
+const sayEvery = 4 << 20
+
+func (t *told) Read(p []byte) (int, error) {
+	n, err := t.r.Read(p)
+	t.event.Bytes += int64(n)
+	if t.said == 0 || t.event.Bytes-t.said >= sayEvery {
+		t.said = max(1, t.event.Bytes)
+		t.tell(t.event)
+	}
+	return n, err
+}

@@ -1,0 +1,28 @@
+// Package deploy makes what projects list current on a bus: it builds their code,
+// stores it, has the nodes try it, and only then changes the registry.
+//
+//	Project ──Build──► folders ──Pack──► file ──Upload──► mayfly_code
+//	                                                │
+//	   every node that fits ◄──Prepare── function ◄─┘
+//	        │ all are ready
+//	        ▼
+//	   Registry.Deploy, and Remove of what is listed no more ──► wait until it serves
+//
+// It reads no manifest (project does), starts nothing (the nodes do) and prints
+// nothing: who calls it is told what is being done.
+//
+// Services are not tried before: they register themselves on the bus, where two of
+// different revisions would share the calls.
+//
+// # Invariants
+//
+//   - Until every node was able to start every function nothing is changed, and
+//     neither is it where a name belongs to somebody else:
+//     TestOneNodeThatFailsChangesNothing, TestNamesOfOthersChangeNothing.
+//   - A node is asked for what it can run, and for no more:
+//     TestOnlyNodesThatFitAreAsked.
+//   - What is deployed already is neither tried nor written again:
+//     TestSameContentIsUnchanged.
+//   - What a project lists no more is removed, and nothing of another's:
+//     TestUnlistedThingsAreRemoved.
+package deploy
