@@ -261,9 +261,7 @@ func (g *Gateway) watchServices(ctx context.Context) {
 		if !ok {
 			return
 		}
-		g.making.Lock()
-		g.makeTable()
-		g.making.Unlock()
+		g.Refresh()
 		select {
 		case <-ctx.Done():
 			return
@@ -278,6 +276,14 @@ func (g *Gateway) SetRoutes(routes []mayfly.Route) {
 	g.making.Lock()
 	defer g.making.Unlock()
 	g.routes = slices.Clone(routes)
+	g.makeTable()
+}
+
+// Refresh puts a table of what there is now in force, without waiting for news of
+// it.
+func (g *Gateway) Refresh() {
+	g.making.Lock()
+	defer g.making.Unlock()
 	g.makeTable()
 }
 

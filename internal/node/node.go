@@ -308,6 +308,7 @@ func (n *Node) Status() Status {
 		Folder: n.folder.path, NATS: l.NATS, Monitor: n.bus.MonitorURL(), Gateway: l.Gateway, Admin: l.Admin,
 		Services: n.directory.Services(), Took: n.took,
 	}
+	n.gateway.Refresh() // what has just been set should be seen
 	s.Routes, _ = n.gateway.Routes()
 	s.Functions, s.Hosted = n.runner.Functions(), n.runner.Hosted()
 	slices.SortFunc(s.Functions, func(a, b mayfly.Function) int { return strings.Compare(string(a.Name), string(b.Name)) })
