@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/micro"
+)
+
+// fetchTime is enough for three tries of the list and a slow NATS.
+const fetchTime = 20 * time.Second
+
+// fetched is the answer of fetch.
+type fetched struct {
+	IDs        int `json:"ids"`
+	Queued     int `json:"queued"`
+	Duplicates int `json:"duplicates"` // were queued a moment ago, or still are
+}
+
+// fetch queues the top stories. It answers after all of them are stored; what
+// becomes of them is the processors' affair.
+func (s *service) fetch(ctx context.Context, _ micro.Request) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	defer cancel()
+	ids, err := s.hn.topStories(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	if err := s.state.putIDs(ctx, ids); err != nil {
+		return answer{}, err
+	}
+	queued, err := s.state.enqueueAll(ctx, ids)
+	if err != nil {
+		return answer{}, err
+	}
+	s.log.Info("top stories fetched", "ids", len(ids), "queued", queued)
+	return jsonAnswer(fetched{IDs: len(ids), Queued: queued, Duplicates: len(ids) - queued})
+}
+
+// list answers with what the last fetch found.
+func (s *service) list(ctx context.Context, _ micro.Request) (answer, error) {
+	ids, err := s.state.ids(ctx)
+	return answer{body: ids, contentType: contentJSON}, err
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+	"unicode/utf8"
+)
+
+// An item is what HackerNews has under a number: a story, but also a job, a
+// comment, a poll. Only what this service looks at is read.
+type item struct {
+	ID          int64  `json:"id"`
+	Type        string `json:"type"`
+	Deleted     bool   `json:"deleted"`
+	Dead        bool   `json:"dead"`
+	By          string `json:"by"`
+	Title       string `json:"title"`
+	URL         string `json:"url"`
+	Score       int64  `json:"score"`
+	Descendants int64  `json:"descendants"`
+	Time        int64  `json:"time"`
+}
+
+// A post is a story as this service keeps it, in the words of HackerNews.
+type post struct {
+	ID          int64  `json:"id"`
+	Title       string `json:"title"`
+	URL         string `json:"url,omitempty"` // none if the story is a text on HackerNews itself
+	By          string `json:"by,omitempty"`
+	Score       int64  `json:"score"`
+	Descendants int64  `json:"descendants"` // comments
+	Time        int64  `json:"time"`        // Unix, in seconds
+}
+
+// What is longer is nobody's title and nobody's address. Without a limit a single
+// item could make the report too large for a message.
+const (
+	maxTitle = 300 // characters
+	maxBy    = 50
+	maxURL   = 2000 // bytes
+)
+
+// parseItem reads the item that was asked for. An item that is not there is null.
+func parseItem(id int64, data []byte) (item, error) {
+	var i *item
+	if err := parse(data, &i); err != nil {
+		return item{}, err
+	}
+	if i == nil {
+		return item{}, faultf(http.StatusNotFound, "HackerNews has no item %d", id).temporary() // a new one may not be everywhere yet
+	}
+	if i.ID != id {
+		return item{}, faultf(http.StatusBadGateway, "HackerNews sent item %d for %d", i.ID, id).temporary()
+	}
+	return *i, nil
+}
+
+// parse reads JSON of HackerNews. What ends too early may be whole the next time;
+// what has the wrong type stays wrong.
+func parse(data []byte, v any) error {
+	err := json.Unmarshal(data, v)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong):
+		return faultf(http.StatusBadGateway, "HackerNews sent a %s where it should not: %v", wrong.Value, err)
+	case err != nil:
+		return faultf(http.StatusBadGateway, "HackerNews sent no JSON: %v", err).temporary()
+	}
+	return nil
+}
+
+// post returns the item as a post, or why it is none.
+func (i item) post() (post, error) {
+	switch {
+	case i.Deleted:
+		return post{}, faultf(http.StatusUnprocessableEntity, "item %d is not a story: it was deleted", i.ID)
+	case i.Dead:
+		return post{}, faultf(http.StatusUnprocessableEntity, "item %d is not a story: it was taken down", i.ID)
+	case i.Type != "story":
+		return post{}, faultf(http.StatusUnprocessableEntity, "item %d is not a story but a %.20q", i.ID, i.Type)
+	case i.Title == "" || i.Time <= 0:
+		return post{}, faultf(http.StatusUnprocessableEntity, "item %d is not a story: it has no title or no time", i.ID)
+	}
+	return post{
+		ID: i.ID, Title: clip(i.Title, maxTitle), URL: webAddress(i.URL), By: clip(i.By, maxBy),
+		Score: i.Score, Descendants: i.Descendants, Time: i.Time,
+	}, nil
+}
+
+// at returns when the story was posted.
+func (p post) at() time.Time { return time.Unix(p.Time, 0) }
+
+// webAddress returns s if it is the address of a web page, else "". Others, such
+// as javascript:, have no place in a link.
+func webAddress(s string) string {
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || len(s) > maxURL {
+		return ""
+	}
+	return s
+}
+
+func clip(s string, runes int) string {
+	if utf8.RuneCountInString(s) <= runes {
+		return s
+	}
+	return string([]rune(s)[:runes-1]) + "…"
+}

@@ -1,0 +1,153 @@
+// Hackernews fetches the top stories of HackerNews, keeps them in NATS and says
+// which of the last 24 hours have the most points.
+//
+//	NATS_URL     where NATS is; nats://127.0.0.1:4222 if unset
+//	HN_BASE_URL  where HackerNews is; https://hacker-news.firebaseio.com/v0 if unset
+//
+//	fetch ──ids──► work queue ──► process ──posts──► KV ──► sort ──report──► Object Store ──► top, page
+//	                   ▲             │
+//	                   └─try again───┴─give up──► dead letters
+//
+// It is a NATS micro service like any other: it knows nothing of HTTP servers and
+// nothing of Mayfly. Its endpoints say in their metadata by which HTTP requests
+// they want to be reached, and whoever reads that may do so. Start it twice and
+// the two share the work.
+//
+// It keeps nothing in memory that matters. Kill it, or NATS, at any moment: what
+// was queued is still queued, and what was in hand is done once more.
+//
+// The invariants, and the tests that guard them:
+//   - two fetches at once ask for each item once: TestTwoFetchesAtOnceQueueEachItemOnce
+//   - no story is lost to errors: TestErrorsOfHackerNewsLoseNoStory
+//   - none to a crash of the service: TestKilledServiceLosesNoStory
+//   - none to a restart of NATS: TestRestartOfNATSLosesNoStory
+//   - one bad item holds up nobody, and ends among the dead: TestAnItemThatNeverAnswersHoldsUpNobody
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+func main() {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the first signal drains, the second kills
+
+	err := run(ctx, options{
+		natsURL: cmp.Or(os.Getenv("NATS_URL"), nats.DefaultURL),
+		baseURL: cmp.Or(os.Getenv("HN_BASE_URL"), "https://hacker-news.firebaseio.com/v0"),
+		pace:    normalPace(),
+		log:     log,
+	})
+	if err != nil {
+		log.Error("hackernews failed", "err", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	natsURL string
+	baseURL string
+	pace    pace
+	log     *slog.Logger
+}
+
+// A pace says how long things may take. Tests are in a hurry.
+type pace struct {
+	try   time.Duration // one request to HackerNews
+	again time.Duration // before its second try; doubles with each
+	retry time.Duration // before an item is taken from the queue again; doubles with each
+	ack   time.Duration // after which an item in hand is given to somebody else
+	idle  time.Duration // without an item to take, before the posts are sorted
+}
+
+func normalPace() pace {
+	return pace{
+		try:   3 * time.Second,
+		again: 250 * time.Millisecond,
+		retry: time.Second,
+		ack:   20 * time.Second,
+		idle:  time.Second,
+	}
+}
+
+// run serves until ctx is done, then finishes and answers what it holds. Only an
+// error ends it earlier: an outage of NATS does not, however long.
+func run(ctx context.Context, o options) error {
+	hn, err := newClient(o.baseURL, o.pace)
+	if err != nil {
+		return err
+	}
+	defer hn.close()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	nc, closed, err := connect(o, cancel)
+	if err != nil {
+		return err
+	}
+	defer func() { nc.Close(); <-closed }()
+
+	// Whoever is in the service's lists must be able to serve, so what it stands
+	// on comes first.
+	state, err := openState(ctx, nc, o.pace, o.log)
+	if err != nil {
+		return ended(ctx, nc, err)
+	}
+	p := &processor{hn: hn, state: state, sorter: &sorter{state: state}, pace: o.pace, log: o.log}
+	s, err := serve(ctx, nc, p, o.log)
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	p.run(ctx)
+	if err := ended(ctx, nc, nil); err != nil {
+		return err
+	}
+	return s.stop(closed)
+}
+
+// connect returns a connection that is made when there is a server, and made again
+// as often as it breaks; and a channel that is closed with it for good, after gone
+// was called.
+func connect(o options, gone func()) (*nats.Conn, <-chan struct{}, error) {
+	log, closed := o.log, make(chan struct{})
+	nc, err := nats.Connect(o.natsURL,
+		nats.Name(serviceName),
+		nats.RetryOnFailedConnect(true), // NATS may start after us
+		nats.MaxReconnects(-1),          // and may go as often as it likes
+		nats.ReconnectWait(500*time.Millisecond),
+		nats.PingInterval(20*time.Second), // notices a server that hangs
+		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("connected", "nats", nc.ConnectedUrlRedacted()) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("reconnected", "nats", nc.ConnectedUrlRedacted()) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("disconnected", "err", err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("nats error", "err", err) }),
+		nats.ClosedHandler(func(*nats.Conn) { gone(); close(closed) }),
+	)
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect: %w", err)
+	}
+	if !nc.IsConnected() {
+		log.Warn("waiting for nats")
+	}
+	return nc, closed, nil
+}
+
+// ended returns why the service cannot go on: nil if it was asked to stop.
+func ended(ctx context.Context, nc *nats.Conn, err error) error {
+	switch {
+	case nc.IsClosed(): // NATS said twice that we may not connect
+		return fmt.Errorf("connection closed: %w", cmp.Or(nc.LastError(), nats.ErrConnectionClosed))
+	case ctx.Err() != nil:
+		return nil
+	}
+	return err
+}

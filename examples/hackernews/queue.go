@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// enqueueAll queues items and returns how many of them were not queued already.
+// NATS has stored all of them when it returns without an error. What got no answer
+// is sent again until ctx ends: doubles are refused by the stream, so it may.
+func (s *state) enqueueAll(ctx context.Context, ids []int64) (queued int, err error) {
+	for try := 1; ; try++ {
+		var missing []int64
+		futures := make([]jetstream.PubAckFuture, len(ids))
+		for n, id := range ids {
+			// The id guards against what was queued a moment ago and is done already,
+			// which the subject does not.
+			text := strconv.FormatInt(id, 10)
+			futures[n], err = s.js.PublishMsgAsync(&nats.Msg{Subject: queueSubject + text}, jetstream.WithMsgID(text))
+			if err != nil {
+				return queued, fmt.Errorf("queue item %d: %w", id, err)
+			}
+		}
+		for n, id := range ids {
+			select {
+			case ack := <-futures[n].Ok():
+				if !ack.Duplicate {
+					queued++
+				}
+			case failed := <-futures[n].Err():
+				if !isQueued(failed) {
+					missing, err = append(missing, id), failed
+				}
+			case <-ctx.Done():
+				return queued, fmt.Errorf("queue item %d: %w", id, ctx.Err())
+			}
+		}
+		if len(missing) == 0 {
+			return queued, nil
+		}
+		if isFull(err) || !sleep(ctx, backoff(100*time.Millisecond, try)) {
+			return queued, fmt.Errorf("queue item %d: %w", missing[0], err)
+		}
+		ids = missing
+	}
+}
+
+// enqueue queues one item, also if a fetch did so a moment ago and it is done: who
+// asks for one item means it. The error has code 409 if it is still queued.
+func (s *state) enqueue(ctx context.Context, id int64) error {
+	_, err := s.js.PublishMsg(ctx, &nats.Msg{Subject: queueSubject + strconv.FormatInt(id, 10)})
+	switch {
+	case isQueued(err):
+		return faultf(http.StatusConflict, "item %d is queued already", id)
+	case err != nil:
+		return fmt.Errorf("queue item %d: %w", id, err)
+	}
+	return nil
+}
+
+// isQueued reports whether the stream refused an item because it holds it already.
+// A stream that is full for another reason has the same number and other words.
+func isQueued(err error) bool {
+	return isFull(err) && strings.Contains(err.Error(), "per subject")
+}
+
+func isFull(err error) bool {
+	const storeFailed = 10077 // JSStreamStoreFailedF of the server
+	var refused *jetstream.APIError
+	return errors.As(err, &refused) && refused.ErrorCode == storeFailed
+}
+
+// next returns the next item of the queue, or nats.ErrTimeout if none came within
+// the wait.
+func (s *state) next(ctx context.Context, wait time.Duration) (jetstream.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	m, err := s.items.Next(jetstream.FetchContext(ctx))
+	if err != nil && ctx.Err() != nil {
+		return nil, nats.ErrTimeout
+	}
+	return m, err
+}
+
+// queueLength returns how many items wait or are in hand.
+func (s *state) queueLength(ctx context.Context) (uint64, error) {
+	info, err := s.queue.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("ask for the queue: %w", err)
+	}
+	return info.State.Msgs, nil
+}
+
+// A deadLetter says what became of an item that was given up.
+type deadLetter struct {
+	ID     int64     `json:"id"`
+	Reason string    `json:"reason"`
+	Tries  uint64    `json:"tries"`
+	At     time.Time `json:"at"`
+}
+
+// bury keeps a dead letter. The item may leave the queue after that, not before.
+func (s *state) bury(ctx context.Context, l deadLetter) error {
+	data, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	if _, err := s.js.Publish(ctx, deadSubject+strconv.FormatInt(l.ID, 10), data); err != nil {
+		return fmt.Errorf("bury item %d: %w", l.ID, err)
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	window   = 24 * time.Hour
+	sortTime = 15 * time.Second // is more than enough
+	maxPosts = 1000             // of a report: about 300 kB, and a message may have 1 MiB
+)
+
+// A report is the stories of the last 24 hours, those with most points first.
+type report struct {
+	GeneratedAt time.Time `json:"generated_at"`
+	Window      string    `json:"window"`
+	Count       int       `json:"count"`   // of posts
+	Pending     uint64    `json:"pending"` // items that were still queued
+	Complete    bool      `json:"complete"`
+	Posts       []post    `json:"posts"`
+}
+
+// A sorter makes reports.
+type sorter struct {
+	state *state
+}
+
+// sort makes a report of the posts as they are now and keeps it under today's
+// name. The error has code 409 if another instance is at it.
+func (s *sorter) sort(ctx context.Context) (report, error) {
+	ctx, cancel := context.WithTimeout(ctx, sortTime)
+	defer cancel()
+	end, err := s.state.turn(ctx)
+	if err != nil {
+		return report{}, err
+	}
+	defer end()
+
+	// The queue is asked first. What it hands out meanwhile is in the posts, too,
+	// and complete promises no more than there is.
+	pending, err := s.state.queueLength(ctx)
+	if err != nil {
+		return report{}, err
+	}
+	now := time.Now().UTC()
+	var posts []post
+	err = s.state.eachPost(ctx, func(p post) { posts = append(posts, p) })
+	if err != nil {
+		return report{}, err
+	}
+	r := rank(posts, now)
+	r.Pending, r.Complete = pending, pending == 0
+	return r, s.state.putReport(ctx, r)
+}
+
+// rank returns the report of posts at a moment: those of the window before it, by
+// points; those with the same points newest first; and those of the same second
+// by number, so that the same posts always make the same report.
+func rank(posts []post, now time.Time) report {
+	recent := make([]post, 0, len(posts)) // an empty report has an empty list, not null
+	for _, p := range posts {
+		if p.at().After(now.Add(-window)) {
+			recent = append(recent, p)
+		}
+	}
+	slices.SortFunc(recent, func(a, b post) int {
+		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(b.Time, a.Time), cmp.Compare(b.ID, a.ID))
+	})
+	recent = recent[:min(len(recent), maxPosts)]
+	return report{GeneratedAt: now, Window: "24h", Count: len(recent), Posts: recent}
+}
+
+// putReport keeps a report as that of its day. NATS drops old ones by itself.
+func (s *state) putReport(ctx context.Context, r report) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	day := jetstream.ObjectMeta{Name: r.GeneratedAt.Format(time.DateOnly)}
+	kept, err := s.reports.Put(ctx, day, bytes.NewReader(data))
+	if err != nil {
+		return fmt.Errorf("keep report: %w", err)
+	}
+	// The link gets a new revision each time, by which readers see that there is
+	// something new. So it is written after the report.
+	if _, err := s.reports.AddLink(ctx, latestReport, kept); err != nil {
+		return fmt.Errorf("keep report: %w", err)
+	}
+	return nil
+}

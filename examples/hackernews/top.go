@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A reader reads the latest report. It keeps the last one that it read, so that
+// each time costs one small question: is there a newer one?
+type reader struct {
+	state *state
+
+	mu       sync.Mutex
+	revision string // of the link
+	report   report
+}
+
+// latest returns the latest report. The error has code 404 if there is none yet.
+func (r *reader) latest(ctx context.Context) (report, error) {
+	link, err := r.state.reports.GetInfo(ctx, latestReport)
+	switch {
+	case errors.Is(err, jetstream.ErrObjectNotFound):
+		return report{}, noReport()
+	case err != nil:
+		return report{}, fmt.Errorf("read report: %w", err)
+	}
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if link.NUID == r.revision {
+		return r.report, nil
+	}
+	data, err := r.state.reports.GetBytes(ctx, latestReport)
+	switch {
+	case errors.Is(err, jetstream.ErrObjectNotFound): // the link is younger than its report
+		return report{}, noReport()
+	case err != nil:
+		return report{}, fmt.Errorf("read report: %w", err)
+	}
+	var read report
+	if err := json.Unmarshal(data, &read); err != nil {
+		return report{}, fmt.Errorf("read report: %w", err)
+	}
+	r.revision, r.report = link.NUID, read
+	return read, nil
+}
+
+func noReport() error {
+	return faultf(http.StatusNotFound, "there is no report yet: call fetch, and wait until the stories are here")
+}
+
+// top returns the first n posts, or all if there are not so many.
+func (r report) top(n int64) []post {
+	return r.Posts[:min(n, int64(len(r.Posts)))]
+}
+
+// etag names content, so that who has it already need not get it again.
+func etag(body []byte) string {
+	sum := sha256.Sum256(body)
+	return strconv.Quote(hex.EncodeToString(sum[:8]))
+}
