@@ -42,7 +42,7 @@ func (b *builder) python(ctx context.Context, f found) (shim.Form, error) {
 	if err := b.pip(ctx, f.folder, out); err != nil {
 		return 0, err
 	}
-	r, err := shim.Python(ctx, shim.PythonOptions{Entry: f.entry, Out: out})
+	r, err := shim.Python(ctx, shim.PythonOptions{Entry: f.entry, Out: out, Development: b.Development})
 	if err != nil {
 		return 0, err
 	}

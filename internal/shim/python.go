@@ -37,6 +37,11 @@ type PythonOptions struct {
 	// Out is the folder of the built output. The shim and compiled modules are
 	// added to it.
 	Out string
+
+	// Development says that the output runs on this machine alone. It is started by
+	// the interpreter's own path then: what stands between a name and a Python, such
+	// as a version manager, costs more time than the start of the function.
+	Development bool
 }
 
 // Python makes a function of a Python file. A file that defines handle or app is a
@@ -70,9 +75,13 @@ func Python(ctx context.Context, o PythonOptions) (Result, error) {
 
 	// A bundle is never written to (-B), and what its programs say is text in UTF-8,
 	// at once (-u).
-	r := Result{Form: Program, Start: []string{"python3", "-B", "-X", "utf8", "-u", entry}}
+	python := "python3"
+	if o.Development && found.Executable != "" {
+		python = found.Executable
+	}
+	r := Result{Form: Program, Start: []string{python, "-B", "-X", "utf8", "-u", entry}}
 	if found.Handler {
-		r = Result{Form: Short, Start: []string{"python3", "-B", "-X", "utf8", "-c", pythonStart, entry}}
+		r = Result{Form: Short, Start: []string{python, "-B", "-X", "utf8", "-c", pythonStart, entry}}
 	} else if err := os.Remove(runner); err != nil {
 		return Result{}, fmt.Errorf("a program needs no shim: %w", err)
 	}
@@ -89,11 +98,12 @@ func Python(ctx context.Context, o PythonOptions) (Result, error) {
 
 // A pythonReport is what check.py says.
 type pythonReport struct {
-	Version [2]int   // of python3
-	Handler bool     // handle or app is defined
-	Runs    bool     // the module does something besides defining
-	Files   []string // the entry and the modules it imports, relative
-	Broken  string   // why the last of Files does not compile
+	Version    [2]int   // of python3
+	Executable string   // its path
+	Handler    bool     // handle or app is defined
+	Runs       bool     // the module does something besides defining
+	Files      []string // the entry and the modules it imports, relative
+	Broken     string   // why the last of Files does not compile
 }
 
 // checkPython runs check.py in the folder with the copy of what stands at home.

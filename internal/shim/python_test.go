@@ -545,3 +545,23 @@ func requirePython(t *testing.T) {
 	_, err := exec.LookPath("python3")
 	natstest.Require(t, "python3", err, "install Python 3.9 or newer")
 }
+
+// A version manager's stand-in for python3 may take longer than the function.
+func TestPythonInDevelopmentIsStartedByItsPath(t *testing.T) {
+	t.Parallel()
+	requirePython(t)
+	for _, development := range []bool{false, true} {
+		out := t.TempDir()
+		entry := filepath.Join(out, "hello.py")
+		if err := os.WriteFile(entry, []byte("def handle(request):\n    return 'hi'\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r, err := shim.Python(t.Context(), shim.PythonOptions{Entry: entry, Out: out, Development: development})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.IsAbs(r.Start[0]) != development {
+			t.Errorf("development %v starts %q", development, r.Start)
+		}
+	}
+}

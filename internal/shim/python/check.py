@@ -18,7 +18,7 @@ import traceback
 
 
 def main(entry, shim, home):
-    report = {"version": sys.version_info[:2], "handler": False, "runs": False, "files": []}
+    report = {"version": sys.version_info[:2], "executable": sys.executable, "handler": False, "runs": False, "files": []}
     todo, seen = [entry], set()
     while todo:
         file = todo.pop()
