@@ -78,6 +78,9 @@ var guests = []string{
 	module + "/bench",
 	module + "/examples/createtask/worker",
 	module + "/examples/hackernews",
+	module + "/examples/hello-go",
+	module + "/examples/upload",
+	module + "/examples/web-go",
 }
 
 // owners says which packages may import a module of others.
@@ -103,7 +106,7 @@ var testOwners = map[string][]string{
 	"go.uber.org/goleak":                       {},
 	"pgregory.net/rapid":                       {},
 	"github.com/nats-io/nats.go":               {},
-	"github.com/nats-io/nats-server/v2":        {"internal/bus", "internal/node", "examples/createtask/worker"},
+	"github.com/nats-io/nats-server/v2":        {"internal/bus", "internal/node", "examples/createtask/worker", "examples/hackernews"},
 	"github.com/nats-io/jwt/v2":                {"internal/bus"},
 	"github.com/nats-io/nkeys":                 {"internal/bus"},
 	"github.com/compose-spec/compose-go/v2":    {""},
