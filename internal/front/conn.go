@@ -140,6 +140,9 @@ func (c *conn) next(before string) (text string, ok bool) {
 // handOver gives the connection to net/http, with all that was read of it, and
 // waits until it is taken.
 func (c *conn) handOver() {
+	if !c.state.CompareAndSwap(stateIdle, stateBusy) {
+		return // Shutdown has closed it
+	}
 	_ = c.net.SetDeadline(time.Time{})
 	if !c.server.handover.give(c.net, c.buf[c.start:c.end]) {
 		_ = c.net.Close()
@@ -169,7 +172,9 @@ func (c *conn) answer(ctx context.Context, text string, target *url.URL) (again 
 	default:
 		c.arm()
 	}
-	again = c.handle(w, r) && w.finish()
+	again = c.handle(w, r)
+	w.over.Store(true)
+	again = again && w.finish()
 	if !again && !w.lingering {
 		_ = c.net.Close() // ends whatever still reads
 	}

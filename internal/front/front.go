@@ -167,7 +167,8 @@ func (s *Server) stop() (behind *http.Server, conns []*conn, emptied <-chan stru
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closing.Store(true)
-	if s.listener != nil {
+	if s.behind != nil {
+		s.behind.SetKeepAlivesEnabled(false) // it says from now on that connections end
 		_ = s.listener.Close()
 		_ = s.handover.Close()
 	}

@@ -2,9 +2,11 @@ package front
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -37,6 +39,8 @@ type response struct {
 	held    []byte
 	room    *buffer // of held
 
+	over atomic.Bool // the handler has returned: what it still says is not heard
+
 	framed    bool // the head is whole
 	chunked   bool
 	closing   bool // the connection ends with this answer
@@ -48,6 +52,13 @@ func (w *response) Header() http.Header { return w.header }
 
 // WriteHeader implements http.ResponseWriter.
 func (w *response) WriteHeader(status int) {
+	if !w.over.Load() {
+		w.begin(status)
+	}
+}
+
+// begin is WriteHeader for a response that is not over, or about to be.
+func (w *response) begin(status int) {
 	switch {
 	case w.status != 0:
 		w.conn.server.logf("front: superfluous WriteHeader(%d) after %d", status, w.status)
@@ -131,8 +142,11 @@ func (w *response) own(name string, values []string) bool {
 
 // Write implements http.ResponseWriter.
 func (w *response) Write(p []byte) (int, error) {
+	if w.over.Load() {
+		return 0, net.ErrClosed
+	}
 	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
+		w.begin(http.StatusOK)
 	}
 	if len(p) == 0 {
 		return 0, nil
@@ -247,7 +261,7 @@ var lineEnd = []byte("\r\n")
 // connection can go on.
 func (w *response) finish() bool {
 	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
+		w.begin(http.StatusOK)
 	}
 	if !w.framed {
 		w.frame(true, nil)
@@ -270,8 +284,11 @@ func (w *response) Flush() { _ = w.FlushError() }
 
 // FlushError is called by http.ResponseController.
 func (w *response) FlushError() error {
+	if w.over.Load() {
+		return net.ErrClosed
+	}
 	if w.status == 0 {
-		w.WriteHeader(http.StatusOK)
+		w.begin(http.StatusOK)
 	}
 	if !w.framed {
 		w.frame(false, nil)
@@ -282,12 +299,18 @@ func (w *response) FlushError() error {
 // SetReadDeadline is called by http.ResponseController. The deadline is for the
 // request's body alone.
 func (w *response) SetReadDeadline(t time.Time) error {
+	if w.over.Load() {
+		return net.ErrClosed
+	}
 	w.conn.reads.want(t)
 	return nil
 }
 
 // SetWriteDeadline is called by http.ResponseController.
 func (w *response) SetWriteDeadline(t time.Time) error {
+	if w.over.Load() {
+		return net.ErrClosed
+	}
 	w.conn.writes.want(t)
 	return nil
 }

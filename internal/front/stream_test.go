@@ -323,11 +323,42 @@ func TestBodyIsClosedWithItsRequest(t *testing.T) {
 	c := dial(t, addr)
 	io.WriteString(c, post("/", "hello"))
 	read(t, bufio.NewReader(c))
+	body := <-bodies
 	io.WriteString(c, ask("GET /"))
-	if n, err := (<-bodies).Read(make([]byte, 5)); n != 0 || err != http.ErrBodyReadAfterClose {
+	<-bodies // the next request has begun
+	if n, err := body.Read(make([]byte, 5)); n != 0 || err != http.ErrBodyReadAfterClose {
 		t.Errorf("read %d, %v after the request", n, err)
 	}
-	<-bodies
+}
+
+// A handler that speaks after its return must not speak into the next answer.
+func TestHandlerIsNotHeardAfterItsReturn(t *testing.T) {
+	t.Parallel()
+	writers := make(chan http.ResponseWriter, 2)
+	addr := serve(t, newServer(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "hello")
+		writers <- w
+	}))
+	c := dial(t, addr)
+	r := bufio.NewReader(c)
+	io.WriteString(c, ask("GET /"))
+	read(t, r)
+	w := <-writers
+	control := http.NewResponseController(w)
+	_, err := io.WriteString(w, "ghost")
+	for what, err := range map[string]error{
+		"Write": err, "Flush": control.Flush(),
+		"SetReadDeadline": control.SetReadDeadline(longAgo), "SetWriteDeadline": control.SetWriteDeadline(longAgo),
+	} {
+		if err == nil {
+			t.Errorf("%s succeeds", what)
+		}
+	}
+	w.WriteHeader(500)
+	io.WriteString(c, ask("GET /"))
+	if resp, body := read(t, r); resp.StatusCode != 200 || body != "hello" {
+		t.Errorf("%s %q", resp.Status, body)
+	}
 }
 
 func TestSlowClientsAreCut(t *testing.T) {
