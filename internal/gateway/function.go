@@ -17,7 +17,7 @@ import (
 
 // Functions are those that this node holds. In a node they are the runner's.
 type Functions interface {
-	// Function returns the one with that name, with all its limits set.
+	// Function returns the one with that name.
 	Function(name mayfly.Name) (mayfly.Function, bool)
 	// Functions returns all, in any order.
 	Functions() []mayfly.Function
@@ -44,13 +44,18 @@ func noFunction(name string) error {
 		WithHint("mayfly list shows what there is; services are under /svc/<service>/<endpoint>")
 }
 
-// functionTimeout is how long a function of another node may take that does not
-// tell.
-const functionTimeout = 30 * time.Second
+const (
+	// functionTimeout is how long a function may take that does not tell.
+	functionTimeout = 30 * time.Second
+
+	// lastWord is how much longer a call over the bus waits: the function's node knows
+	// better what took so long.
+	lastWord = 500 * time.Millisecond
+)
 
 // serveFunction answers /fn/<name>[/<rest>]. The function sees /<rest>.
-func (g *Gateway) serveFunction(x *exchange, r *http.Request, prefix string) error {
-	path := r.URL.EscapedPath()[len(prefix):]
+func (g *Gateway) serveFunction(x *exchange, r *http.Request) error {
+	prefix, path, _ := strings.Cut(r.URL.EscapedPath()[1:], "/")
 	escaped, rest, deeper := strings.Cut(path, "/")
 	if deeper {
 		rest = "/" + rest
@@ -65,7 +70,7 @@ func (g *Gateway) serveFunction(x *exchange, r *http.Request, prefix string) err
 	if err != nil {
 		return noFunction(text)
 	}
-	return g.callFunction(x, r, name, rest, prefix+escaped, nil)
+	return g.callFunction(x, r, name, rest, "/"+prefix+"/"+escaped, nil)
 }
 
 // callFunction calls a function and answers with its reply. The function sees
@@ -89,9 +94,9 @@ func (g *Gateway) callFunction(x *exchange, r *http.Request, name mayfly.Name, p
 		if err != nil {
 			return err
 		}
-		timeout = cmp.Or(endpoint.Timeout(), functionTimeout)
+		timeout = endpoint.Timeout()
 	}
-	c := g.newCall(x, r, mayfly.Subject(x.target), path, nil, timeout)
+	c := g.newCall(x, r, mayfly.Subject(x.target), path, nil, cmp.Or(timeout, functionTimeout)+lastWord)
 	if prefix != "" {
 		c.Header["X-Forwarded-Prefix"] = []string{prefix}
 	}
@@ -160,7 +165,11 @@ func (g *Gateway) callHere(x *exchange, r *http.Request, name mayfly.Name, c *ma
 		return g.writeReply(x, r, reply)
 	}
 	defer reply.Stream.Close()
-	return g.writeStream(x, r, reply)
+	if notModified(r, reply) {
+		reply.Stream = nil
+		return g.writeReply(x, r, reply)
+	}
+	return g.writeStream(x, reply)
 }
 
 // An upload is a request's body on its way to a function. It is read as fast as
@@ -251,7 +260,7 @@ func (u *upload) failure() error {
 
 // writeStream answers with a reply whose body comes bit by bit. Each bit goes out
 // at once, and no faster than the client takes it.
-func (g *Gateway) writeStream(x *exchange, r *http.Request, reply mayfly.Reply) error {
+func (g *Gateway) writeStream(x *exchange, reply mayfly.Reply) error {
 	buffer := buffers.Get().(*[streamBuffer]byte)
 	defer buffers.Put(buffer)
 	h := x.Header()

@@ -340,7 +340,7 @@ func (g *Gateway) serve(x *exchange, r *http.Request) error {
 		if err := g.crossOrigin(r, nil); err != nil {
 			return err
 		}
-		return g.serveFunction(x, r, "/"+first+"/")
+		return g.serveFunction(x, r)
 	case "async", "async-function", "jobs":
 		return noJobs()
 	}

@@ -45,10 +45,8 @@ func (g *Gateway) writeReply(x *exchange, r *http.Request, reply mayfly.Reply) e
 	copyHeader(x, reply)
 	h["X-Content-Type-Options"] = nosniff
 	status := reply.Status
-	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		if status == http.StatusOK && etagMatches(r.Header["If-None-Match"], h.Get("Etag")) {
-			status = http.StatusNotModified
-		}
+	if notModified(r, reply) {
+		status = http.StatusNotModified
 	}
 	body := reply.Body
 	if status == http.StatusNoContent || status == http.StatusNotModified {
@@ -129,6 +127,12 @@ func contentType(body []byte) []string {
 // looksJSON spares the whole parse for bodies that cannot be JSON.
 func looksJSON(c byte) bool {
 	return strings.IndexByte("{[\"-0123456789tfn \t\r\n", c) >= 0
+}
+
+// notModified reports whether the client has the reply already.
+func notModified(r *http.Request, reply mayfly.Reply) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && reply.Status == http.StatusOK &&
+		etagMatches(r.Header["If-None-Match"], reply.Header.Get("Etag"))
 }
 
 // etagMatches is the weak comparison of If-None-Match (RFC 9110, 13.1.2).

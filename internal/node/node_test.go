@@ -37,16 +37,22 @@ const patience = 20 * time.Second
 // options returns those of a node on free ports with a folder of its own.
 func options(t *testing.T) node.Options {
 	t.Helper()
-	loaded, err := config.Load(config.LoadOptions{})
+	o, err := newOptions(t.TempDir(), slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return o
+}
+
+// newOptions is options for a process that is no test.
+func newOptions(folder string, log *slog.Logger) (node.Options, error) {
+	loaded, err := config.Load(config.LoadOptions{})
+	if err != nil {
+		return node.Options{}, err
+	}
 	c := loaded.Config
 	c.Bus.Addr, c.Gateway.Addr, c.Admin.Addr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	return node.Options{
-		Config: c, Folder: t.TempDir(), Version: "0.0.0-test",
-		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-	}
+	return node.Options{Config: c, Folder: folder, Version: "0.0.0-test", Log: log}, nil
 }
 
 // A running node is stopped by the end of its test, if stop did not do it before.

@@ -15,7 +15,7 @@ import (
 
 // settle is how long a reply that has begun waits for the end of its program: with
 // the exit status known, a failure is an error and a short reply needs no stream.
-const settle = 10 * time.Millisecond
+const settle = 25 * time.Millisecond
 
 // A run is one call and its process.
 type run struct {

@@ -10,9 +10,10 @@ import (
 )
 
 // dropped are headers that say how one connection carries a body, which is not the
-// program's to know. Content-Length is counted, not believed.
+// program's to know. Content-Length is counted, not believed. Description means to
+// NATS that nobody is there.
 var dropped = []string{
-	"Connection", "Content-Length", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
+	"Connection", "Content-Length", "Description", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
 // parseCGI reads a response as RFC 3875 section 6 has it: header lines, an empty

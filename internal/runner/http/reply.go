@@ -82,6 +82,7 @@ func parseHead(b []byte, method string) (head, error) {
 		case name == mayfly.HeaderCrash:
 			h.crash = value
 		case hopByHop(name) || strings.HasPrefix(name, "Mayfly-") || strings.HasPrefix(name, "Nats-"):
+		case name == "Status" || name == "Description": // to NATS these two mean that nobody is there
 		default:
 			if before := h.header[name]; before != nil {
 				h.header[name] = append(before, value)
