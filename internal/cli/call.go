@@ -31,8 +31,14 @@ type callVerb struct {
 	File    string        `name:"file" short:"f" help:"Send this file as the body." placeholder:"FILE"`
 	Header  []string      `name:"header" short:"H" sep:"none" help:"Send this header; may be repeated." placeholder:"'NAME: VALUE'"`
 	Include bool          `name:"include" short:"i" help:"Print status and headers before the body."`
-	Timeout time.Duration `name:"timeout" help:"How long to wait for the reply." default:"5s"`
+	Timeout time.Duration `name:"timeout" help:"How long to wait for the reply. By default 30s for a function, or its own timeout, and 5s for all else." placeholder:"TIME"`
 }
+
+// How long to wait where nobody says.
+const (
+	callWait     = 5 * time.Second
+	functionWait = 30 * time.Second
+)
 
 // Help is shown by mayfly call --help.
 func (*callVerb) Help() string {
@@ -51,7 +57,7 @@ as it is. An error of the service goes to stderr, and its status decides on the 
 
 // Run is called by kong.
 func (c *callVerb) Run(ctx context.Context, p *process) error {
-	if err := c.check(); err != nil {
+	if err := c.check(p); err != nil {
 		return err
 	}
 	header, err := c.headers()
@@ -63,7 +69,7 @@ func (c *callVerb) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	defer b.Close()
-	subject, words, err := c.target(ctx, b)
+	subject, wait, words, err := c.target(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -72,19 +78,28 @@ func (c *callVerb) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	call := mayfly.Call{
-		ID: strings.ToLower(rand.Text()), Subject: subject, Header: header, Body: body, Deadline: time.Now().Add(c.Timeout),
+		ID: strings.ToLower(rand.Text()), Subject: subject, Header: header, Body: body, Deadline: time.Now().Add(cmp.Or(c.Timeout, wait)),
 	}
 	reply, err := b.Call(ctx, call)
 	if errors.Is(err, mayfly.ErrNobody) && c.Subject == "" {
 		return nobodyCalled(ctx, b, *c.First)
 	}
 	if err != nil {
-		return err
+		return c.crashed(err, call)
 	}
 	if err := c.print(p, reply); err != nil {
 		return err
 	}
 	return serviceError(reply, call.ID)
+}
+
+// crashed says where a function's own words about its failure are.
+func (c *callVerb) crashed(err error, call mayfly.Call) error {
+	name, ok := strings.CutPrefix(string(call.Subject), mayfly.SubjectFunctions+".")
+	if !ok || mayfly.CodeOf(err) != mayfly.Crashed || mayfly.HintOf(err) != "" {
+		return err
+	}
+	return mayfly.Errorf(mayfly.Crashed, "%w", err).WithHint("mayfly logs %s --call %s", name, call.ID)
 }
 
 // words returns the arguments. They are three to the parser because it takes a
@@ -100,10 +115,10 @@ func (c *callVerb) words() (words []string) {
 }
 
 // check refuses what no server needs to be asked about.
-func (c *callVerb) check() error {
+func (c *callVerb) check(p *process) error {
 	words := c.words()
 	switch {
-	case c.Timeout <= 0:
+	case c.Timeout < 0, c.Timeout == 0 && slices.Contains(p.set, "timeout"):
 		return mayfly.Errorf(mayfly.Invalid, "--timeout %s leaves no time for a reply", c.Timeout).WithHint("write it like 500ms or 30s")
 	case c.Subject != "":
 		_, err := mayfly.ParseSubject(c.Subject)
@@ -135,16 +150,17 @@ func (c *callVerb) headers() (http.Header, error) {
 // notInHeaderName reports whether r would end or spoil a header's name on the wire.
 func notInHeaderName(r rune) bool { return r <= ' ' || r > '~' || r == ':' }
 
-// target finds the subject that the words mean and returns those that are left,
-// which is the body or nothing.
-func (c *callVerb) target(ctx context.Context, b *bus.Bus) (mayfly.Subject, []string, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+// target finds the subject that the words mean, how long a reply may take there, and
+// the words that are left, which are the body or nothing.
+func (c *callVerb) target(ctx context.Context, b *bus.Bus) (subject mayfly.Subject, wait time.Duration, rest []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, callWait))
 	defer cancel()
 	if c.Subject != "" {
-		return mayfly.Subject(c.Subject), c.words(), nil // checked
+		return mayfly.Subject(c.Subject), callWait, c.words(), nil // checked
 	}
 	words := c.words()
-	name, rest := words[0], words[1:]
+	name := words[0]
+	rest = words[1:]
 	// The first instance to answer will do, and takes no longer than a call. Only
 	// if it does not know the endpoint, because it is of another version, the
 	// others are heard as well.
@@ -152,16 +168,27 @@ func (c *callVerb) target(ctx context.Context, b *bus.Bus) (mayfly.Subject, []st
 	if !knows(known, rest) {
 		answers, err := ask(ctx, b, "INFO", name)
 		if err != nil {
-			return "", nil, err
+			return "", 0, nil, err
 		}
 		if all := parseAnswers(answers, infoID); len(all) > 0 {
 			known = mergeEndpoints(all)
 		}
 	}
 	if known == nil || known.isFunction() {
-		return mayfly.Subject(mayfly.SubjectFunctions + "." + name), rest, nil
+		return mayfly.Subject(mayfly.SubjectFunctions + "." + name), known.timeout(), rest, nil
 	}
-	return pickEndpoint(*known, rest)
+	subject, rest, err = pickEndpoint(*known, rest)
+	return subject, callWait, rest, err
+}
+
+// timeout returns how long a function's reply may take. It is no less than the
+// function has itself: whoever calls would give up on what goes well.
+func (a *infoAnswer) timeout() time.Duration {
+	if a == nil || len(a.Endpoints) == 0 {
+		return functionWait
+	}
+	own := mayfly.Endpoint{Metadata: a.Endpoints[0].Metadata}.Timeout()
+	return cmp.Or(own, functionWait)
 }
 
 // firstInfo asks any one instance of a service for its endpoints, or returns nil.

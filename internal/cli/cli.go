@@ -17,13 +17,23 @@ import (
 type grammar struct {
 	Help helpFlag `short:"h" help:"Show what there is, or what a command takes."`
 
-	Up    up    `cmd:"" group:"Run" usage:"[PATH...]" help:"Run a node with the projects at PATH, folders with a mayfly.yaml or such files."`
-	Ready ready `cmd:"" group:"Run" usage:"[URL]" help:"Ask a node whether it is ready; the exit code tells."`
+	New   newVerb `cmd:"" group:"Run" usage:"NAME --lang LANGUAGE" help:"Write a small project that runs, to begin with."`
+	Up    up      `cmd:"" group:"Run" usage:"[PATH...]" help:"Run a node with the projects at PATH, folders with a mayfly.yaml or such files."`
+	Ready ready   `cmd:"" group:"Run" usage:"[URL]" help:"Ask a node whether it is ready; the exit code tells."`
+
+	Deploy   deployVerb `cmd:"" group:"Deploy" usage:"[PATH...]" help:"Make the functions and services at PATH current on all nodes."`
+	History  history    `cmd:"" group:"Deploy" usage:"NAME" help:"List the revisions of a function or service."`
+	Rollback rollback   `cmd:"" group:"Deploy" usage:"NAME[@REVISION]" help:"Make an older revision current again."`
+	Remove   remove     `cmd:"" aliases:"rm" group:"Deploy" usage:"NAME..." help:"Take functions and services away."`
+	Scale    scale      `cmd:"" group:"Deploy" usage:"FUNCTION [--min N] [--max N];SERVICE N" help:"Change how many instances there may be, until the next deploy."`
+	Secret   secret     `cmd:"" group:"Deploy" usage:"set NAME;ls;rm NAME..." help:"Keep passwords and keys that functions are given."`
+	Manifest manifest   `cmd:"" group:"Deploy" usage:"[PATH];--schema" help:"Check a mayfly.yaml and say what it means."`
 
 	Call callVerb `cmd:"" group:"Call" usage:"NAME [BODY];SERVICE ENDPOINT [BODY];--subject SUBJECT [BODY]" help:"Call a function, an endpoint or a subject and print the reply."`
 
+	Logs   logsVerb   `cmd:"" group:"Look" usage:"[NAME]" help:"Print what functions and services wrote."`
 	List   list       `cmd:"" aliases:"ls" group:"Look" help:"List the services and functions."`
-	Info   info       `cmd:"" group:"Look" usage:"NAME" help:"Show all that a service says of itself."`
+	Info   info       `cmd:"" group:"Look" usage:"NAME" help:"Show all that is known of a service or function."`
 	Stats  stats      `cmd:"" group:"Look" usage:"[NAME]" help:"Show requests, errors and times of each endpoint."`
 	Ping   ping       `cmd:"" group:"Look" usage:"[NAME]" help:"Ask each instance for a sign of life."`
 	Routes routes     `cmd:"" group:"Look" help:"List the HTTP routes of the nodes."`
@@ -156,7 +166,25 @@ func withHelp(err error, command *kong.Node) error {
 // what a service or a user wrote.
 func (p *process) report(err error) {
 	fmt.Fprintf(p.stderr, "mayfly: %s\n", plain(err.Error()))
+	p.trace(err)
 	if hint := mayfly.HintOf(err); hint != "" {
 		fmt.Fprintf(p.stderr, "hint: %s\n", plain(hint))
 	}
+}
+
+// trace prints what the language of a function said, if it is the error's cause.
+func (p *process) trace(err error) {
+	trace, ok := errors.AsType[mayfly.Trace](err)
+	if !ok {
+		return
+	}
+	for line := range strings.Lines(string(trace)) {
+		fmt.Fprintln(p.stderr, strings.TrimRight("  "+indented(line), " "))
+	}
+}
+
+// indented is plain, but keeps the tabs and spaces that a line begins with.
+func indented(line string) string {
+	text := strings.TrimLeft(line, " \t")
+	return strings.ReplaceAll(line[:len(line)-len(text)], "\t", "    ") + strings.TrimRight(plain(text), " ")
 }

@@ -15,12 +15,17 @@ import (
 // overview is what mayfly says when nothing was asked of it.
 const overview = `Mayfly turns NATS into a home for microservices and functions.
 
+  mayfly new hello --lang js       a small function with a test, to begin with
+  mayfly up hello.js               run it here; a saved change is live at once
+  mayfly deploy hello.js           run it on all nodes, until it is removed
+
   mayfly up                        a node: NATS, its streams and an HTTP gateway
-  mayfly up ./shop                 the same, with the routes of ./shop/mayfly.yaml
+  mayfly up ./shop                 the same, with what ./shop/mayfly.yaml lists
   mayfly up --nats nats://host     with a NATS server or cluster that you have
 
-  mayfly list                      the services that are there
+  mayfly list                      the functions and services that are there
   mayfly call Shop price '{"n":3}' call one and print its reply
+  mayfly logs hello -f             what it writes, as it does
   mayfly stats --watch             who is called, how often and how fast
 
   mayfly --help                    all commands

@@ -1,13 +1,20 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/config"
+	"github.com/mayfly-run/mayfly/internal/node"
+	"github.com/mayfly-run/mayfly/internal/registry"
+	"github.com/mayfly-run/mayfly/internal/runner"
+	"github.com/mayfly-run/mayfly/internal/secrets"
 )
 
 // info is the verb info.
@@ -15,6 +22,29 @@ type info struct {
 	client `embed:""`
 	Name   string `arg:"" help:"Name of the service or function."`
 	JSON   bool   `name:"json" help:"Print JSON."`
+}
+
+// Help is shown by mayfly info --help.
+func (*info) Help() string {
+	return `Of a function it is what is deployed, its limits, and how it is doing on each node: instances with
+what they take, and why the last one failed, if one did. Of a service it is what each instance says
+of itself, after what Mayfly knows of it, if Mayfly runs it.`
+}
+
+// A described is all that is known of what Mayfly runs under one name.
+type described struct {
+	Function *mayfly.Function   `json:"function,omitempty"` // or
+	Hosted   *mayfly.Hosted     `json:"service,omitempty"`
+	Deployed *registry.Revision `json:"deployed,omitempty"` // nil while it is only developed
+	URL      string             `json:"url,omitempty"`
+	Nodes    []describedNode    `json:"nodes"`
+	Micro    []infoAnswer       `json:"micro"` // what it says to $SRV.INFO
+}
+
+// A describedNode is how it is doing on one node.
+type describedNode struct {
+	node.Listed
+	State runner.State `json:"state"`
 }
 
 // Run is called by kong.
@@ -31,15 +61,113 @@ func (i *info) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	instances := parseAnswers(answers, infoID)
-	if len(instances) == 0 {
+	d := described{Micro: parseAnswers(answers, infoID), Nodes: []describedNode{}}
+	s := &store{bus: b, local: i.local(p, b)}
+	if has(ctx, b, "KV_"+mayfly.BucketRegistry) {
+		if s, err = i.storeOf(ctx, p, b, looks); err != nil {
+			return err
+		}
+		defer s.Registry.Close()
+		if err := d.addDeployed(ctx, s, i.Name); err != nil {
+			return err
+		}
+	}
+	if err := d.addNodes(ctx, s, i.Name); err != nil {
+		return err
+	}
+	switch {
+	case d.Function == nil && d.Hosted == nil && len(d.Micro) == 0:
 		return nobodyCalled(ctx, b, i.Name)
+	case d.Function == nil && d.Hosted == nil && i.JSON:
+		return writeJSON(p.stdout, d.Micro)
+	case i.JSON:
+		return writeJSON(p.stdout, d)
 	}
-	if i.JSON {
-		return writeJSON(p.stdout, instances)
+	return p.printDescribed(d)
+}
+
+// addDeployed adds what the registry knows.
+func (d *described) addDeployed(ctx context.Context, s *store, name string) error {
+	if n, err := mayfly.ParseName(name); err == nil {
+		f, err := s.Get(ctx, mayfly.Ref{Name: n})
+		if err == nil {
+			d.Function = &f
+		} else if mayfly.CodeOf(err) != mayfly.NotFound {
+			return err
+		}
 	}
-	for n, a := range instances {
-		if n > 0 {
+	if d.Function == nil {
+		h, err := s.GetService(ctx, name, 0)
+		if mayfly.CodeOf(err) == mayfly.NotFound || mayfly.CodeOf(err) == mayfly.Invalid {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		d.Hosted = &h
+	}
+	lines, err := s.History(ctx, name)
+	if err == nil && len(lines) > 0 {
+		d.Deployed = &lines[0]
+	}
+	return err
+}
+
+// addNodes adds how it is doing. What is developed, only its node knows.
+func (d *described) addNodes(ctx context.Context, s *store, name string) error {
+	ns := nodes{s.bus}
+	all, err := ns.listed(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range all {
+		state, err := ns.state(ctx, n.Node, name)
+		if err != nil {
+			continue // it has none of that name
+		}
+		d.Nodes = append(d.Nodes, describedNode{n, state})
+		if f := state.Function; f.Name != "" && d.Function == nil && d.Hosted == nil {
+			d.Function = &f
+		}
+		if h := state.Hosted; h.Name != "" && d.Function == nil && d.Hosted == nil {
+			d.Hosted = &h
+		}
+	}
+	if d.Function != nil {
+		d.URL = s.gateway() + "/fn/" + name
+	}
+	return nil
+}
+
+// printDescribed prints what Mayfly knows, then what the instances of a service say.
+// A function's nodes would only say again what stands above.
+func (p *process) printDescribed(d described) error {
+	var printed bool
+	switch {
+	case d.Function != nil:
+		printed = true
+		if err := d.functionTable().print(p.stdout, ""); err != nil {
+			return err
+		}
+	case d.Hosted != nil:
+		printed = true
+		t := table{{"service", d.Hosted.Name}}
+		t.addProgram(d, d.Hosted.Revision, d.Hosted.Project, d.Hosted.Program)
+		t.add("instances", count(d.Hosted.Instances))
+		if err := t.print(p.stdout, ""); err != nil {
+			return err
+		}
+	}
+	for _, n := range d.Nodes {
+		if err := p.printNode(n); err != nil {
+			return err
+		}
+	}
+	if d.Function != nil {
+		return nil
+	}
+	for n, a := range d.Micro {
+		if n > 0 || printed {
 			fmt.Fprintln(p.stdout)
 		}
 		if err := p.printInstance(a); err != nil {
@@ -48,6 +176,133 @@ func (i *info) Run(ctx context.Context, p *process) error {
 	}
 	return nil
 }
+
+// functionTable returns what is known of a function besides its nodes.
+func (d described) functionTable() table {
+	f := *d.Function
+	t := table{{"function", string(f.Name)}}
+	if f.Summary != "" {
+		t.add("summary", f.Summary)
+	}
+	t.addProgram(d, f.Revision, f.Project, f.Program)
+	t.add("subject", mayfly.FunctionSubject(f.Name))
+	t.add("url", d.URL)
+	for _, r := range f.HTTP {
+		t.add("route", r.String())
+	}
+	l := f.WithDefaults()
+	wait := max(0, l.Wait)
+	t.add("calls", fmt.Sprintf("%d at once in an instance, %d may wait, each takes %s at most", l.Concurrency, wait, round(l.Timeout)))
+	if l.Body > 0 {
+		t.add("body", config.Bytes(l.Body).String())
+	}
+	t.add("instances", fmt.Sprintf("%d to %d on each node, idle for %s, ready within %s",
+		l.Instances.Min, l.Instances.Max, round(l.Instances.Idle), round(l.Instances.Start)))
+	for _, k := range slices.Sorted(maps.Keys(f.Metadata)) {
+		t.add("metadata", k+"="+f.Metadata[k])
+	}
+	return t
+}
+
+// addProgram adds what functions and services have in common. Values of the
+// environment are left out: people put into it what they should not.
+func (t *table) addProgram(d described, revision uint64, project mayfly.Name, program mayfly.Program) {
+	text := "dev"
+	if revision > 0 {
+		text = count(revision)
+	}
+	if l := d.Deployed; l != nil && revision > 0 {
+		text += ", " + l.At.Local().Format(time.DateTime)
+		if l.By != "" {
+			text += " by " + l.By
+		}
+		if l.Note != "" {
+			text += ": " + l.Note
+		}
+	}
+	t.add("revision", text)
+	if project != "" {
+		t.add("project", string(project))
+	}
+	t.add("engine", string(program.Engine))
+	for _, platform := range slices.Sorted(maps.Keys(program.Bundles)) {
+		t.add("digest", program.Bundles[platform]+" ("+platform+")")
+	}
+	if program.Memory > 0 {
+		t.add("memory", config.Bytes(program.Memory).String())
+	}
+	if names := slices.Sorted(maps.Keys(program.Env)); len(names) > 0 {
+		t.add("env", strings.Join(names, ", "))
+	}
+	for _, name := range program.Secrets {
+		t.add("secret", name+" as "+secrets.EnvName(mayfly.Name(name)))
+	}
+	if program.Creds != "" {
+		t.add("creds", program.Creds)
+	}
+	for _, k := range slices.Sorted(maps.Keys(program.Labels)) {
+		t.add("label", k+"="+program.Labels[k])
+	}
+}
+
+// printNode prints how something is doing on a node.
+func (p *process) printNode(n describedNode) error {
+	s := n.State
+	fmt.Fprintf(p.stdout, "node %s\n", plain(n.Node))
+	t := table{{"platform", n.Platform}, {"memory limits", dash(n.Limiter)}}
+	current := cmp.Or(s.Function.Revision, s.Hosted.Revision)
+	if s.Serving != current {
+		t.add("serving", "revision "+count(s.Serving)+" for now")
+	}
+	if s.Waiting > 0 {
+		t.add("waiting", plural(s.Waiting, "call"))
+	}
+	if s.Failing != "" {
+		t.add("failing", s.Failing)
+	}
+	if left := time.Until(s.Rests); !s.Rests.IsZero() && left > 0 {
+		t.add("next start", "in "+short(left))
+	}
+	if err := t.print(p.stdout, "  "); err != nil {
+		return err
+	}
+	if len(s.Instances) == 0 {
+		_, err := fmt.Fprintln(p.stdout, "  no instances now")
+		return err
+	}
+	lives := table{{"INSTANCE", "REVISION", "PHASE", "AGE", "CALLS", "PID", "MEMORY", "CPU"}}
+	for _, in := range s.Instances {
+		pid, memory := "-", "-"
+		if in.Usage.PID > 0 {
+			pid = count(in.Usage.PID)
+		}
+		if in.Usage.Memory > 0 {
+			memory = mebibytes(in.Usage.Memory)
+		}
+		revision := "dev"
+		if in.Revision > 0 {
+			revision = count(in.Revision)
+		}
+		lives.add(in.ID, revision, in.Phase, time.Since(in.Started).Round(time.Second).String(), count(in.Calls),
+			pid, memory, short(in.Usage.CPU))
+	}
+	return lives.print(p.stdout, "  ")
+}
+
+// round writes a limit without the zeros that a duration's own text ends with.
+func round(d mayfly.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// mebibytes writes what a process takes, which nobody wants to the byte.
+func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
 // printInstance prints one instance: who it is, then its endpoints.
 func (p *process) printInstance(a infoAnswer) error {

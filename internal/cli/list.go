@@ -1,10 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"slices"
+	"strconv"
+	"strings"
+	"sync"
 
+	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
 )
 
@@ -15,13 +20,23 @@ type list struct {
 	Watch  bool `name:"watch" short:"w" help:"Look again every second until Ctrl-C."`
 }
 
-// A listed is one line of the list: a version of a service.
+// Help is shown by mayfly list --help.
+func (*list) Help() string {
+	return `What is deployed is listed even when nobody runs it. CALLS are counted since the instances, or a
+function's nodes, started; INSTANCES of a function come and go with its calls.`
+}
+
+// A listed is one line of the list: a function, or a version of a service.
 type listed struct {
 	Name        string   `json:"name"`
 	Kind        string   `json:"kind"` // service or function
 	Version     string   `json:"version"`
+	Engine      string   `json:"engine,omitempty"` // of what Mayfly runs
 	Instances   int      `json:"instances"`
+	Calls       uint64   `json:"calls"`
+	Errors      uint64   `json:"errors"`
 	Endpoints   []string `json:"endpoints"`
+	URL         string   `json:"url,omitempty"`
 	Description string   `json:"description"`
 }
 
@@ -31,45 +46,95 @@ func (l *list) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
+	s := &store{bus: b, local: l.local(p, b)}
+	if has(ctx, b, "KV_"+mayfly.BucketRegistry) {
+		if s, err = l.storeOf(ctx, p, b, looks); err != nil {
+			b.Close()
+			return err
+		}
+		defer s.Registry.Close()
+	}
 	defer b.Close()
 	if l.Watch {
 		return p.watching(ctx, func(ctx context.Context, w io.Writer) error {
-			_, err := l.print(ctx, b, w)
+			_, err := l.print(ctx, s, w)
 			return err
 		})
 	}
-	n, err := l.print(ctx, b, p.stdout)
+	n, err := l.print(ctx, s, p.stdout)
 	if err == nil && n == 0 && !l.JSON {
-		p.note("no service answers at %s", b.URL())
+		p.note("no function or service answers at %s", b.URL())
 	}
 	return err
 }
 
 // print writes the list as it is now and returns its length.
-func (l *list) print(ctx context.Context, b *bus.Bus, w io.Writer) (int, error) {
-	answers, err := ask(ctx, b, "INFO", "")
+func (l *list) print(ctx context.Context, s *store, w io.Writer) (int, error) {
+	all, err := s.list(ctx)
 	if err != nil {
 		return 0, err
 	}
-	all := listServices(parseAnswers(answers, infoID))
 	if l.JSON {
 		return len(all), writeJSON(w, all)
 	}
-	t := table{{"NAME", "KIND", "VERSION", "INSTANCES", "ENDPOINTS", "DESCRIPTION"}}
-	for _, s := range all {
-		t.add(s.Name, s.Kind, s.Version, count(s.Instances), clipList(s.Endpoints, 4), s.Description)
+	t := table{{"NAME", "KIND", "VERSION", "ENGINE", "INSTANCES", "CALLS", "REACHED BY", "DESCRIPTION"}}
+	for _, one := range all {
+		t.add(one.Name, one.Kind, one.Version, dash(one.Engine), count(one.Instances), count(one.Calls),
+			dash(cmp.Or(one.URL, clipList(one.Endpoints, 4))), one.Description)
+	}
+	if len(all) == 0 {
+		return 0, nil
 	}
 	return len(all), t.print(w, "")
 }
 
-// listServices makes one line of all instances of a version. The answers are
-// sorted by name and version.
+// list asks the registry what there should be, and the services what there is, both
+// at once.
+func (s *store) list(ctx context.Context) ([]listed, error) {
+	var infos, counts []bus.Answer
+	var nodes []string
+	errs := make([]error, 3)
+	var asked sync.WaitGroup
+	asked.Go(func() { infos, errs[0] = gather(ctx, s.bus, mayfly.SubjectMicro+".INFO") })
+	asked.Go(func() { counts, errs[1] = gather(ctx, s.bus, mayfly.SubjectMicro+".STATS") })
+	asked.Go(func() { nodes, errs[2] = s.nodes(ctx) })
+	asked.Wait()
+	if err := cmp.Or(errs...); err != nil {
+		return nil, err
+	}
+	all := listServices(parseAnswers(infos, infoID))
+	all = s.addDeployed(all)
+	addCounts(all, parseAnswers(counts, statsID))
+	for i := range all {
+		if one := &all[i]; one.Kind == "function" {
+			one.URL = s.gateway() + "/fn/" + one.Name
+		}
+	}
+	s.countInstances(ctx, all, nodes)
+	return all, nil
+}
+
+// nodes returns the ids of the nodes.
+func (s *store) nodes(ctx context.Context) (ids []string, err error) {
+	all, err := nodes{s.bus}.listed(ctx)
+	for _, one := range all {
+		ids = append(ids, one.Node)
+	}
+	return ids, err
+}
+
+// listServices makes one line of all instances of a version, or of all nodes that
+// have a function. The answers are sorted by name and version.
 func listServices(answers []infoAnswer) []listed {
 	all := []listed{} // not nil: in JSON an empty list is []
 	for _, a := range answers {
-		if n := len(all); n == 0 || all[n-1].Name != a.Name || all[n-1].Version != a.Version {
+		version := a.Version
+		if a.isFunction() {
+			version = revisionOf(a.Version)
+		}
+		if n := len(all); n == 0 || all[n-1].Name != a.Name || all[n-1].Version != version {
 			all = append(all, listed{
-				Name: a.Name, Kind: a.kind(), Version: a.Version, Description: a.Description, Endpoints: []string{},
+				Name: a.Name, Kind: a.kind(), Version: version, Description: a.Description, Endpoints: []string{},
 			})
 		}
 		s := &all[len(all)-1]
@@ -81,4 +146,104 @@ func listServices(answers []infoAnswer) []listed {
 		}
 	}
 	return all
+}
+
+// revisionOf returns the revision in a function's version 1.0.<revision>, as people
+// write it.
+func revisionOf(version string) string {
+	number, ok := strings.CutPrefix(version, "1.0.")
+	if !ok {
+		return version
+	}
+	if number == "0" {
+		return "@dev"
+	}
+	return "@" + number
+}
+
+// addDeployed adds what is deployed and does not answer, and what the registry knows
+// of the rest. A function is listed once, whatever its nodes are at.
+func (s *store) addDeployed(all []listed) []listed {
+	if s.Registry == nil {
+		return all
+	}
+	at := map[string]int{}
+	for i, one := range all {
+		at[one.Name] = i
+	}
+	functions, services := s.List()
+	add := func(name, kind, version, description string, engine mayfly.Engine) {
+		i, ok := at[name]
+		if !ok {
+			i = len(all)
+			all = append(all, listed{Name: name, Kind: kind, Version: version, Description: description, Endpoints: []string{}})
+		}
+		if one := &all[i]; one.Version != "@dev" || kind == "service" {
+			one.Engine = string(engine)
+		}
+	}
+	for _, f := range functions {
+		add(string(f.Name), "function", "@"+strconv.FormatUint(f.Revision, 10), f.Summary, f.Engine)
+	}
+	for _, h := range services {
+		add(h.Name, "service", "@"+strconv.FormatUint(h.Revision, 10), "", h.Engine)
+	}
+	slices.SortStableFunc(all, func(a, b listed) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// addCounts adds the calls that the services have counted.
+func addCounts(all []listed, counts []statsAnswer) {
+	at := map[[2]string]int{}
+	for i, one := range all {
+		at[[2]string{one.Name, one.Version}] = i
+		if one.Kind == "function" {
+			at[[2]string{one.Name}] = i
+		}
+	}
+	for _, c := range counts {
+		i, ok := at[[2]string{c.Name, c.Version}]
+		if !ok {
+			i, ok = at[[2]string{c.Name}]
+		}
+		if !ok {
+			continue // came between the two questions
+		}
+		for _, e := range c.Endpoints {
+			all[i].Calls += e.Requests
+			all[i].Errors += e.Errors
+		}
+	}
+}
+
+// askAtOnce is how many questions are on their way to a node at once.
+const askAtOnce = 64
+
+// countInstances asks the nodes how many instances of each function they have. A
+// node that does not say counts as having none.
+func (s *store) countInstances(ctx context.Context, all []listed, ids []string) {
+	var asked sync.WaitGroup
+	var mu sync.Mutex
+	free := make(chan struct{}, askAtOnce)
+	for i := range all {
+		if all[i].Kind != "function" {
+			continue
+		}
+		all[i].Instances = 0
+		for _, id := range ids {
+			free <- struct{}{}
+			asked.Go(func() {
+				defer func() { <-free }()
+				state, err := nodes{s.bus}.state(ctx, id, all[i].Name)
+				if err != nil {
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				all[i].Instances += len(state.Instances)
+				all[i].Engine = cmp.Or(all[i].Engine, string(state.Function.Engine))
+			})
+		}
+	}
+	asked.Wait()
 }

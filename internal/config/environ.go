@@ -16,8 +16,13 @@ const envPrefix = "MAYFLY_"
 const envFile = envPrefix + "CONFIG"
 
 // reserved are names after our prefix that are no keys: MAYFLY_REQUIRE is for
-// tests, the others a function finds in its environment.
+// tests, the others a function finds in its environment, and may call mayfly with.
 var reserved = []string{"CONFIG", "REQUIRE", "FUNCTION", "REVISION", "INSTANCE", "URL", "SOCKET", "CALL", "DEADLINE"}
+
+// isReserved reports whether a variable is none of ours to judge.
+func isReserved(name string) bool {
+	return strings.HasPrefix(name, mayfly.EnvParam) || slices.Contains(reserved, strings.TrimPrefix(name, envPrefix))
+}
 
 // Environ returns the process's environment as NAME=value. It is the one place
 // that reads it: main calls it once and hands it on.
@@ -50,6 +55,12 @@ func DataHome(env func(name string) (string, bool)) (string, error) {
 	return folder, nil
 }
 
+// CacheHome returns the folder for what may be deleted at any time and costs only
+// time then: $XDG_CACHE_HOME/mayfly or ~/.cache/mayfly. Without a home there is none.
+func CacheHome(env func(name string) (string, bool)) (string, bool) {
+	return home(env, "XDG_CACHE_HOME", ".cache")
+}
+
 // home returns the mayfly folder of one kind. As the XDG specification demands, a
 // relative path counts as not set.
 func home(env func(string) (string, bool), variable, below string) (string, bool) {
@@ -72,7 +83,7 @@ func checkEnviron(environ []string, keys []Key) error {
 	for _, line := range environ {
 		name, _, _ := strings.Cut(line, "=")
 		word, ours := strings.CutPrefix(name, envPrefix)
-		if !ours || slices.Contains(known, word) {
+		if !ours || isReserved(name) || slices.Contains(known, word) {
 			continue
 		}
 		err := mayfly.Errorf(mayfly.Invalid, "unknown variable %s in the environment", clip(name))

@@ -50,3 +50,27 @@ func TestIsNodeKey(t *testing.T) {
 		}
 	}
 }
+
+func TestCacheHome(t *testing.T) {
+	t.Parallel()
+	got, ok := config.CacheHome(config.Lookup([]string{"HOME=/home/ada"}))
+	if want := "/home/ada/.cache/mayfly"; got != want || !ok {
+		t.Errorf("%q, %v; want %q", got, ok, want)
+	}
+	if got, ok := config.CacheHome(config.Lookup(nil)); ok {
+		t.Errorf("without a home the cache is at %q", got)
+	}
+}
+
+// A function may call mayfly: what its instance has got is no setting.
+func TestVariablesOfInstancesAreNoSettings(t *testing.T) {
+	t.Parallel()
+	env := []string{"MAYFLY_CALL=c", "MAYFLY_FUNCTION=hello", "MAYFLY_URL=http://localhost:8080", "MAYFLY_PARAM_ID=7", "MAYFLY_PARAM_="}
+	if _, err := config.Load(config.LoadOptions{Env: env}); err != nil {
+		t.Error(err)
+	}
+	_, err := config.Load(config.LoadOptions{Env: []string{"MAYFLY_PARAMS=1"}})
+	if err == nil {
+		t.Error("MAYFLY_PARAMS is taken for a variable of an instance")
+	}
+}

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/config"
+	"github.com/mayfly-run/mayfly/internal/deploy"
+	"github.com/mayfly-run/mayfly/internal/project"
+)
+
+// deployVerb is the verb deploy.
+type deployVerb struct {
+	client `embed:""`
+	Paths  []string `arg:"" optional:"" name:"path" help:"Projects to deploy."`
+	Take   bool     `name:"take" help:"Also take over names that belong to other projects."`
+	NoWait bool     `name:"no-wait" help:"Deploy although no node can run it now, and do not wait until it serves."`
+	Note   string   `name:"note" help:"What mayfly history shows beside the revision." placeholder:"TEXT"`
+}
+
+// Help is shown by mayfly deploy --help.
+func (*deployVerb) Help() string {
+	return `PATH is a folder with a mayfly.yaml, or a file or folder that is one function; by default it is the
+current folder. The code is built here, for the platforms that the nodes have, and each node starts
+it once. Only when all could, it becomes current. What a project listed before and does not list
+any more is removed.
+
+  mayfly deploy hello.js                       one function
+  mayfly deploy --note "faster checkout"       the project here
+  mayfly rollback hello                        the revision before, again`
+}
+
+// Run is called by kong.
+func (d *deployVerb) Run(ctx context.Context, p *process) error {
+	projects, err := openProjects(p, d.Paths)
+	if err != nil {
+		return err
+	}
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	s, err := d.store(ctx, p, changes)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	folder, err := os.MkdirTemp("", "mayfly-deploy-")
+	if err != nil {
+		return mayfly.Errorf(mayfly.Unavailable, "no room to build: %w", err).WithHint("free some space in %s", os.TempDir())
+	}
+	defer os.RemoveAll(folder)
+	progress := newProgress(p.stderr)
+	defer progress.close()
+	cache, _ := config.CacheHome(p.lookup) // without a home nothing is kept
+	results, err := deploy.Projects(ctx, projects, deploy.Options{
+		Registry: s.Registry, Nodes: nodes{s.bus}, Folder: folder, Cache: cache,
+		Take: d.Take, NoWait: d.NoWait, Note: d.Note, Tell: progress.step,
+	})
+	progress.close()
+	if e := printResults(p, results, s.gateway()); e != nil {
+		return e
+	}
+	return err
+}
+
+// openProjects opens the projects at the paths, or the one here.
+func openProjects(p *process, paths []string) ([]*project.Project, error) {
+	if len(paths) == 0 {
+		paths = []string{"."}
+	}
+	return (&up{Paths: paths}).projects(p)
+}
+
+// printResults says what became of each name.
+func printResults(p *process, results []deploy.Result, gateway string) error {
+	for _, r := range results {
+		text := fmt.Sprintf("%s@%d deployed", r.Name, r.Revision)
+		switch {
+		case r.Removed:
+			text = r.Name + " removed"
+		case !r.Changed:
+			text = fmt.Sprintf("%s@%d is unchanged", r.Name, r.Revision)
+		}
+		if r.Kind == "function" && !r.Removed {
+			text += "  " + gateway + "/fn/" + r.Name
+		}
+		if _, err := fmt.Fprintln(p.stdout, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly/internal/registry"
+)
+
+// history is the verb history.
+type history struct {
+	client `embed:""`
+	Name   string `arg:"" help:"Name of the function or service."`
+	JSON   bool   `name:"json" help:"Print JSON."`
+}
+
+// Help is shown by mayfly history --help.
+func (*history) Help() string {
+	return `The newest comes first. 32 changes of a name are kept, scalings among them. A rollback is a
+revision of its own, FROM the one whose code and settings it has again.`
+}
+
+// A deployed is one line of the history.
+type deployed struct {
+	Revision uint64            `json:"revision"`
+	When     time.Time         `json:"when"`
+	By       string            `json:"by"`
+	Digests  map[string]string `json:"digests"` // by platform
+	Note     string            `json:"note"`
+	From     uint64            `json:"from,omitempty"`
+	Removed  bool              `json:"removed,omitempty"`
+}
+
+// Run is called by kong.
+func (h *history) Run(ctx context.Context, p *process) error {
+	s, err := h.store(ctx, p, looks)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	lines, err := s.History(ctx, h.Name)
+	if err != nil {
+		return err
+	}
+	if h.JSON {
+		return writeJSON(p.stdout, deployedOf(lines))
+	}
+	t := table{{"REVISION", "WHEN", "BY", "DIGEST", "FROM", "NOTE"}}
+	for _, l := range lines {
+		revision, from := count(l.Number), "-"
+		if l.Removed {
+			revision = "removed"
+		}
+		if l.From > 0 {
+			from = count(l.From)
+		}
+		t.add(revision, l.At.Local().Format(time.DateTime), dash(l.By), digestsOf(l.Bundles), from, l.Note)
+	}
+	return t.print(p.stdout, "")
+}
+
+func deployedOf(lines []registry.Revision) []deployed {
+	all := []deployed{} // not nil: in JSON an empty list is []
+	for _, l := range lines {
+		all = append(all, deployed{
+			Revision: l.Number, When: l.At, By: l.By, Digests: l.Bundles, Note: l.Note, From: l.From, Removed: l.Removed,
+		})
+	}
+	return all
+}
+
+// shortDigest is how much of a digest tells it from others at a glance.
+const shortDigest = 12
+
+// digestsOf returns the beginning of each different digest.
+func digestsOf(bundles map[string]string) string {
+	var all []string
+	for _, digest := range slices.Compact(slices.Sorted(maps.Values(bundles))) {
+		all = append(all, digest[:min(shortDigest, len(digest))])
+	}
+	return dash(strings.Join(all, ","))
+}
+
+// dash stands for what is empty, so that columns stay where they are.
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

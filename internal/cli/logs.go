@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/logs"
+)
+
+// logsVerb is the verb logs.
+type logsVerb struct {
+	client `embed:""`
+	Name   string        `arg:"" optional:"" help:"Function or service; all if not given."`
+	Follow bool          `name:"follow" short:"f" help:"Go on with what is written from now on, until Ctrl-C."`
+	Since  time.Duration `name:"since" help:"Only what was written so long ago at most."`
+	Call   string        `name:"call" help:"Only what belongs to this call; its id is in X-Call-Id." placeholder:"ID"`
+	Last   int           `name:"last" short:"n" help:"Only so many of the last lines. By default 100, or all with --since or --call." placeholder:"N"`
+	JSON   bool          `name:"json" help:"Print each line as JSON."`
+}
+
+// Help is shown by mayfly logs --help.
+func (*logsVerb) Help() string {
+	return `A line is: when, which revision, which instance, and the text. Lines that Mayfly itself says of an
+instance, such as that it crashed, have "mayfly:" before the text.
+
+  mayfly logs hello -f                         what hello writes
+  mayfly logs --call 3kq7...                   one call, in all functions that it went through`
+}
+
+// someLines is how many lines are printed when nobody says how many.
+const someLines = 100
+
+// Run is called by kong.
+func (l *logsVerb) Run(ctx context.Context, p *process) error {
+	if l.Name != "" {
+		if err := checkName(l.Name); err != nil {
+			return err
+		}
+	}
+	query, err := l.query(p, time.Now())
+	if err != nil {
+		return err
+	}
+	b, err := l.open(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if !has(ctx, b, mayfly.StreamLogs) {
+		return mayfly.Errorf(mayfly.NotFound, "there are no logs at %s", b.URL()).WithHint("a node makes them: mayfly up --nats %s", b.URL())
+	}
+	all, err := logs.Open(ctx, b, logs.Options{})
+	if err != nil {
+		return err
+	}
+	defer all.Close()
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	printed := 0
+	err = all.Read(ctx, query, func(line mayfly.Line) error {
+		printed++
+		return l.print(p.stdout, line)
+	})
+	if err != nil || printed > 0 || l.Follow {
+		return err
+	}
+	return l.nothing(ctx, p, b)
+}
+
+func (l *logsVerb) query(p *process, now time.Time) (logs.Query, error) {
+	q := logs.Query{Function: l.Name, Call: l.Call, Last: l.Last, Follow: l.Follow}
+	switch {
+	case l.Since < 0:
+		return q, mayfly.Errorf(mayfly.Invalid, "--since %s is in the future", l.Since).WithHint("write it like 10m or 2h30m")
+	case l.Since > 0:
+		q.Since = now.Add(-l.Since)
+	}
+	if l.Last == 0 && q.Since.IsZero() && l.Call == "" {
+		q.Last = someLines
+	}
+	return q, nil
+}
+
+// nothing says that there is no line, or that there is nobody who could write one.
+func (l *logsVerb) nothing(ctx context.Context, p *process, b *bus.Bus) error {
+	if l.Name == "" || l.Call != "" || l.Since > 0 {
+		p.note("no lines")
+		return nil
+	}
+	answers, err := gather(ctx, b, mayfly.SubjectMicro+".PING."+l.Name)
+	if err != nil {
+		return err
+	}
+	if len(answers) == 0 {
+		return nobodyCalled(ctx, b, l.Name)
+	}
+	p.note("%s has written nothing", l.Name)
+	return nil
+}
+
+// print writes a line. Only a terminal gets colours: the time and who speaks stand
+// back behind what is said.
+func (l *logsVerb) print(w io.Writer, line mayfly.Line) error {
+	if l.JSON {
+		data, err := json.Marshal(line)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(w, "%s\n", data)
+		return err
+	}
+	_, err := io.WriteString(w, lineText(line, isTerminal(w)))
+	return err
+}
+
+// lineText returns a line for people.
+func lineText(line mayfly.Line, coloured bool) string {
+	const dim, cyan, red, normal = "\x1b[2m", "\x1b[36m", "\x1b[31m", "\x1b[0m"
+	paint := func(colour, text string) string {
+		if !coloured || text == "" {
+			return text
+		}
+		return colour + text + normal
+	}
+	text := plainTabs(line.Text)
+	switch line.Source {
+	case mayfly.System:
+		text = paint(dim, "mayfly: "+text)
+	case mayfly.Stderr:
+		text = paint(red, text)
+	}
+	who := mayfly.Hosted{Name: plain(line.Function), Revision: line.Revision}.String()
+	return strings.TrimRight(fmt.Sprintf("%s %s %s %s",
+		paint(dim, line.Time.Local().Format("2006-01-02 15:04:05.000")), paint(cyan, who), paint(dim, dash(plain(line.Instance))), text), " ") + "\n"
+}
+
+// plainTabs is plain, but tabs become spaces that leave columns as they were.
+func plainTabs(s string) string { return plain(strings.ReplaceAll(s, "\t", "    ")) }

@@ -1,0 +1,199 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/config"
+	"github.com/mayfly-run/mayfly/internal/secrets"
+	"golang.org/x/term"
+)
+
+// secret is the verb secret.
+type secret struct {
+	client    `embed:""`
+	Action    string   `arg:"" enum:"set,ls,rm" help:"What to do: set, ls or rm."`
+	Names     []string `arg:"" optional:"" name:"name" help:"Names of secrets."`
+	SecretKey string   `name:"secret-key" help:"File with the key. By default secret.key in the data folder of the node here." placeholder:"FILE"`
+	JSON      bool     `name:"json" help:"ls: print JSON."`
+}
+
+// Help is shown by mayfly secret --help.
+func (*secret) Help() string {
+	return `A function gets the secrets that mayfly.yaml lists for it: api-key as the variable API_KEY. An
+instance that runs keeps the value that it started with.
+
+set asks for the value, or reads it from a pipe or file; one line break at its end is not part of
+it. What is stored is encrypted with a key that the nodes have and the NATS server has not: set is
+run on a node's machine, or with a copy of its secret.key.
+
+  mayfly secret set api-key < key.txt
+  mayfly secret ls`
+}
+
+// Run is called by kong.
+func (s *secret) Run(ctx context.Context, p *process) error {
+	names, err := s.names()
+	if err != nil {
+		return err
+	}
+	switch s.Action {
+	case "set":
+		return s.set(ctx, p, names[0])
+	case "rm":
+		return s.remove(ctx, p, names)
+	default:
+		return s.list(ctx, p)
+	}
+}
+
+// names checks the arguments. A value among them is refused: by then the damage is
+// done, but it is the last time.
+func (s *secret) names() ([]mayfly.Name, error) {
+	switch {
+	case s.Action == "ls" && len(s.Names) > 0:
+		return nil, mayfly.Errorf(mayfly.Invalid, "ls takes no name").WithHint("mayfly secret ls")
+	case s.Action != "ls" && len(s.Names) == 0:
+		return nil, mayfly.Errorf(mayfly.Invalid, "NAME is missing").WithHint("mayfly secret %s NAME", s.Action)
+	case s.Action == "set" && len(s.Names) > 1:
+		return nil, mayfly.Errorf(mayfly.Invalid, "a secret's value is no argument: the list of processes and the shell's history would show it").
+			WithHint("mayfly secret set NAME asks for it; mayfly secret set NAME < FILE reads it")
+	}
+	var all []mayfly.Name
+	for _, text := range s.Names {
+		name, err := mayfly.ParseName(text)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, name)
+	}
+	return all, nil
+}
+
+func (s *secret) set(ctx context.Context, p *process, name mayfly.Name) error {
+	b, err := s.open(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	p.note("%s", b.URL())
+	kept, err := s.secrets(ctx, p, b, true)
+	if err != nil {
+		return err
+	}
+	value, err := readSecret(p, name)
+	if err != nil {
+		return err
+	}
+	if err := kept.Set(ctx, name, value); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s set, given as %s\n", name, secrets.EnvName(name))
+	return err
+}
+
+func (s *secret) remove(ctx context.Context, p *process, names []mayfly.Name) error {
+	b, err := s.open(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	p.note("%s", b.URL())
+	kept, err := s.secrets(ctx, p, b, false)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := kept.Remove(ctx, name); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(p.stdout, "%s removed\n", name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *secret) list(ctx context.Context, p *process) error {
+	b, err := s.open(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	type listed struct {
+		Name    mayfly.Name `json:"name"`
+		Env     string      `json:"env"`
+		Size    int         `json:"size"`
+		Updated time.Time   `json:"updated"`
+	}
+	all := []listed{} // not nil: in JSON an empty list is []
+	if has(ctx, b, "KV_"+mayfly.BucketSecrets) {
+		kept, err := s.secrets(ctx, p, b, false)
+		if err != nil {
+			return err
+		}
+		found, err := kept.List(ctx)
+		if err != nil {
+			return err
+		}
+		for _, one := range found {
+			all = append(all, listed{one.Name, secrets.EnvName(one.Name), one.Size, one.Updated})
+		}
+	}
+	if s.JSON {
+		return writeJSON(p.stdout, all)
+	}
+	if len(all) == 0 {
+		p.note("no secrets at %s", b.URL())
+		return nil
+	}
+	t := table{{"NAME", "GIVEN AS", "BYTES", "UPDATED"}}
+	for _, one := range all {
+		t.add(string(one.Name), one.Env, count(one.Size), one.Updated.Local().Format(time.DateTime))
+	}
+	return t.print(p.stdout, "")
+}
+
+// secrets opens the secrets. Only who sets one needs the key: then it must be the
+// one that the nodes have.
+func (s *secret) secrets(ctx context.Context, p *process, b *bus.Bus, withKey bool) (*secrets.Secrets, error) {
+	loaded, err := p.load(config.Config{SecretKey: s.SecretKey}, "")
+	if err != nil {
+		return nil, err
+	}
+	o := secrets.Options{KeyFile: loaded.SecretKey, Folder: s.local(p, b).Folder}
+	if withKey && o.KeyFile == "" && o.Folder == "" {
+		return nil, mayfly.Errorf(mayfly.Denied, "the key of the secrets is not here: no node of this user runs at %s", b.URL()).
+			WithHint("do it on a node's machine, or name a copy of its secret.key with --secret-key")
+	}
+	if !withKey {
+		o = secrets.Options{Folder: os.TempDir()} // nothing is looked for there
+	}
+	return secrets.Open(ctx, b, o)
+}
+
+// readSecret asks a person, who does not see what is typed, or reads what is fed.
+func readSecret(p *process, name mayfly.Name) (value []byte, err error) {
+	if isTerminal(p.stdin) {
+		fmt.Fprintf(p.stderr, "value of %s: ", name)
+		value, err = term.ReadPassword(int(p.stdin.(*os.File).Fd()))
+		fmt.Fprintln(p.stderr)
+	} else {
+		value, err = io.ReadAll(io.LimitReader(p.stdin, secrets.MaxValue+2)) // and a line break
+		value = bytes.TrimSuffix(bytes.TrimSuffix(value, []byte("\n")), []byte("\r"))
+	}
+	if err != nil {
+		return nil, mayfly.Errorf(mayfly.Invalid, "read the value: %w", err)
+	}
+	if len(value) == 0 {
+		return nil, mayfly.Errorf(mayfly.Invalid, "the value of %s is empty", name).
+			WithHint("type it, or feed it: mayfly secret set %s < FILE", name)
+	}
+	return value, nil
+}
