@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,7 +15,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -24,15 +24,9 @@ type contestant struct {
 	name      string
 	addr      string
 	path      string
+	door      *process // that the driver speaks to
 	processes []*process
-	mallocs   func() (uint64, error) // heap allocations so far of the HTTP process; nil if it cannot tell
-}
-
-// A process is one that we started. Its output goes to stderr but for the first
-// line, which says where it listens.
-type process struct {
-	cmd  *exec.Cmd
-	line string
+	mallocs   func() (uint64, error) // heap allocations so far of the door; nil if it cannot tell
 }
 
 // startAll starts the contestants that are wanted and returns how to end them.
@@ -67,16 +61,16 @@ func startAll(ctx context.Context, only []string, other string) (_ []*contestant
 	role := func(args ...string) (*process, error) {
 		return start(os.Stderr, self, append([]string{roleArgument}, args...)...)
 	}
-	binary := filepath.Join(dir, "mayfly")
+	binary, err := buildMayfly(ctx, dir)
+	if err != nil {
+		return nil, nil, err
+	}
 	accessLog, err := os.Create(filepath.Join(dir, "mayfly.log"))
 	if err != nil {
 		return nil, nil, err
 	}
 	mayfly := func(args ...string) (*process, error) { return start(accessLog, binary, args...) }
 	otherMayfly := func(args ...string) (*process, error) { return start(accessLog, other, args...) }
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/mayfly-run/mayfly/cmd/mayfly").CombinedOutput(); err != nil {
-		return nil, nil, fmt.Errorf("build mayfly: %w\n%s", err, out)
-	}
 
 	makers := map[string]func() (*contestant, error){
 		"plain": func() (*contestant, error) {
@@ -84,7 +78,7 @@ func startAll(ctx context.Context, only []string, other string) (_ []*contestant
 			if err != nil {
 				return nil, err
 			}
-			return &contestant{name: "plain", addr: p.line, path: "/", processes: []*process{p}, mallocs: expvarMallocs(p.line)}, nil
+			return &contestant{name: "plain", addr: p.line, path: "/", door: p, processes: []*process{p}, mallocs: expvarMallocs(p.line)}, nil
 		},
 		"article": func() (*contestant, error) {
 			nats, err := role("nats", filepath.Join(dir, "article"))
@@ -99,7 +93,7 @@ func startAll(ctx context.Context, only []string, other string) (_ []*contestant
 			if err != nil {
 				return nil, err
 			}
-			return &contestant{name: "article", addr: api.line, path: "/", processes: []*process{nats, service, api}, mallocs: expvarMallocs(api.line)}, nil
+			return &contestant{name: "article", addr: api.line, path: "/", door: api, processes: []*process{nats, service, api}, mallocs: expvarMallocs(api.line)}, nil
 		},
 		"embedded": func() (*contestant, error) {
 			return startMayfly(ctx, mayfly, role, filepath.Join(dir, "embedded"), "")
@@ -125,9 +119,13 @@ func startAll(ctx context.Context, only []string, other string) (_ []*contestant
 			return c, nil
 		},
 	}
-	if len(only) == 0 {
-		only = []string{"plain", "article", "embedded", "external"}
+	for name, maker := range functionMakers(ctx, filepath.Join(dir, "functions"), accessLog, start, role, mayfly) {
+		makers[name] = maker
 	}
+	if len(only) == 0 {
+		only = []string{"gateway"}
+	}
+	only = groups(only)
 	if other != "" {
 		only = append(only, "other")
 	}
@@ -146,6 +144,16 @@ func startAll(ctx context.Context, only []string, other string) (_ []*contestant
 	return contestants, stopAll, nil
 }
 
+// buildMayfly builds the mayfly of this checkout into a folder.
+func buildMayfly(ctx context.Context, dir string) (string, error) {
+	binary := filepath.Join(dir, "mayfly")
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/mayfly-run/mayfly/cmd/mayfly").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build mayfly: %w\n%s", err, out)
+	}
+	return binary, nil
+}
+
 // A starter starts a process and returns when it has said its first line.
 type starter func(args ...string) (*process, error)
 
@@ -153,20 +161,7 @@ type starter func(args ...string) (*process, error)
 // default, the access log going to a file, and the echo service behind it. nats is
 // the address of an existing server, or "" for the embedded one.
 func startMayfly(ctx context.Context, mayfly, role starter, dir, nats string) (*contestant, error) {
-	gateway, err1 := freeAddr()
-	admin, err2 := freeAddr()
-	bus, err3 := freeAddr()
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return nil, err
-	}
-	args := []string{"up", "--data", dir, "--gateway.addr", gateway, "--admin.addr", admin, "--gateway.expose", "*"}
-	if nats == "" {
-		nats = bus
-		args = append(args, "--bus.addr", bus)
-	} else {
-		args = append(args, "--nats", "nats://"+nats)
-	}
-	node, err := mayfly(args...)
+	c, nats, err := startNode(mayfly, dir, nats)
 	if err != nil {
 		return nil, err
 	}
@@ -174,71 +169,45 @@ func startMayfly(ctx context.Context, mayfly, role starter, dir, nats string) (*
 	if err != nil {
 		return nil, err
 	}
-	c := &contestant{
-		name: "embedded", addr: gateway, path: "/svc/bench/echo",
-		processes: []*process{node, service}, mallocs: metricsMallocs("http://" + admin),
-	}
+	c.name, c.path = "embedded", "/svc/bench/echo"
+	c.processes = append(c.processes, service)
 	return c, c.waitReady(ctx)
+}
+
+// startNode starts mayfly up with the projects of paths.
+func startNode(mayfly starter, dir, nats string, args ...string) (*contestant, string, error) {
+	gateway, err1 := freeAddr()
+	admin, err2 := freeAddr()
+	bus, err3 := freeAddr()
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, "", err
+	}
+	args = append([]string{"up", "--data", dir, "--gateway.addr", gateway, "--admin.addr", admin, "--gateway.expose", "*"}, args...)
+	if nats == "" {
+		args = append(args, "--bus.addr", bus)
+	} else {
+		bus = nats
+		args = append(args, "--nats", "nats://"+nats)
+	}
+	node, err := mayfly(args...)
+	if err != nil {
+		return nil, "", err
+	}
+	return &contestant{addr: gateway, door: node, processes: []*process{node}, mallocs: metricsMallocs("http://" + admin)}, bus, nil
 }
 
 // waitReady returns when the contestant answers a call.
 func (c *contestant) waitReady(ctx context.Context) error {
-	for end := time.Now().Add(10 * time.Second); ; {
+	for end := time.Now().Add(2 * time.Minute); ; { // a compiler may run, its cache empty
 		s, err := closedLoop(ctx, c, "ready", 1, time.Millisecond)
 		if err == nil && s.failed == 0 {
 			return nil
 		}
-		if time.Now().After(end) {
-			return fmt.Errorf("%s does not answer: %w", c.name, err)
+		if time.Now().After(end) || ctx.Err() != nil {
+			return fmt.Errorf("%s does not answer: %w", c.name, cmp.Or(err, errors.New("it has no such path")))
 		}
+		time.Sleep(10 * time.Millisecond)
 	}
-}
-
-func startProcess(ctx context.Context, stderr io.Writer, name string, args ...string) (*process, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Stderr = stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	p := &process{cmd: cmd}
-	reader := bufio.NewReader(out)
-	line, err := reader.ReadString('\n')
-	if err != nil {
-		p.stop()
-		return nil, fmt.Errorf("%s said nothing: %w", filepath.Base(name), err)
-	}
-	p.line = strings.TrimSpace(line)
-	go io.Copy(io.Discard, reader) // ends with the process
-	return p, nil
-}
-
-// stop ends the process and waits for it.
-func (p *process) stop() {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	done := time.AfterFunc(10*time.Second, func() { _ = p.cmd.Process.Kill() })
-	defer done.Stop()
-	_ = p.cmd.Wait()
-}
-
-// cpu returns the processor time that the process has used, from /proc.
-func (p *process) cpu() (time.Duration, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	// The command's name, in parentheses, may hold spaces.
-	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+2:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/stat has %d fields", len(fields))
-	}
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on every Linux
-	user, err1 := strconv.ParseInt(fields[11], 10, 64)
-	system, err2 := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * tick, errors.Join(err1, err2)
 }
 
 // measure runs f and adds what the contestant's processes used meanwhile.
@@ -266,24 +235,18 @@ func (c *contestant) measure(f func() (sample, error)) (measurement, error) {
 	if err != nil {
 		return measurement{}, err
 	}
+	memory, err := c.door.memory()
+	if err != nil {
+		return measurement{}, err
+	}
 	calls := float64(max(s.calls, 1))
 	return measurement{
 		Rate: s.rate(),
 		P50:  s.quantile(0.5), P99: s.quantile(0.99), P999: s.quantile(0.999),
 		CPU:    (cpuAfter - cpuBefore).Seconds() / calls * 1e6,
 		Allocs: float64(allocsAfter-allocsBefore) / calls,
+		Memory: memory,
 	}, nil
-}
-
-func (c *contestant) cpu() (total time.Duration, err error) {
-	for _, p := range c.processes {
-		t, err := p.cpu()
-		if err != nil {
-			return 0, err
-		}
-		total += t
-	}
-	return total, nil
 }
 
 func (c *contestant) allocations() (uint64, error) {

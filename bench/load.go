@@ -58,9 +58,19 @@ var (
 
 // call makes one call and reports whether the echo came back.
 func (c *client) call() (bool, error) {
-	if _, err := c.conn.Write(c.request); err != nil {
+	if err := c.send(); err != nil {
 		return false, err
 	}
+	return c.answer()
+}
+
+func (c *client) send() error {
+	_, err := c.conn.Write(c.request)
+	return err
+}
+
+// answer reads an answer and reports whether it is the echo.
+func (c *client) answer() (bool, error) {
 	line, err := c.reader.ReadSlice('\n')
 	if err != nil {
 		return false, err

@@ -7,6 +7,17 @@
 //	embedded  mayfly up, all features on, the same micro service behind it
 //	external  mayfly up --nats, on a NATS server of its own, the same again
 //
+// and what functions cost, each in one instance beside one process by hand:
+//
+//	function-go      func Handle that echoes, through mayfly up
+//	proxies-go       the same behind two net/http reverse proxies, as a gateway and
+//	                 a watchdog are
+//	function-node    the short form, through mayfly up
+//	proxy-node       Node's own http server behind one reverse proxy
+//	function-python  the short form, through mayfly up
+//	server-python    Python's own ThreadingHTTPServer, nothing before it
+//	tuned-python     the same without its log and with buffered answers
+//
 // Each contestant runs in processes of its own. Rounds are interleaved, so that a
 // machine that slows down slows all. Closed loop says how many calls a second go
 // through; open loop, at a constant rate, says how long they take without
@@ -15,6 +26,8 @@
 //	go run ./bench -rounds 5 -seconds 3
 //	go run ./bench -json result.json
 //	go run ./bench -only article,embedded -other ./mayfly-before
+//	go run ./bench -only functions -connections 64 -rate 0
+//	go run ./bench -cold 20
 //
 // See docs/performance.md for what the figures mean and what limits them.
 package main
@@ -54,7 +67,7 @@ type plan struct {
 	connections []int         // of the closed loop
 	rate        int           // calls a second of the open loop
 	body        int           // bytes
-	only        []string      // contestants; all if empty
+	only        []string      // contestants; those of the gateway if empty
 }
 
 func run(ctx context.Context) error {
@@ -64,7 +77,8 @@ func run(ctx context.Context) error {
 	connections := flag.String("connections", "1,64,256", "connections of the closed loop")
 	rate := flag.Int("rate", 5000, "calls a second of the open loop; 0 for none")
 	body := flag.Int("body", 128, "bytes of a request's body")
-	only := flag.String("only", "", "contestants, comma-separated; all if empty")
+	only := flag.String("only", "", "contestants, comma-separated, or the groups gateway and functions; gateway if empty")
+	cold := flag.Int("cold", 0, "measure the first call to stopped functions instead, that many times each")
 	other := flag.String("other", "", "another build of mayfly, measured like embedded: what did a change bring?")
 	jsonFile := flag.String("json", "", "file for the result as JSON")
 	flag.Parse()
@@ -83,6 +97,14 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("rounds must be 1 to 100, seconds up to 60, body 1 to 524288")
 	}
 
+	if *cold > 0 {
+		result, err := measureCold(ctx, *cold)
+		if err != nil {
+			return err
+		}
+		result.print(os.Stdout)
+		return save(*jsonFile, result)
+	}
 	contestants, stop, err := startAll(ctx, p.only, *other)
 	if err != nil {
 		return err
@@ -93,10 +115,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	result.print(os.Stdout)
-	if *jsonFile != "" {
-		return result.save(*jsonFile)
-	}
-	return nil
+	return save(*jsonFile, result)
 }
 
 // measure runs all rounds: each round asks every contestant at every load, in an
@@ -104,6 +123,13 @@ func run(ctx context.Context) error {
 func measure(ctx context.Context, p plan, contestants []*contestant) (*result, error) {
 	r := newResult(p, contestants)
 	request := strings.Repeat("x", p.body)
+	for _, c := range contestants {
+		idle, err := c.door.memory()
+		if err != nil {
+			return nil, err
+		}
+		r.Idle[c.name] = idle
+	}
 	for _, c := range contestants { // warm up: connections, caches, the heap's size
 		if _, err := closedLoop(ctx, c, request, 16, 500*time.Millisecond); err != nil {
 			return nil, fmt.Errorf("warm up %s: %w", c.name, err)

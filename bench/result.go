@@ -18,7 +18,8 @@ type measurement struct {
 	P99    time.Duration `json:"p99_ns"`
 	P999   time.Duration `json:"p999_ns"`
 	CPU    float64       `json:"cpu_us_per_call"`      // of all the contestant's processes
-	Allocs float64       `json:"allocations_per_call"` // of its HTTP process
+	Allocs float64       `json:"allocations_per_call"` // of its door
+	Memory float64       `json:"rss_mib"`              // of its door, at the end
 }
 
 // A result is all measurements of one run.
@@ -30,6 +31,8 @@ type result struct {
 	Length   time.Duration                       `json:"length_ns"`
 	Measured map[string]map[string][]measurement `json:"measured"` // load -> contestant -> rounds
 	Ratios   map[string]map[string]ratio         `json:"ratios"`   // load -> "a/b" -> of calls a second, or of the p50 at one connection
+
+	Idle map[string]float64 `json:"idle_rss_mib"` // contestant -> of its door before the first load
 
 	loads, names []string
 }
@@ -45,7 +48,7 @@ type ratio struct {
 func newResult(p plan, contestants []*contestant) *result {
 	r := &result{
 		Go: runtime.Version(), CPUs: runtime.NumCPU(), Body: p.body, Rounds: p.rounds, Length: p.length,
-		Measured: map[string]map[string][]measurement{}, Ratios: map[string]map[string]ratio{},
+		Measured: map[string]map[string][]measurement{}, Ratios: map[string]map[string]ratio{}, Idle: map[string]float64{},
 	}
 	for _, c := range contestants {
 		r.names = append(r.names, c.name)
@@ -101,22 +104,26 @@ var (
 	byP999   = func(m measurement) float64 { return float64(m.P999) }
 	byCPU    = func(m measurement) float64 { return m.CPU }
 	byAllocs = func(m measurement) float64 { return m.Allocs }
+	byMemory = func(m measurement) float64 { return m.Memory }
 )
 
 // print writes the tables for people and fills in the ratios.
 func (r *result) print(w io.Writer) {
 	fmt.Fprintf(w, "%s, %d CPUs, %d byte bodies, %d rounds of %s; medians of the rounds\n", r.Go, r.CPUs, r.Body, r.Rounds, r.Length)
-	pairs := [][2]string{{"embedded", "article"}, {"external", "article"}, {"embedded", "plain"}, {"article", "plain"}, {"embedded", "other"}}
+	pairs := [][2]string{
+		{"embedded", "article"}, {"external", "article"}, {"embedded", "plain"}, {"article", "plain"}, {"embedded", "other"},
+		{"function-go", "proxies-go"}, {"function-node", "proxy-node"}, {"function-python", "server-python"}, {"function-python", "tuned-python"},
+	}
 	for _, load := range r.loads {
 		fmt.Fprintf(w, "\n%s\n", load)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(t, "\tcalls/s\tmin\tmax\tp50 us\tp99 us\tp99.9 us\tCPU us/call\tallocs/call\t")
+		fmt.Fprintln(t, "\tcalls/s\tmin\tmax\tp50 us\tp99 us\tp99.9 us\tCPU us/call\tallocs/call\tRSS MiB\tidle\t")
 		for _, name := range r.names {
 			ms := r.Measured[load][name]
 			rate := of(ms, byRate)
 			us := func(value func(measurement) float64) float64 { return of(ms, value).Median / 1e3 }
-			fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.0f\t\n", name, rate.Median, rate.Min, rate.Max,
-				us(byP50), us(byP99), us(byP999), of(ms, byCPU).Median, of(ms, byAllocs).Median)
+			fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.0f\t%.0f\t%.0f\t\n", name, rate.Median, rate.Min, rate.Max,
+				us(byP50), us(byP99), us(byP999), of(ms, byCPU).Median, of(ms, byAllocs).Median, of(ms, byMemory).Median, r.Idle[name])
 		}
 		_ = t.Flush() // to the terminal
 		r.Ratios[load] = map[string]ratio{}
@@ -134,8 +141,12 @@ func (r *result) print(w io.Writer) {
 	}
 }
 
-func (r *result) save(file string) error {
-	data, err := json.MarshalIndent(r, "", "  ")
+// save writes a result as JSON, if there is a file for it.
+func save(file string, result any) error {
+	if file == "" {
+		return nil
+	}
+	data, err := json.MarshalIndent(result, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"runtime"
 	"time"
 
@@ -27,6 +29,8 @@ func playRole(ctx context.Context, role string, args []string) error {
 	switch {
 	case role == "plain":
 		return serveHTTP(ctx, http.HandlerFunc(echo))
+	case role == "proxy" && len(args) == 1:
+		return serveHTTP(ctx, newProxy(args[0]))
 	case role == "nats" && len(args) == 1:
 		return runNATS(ctx, args[0])
 	case role == "service" && len(args) == 1:
@@ -35,16 +39,6 @@ func playRole(ctx context.Context, role string, args []string) error {
 		return runArticle(ctx, args[0])
 	}
 	return fmt.Errorf("no role %q with %d arguments", role, len(args))
-}
-
-// echo answers with the request's body.
-func echo(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	w.Write(body)
 }
 
 func serveHTTP(ctx context.Context, h http.Handler) error {
@@ -66,6 +60,19 @@ func serveHTTP(ctx context.Context, h http.Handler) error {
 		return err
 	}
 	return nil
+}
+
+// newProxy returns a reverse proxy as one writes it, with a transport that keeps a
+// connection for each client: by default it would keep two.
+func newProxy(addr string) http.Handler {
+	target := &url.URL{Scheme: "http", Host: addr}
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.SetXForwarded()
+		},
+		Transport: &http.Transport{MaxIdleConnsPerHost: 1024, IdleConnTimeout: 90 * time.Second, DisableCompression: true},
+	}
 }
 
 // runNATS is nats-server with its defaults and JetStream, as in a container.

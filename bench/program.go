@@ -1,0 +1,117 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The functions, in their short forms, and the servers by hand that do the same:
+// read the body, answer with it.
+var programs = map[string]string{
+	"echo.go": `package echo
+
+import (
+	"io"
+	"net/http"
+)
+
+func Handle(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Write(body)
+}
+`,
+	"echo.mjs": `export default async (request) => new Response(await request.text());
+`,
+	"echo.py": `def handle(request):
+    return request.text()
+`,
+	"echo.sh": `#!/bin/sh
+exec cat
+`,
+	"server.mjs": `import http from "node:http";
+
+const server = http.createServer((request, response) => {
+  let body = "";
+  request.setEncoding("utf8");
+  request.on("data", (chunk) => (body += chunk));
+  request.on("end", () => {
+    const head = { "Content-Type": "text/plain;charset=UTF-8", "Content-Length": Buffer.byteLength(body) };
+    response.writeHead(200, head).end(body);
+  });
+});
+server.keepAliveTimeout = 0; // a rest between two rounds closes nothing
+server.listen(0, "127.0.0.1", () => console.log("127.0.0.1:" + server.address().port));
+`,
+	"server.py": threadingServer + `Echo.protocol_version = "HTTP/1.1"
+serve()
+`,
+	// Without the log, and with one packet an answer in place of two, of which the
+	// second waits until the first is acknowledged.
+	"tuned.py": threadingServer + `Echo.protocol_version = "HTTP/1.1"
+Echo.log_message = lambda self, *_: None
+Echo.wbufsize = -1
+serve()
+`,
+}
+
+const threadingServer = `from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Echo(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        reply = body.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; charset=utf-8")
+        self.send_header("Content-Length", str(len(reply)))
+        self.end_headers()
+        self.wfile.write(reply)
+
+def serve():
+    ThreadingHTTPServer.request_queue_size = 1024  # connections that come at once
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    print("127.0.0.1:%d" % server.server_port, flush=True)
+    server.serve_forever()
+
+`
+
+// echo is the function of echo.go, for servers of our own.
+func echo(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.Write(body)
+}
+
+// writeProgram writes one of the programs into folder and returns its path.
+func writeProgram(folder, name string) (string, error) {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, name)
+	return path, os.WriteFile(path, []byte(programs[name]), 0o755)
+}
+
+// writeProject writes a project of functions, each in one instance as its
+// competitor is one process, and returns its folder. The settings are a line of
+// the manifest that all of them get.
+func writeProject(folder string, functions map[string]string, settings string) error {
+	var manifest strings.Builder
+	manifest.WriteString("project: bench\nfunctions:\n")
+	for name, program := range functions {
+		if _, err := writeProgram(folder, program); err != nil {
+			return err
+		}
+		fmt.Fprintf(&manifest, "  %s: {code: ./%s, %s}\n", name, program, settings)
+	}
+	return os.WriteFile(filepath.Join(folder, "mayfly.yaml"), []byte(manifest.String()), 0o644)
+}
