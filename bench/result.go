@@ -111,8 +111,15 @@ var (
 func (r *result) print(w io.Writer) {
 	fmt.Fprintf(w, "%s, %d CPUs, %d byte bodies, %d rounds of %s; medians of the rounds\n", r.Go, r.CPUs, r.Body, r.Rounds, r.Length)
 	pairs := [][2]string{
-		{"embedded", "article"}, {"external", "article"}, {"embedded", "plain"}, {"article", "plain"}, {"embedded", "other"},
-		{"function-go", "proxies-go"}, {"function-node", "proxy-node"}, {"function-python", "server-python"}, {"function-python", "tuned-python"},
+		{"embedded", "article"},
+		{"external", "article"},
+		{"embedded", "plain"},
+		{"article", "plain"},
+		{"embedded", "other"},
+		{"function-go", "proxies-go"},
+		{"function-node", "proxy-node"},
+		{"function-python", "server-python"},
+		{"function-python", "tuned-python"},
 	}
 	for _, load := range r.loads {
 		fmt.Fprintf(w, "\n%s\n", load)
