@@ -11,6 +11,7 @@ const (
 	SubjectMicro     = "$SRV"          // $SRV.PING|INFO|STATS asks micro services (ADR-32)
 	SubjectRoutes    = "mayfly.routes" // asks every node for its gateway's routes
 	SubjectNodes     = "mayfly.nodes"  // asks every node who it is
+	SubjectSync      = "mayfly.sync"   // asks the node that runs the server to make what is stored durable
 	SubjectNode      = "mayfly.node"   // mayfly.node.<node>.prepare asks one node to start a revision
 )
 

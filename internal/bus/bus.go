@@ -42,6 +42,8 @@ type Bus struct {
 	links  []*link
 	health *health
 
+	steward *steward // nil for a Remote
+
 	forget atomic.Pointer[func(subject string)] // told of subjects that nobody answers; the Directory's
 
 	nobody  atomic.Uint64
@@ -74,6 +76,9 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 		if b.server, err = startServer(ctx, s); err != nil {
 			return nil, err
 		}
+		if b.steward, err = openSteward(s.Store, s.Log); err != nil {
+			return nil, err
+		}
 		b.remote = Remote{URL: b.server.ClientURL(), User: s.User, Password: s.Password, Token: s.Token}
 	}
 	start, cancel := context.WithTimeout(ctx, o.Wait)
@@ -87,6 +92,11 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 	}
 	if err := b.checkServer(start, !o.NoJetStream); err != nil {
 		return nil, err
+	}
+	if b.steward != nil {
+		if _, err := b.links[0].answer(mayfly.SubjectSync, b.steward.ask); err != nil {
+			return nil, unavailable(err)
+		}
 	}
 	b.health = watchHealth(b, !o.NoJetStream)
 	return b, nil
@@ -126,6 +136,9 @@ func (b *Bus) checkServer(ctx context.Context, needJetStream bool) error {
 func (b *Bus) Close() error {
 	if b.health != nil {
 		b.health.close()
+	}
+	if b.steward != nil {
+		b.steward.close()
 	}
 	for _, l := range b.links {
 		l.close()

@@ -27,7 +27,10 @@ type JetStream struct {
 	Consumers int   `json:"consumers"`
 	Memory    int64 `json:"memory"`  // bytes
 	Storage   int64 `json:"storage"` // bytes
-	API       struct {
+	Limits    struct {
+		Store int64 `json:"max_storage"` // bytes that all streams together may hold; 0 and less is no limit
+	} `json:"limits"`
+	API struct {
 		Level  int    `json:"level"`
 		Total  uint64 `json:"total"`
 		Errors uint64 `json:"errors"`
@@ -163,13 +166,22 @@ func jetStreamOf(s *server.Server) (info JetStream, err error) {
 	usage := account.JetStreamUsage()
 	info.Streams, info.Consumers = usage.Streams, usage.Consumers
 	info.Memory, info.Storage = int64(usage.Memory), int64(usage.Store)
+	if c := s.JetStreamConfig(); c != nil {
+		info.Limits.Store = c.MaxStore
+	}
 	info.API.Level, info.API.Total, info.API.Errors = usage.API.Level, usage.API.Total, usage.API.Errors
 	return info, nil
 }
 
-// Ready returns nil while calls can be made and JetStream answers, or why not. It
+// Ready returns nil while calls can be made and JetStream answers, or why not. From
+// a disk that lost something it does not recover (see Sync). It
 // knows of a loss within two seconds and never waits.
 func (b *Bus) Ready() error {
+	if b.steward != nil {
+		if err := b.steward.commits.err(); err != nil {
+			return err
+		}
+	}
 	for _, l := range b.links {
 		if !l.up.Load() || l.silent.Load() > 0 {
 			return mayfly.Errorf(mayfly.Unavailable, "NATS at %s does not answer", b.remote).

@@ -44,6 +44,9 @@ type link struct {
 	answers   map[string]nats.MsgHandler // by subject; subscribed on every connection
 	connected func(*nats.Conn) error     // subscribes what else there is; may be nil
 
+	refusalsMu sync.Mutex
+	refusals   map[*func(error)]struct{} // told of what the server does not let us do
+
 	keeper sync.WaitGroup
 	cancel context.CancelFunc
 }
@@ -152,6 +155,9 @@ func (l *link) dial() (*conn, error) {
 			if sub != nil {
 				subject = sub.Subject
 			}
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				l.refused(err)
+			}
 			l.log.Warn("connection reported an error", "subject", subject, "err", err)
 		}),
 		nats.ClosedHandler(func(nc *nats.Conn) {
@@ -204,6 +210,30 @@ func (l *link) onConnect(f func(*nats.Conn) error) {
 	l.answersMu.Lock()
 	defer l.answersMu.Unlock()
 	l.connected = f
+}
+
+// onRefusal has f called with each thing that the server does not let us do, until
+// stop is called. f must not block.
+func (l *link) onRefusal(f func(error)) (stop func()) {
+	l.refusalsMu.Lock()
+	defer l.refusalsMu.Unlock()
+	if l.refusals == nil {
+		l.refusals = map[*func(error)]struct{}{}
+	}
+	l.refusals[&f] = struct{}{}
+	return func() {
+		l.refusalsMu.Lock()
+		defer l.refusalsMu.Unlock()
+		delete(l.refusals, &f)
+	}
+}
+
+func (l *link) refused(err error) {
+	l.refusalsMu.Lock()
+	defer l.refusalsMu.Unlock()
+	for f := range l.refusals {
+		(*f)(err)
+	}
 }
 
 // request sends m and waits for the reply. Its errors have the codes Unavailable

@@ -194,6 +194,15 @@ func (in Inbound) Reply(r mayfly.Reply) error {
 // Fail answers a call with an error. With trace the body is what the function's
 // language said, if it said something: for a developer.
 func (in Inbound) Fail(failure error, trace bool) error {
+	var body []byte
+	if t, ok := errors.AsType[mayfly.Trace](failure); ok && trace {
+		body = []byte(t)
+	}
+	return in.respond(faultHeader(failure), body)
+}
+
+// faultHeader returns the headers of an answer that is an error of ours.
+func faultHeader(failure error) nats.Header {
 	code := mayfly.CodeOf(failure)
 	header := nats.Header{
 		mayfly.HeaderError:     {oneLine(failure.Error())},
@@ -203,11 +212,7 @@ func (in Inbound) Fail(failure error, trace bool) error {
 	if hint := mayfly.HintOf(failure); hint != "" {
 		header[mayfly.HeaderHint] = []string{oneLine(hint)}
 	}
-	var body []byte
-	if t, ok := errors.AsType[mayfly.Trace](failure); ok && trace {
-		body = []byte(t)
-	}
-	return in.respond(header, body)
+	return header
 }
 
 // Respond answers with bytes alone.

@@ -99,6 +99,8 @@ func (o *ServerOptions) serverOptions() (*server.Options, error) {
 	opts.NoSigs = true
 	opts.JetStream = true
 	opts.StoreDir = o.Store
+	opts.SyncAlways = syncAlways
+	opts.SyncInterval = time.Second // for what nobody calls Sync for
 	opts.JetStreamMaxMemory = o.MaxMemory
 	if opts.JetStreamMaxMemory == 0 {
 		opts.JetStreamMaxMemory = 256 << 20

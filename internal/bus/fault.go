@@ -1,0 +1,117 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Errors of JetStream that are told apart by number alone.
+const (
+	noPeers     = 10005 // not enough servers for the copies
+	noReplicas  = 10074 // no cluster
+	storeFull   = 10047 // all of the store is promised to streams
+	accountFull = 10002
+	serverFull  = 10023
+	streamFull  = 10077 // the stream's own limit is reached
+)
+
+func apiError(err error, codes ...jetstream.ErrorCode) bool {
+	e, ok := errors.AsType[*jetstream.APIError](err)
+	if !ok {
+		return false
+	}
+	for _, code := range codes {
+		if e.ErrorCode == code {
+			return true
+		}
+	}
+	return false
+}
+
+func full(err error) bool { return apiError(err, storeFull, accountFull, serverFull, streamFull) }
+
+// Fault makes an error of NATS one of ours, with code Exhausted, Timeout, Denied or
+// Unavailable. what says what was being done. It is the one place that does: what
+// is ours already, or nil, stays what it is.
+func Fault(what string, err error) error {
+	if _, ok := errors.AsType[*mayfly.Error](err); ok || err == nil {
+		return err
+	}
+	switch {
+	case full(err):
+		return mayfly.Errorf(mayfly.Exhausted, "cannot %s: the store is full: %w", what, err).
+			WithHint("remove what is not needed, or give NATS more room (--bus.store)")
+	case errors.Is(err, context.Canceled):
+		return mayfly.Errorf(mayfly.Timeout, "cannot %s: the caller left: %w", what, err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return mayfly.Errorf(mayfly.Timeout, "cannot %s: no answer from NATS in time: %w", what, err).
+			WithHint("look at the NATS server, then try again")
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return mayfly.Errorf(mayfly.Denied, "cannot %s: %s", what, trimNATS(err)).
+			WithHint("have its operator allow it, or choose another login (--creds, --user, --context)")
+	default:
+		return mayfly.Errorf(mayfly.Unavailable, "cannot %s: %s", what, trimNATS(err)).
+			WithHint("look at the NATS server; the connection is tried again all the time")
+	}
+}
+
+func trimNATS(err error) string { return strings.TrimPrefix(err.Error(), "nats: ") }
+
+// Passing reports whether an error may be gone at the next try: the server is away,
+// or a cluster chooses a leader.
+func Passing(err error) bool {
+	if _, ok := errors.AsType[*mayfly.Error](err); ok {
+		return mayfly.CodeOf(err) == mayfly.Unavailable
+	}
+	if e, ok := errors.AsType[*jetstream.APIError](err); ok {
+		return e.Code == 503 && !full(err)
+	}
+	return errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
+		errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, nats.ErrConnectionClosed) ||
+		errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// UntilRefused does work whose ctx ends when the server says that our user may not
+// do it. NATS tells that beside the answers: a request that is refused is only never
+// answered. The error is then of code Denied.
+func (b *Bus) UntilRefused(ctx context.Context, work func(ctx context.Context) error) error {
+	ctx, stop := b.untilRefused(ctx)
+	defer stop()
+	err := work(ctx)
+	if refused := refusal(ctx); err != nil && refused != nil {
+		return mayfly.Errorf(mayfly.Denied, "the NATS user may not do that: %s", trimNATS(refused)).
+			WithHint("have the server's operator allow it, or choose another login (--creds, --user, --context)")
+	}
+	return err
+}
+
+// untilRefused returns a context that ends with a refusal that concerns what
+// Mayfly itself does.
+func (b *Bus) untilRefused(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	forget := b.links[0].onRefusal(func(err error) {
+		// "nats: permissions violation: ... for Publish to "$JS.API.STREAM.CREATE.X""
+		for _, ours := range []string{"$JS.", "$KV.", "$O.", mayfly.SubjectSync} {
+			if strings.Contains(err.Error(), ` to "`+ours) {
+				cancel(err)
+			}
+		}
+	})
+	return ctx, func() {
+		forget()
+		cancel(nil)
+	}
+}
+
+// refusal returns what ended a context of untilRefused, or nil if it was not that.
+func refusal(ctx context.Context) error {
+	if err := context.Cause(ctx); errors.Is(err, nats.ErrPermissionViolation) {
+		return err
+	}
+	return nil
+}

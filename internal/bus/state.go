@@ -1,0 +1,168 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A State is a bucket or a stream in which Mayfly keeps something. One of KeyValue,
+// Objects and Stream says what it is; Replicas, MaxBytes and Metadata of them are
+// set by Keep.
+type State struct {
+	KeyValue *jetstream.KeyValueConfig
+	Objects  *jetstream.ObjectStoreConfig
+	Stream   *jetstream.StreamConfig
+
+	// Layout is the version of that configuration, from 1. It stands in the stream's
+	// metadata: one with a greater number was made by a newer Mayfly and is left as
+	// it is, one with the same is left as its operator may have changed it.
+	Layout int
+
+	// How much it may hold: a percentage of JetStream's store, or Bytes where that is
+	// not limited, or Percent is 0. A small store gets less.
+	Percent int64
+	Bytes   int64
+}
+
+const (
+	layoutName = "mayfly.layout"
+	copies     = 3       // where there are so many servers
+	leastBytes = 1 << 20 // of any state
+)
+
+// Keep makes states where they are missing, all at once, and those of an older
+// layout as they should be. How many copies there can be, and how much of the store
+// is promised to others, only the server knows: that is found out by trying. A state
+// that is there loses neither copies nor room.
+//
+// At the start of a node it costs a question for each, and brings back a stream
+// whose files a power loss has hidden from the server. Errors: Unavailable, Timeout,
+// Exhausted, Denied.
+func (b *Bus) Keep(ctx context.Context, states ...State) error {
+	return b.UntilRefused(ctx, func(ctx context.Context) error {
+		js, err := b.JetStream()
+		if err != nil {
+			return err
+		}
+		info, err := b.jetStream(ctx)
+		if err != nil {
+			return err
+		}
+		errs := make([]error, len(states))
+		var all sync.WaitGroup
+		for i, s := range states {
+			all.Go(func() {
+				errs[i] = Fault("open "+s.name(), b.keep(ctx, js, s, max(0, info.Limits.Store)))
+			})
+		}
+		all.Wait()
+		for _, err := range errs {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (b *Bus) keep(ctx context.Context, js jetstream.JetStream, s State, limit int64) error {
+	replicas, leastReplicas := copies, 1
+	if b.server != nil {
+		replicas = 1
+	}
+	size, leastSize := s.Bytes, int64(leastBytes)
+	if limit > 0 && s.Percent > 0 {
+		size = max(leastBytes, limit/100*s.Percent)
+	}
+	kept := false // what is there has our layout
+	present, err := js.Stream(ctx, s.stream())
+	switch {
+	case err == nil:
+		there := present.CachedInfo().Config
+		if layoutOf(there) > s.Layout {
+			return nil
+		}
+		kept = layoutOf(there) == s.Layout
+		leastReplicas, leastSize = there.Replicas, there.MaxBytes
+		replicas = max(replicas, leastReplicas)
+		// It grows with the store, but not with each file that somebody deletes beside.
+		if limit == 0 || size/2 < leastSize {
+			size = leastSize
+		}
+	case !errors.Is(err, jetstream.ErrStreamNotFound):
+		return err
+	}
+	for !kept || replicas > leastReplicas || size > leastSize {
+		err := s.put(ctx, js, replicas, size)
+		switch {
+		case size > leastSize && apiError(err, storeFull):
+			size = max(size/2, leastSize)
+		case replicas > leastReplicas && apiError(err, noPeers, noReplicas, storeFull):
+			replicas = leastReplicas
+		case err == nil && b.steward != nil:
+			b.steward.soon() // nobody waits: who stores something there syncs
+			return nil
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// put makes the state or changes it.
+func (s State) put(ctx context.Context, js jetstream.JetStream, replicas int, size int64) error {
+	metadata := map[string]string{layoutName: strconv.Itoa(s.Layout)}
+	var err error
+	switch {
+	case s.KeyValue != nil:
+		c := *s.KeyValue
+		c.Replicas, c.MaxBytes, c.Metadata = replicas, size, metadata
+		_, err = js.CreateOrUpdateKeyValue(ctx, c)
+	case s.Objects != nil:
+		c := *s.Objects
+		c.Replicas, c.MaxBytes, c.Metadata = replicas, size, metadata
+		_, err = js.CreateOrUpdateObjectStore(ctx, c)
+	default:
+		c := *s.Stream
+		c.Replicas, c.MaxBytes, c.Metadata = replicas, size, metadata
+		_, err = js.CreateOrUpdateStream(ctx, c)
+	}
+	return err
+}
+
+// stream returns the name of the stream behind the state.
+func (s State) stream() string {
+	switch {
+	case s.KeyValue != nil:
+		return "KV_" + s.KeyValue.Bucket
+	case s.Objects != nil:
+		return "OBJ_" + s.Objects.Bucket
+	default:
+		return s.Stream.Name
+	}
+}
+
+// name returns what people call it.
+func (s State) name() string {
+	switch {
+	case s.KeyValue != nil:
+		return "bucket " + s.KeyValue.Bucket
+	case s.Objects != nil:
+		return "bucket " + s.Objects.Bucket
+	default:
+		return "stream " + s.Stream.Name
+	}
+}
+
+// layoutOf returns the layout that a stream has, 0 if it is not ours.
+func layoutOf(c jetstream.StreamConfig) int {
+	n, err := strconv.Atoi(c.Metadata[layoutName])
+	if err != nil {
+		return 0
+	}
+	return n
+}
