@@ -20,10 +20,9 @@ const (
 	ackWait  = 5 * time.Second        // for the server's answer to a batch
 )
 
-// Options say how much is kept. The zero value keeps 256 MiB, for a week.
+// Options are those of Open.
 type Options struct {
-	Store int64        // bytes that JetStream may hold, if we know better than the account; logs get 5 % of it
-	Log   *slog.Logger // discards if nil
+	Log *slog.Logger // discards if nil
 }
 
 // Logs are the lines of all instances on a bus.
@@ -48,14 +47,15 @@ type Stats struct {
 	Dropped uint64 // of them, that were not stored: NATS was away or slower than the lines
 }
 
-// Open makes the stream where it is missing. Close the logs before the bus, and
+// Open makes the stream where it is missing: it holds lines for a week, as long as
+// they take no more than 5 % of the store. Close the logs before the bus, and
 // after whatever writes lines. Errors: Unavailable, Exhausted.
 func Open(ctx context.Context, b *bus.Bus, o Options) (*Logs, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := openStream(ctx, b, o.Store); err != nil {
-		return nil, fault("open the logs", err)
+	if err := b.Keep(ctx, state); err != nil {
+		return nil, err
 	}
 	l := &Logs{
 		bus: b, log: o.Log, waiting: newWaiting(b.MaxPayload()),
@@ -174,7 +174,7 @@ func (l *Logs) publish(messages []*nats.Msg) error {
 	_, err = js.PublishMsg(ctx, messages[n], jetstream.WithRetryAttempts(0))
 	if errors.Is(err, jetstream.ErrNoStreamResponse) {
 		// The server came back without its store.
-		if e := openStream(ctx, l.bus, 0); e != nil {
+		if e := l.bus.Keep(ctx, state); e != nil {
 			return e
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -98,7 +99,7 @@ func (l *Logs) last(ctx context.Context, c *cursor) ([]mayfly.Line, error) {
 	}
 	stream, err := js.Stream(ctx, mayfly.StreamLogs)
 	if err != nil {
-		return nil, fault("read the logs", err)
+		return nil, bus.Fault("read the logs", err)
 	}
 	end := stream.CachedInfo().State.LastSeq
 	q := c.query
@@ -146,7 +147,7 @@ func (l *Logs) scan(ctx context.Context, c *cursor, follow bool, each func(mayfl
 	}
 	consumer, err := js.OrderedConsumer(ctx, mayfly.StreamLogs, config)
 	if err != nil {
-		return fault("read the logs", err)
+		return bus.Fault("read the logs", err)
 	}
 	defer forget(js, consumer)
 	if consumer.CachedInfo().NumPending == 0 && !follow {
@@ -154,17 +155,17 @@ func (l *Logs) scan(ctx context.Context, c *cursor, follow bool, each func(mayfl
 	}
 	messages, err := consumer.Messages(jetstream.PullMaxBytes(4 << 20))
 	if err != nil {
-		return fault("read the logs", err)
+		return bus.Fault("read the logs", err)
 	}
 	defer messages.Stop()
 	for {
 		m, err := next(ctx, messages, follow)
 		if err != nil {
-			return fault("read the logs", err)
+			return bus.Fault("read the logs", err)
 		}
 		meta, err := m.Metadata()
 		if err != nil {
-			return fault("read the logs", err)
+			return bus.Fault("read the logs", err)
 		}
 		if meta.Sequence.Stream > c.seq {
 			if err := c.give(m.Data(), each); err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -48,16 +49,16 @@ func (r *Registry) Upload(ctx context.Context, packed io.Reader, digest string) 
 		// There, and now as young as a new one: Collect must not take it from the
 		// deploy that is about to name it.
 		err = objects.UpdateMeta(ctx, digest, stored.ObjectMeta)
-		return fault("keep a bundle", err)
+		return bus.Fault("keep a bundle", err)
 	}
 	if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
-		return fault("look for a bundle", err)
+		return bus.Fault("look for a bundle", err)
 	}
 	_, err = objects.Put(ctx, jetstream.ObjectMeta{Name: digest}, &checked{r: packed, digest: digest, sum: sha256.New()})
 	if err != nil {
-		return fault("store a bundle", err)
+		return bus.Fault("store a bundle", err)
 	}
-	return r.sync()
+	return r.bus.Sync()
 }
 
 // A checked reader ends with an error instead of io.EOF unless its bytes have the
@@ -98,7 +99,7 @@ func (r *Registry) download(ctx context.Context, digest, path string) (err error
 		return missingBundle(digest)
 	}
 	if err != nil {
-		return fault("fetch bundle "+digest, err)
+		return bus.Fault("fetch bundle "+digest, err)
 	}
 	defer object.Close()
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
@@ -112,7 +113,7 @@ func (r *Registry) download(ctx context.Context, digest, path string) (err error
 	}()
 	sum := sha256.New()
 	if _, err := io.Copy(io.MultiWriter(&diskWriter{file}, sum), object); err != nil {
-		return fault("fetch bundle "+digest, err)
+		return bus.Fault("fetch bundle "+digest, err)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != digest {
 		return mayfly.Errorf(mayfly.Internal, "bundle %s is damaged in the store: its bytes have sha256 %s", digest, got).
@@ -174,7 +175,7 @@ func (r *Registry) collect(ctx context.Context, before time.Time, inUse []string
 	// not even looked at.
 	stored, err := objects.List(ctx)
 	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
-		return 0, fault("list the bundles", err)
+		return 0, bus.Fault("list the bundles", err)
 	}
 	named, err := r.named(ctx)
 	if err != nil {
@@ -196,7 +197,7 @@ func (r *Registry) collect(ctx context.Context, before time.Time, inUse []string
 			err = objects.Delete(ctx, o.Name)
 		}
 		if err != nil {
-			return deleted, fault("delete bundle "+o.Name, err)
+			return deleted, bus.Fault("delete bundle "+o.Name, err)
 		}
 		deleted++
 	}
@@ -215,18 +216,18 @@ func (r *Registry) named(ctx context.Context) (map[string]bool, error) {
 	}
 	kv, err := js.KeyValue(ctx, mayfly.BucketRegistry)
 	if err != nil {
-		return nil, fault("read the registry", err)
+		return nil, bus.Fault("read the registry", err)
 	}
 	watcher, err := kv.WatchAll(ctx, jetstream.IncludeHistory())
 	if err != nil {
-		return nil, fault("read the registry", err)
+		return nil, bus.Fault("read the registry", err)
 	}
 	defer drain(watcher)
 	named := map[string]bool{}
 	for {
 		select {
 		case <-ctx.Done():
-			return nil, fault("read the registry", ctx.Err())
+			return nil, bus.Fault("read the registry", ctx.Err())
 		case stored, ok := <-watcher.Updates():
 			if !ok {
 				return nil, mayfly.Errorf(mayfly.Unavailable, "the connection was lost while the registry was read")
@@ -258,7 +259,7 @@ func (r *Registry) objects(ctx context.Context) (jetstream.ObjectStore, error) {
 		return nil, err
 	}
 	objects, err := js.ObjectStore(ctx, mayfly.BucketCode)
-	return objects, fault("open bucket "+mayfly.BucketCode, err)
+	return objects, bus.Fault("open bucket "+mayfly.BucketCode, err)
 }
 
 // checkDigest refuses what is no sha256 in lower-case hex. A digest is the name of

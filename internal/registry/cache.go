@@ -13,6 +13,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bundle"
+	"github.com/mayfly-run/mayfly/internal/bus"
 )
 
 // The cache holds a folder for each bundle:
@@ -62,7 +63,7 @@ func (r *Registry) Fetch(ctx context.Context, digest string) (string, error) {
 	case <-f.done:
 		return filepath.Join(folder, cacheCode), f.err
 	case <-ctx.Done():
-		return "", fault("fetch bundle "+digest, ctx.Err())
+		return "", bus.Fault("fetch bundle "+digest, ctx.Err())
 	}
 }
 

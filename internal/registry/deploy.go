@@ -224,7 +224,7 @@ func (r *Registry) update(ctx context.Context, key string, author func(present e
 			return err
 		}
 		next.kv, err = kv.Update(ctx, key, next.data, present.kv)
-		faster = apiError(err, wrongSequence)
+		faster = errors.Is(err, jetstream.ErrKeyRevisionMismatch)
 		if faster {
 			return nil
 		}
@@ -246,7 +246,7 @@ func (r *Registry) update(ctx context.Context, key string, author func(present e
 		}
 		next.kv = theirs.kv
 	}
-	if err := r.sync(); err != nil {
+	if err := r.bus.Sync(); err != nil {
 		return entry{}, false, err
 	}
 	if next, err = decode(key, next.data, next.kv); err != nil {

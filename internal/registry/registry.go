@@ -2,7 +2,6 @@ package registry
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 
@@ -15,8 +14,6 @@ import (
 type Options struct {
 	Cache string       // folder of fetched bundles, made when needed; Fetch needs it
 	By    string       // who deploys, user@host; stands in the history
-	Store int64        // bytes that JetStream may hold, if we know better than the account; buckets get shares of it
-	Sync  func() error // makes what JetStream acknowledged safe from a power loss; nothing if nil
 	Log   *slog.Logger // discards if nil
 }
 
@@ -65,7 +62,7 @@ func Open(ctx context.Context, b *bus.Bus, o Options) (*Registry, error) {
 		return r, nil
 	case <-ctx.Done():
 		r.Close()
-		return nil, fault("read the registry", context.Cause(ctx))
+		return nil, bus.Fault("read the registry", context.Cause(ctx))
 	}
 }
 
@@ -156,15 +153,4 @@ func (r *Registry) notify() {
 		default:
 		}
 	}
-}
-
-// sync makes durable what was written.
-func (r *Registry) sync() error {
-	if r.options.Sync == nil {
-		return nil
-	}
-	if err := r.options.Sync(); err != nil {
-		return fmt.Errorf("make the registry durable: %w", err)
-	}
-	return nil
 }

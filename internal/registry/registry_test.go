@@ -451,19 +451,23 @@ func TestNewerLayoutIsLeftAlone(t *testing.T) {
 func TestSmallStoreIsShared(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name  string
-		store int64 // what the registry is told
-	}{{"unknown", 0}, {"known", 16 << 20}} {
+		name   string
+		remote bool // the registry does not know how much there is
+	}{{"known", false}, {"unknown", true}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			b, err := bus.Open(t.Context(), bus.Options{Server: &bus.ServerOptions{Store: t.TempDir(), MaxStore: 16 << 20}})
+			own, err := bus.Open(t.Context(), bus.Options{Server: &bus.ServerOptions{Store: t.TempDir(), MaxStore: 16 << 20}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { b.Close() })
-			r := open(t, b, registry.Options{Store: tt.store})
+			t.Cleanup(func() { own.Close() })
+			b := own
+			if tt.remote {
+				b = remote(t, own)
+			}
+			r := open(t, b, registry.Options{})
 			deploy(t, r, function("hello", "", upload(t, r, "one")))
-			open(t, b, registry.Options{Store: tt.store}) // finds it as it is
+			open(t, b, registry.Options{}) // finds it as it is
 
 			// What does not fit is refused, and what is there stays.
 			large := make([]byte, 20<<20)
@@ -623,24 +627,45 @@ func await(t *testing.T, news <-chan struct{}, there func() bool) {
 
 func TestSyncFollowsEveryChange(t *testing.T) {
 	t.Parallel()
-	var synced atomic.Int32
-	r := open(t, natstest.New(t), registry.Options{Sync: func() error { synced.Add(1); return nil }})
-	if synced.Load() == 0 {
-		t.Error("new buckets were not made durable")
+	b := natstest.New(t)
+	asked, err := natstest.Connect(t, b).SubscribeSync(mayfly.SubjectSync)
+	if err != nil {
+		t.Fatal(err)
 	}
+	if err := asked.SetPendingLimits(-1, -1); err != nil {
+		t.Fatal(err)
+	}
+	r := open(t, remote(t, b), registry.Options{})
 	digest := upload(t, r, "one")
-	for what, change := range map[string]func() error{
-		"deploy": func() error {
+	for _, change := range []struct {
+		name string
+		make func() error
+	}{
+		{"upload", func() error { return nil }}, // it was just made
+		{"deploy", func() error {
 			_, _, err := r.Deploy(t.Context(), function("a", "", digest), registry.Change{})
 			return err
-		},
-		"upload": func() error { upload(t, r, "two"); return nil },
+		}},
+		{"remove", func() error { return r.Remove(t.Context(), "a") }},
 	} {
-		before := synced.Load()
-		if err := change(); err != nil || synced.Load() == before {
-			t.Errorf("%s was not made durable (%v)", what, err)
+		if err := change.make(); err != nil {
+			t.Fatalf("%s: %v", change.name, err)
+		}
+		if _, err := asked.NextMsg(10 * time.Second); err != nil {
+			t.Errorf("%s was not made durable: %v", change.name, err)
 		}
 	}
+}
+
+// remote returns another way to the server of b: that of another process.
+func remote(t *testing.T, b *bus.Bus) *bus.Bus {
+	t.Helper()
+	other, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: b.URL()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() })
+	return other
 }
 
 // A registry's numbers only grow, whatever is done in whatever order; and what a

@@ -27,7 +27,6 @@ const keyFile = "secret.key"
 type Options struct {
 	Folder  string       // of the node's state: secret.key lies in it, made by the first Set
 	KeyFile string       // a key that is there already, instead; an age identity as age-keygen writes it
-	Sync    func() error // makes what JetStream acknowledged safe from a power loss; nothing if nil
 	Log     *slog.Logger // discards if nil
 }
 
@@ -74,12 +73,8 @@ func Open(ctx context.Context, b *bus.Bus, o Options) (*Secrets, error) {
 	default:
 		return nil, mayfly.Errorf(mayfly.Internal, "the secrets have neither a folder nor a key")
 	}
-	made, err := openBucket(ctx, b)
-	if err != nil {
-		return nil, fault("open the secrets", err)
-	}
-	if made {
-		return s, s.sync()
+	if err := b.Keep(ctx, state); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
@@ -115,9 +110,9 @@ func (s *Secrets) Set(ctx context.Context, name mayfly.Name, value []byte) error
 		return err
 	}
 	if _, err := kv.Put(ctx, string(name), data); err != nil {
-		return fault("store secret "+string(name), err)
+		return bus.Fault("store secret "+string(name), err)
 	}
-	return s.sync()
+	return s.bus.Sync()
 }
 
 // firstKey makes a key where there are no secrets. If there are, another process
@@ -147,7 +142,7 @@ func (s *Secrets) Get(ctx context.Context, name mayfly.Name) ([]byte, error) {
 		return nil, missing(name)
 	}
 	if err != nil {
-		return nil, fault("read secret "+string(name), err)
+		return nil, bus.Fault("read secret "+string(name), err)
 	}
 	kept, err := decode(name, e.Value())
 	if err != nil {
@@ -181,7 +176,7 @@ func (s *Secrets) List(ctx context.Context) ([]Secret, error) {
 			continue // removed this moment
 		}
 		if err != nil {
-			return nil, fault("list the secrets", err)
+			return nil, bus.Fault("list the secrets", err)
 		}
 		name, err := mayfly.ParseName(key)
 		if err != nil {
@@ -211,25 +206,18 @@ func (s *Secrets) Remove(ctx context.Context, name mayfly.Name) error {
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			return missing(name)
 		}
-		return fault("remove secret "+string(name), err)
+		return bus.Fault("remove secret "+string(name), err)
 	}
 	if err := kv.Purge(ctx, string(name)); err != nil { // deletes the bytes too
-		return fault("remove secret "+string(name), err)
+		return bus.Fault("remove secret "+string(name), err)
 	}
-	return s.sync()
+	return s.bus.Sync()
 }
 
 // EnvName returns the name of the environment variable that holds a secret:
 // API_KEY for api-key.
 func EnvName(name mayfly.Name) string {
 	return strings.ToUpper(strings.ReplaceAll(string(name), "-", "_"))
-}
-
-func (s *Secrets) sync() error {
-	if s.options.Sync == nil {
-		return nil
-	}
-	return s.options.Sync()
 }
 
 func decode(name mayfly.Name, data []byte) (stored, error) {
