@@ -19,7 +19,7 @@ import (
 )
 
 // The folder lies alone, as a user's does: nothing of the repository is around it.
-func TestHello(t *testing.T) {
+func TestHelloInEachLanguage(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, file string
@@ -38,7 +38,7 @@ func TestHello(t *testing.T) {
 			natstest.Require(t, tt.tool, err, tt.get)
 			root := clone(t, tt.name)
 			n := up(t, root, "examples/"+tt.name)
-			n.follow(filepath.Join(tt.name, "README.md"))
+			n.follow(tt.name)
 			if got, _ := n.call("GET", "/fn/"+tt.name, nil); !strings.Contains(got, tt.greeting) {
 				t.Errorf("answer = %q, want it with %s", got, tt.greeting)
 			}
@@ -60,10 +60,20 @@ func TestHello(t *testing.T) {
 	}
 }
 
+// clone copies an example's files to the same place below another root.
+func clone(t *testing.T, example string) (root string) {
+	t.Helper()
+	root = t.TempDir()
+	if err := os.CopyFS(filepath.Join(root, "examples", example), os.DirFS(example)); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
 func TestOrdinaryProgramHasItsOwnPaths(t *testing.T) {
 	t.Parallel()
 	n := up(t, "..", "examples/web-go")
-	n.follow("web-go/README.md")
+	n.follow("web-go")
 	if got, header := n.call("GET", "/", nil); got != "<h1>Guest book</h1>\n" || header.Get("Content-Type") != "text/html; charset=utf-8" {
 		t.Errorf("home = %q, a %s", got, header.Get("Content-Type"))
 	}
@@ -82,7 +92,7 @@ func TestStreamEndsWhenTheClientLeaves(t *testing.T) {
 	_, err := exec.LookPath("node")
 	natstest.Require(t, "node", err, "install Node.js 18 or newer")
 	n := up(t, "..", "examples/stream-sse")
-	n.follow("stream-sse/README.md")
+	n.follow("stream-sse")
 
 	seen := n.seen()
 	answer, err := client.Get(n.url + "/fn/stream-sse")
@@ -111,7 +121,7 @@ func TestStreamEndsWhenTheClientLeaves(t *testing.T) {
 func TestUploadIsCountedAndHashed(t *testing.T) {
 	t.Parallel()
 	n := up(t, "..", "examples/upload")
-	n.follow("upload/README.md")
+	n.follow("upload")
 
 	const size = 100 << 20 // more than a gateway takes unless the manifest allows it
 	hash := sha256.New()

@@ -2,7 +2,6 @@ package examples_test
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,22 +24,25 @@ const patience = 2 * time.Minute
 // TestMain removes what the tests have built.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if path, err := build(); err == nil {
-			os.RemoveAll(filepath.Dir(path))
+		if folder, err := workshop(); err == nil {
+			os.RemoveAll(folder)
 		}
 		os.Exit(code)
 	}))
 }
 
+// workshop is the folder that mayfly is built in, made when it is first asked for.
+var workshop = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "mayfly-examples-") })
+
 // build compiles mayfly, once for all tests.
 var build = sync.OnceValues(func() (string, error) {
-	folder, err := os.MkdirTemp("", "mayfly-examples-")
+	folder, err := workshop()
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(folder, "mayfly")
 	if said, err := exec.Command("go", "build", "-o", path, "../cmd/mayfly").CombinedOutput(); err != nil {
-		return "", errors.Join(fmt.Errorf("build mayfly: %w\n%s", err, said), os.RemoveAll(folder))
+		return "", fmt.Errorf("build mayfly: %w\n%s", err, said)
 	}
 	return path, nil
 })

@@ -14,7 +14,8 @@ func Handle(w http.ResponseWriter, r *http.Request) {
 	hash := sha256.New()
 	n, err := io.Copy(hash, r.Body)
 	if err != nil {
-		panic(http.ErrAbortHandler) // the client left: nobody reads an answer
+		http.Error(w, err.Error(), http.StatusBadRequest) // it broke off
+		return
 	}
 	fmt.Fprintf(w, "%d bytes, sha256 %x\n", n, hash.Sum(nil))
 }
