@@ -30,11 +30,13 @@ import (
 	"github.com/mayfly-run/mayfly/internal/process"
 )
 
-// The test's program plays other parts too: a function in Go, a node that can be
-// killed, and that node's reaper, which is known by its only argument.
+// The test's program plays other parts too: a function in Go, a program that the
+// exec engine starts, a node that can be killed, and that node's reaper, which is
+// known by its only argument.
 const (
 	partVariable = "MAYFLY_TEST_PART"
 	partFunction = "function"
+	partLines    = "lines"
 	partNode     = "node"
 	partReaper   = "reaper"
 
@@ -52,6 +54,8 @@ func playPart() bool {
 		err = process.Reap(os.Stdin)
 	case part == partFunction:
 		err = serveWeb()
+	case part == partLines:
+		writeLines()
 	case part == partNode:
 		err = runNode()
 	default:
@@ -245,6 +249,16 @@ func sendEvents(w http.ResponseWriter, r *http.Request, n int) {
 		case <-r.Context().Done():
 			return
 		}
+	}
+}
+
+// writeLines is a program of the exec engine that says what sendEvents does.
+func writeLines() {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for range 5 {
+		fmt.Printf("data: %d\n\n", time.Now().UnixNano())
+		<-tick.C
 	}
 }
 
