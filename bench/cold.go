@@ -19,16 +19,19 @@ import (
 	"time"
 )
 
-// coldFunctions are what is started from nothing, each with the command that
-// shows what its interpreter takes for doing nothing, if it has one.
+// coldFunctions are what is started from nothing, each with its interpreter, how
+// that does nothing, and how it tells where it is: what is in PATH may be a script
+// that looks for the right version first, which a function is spared.
 var coldFunctions = []struct {
 	name, program string
-	own           []string
+	interpreter   string
+	nothing       []string
+	where         []string
 }{
-	{"sh", "echo.sh", []string{"sh", "-c", ":"}},
-	{"go", "echo.go", nil},
-	{"node", "echo.mjs", []string{"node", "-e", "0"}},
-	{"python", "echo.py", []string{"python3", "-c", "0"}},
+	{"sh", "echo.sh", "sh", []string{"-c", ":"}, nil},
+	{"go", "echo.go", "", nil, nil},
+	{"node", "echo.mjs", "node", []string{"-e", "0"}, []string{"-p", "process.execPath"}},
+	{"python", "echo.py", "python3", []string{"-c", "0"}, []string{"-c", "import sys; print(sys.executable)"}},
 }
 
 // A coldResult is how long first calls took.
@@ -66,9 +69,17 @@ func measureCold(ctx context.Context, starts int) (*coldResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	functions := map[string]string{}
+	functions, interpreters := map[string]string{}, map[string]string{}
 	for _, f := range coldFunctions {
-		functions[f.name] = f.program
+		functions[f.name], interpreters[f.name] = f.program, f.interpreter
+		if f.where == nil {
+			continue
+		}
+		out, err := exec.CommandContext(ctx, f.interpreter, f.where...).Output()
+		if err != nil {
+			return nil, fmt.Errorf("ask %s where it is: %w", f.interpreter, err)
+		}
+		interpreters[f.name] = strings.TrimSpace(string(out))
 	}
 	project := filepath.Join(dir, "project")
 	if err := writeProject(project, functions, "instances: {max: 1, idle: 100ms}"); err != nil {
@@ -114,10 +125,10 @@ func measureCold(ctx context.Context, starts int) (*coldResult, error) {
 					return nil, err
 				}
 			}
-			if f.own == nil {
+			if f.interpreter == "" {
 				continue
 			}
-			alone, err := runOnce(ctx, f.own)
+			alone, err := runOnce(ctx, interpreters[f.name], f.nothing...)
 			if err != nil {
 				return nil, err
 			}
@@ -183,12 +194,12 @@ func firstByte(c *contestant) (time.Duration, error) {
 	return took, err
 }
 
-// runOnce returns how long a command takes from its start to its end.
-func runOnce(ctx context.Context, command []string) (time.Duration, error) {
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+// runOnce returns how long a program takes from its start to its end.
+func runOnce(ctx context.Context, name string, args ...string) (time.Duration, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
 	begun := time.Now()
 	if err := cmd.Run(); err != nil {
-		return 0, fmt.Errorf("%s: %w", strings.Join(command, " "), err)
+		return 0, fmt.Errorf("%s: %w", name, err)
 	}
 	return time.Since(begun), nil
 }

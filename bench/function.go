@@ -22,9 +22,9 @@ func groups(names []string) (all []string) {
 	return all
 }
 
-// oneInstance lets a function take as many calls at once as its competitor, a
-// process by hand, which knows no limit.
-const oneInstance = "instances: {max: 1}, concurrency: 256, wait: 2000"
+// oneInstance sets a function beside one process. How many calls the instance gets
+// at once is left as it is by default; the rest of the load waits.
+const oneInstance = "instances: {max: 1}, wait: 2000"
 
 // functionMakers returns how the contestants start that show what functions cost.
 // Each has a folder of its own below dir; what they log of calls goes to log.

@@ -101,9 +101,8 @@ func writeProgram(folder, name string) (string, error) {
 	return path, os.WriteFile(path, []byte(programs[name]), 0o755)
 }
 
-// writeProject writes a project of functions, each in one instance as its
-// competitor is one process, and returns its folder. The settings are a line of
-// the manifest that all of them get.
+// writeProject writes a project of functions, by name and program, into folder.
+// All get the same settings, in YAML.
 func writeProject(folder string, functions map[string]string, settings string) error {
 	var manifest strings.Builder
 	manifest.WriteString("project: bench\nfunctions:\n")
