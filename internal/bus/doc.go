@@ -6,6 +6,8 @@
 //
 //	Open       startServer (embedded) or Remote, then links, then health
 //	link       one connection; found again or made anew; its reply multiplexer
+//	State      a stream or bucket as it should be; Keep makes it so
+//	steward    commits what JetStream acknowledged, for all who wait; see Sync
 //	health     asks the server and JetStream twice a second; Ready answers from memory
 //	Directory  asks all micro services, keeps what they say, answers from memory
 //
@@ -24,4 +26,10 @@
 //   - one hostile answer hides no other service: TestHostileAnswersHideNobody
 //   - a service that is busy is not forgotten, one that left is:
 //     TestSilentInstanceIsKeptWhileItIsSubscribed
+//   - what was acknowledged before Sync began is on the disk when it returns, and a
+//     disk that lost something is never tried again:
+//     TestWhoComesDuringACommitSharesTheNext, TestDiskThatFailedIsNotTriedAgain
+//   - a stream that is there loses neither copies nor room, and one of a newer
+//     Mayfly nothing at all: TestStatesGetTheirShareOfTheStore,
+//     TestLayoutDecidesWhatIsChanged
 package bus

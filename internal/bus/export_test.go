@@ -50,3 +50,19 @@ func (b *Bus) Listeners() (n int) {
 func (b *Bus) Raw(ctx context.Context, m *nats.Msg, deadline time.Time) (*nats.Msg, error) {
 	return b.link().request(ctx, m, deadline)
 }
+
+// Commits are commits.
+type Commits = commits
+
+// NewCommits is newCommits.
+func NewCommits(f func() error) *Commits { return newCommits(f) }
+
+// Sync is sync.
+func (c *commits) Sync() error { return c.sync() }
+
+// CommitWith has f make the store of b durable.
+func (b *Bus) CommitWith(f func() error) {
+	b.steward.commits.turn <- struct{}{}
+	b.steward.commits.commit = f
+	<-b.steward.commits.turn
+}

@@ -12,7 +12,7 @@ import (
 // state is the bucket. A changed configuration needs the next layout.
 var state = bus.State{
 	KeyValue: &jetstream.KeyValueConfig{Bucket: mayfly.BucketSecrets, Description: "Mayfly: secrets, encrypted with age", History: 1},
-	Layout:   1, Bytes: 64 << 20,
+	Layout:   1, Percent: 1, Bytes: 64 << 20,
 }
 
 func (s *Secrets) bucket(ctx context.Context) (jetstream.KeyValue, error) {

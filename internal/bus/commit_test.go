@@ -1,0 +1,150 @@
+package bus_test
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// errDisk is what the system says of a disk that lost something.
+var errDisk = errors.New("input/output error")
+
+// A commit covers what was written before it began, so who comes while one runs
+// needs another; one is enough for all of them.
+func TestWhoComesDuringACommitSharesTheNext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var began atomic.Int32
+		c := bus.NewCommits(func() error {
+			began.Add(1)
+			time.Sleep(time.Second)
+			return nil
+		})
+		start := time.Now()
+		var all sync.WaitGroup
+		sync := func() {
+			all.Go(func() {
+				if err := c.Sync(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		sync()
+		synctest.Wait() // it has begun
+		for range 10 {
+			sync()
+		}
+		synctest.Wait()
+		if n := began.Load(); n != 1 {
+			t.Errorf("%d commits began while one runs", n-1)
+		}
+		all.Wait()
+		if n, took := began.Load(), time.Since(start); n != 2 || took != 2*time.Second {
+			t.Errorf("%d commits in %s, want 2 in 2s", n, took)
+		}
+	})
+}
+
+func TestDiskThatFailedIsNotTriedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tries := 0
+		c := bus.NewCommits(func() error {
+			tries++
+			time.Sleep(time.Second)
+			return errDisk
+		})
+		var all sync.WaitGroup
+		for range 2 {
+			all.Go(func() {
+				if err := c.Sync(); !errors.Is(err, errDisk) {
+					t.Errorf("error = %v", err)
+				}
+			})
+			synctest.Wait() // the second waits for the turn when the first fails
+		}
+		all.Wait()
+		if err := c.Sync(); !errors.Is(err, errDisk) || mayfly.HintOf(err) == "" || tries != 1 {
+			t.Errorf("later: %v after %d tries", err, tries)
+		}
+	})
+}
+
+func TestBrokenStoreIsNotReady(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	if err := b.Sync(); err != nil {
+		t.Fatalf("a good disk: %v", err)
+	}
+	select {
+	case <-b.Broken():
+		t.Fatal("a good disk is broken")
+	default:
+	}
+	b.CommitWith(func() error { return errDisk })
+	if err := b.Sync(); mayfly.CodeOf(err) != mayfly.Internal {
+		t.Errorf("sync: %v", err)
+	}
+	<-b.Broken()
+	if err := b.Ready(); !errors.Is(err, errDisk) {
+		t.Errorf("ready: %v", err)
+	}
+}
+
+// What the command line deploys is synced by the node that runs the server.
+func TestSyncAsksWhoRunsTheServer(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	var synced atomic.Int32
+	b.CommitWith(func() error { synced.Add(1); return nil })
+	other, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: b.URL()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() })
+	if err := other.Sync(); err != nil || synced.Load() != 1 {
+		t.Errorf("sync: %v after %d commits", err, synced.Load())
+	}
+	b.CommitWith(func() error { return errDisk })
+	if err := other.Sync(); mayfly.CodeOf(err) != mayfly.Internal || mayfly.HintOf(err) == "" {
+		t.Errorf("a disk that fails: %v (hint %q)", err, mayfly.HintOf(err))
+	}
+	if other.Broken() != nil {
+		t.Error("somebody else's server breaks us")
+	}
+}
+
+func TestSyncLeavesOtherServersToTheirOperators(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		user *server.User
+	}{
+		{"nobody answers", &server.User{Username: "ada", Password: "s3cret"}},
+		{"the question is forbidden", &server.User{Username: "ada", Password: "s3cret", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Deny: []string{mayfly.SubjectSync}},
+		}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t, server.Options{StoreDir: t.TempDir(), Users: []*server.User{tt.user}})
+			b, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: s.ClientURL(), User: "ada", Password: "s3cret"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { b.Close() })
+			start := time.Now()
+			if err := b.Sync(); err != nil || time.Since(start) > soonIn {
+				t.Errorf("sync: %v after %s", err, time.Since(start))
+			}
+		})
+	}
+}
