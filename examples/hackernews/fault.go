@@ -36,10 +36,11 @@ func (f *fault) temporary() *fault {
 // all, is nobody's fault here: 503.
 func codeOf(err error) int {
 	var f *fault
+	var api *jetstream.APIError
 	switch {
 	case errors.As(err, &f):
 		return f.code
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout),
+	case errors.As(err, &api), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout),
 		errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrNoStreamResponse),
 		errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrDisconnected):
 		return http.StatusServiceUnavailable

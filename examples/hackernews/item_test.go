@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -114,6 +115,22 @@ func TestLists(t *testing.T) {
 			}
 		})
 	}
+}
+
+func FuzzList(f *testing.F) {
+	for _, in := range []string{`[3,1,3]`, `[]`, `null`, `[-1]`, `["a"]`, `[1e3]`} {
+		f.Add([]byte(in))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		ids, err := parseIDs(in)
+		if err != nil {
+			wantFault(t, err, 502)
+			return
+		}
+		if len(ids) == 0 || len(ids) > maxIDs || slices.Min(ids) < 1 {
+			t.Errorf("ids %v of %q", ids, in)
+		}
+	})
 }
 
 func many(n int) string {

@@ -54,6 +54,7 @@ func main() {
 	}
 }
 
+// options are what main reads from the environment, and what tests change.
 type options struct {
 	natsURL string
 	baseURL string
@@ -128,7 +129,11 @@ func connect(o options, gone func()) (*nats.Conn, <-chan struct{}, error) {
 		nats.PingInterval(20*time.Second), // notices a server that hangs
 		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("connected", "nats", nc.ConnectedUrlRedacted()) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("reconnected", "nats", nc.ConnectedUrlRedacted()) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { log.Warn("disconnected", "err", err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // else it was us
+				log.Warn("disconnected", "err", err)
+			}
+		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Error("nats error", "err", err) }),
 		nats.ClosedHandler(func(*nats.Conn) { gone(); close(closed) }),
 	)

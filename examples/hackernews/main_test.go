@@ -53,6 +53,7 @@ type world struct {
 	server *server.Server
 	folder string
 	nc     *nats.Conn
+	log    *journal // of the instance that was started last
 }
 
 func newWorld(t *testing.T, stories int) *world {
@@ -98,6 +99,7 @@ func (w *world) start(change ...func(*options)) (stop func()) {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	log := newJournal(w.t)
+	w.log = log
 	o := options{natsURL: w.server.ClientURL(), baseURL: w.URL + "/v0", pace: hurriedPace(), log: slog.New(slog.NewTextHandler(log, nil))}
 	for _, c := range change {
 		c(&o)
@@ -189,13 +191,17 @@ func (w *world) waitReport(want func(report) bool) report {
 			if info == nil || info.Name != latestReport {
 				continue
 			}
+			// One that is replaced while it is read never ends; its successor is on its
+			// way to us then.
+			short, stop := context.WithTimeout(ctx, time.Second)
+			last, err = reports.GetBytes(short, latestReport)
+			stop()
 			var r report
-			last, err = reports.GetBytes(ctx, latestReport)
 			if err == nil && json.Unmarshal(last, &r) == nil && want(r) {
 				return r
 			}
 		case <-ctx.Done():
-			w.t.Fatalf("no such report; the last was %.300s; %d requests", last, w.requests())
+			w.t.Fatalf("no such report; the last was %.300s (%v) after %d requests", last, err, w.requests())
 		}
 	}
 }
@@ -599,6 +605,24 @@ func TestRestartOfNATSLosesNoStory(t *testing.T) {
 
 	w.startServer(port)
 	w.waitReport(complete(stories))
+}
+
+func TestServiceMakesAgainWhatNATSLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 5)
+	w.start()
+	port := w.server.Addr().(*net.TCPAddr).Port
+	w.server.Shutdown()
+	w.server.WaitForShutdown()
+	w.folder = t.TempDir()
+	w.startServer(port)
+	w.log.wait("state made again")
+
+	if err := w.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	w.request("hn.fetch.ids", "")
+	w.waitReport(complete(5))
 }
 
 func TestSIGTERMFinishesTheWorkInHand(t *testing.T) {

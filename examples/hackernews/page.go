@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -15,8 +16,11 @@ import (
 
 const pageRows = 30
 
-//go:embed page.html
-var pageHTML string
+var (
+	//go:embed page.html
+	pageHTML     string
+	pageTemplate = template.Must(template.New("page").Parse(pageHTML))
+)
 
 // view is what page.html shows.
 type view struct {
@@ -26,23 +30,22 @@ type view struct {
 }
 
 type row struct {
-	Rank   int
-	Post   post
-	Link   string // to the story
-	Talk   string // to its comments
-	Host   string // where the story is, unless on HackerNews
-	Age    string
-	Points string
-	Words  string // how many comments
+	Rank     int
+	Post     post
+	Link     string // to the story
+	Talk     string // to its comments
+	Host     string // where the story is, unless on HackerNews
+	Age      string
+	Comments string // how many
 }
 
 // page answers with the top stories for people. What HackerNews' users wrote is
 // escaped by html/template, and no script runs whatever it says.
 func (s *service) page(ctx context.Context, _ micro.Request) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	latest, err := s.reader.latest(ctx)
-	none := codeOf(err) == 404
+	none := codeOf(err) == http.StatusNotFound
 	if err != nil && !none {
 		return answer{}, err
 	}
@@ -54,16 +57,12 @@ func (s *service) page(ctx context.Context, _ micro.Request) (answer, error) {
 }
 
 func render(r report, none bool, now time.Time) ([]byte, error) {
-	page, err := template.New("page").Parse(pageHTML)
-	if err != nil {
-		return nil, err
-	}
 	v := view{Report: r, None: none}
 	for n, p := range r.top(pageRows) {
 		talk := fmt.Sprint("https://news.ycombinator.com/item?id=", p.ID)
 		shown := row{
 			Rank: n + 1, Post: p, Link: p.URL, Talk: talk, Host: host(p.URL), Age: age(now.Sub(p.at())),
-			Points: plural(p.Score, "point"), Words: plural(p.Descendants, "comment"),
+			Comments: plural(p.Descendants, "comment"),
 		}
 		if shown.Link == "" {
 			shown.Link = talk
@@ -71,7 +70,7 @@ func render(r report, none bool, now time.Time) ([]byte, error) {
 		v.Rows = append(v.Rows, shown)
 	}
 	var out bytes.Buffer
-	err = page.Execute(&out, v)
+	err := pageTemplate.Execute(&out, v)
 	return out.Bytes(), err
 }
 

@@ -73,9 +73,8 @@ func (p *processor) idle(ctx context.Context, err error) {
 		// NATS is away, or has come back without its data.
 		p.log.Warn("queue is gone", "err", err)
 		if sleep(ctx, p.pace.idle) {
-			if err := p.state.create(ctx, p.pace); err != nil {
-				p.log.Warn("state was not made", "err", err)
-			}
+			err = p.state.remake(ctx, p.pace)
+			p.log.Info("state made again", "err", err)
 		}
 	case p.changed.Swap(false):
 		r, err := p.sorter.sort(ctx)

@@ -241,7 +241,7 @@ func (s *service) sort(ctx context.Context, _ micro.Request) (answer, error) {
 
 // top answers with the first posts of the latest report.
 func (s *service) top(ctx context.Context, r micro.Request) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	n, err := parseNumber(r.Data(), "n")
 	if err != nil {

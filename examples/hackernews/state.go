@@ -69,8 +69,14 @@ func openState(ctx context.Context, nc *nats.Conn, p pace, log *slog.Logger) (*s
 	}
 }
 
-// create may be called again at any time: it changes nothing that is as it should
-// be.
+// remake makes again what NATS came back without. What state holds are names, and
+// they stay good.
+func (s *state) remake(ctx context.Context, p pace) error {
+	again := &state{js: s.js}
+	return again.create(ctx, p)
+}
+
+// create changes nothing that is as it should be already.
 func (s *state) create(ctx context.Context, p pace) (err error) {
 	// One message a subject, and a second one is refused instead of replacing the
 	// first: an item waits in the queue once, however often it is asked for.

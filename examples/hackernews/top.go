@@ -10,9 +10,13 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
+
+// readTime bounds how long readers wait; it is less than what callers of NATS do.
+const readTime = 4 * time.Second
 
 // A reader reads the latest report. It keeps the last one that it read, so that
 // each time costs one small question: is there a newer one?
@@ -39,19 +43,30 @@ func (r *reader) latest(ctx context.Context) (report, error) {
 	if link.NUID == r.revision {
 		return r.report, nil
 	}
-	data, err := r.state.reports.GetBytes(ctx, latestReport)
-	switch {
-	case errors.Is(err, jetstream.ErrObjectNotFound): // the link is younger than its report
-		return report{}, noReport()
-	case err != nil:
-		return report{}, fmt.Errorf("read report: %w", err)
-	}
-	var read report
-	if err := json.Unmarshal(data, &read); err != nil {
-		return report{}, fmt.Errorf("read report: %w", err)
+	read, err := r.state.report(ctx)
+	if err != nil {
+		return report{}, err
 	}
 	r.revision, r.report = link.NUID, read
 	return read, nil
+}
+
+// report reads the latest report. A new one takes the place of its predecessor of
+// the same day, so it may vanish while it is read: then the new one is there.
+func (s *state) report(ctx context.Context) (r report, err error) {
+	for range 3 {
+		try, cancel := context.WithTimeout(ctx, readTime/3)
+		var data []byte
+		data, err = s.reports.GetBytes(try, latestReport)
+		cancel()
+		switch {
+		case err == nil:
+			return r, json.Unmarshal(data, &r)
+		case errors.Is(err, jetstream.ErrObjectNotFound): // the link outlived it
+			return report{}, noReport()
+		}
+	}
+	return report{}, fmt.Errorf("read report: %w", err)
 }
 
 func noReport() error {
