@@ -169,7 +169,7 @@ func (g *Gateway) callHere(x *exchange, r *http.Request, name mayfly.Name, c *ma
 		reply.Stream = nil
 		return g.writeReply(x, r, reply)
 	}
-	return g.writeStream(x, reply)
+	return g.writeStream(x, r, reply)
 }
 
 // An upload is a request's body on its way to a function. It is read as fast as
@@ -258,9 +258,12 @@ func (u *upload) failure() error {
 	return u.err
 }
 
+// errLeft is the end of a stream whose client has left.
+var errLeft = mayfly.Errorf(mayfly.Timeout, "the client left in the middle of the answer")
+
 // writeStream answers with a reply whose body comes bit by bit. Each bit goes out
 // at once, and no faster than the client takes it.
-func (g *Gateway) writeStream(x *exchange, reply mayfly.Reply) error {
+func (g *Gateway) writeStream(x *exchange, r *http.Request, reply mayfly.Reply) error {
 	buffer := buffers.Get().(*[streamBuffer]byte)
 	defer buffers.Put(buffer)
 	h := x.Header()
@@ -286,7 +289,7 @@ func (g *Gateway) writeStream(x *exchange, reply mayfly.Reply) error {
 		if n > 0 {
 			x.writeBy(time.Now().Add(g.options.WriteTimeout))
 			if _, werr := x.Write(buffer[:n]); werr != nil {
-				x.err = mayfly.Errorf(mayfly.Timeout, "the client left in the middle of the answer")
+				x.err = errLeft
 				return nil
 			}
 			_ = control.Flush()
@@ -296,7 +299,9 @@ func (g *Gateway) writeStream(x *exchange, reply mayfly.Reply) error {
 		}
 		if err != nil {
 			// Half an answer must not look like a whole one: cut the connection.
-			x.err = err
+			if x.err = err; r.Context().Err() != nil {
+				x.err = errLeft
+			}
 			panic(http.ErrAbortHandler)
 		}
 	}

@@ -375,7 +375,11 @@ func (g *Gateway) serve(x *exchange, r *http.Request) error {
 // our fault and answered as such. Where the answer was begun already, the
 // connection is cut, so that nobody takes half an answer for a whole one.
 func (g *Gateway) finish(x *exchange, r *http.Request) {
-	if v := recover(); v != nil {
+	switch v := recover(); v {
+	case nil:
+	case http.ErrAbortHandler:
+		defer panic(v) // the answer was cut on purpose; x.err says why
+	default:
 		g.options.Log.Error("gateway panicked", telemetry.KeyCall, x.id, telemetry.KeyErr, fmt.Sprintf("%v\n%s", v, debug.Stack()))
 		if x.status != 0 {
 			defer panic(http.ErrAbortHandler)
