@@ -12,6 +12,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -66,46 +67,45 @@ func pidOf(t *testing.T, url string) int {
 	return pid
 }
 
-// Nothing that a function started outlives the node, however it ends: not the
-// instance, not its children, not those of them that took a session of their own.
+// Nothing that a function started outlives a node that is killed: not the instance,
+// not its children, not those of them that took a session of their own. What was
+// deployed is there when the node is.
 func TestKilledNodeLeavesNoProcessOfAFunction(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
-		name   string
-		signal syscall.Signal
-	}{
-		{"kill -9", syscall.SIGKILL},
-		{"SIGTERM", syscall.SIGTERM},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			n := startNode(t, t.TempDir())
-			s := openShelf(t, n.NATS, t.TempDir())
-			parent, child := newLeash(t), newLeash(t)
-			s.deploy(t, web("parent", parent.on))
-			s.deploy(t, shell("child", `exec 3>"$LEASH"; echo open >&3; (trap "" TERM HUP INT; sleep 1000; sleep 1000) >/dev/null 2>&1 & echo started`, child.on))
-			if a := awaitStatus(t, n.Gateway+"/fn/parent/grandchild", 200); string(a.body) != "<nil>" {
-				t.Fatalf("no grandchild: %v", a)
-			}
-			parent.awaitOpen(t)
-			pid := pidOf(t, n.Gateway+"/fn/parent")
-			hung := make(chan struct{})
-			go func() {
-				defer close(hung)
-				_, _ = tryAsk(context.Background(), "GET", n.Gateway+"/fn/child", nil)
-			}()
-			child.awaitOpen(t)
-			n.end(t, tt.signal)
-			<-hung
-			took := parent.awaitNobody(t)
-			took += child.awaitNobody(t)
-			eventually(t, "the instance is gone", func() bool { return syscall.Kill(pid, 0) != nil })
-			t.Logf("no process is left %v after the node", took)
-			if took > time.Second {
-				t.Errorf("a process of the function was there %v after the node", took)
-			}
-		})
+	folder := t.TempDir()
+	n := startNode(t, folder)
+	s := openShelf(t, n.NATS, t.TempDir())
+	parent, child := newLeash(t), newLeash(t)
+	s.deploy(t, web("parent", parent.on))
+	s.deploy(t, shell("child", holding, child.on))
+	if a := awaitStatus(t, n.Gateway+"/fn/parent/grandchild", 200); string(a.body) != "<nil>" {
+		t.Fatalf("no grandchild: %v", a)
 	}
+	parent.awaitOpen(t)
+	var hung sync.WaitGroup
+	for _, path := range []string{"/fn/parent/hang", "/fn/child"} {
+		hung.Go(func() { _, _ = tryAsk(context.Background(), "GET", n.Gateway+path, nil) })
+	}
+	parent.awaitOpen(t) // by the instance itself
+	child.awaitOpen(t)
+	began := time.Now()
+	if err := n.process.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	parent.awaitNobody(t)
+	child.awaitNobody(t)
+	took := time.Since(began)
+	t.Logf("no process is left after %v", took)
+	if took > time.Second {
+		t.Errorf("a process of the function was there for %v", took)
+	}
+	hung.Wait()
+	<-n.exited
+	n = startNode(t, folder)
+	if a := ask(t, "GET", n.Gateway+"/fn/parent/nothing", nil); a.StatusCode != 204 {
+		t.Errorf("the first call after the restart: %v", a)
+	}
+	n.end(t, syscall.SIGTERM)
 }
 
 // A body of any length passes through a node, and is never there whole.
