@@ -24,11 +24,12 @@ type work struct {
 	p       *process
 	say     aside
 	node    *node.Node
+	began   time.Time // when the node did
 	session *session.Session
 }
 
 func newWork(p *process, say aside, n *node.Node, projects []*project.Project, o node.Options) (*work, error) {
-	w := &work{p: p, say: say, node: n}
+	w := &work{p: p, say: say, node: n, began: time.Now().Add(-n.Status().Took)}
 	var err error
 	w.session, err = session.New(session.Options{
 		Projects:  projects,
@@ -44,14 +45,16 @@ func newWork(p *process, say aside, n *node.Node, projects []*project.Project, o
 
 // run serves the session until ctx ends.
 func (w *work) run(ctx context.Context) {
-	greeted := context.AfterFunc(ctx, func() {})
-	defer greeted()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		select {
 		case <-w.session.Started():
-			w.p.greet(w.node.Status())
+			s := w.node.Status()
+			if len(s.Functions)+len(s.Hosted) > 0 {
+				s.Took = time.Since(w.began) // building is part of it
+			}
+			w.p.greet(s)
 		case <-ctx.Done():
 		}
 	}()
