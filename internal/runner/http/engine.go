@@ -115,9 +115,10 @@ type address struct{ network, address string }
 
 // connect waits until the program answers on one of the addresses, and keeps that
 // connection for the first call. Nothing tells when a program begins to listen, so
-// it is tried: every millisecond while it may be a fast one.
+// it is tried: every millisecond for as long as an interpreter takes to start, for
+// a try costs microseconds and somebody waits.
 func (i *instance) connect(ctx context.Context, addresses []address) error {
-	const hasty, pace, calm = 50 * time.Millisecond, time.Millisecond, 10 * time.Millisecond
+	const hasty, pace, calm = 250 * time.Millisecond, time.Millisecond, 10 * time.Millisecond
 	begun := time.Now()
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
