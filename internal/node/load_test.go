@@ -30,6 +30,7 @@ type load struct {
 	rate   int // a second
 	client *http.Client
 	body   func(i int) []byte // of call i; a number of its own if nil
+	rest   time.Duration      // of each of clients, after it was refused
 }
 
 // newClient returns a client that keeps as many connections as it made.
@@ -116,6 +117,9 @@ func (l load) clients(n int, d time.Duration) []outcome {
 				o.status, o.err = call(l.client, l.url, []byte("x"))
 				o.took = time.Since(began) - o.due
 				mine = append(mine, o)
+				if failed(o) && l.rest > 0 {
+					<-time.After(l.rest)
+				}
 			}
 			mu.Lock()
 			outcomes = append(outcomes, mine...)
