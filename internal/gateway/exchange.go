@@ -31,11 +31,11 @@ type exchange struct {
 type kind int
 
 const (
-	kindNone    kind = iota // nobody: not found, refused
-	kindBuiltin             // the gateway itself
-	kindService             // /svc
-	kindFunction            // /fn
-	kindRoute               // a pattern
+	kindNone     kind = iota // nobody: not found, refused
+	kindBuiltin              // the gateway itself
+	kindService              // /svc
+	kindFunction             // /fn
+	kindRoute                // a pattern
 	kinds
 )
 
