@@ -48,7 +48,7 @@ func (n *Node) environment(p mayfly.Program, name string, revision uint64, insta
 		if err != nil {
 			return nil, err
 		}
-		value, err := n.secrets.Get(ctx, secret)
+		value, err := n.store.secret(ctx, secret)
 		if err != nil {
 			return nil, err
 		}
@@ -56,7 +56,7 @@ func (n *Node) environment(p mayfly.Program, name string, revision uint64, insta
 	}
 	if p.Creds != "" {
 		file := filepath.Join(home, "nats.creds")
-		value, err := n.secrets.Get(ctx, mayfly.Name(p.Creds))
+		value, err := n.store.secret(ctx, mayfly.Name(p.Creds))
 		if err != nil {
 			return nil, err
 		}

@@ -8,7 +8,6 @@ import (
 	"sync"
 
 	"github.com/mayfly-run/mayfly"
-	"github.com/mayfly-run/mayfly/internal/registry"
 	"github.com/mayfly-run/mayfly/internal/runner"
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
@@ -16,26 +15,27 @@ import (
 // A deployment keeps the runner in step with the registry: what is deployed runs
 // here, unless a session develops something of the same name.
 type deployment struct {
-	runner   *runner.Runner
-	registry *registry.Registry
-	log      *slog.Logger
+	runner *runner.Runner
+	store  *store
+	log    *slog.Logger
 
 	mu        sync.Mutex // one change of the runner at a time
 	developed map[string]bool
+	expected  map[string]bool // by a session, which builds them
 	set       map[string]mayfly.Function
 	hosted    map[string]mayfly.Hosted
 }
 
-func newDeployment(r *runner.Runner, reg *registry.Registry, log *slog.Logger) *deployment {
+func newDeployment(r *runner.Runner, s *store, log *slog.Logger) *deployment {
 	return &deployment{
-		runner: r, registry: reg, log: log,
-		developed: map[string]bool{}, set: map[string]mayfly.Function{}, hosted: map[string]mayfly.Hosted{},
+		runner: r, store: s, log: log,
+		developed: map[string]bool{}, expected: map[string]bool{}, set: map[string]mayfly.Function{}, hosted: map[string]mayfly.Hosted{},
 	}
 }
 
 // Run follows the registry until ctx ends.
 func (d *deployment) Run(ctx context.Context) error {
-	for range d.registry.Watch(ctx) {
+	for range d.store.watch(ctx) {
 		d.follow()
 	}
 	return nil
@@ -45,7 +45,7 @@ func (d *deployment) Run(ctx context.Context) error {
 func (d *deployment) follow() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	functions, services := d.registry.List()
+	functions, services := d.store.list()
 	there := map[string]bool{}
 	for _, f := range functions {
 		there[string(f.Name)] = true
@@ -113,13 +113,13 @@ func (d *deployment) bundle(p mayfly.Program) runner.Folder {
 			return "", mayfly.Errorf(mayfly.Unavailable, "there is no bundle for %s", mayfly.Platform()).
 				WithHint("deploy it again while this node runs")
 		}
-		return d.registry.Fetch(ctx, digest)
+		return d.store.fetch(ctx, digest)
 	}
 }
 
 // deployed reports whether the registry has something of that name.
 func (d *deployment) deployed(name string) bool {
-	functions, services := d.registry.List()
+	functions, services := d.store.list()
 	return slices.ContainsFunc(functions, func(f mayfly.Function) bool { return string(f.Name) == name }) ||
 		slices.ContainsFunc(services, func(h mayfly.Hosted) bool { return h.Name == name })
 }
@@ -127,6 +127,15 @@ func (d *deployment) deployed(name string) bool {
 // A Workshop is a node's runner as a session uses it: what it sets stands before
 // what is deployed, until it is removed.
 type Workshop struct{ deployment *deployment }
+
+// Expect says that a function is being built. It ends with Set, or with Remove if
+// it cannot be built.
+func (w Workshop) Expect(name mayfly.Name) {
+	d := w.deployment
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.expected[string(name)] = true
+}
 
 // Prepare starts an instance of f, to see whether it can.
 func (w Workshop) Prepare(ctx context.Context, f mayfly.Function, folder runner.Folder) error {
@@ -142,6 +151,7 @@ func (w Workshop) Set(f mayfly.Function, folder runner.Folder) error {
 		return err
 	}
 	d.developed[string(f.Name)] = true
+	delete(d.expected, string(f.Name))
 	delete(d.set, string(f.Name))
 	return nil
 }
@@ -173,6 +183,7 @@ func (w Workshop) forget(name string, remove func()) {
 	d := w.deployment
 	d.mu.Lock()
 	delete(d.developed, name)
+	delete(d.expected, name)
 	remove()
 	d.mu.Unlock()
 	d.follow()
@@ -180,6 +191,19 @@ func (w Workshop) forget(name string, remove func()) {
 
 // Deployed reports whether others see a deployed function of that name.
 func (w Workshop) Deployed(name string) bool { return w.deployment.deployed(name) }
+
+// local are the functions of this node, for its own gateway.
+type local struct {
+	*runner.Runner
+	deployment *deployment
+}
+
+// Expected reports whether a function is being built.
+func (l local) Expected(name mayfly.Name) bool {
+	l.deployment.mu.Lock()
+	defer l.deployment.mu.Unlock()
+	return l.deployment.expected[string(name)]
+}
 
 // public are the functions that a node shows on the bus: not those that are
 // developed here while a deployed one has the name, or callers of the one would

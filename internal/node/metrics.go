@@ -1,10 +1,12 @@
 package node
 
 import (
+	"slices"
 	"strconv"
 
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/gateway"
+	"github.com/mayfly-run/mayfly/internal/runner"
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
@@ -15,6 +17,11 @@ func newMetrics(n *Node) *telemetry.Metrics {
 	m.Gauge("mayfly_info", "Always 1; the labels say what runs.",
 		func() float64 { return 1 }, "version", n.options.Version, "nats_server", n.bus.ServerVersion())
 	gatewayMetrics(m, n.gateway)
+	functionMetrics(m, n.runner)
+	m.Counter("mayfly_log_lines_total", "Lines that instances wrote.",
+		func() float64 { return float64(n.store.logStats().Lines) })
+	m.Counter("mayfly_log_lines_dropped_total", "Of them, those that were not stored: NATS was away or slower than the lines.",
+		func() float64 { return float64(n.store.logStats().Dropped) })
 	busMetrics(m, n.bus)
 	m.Gauge("mayfly_services", "Instances of micro services that are known.",
 		func() float64 { return float64(len(n.directory.Services())) })
@@ -54,6 +61,80 @@ func gatewayMetrics(m *telemetry.Metrics, g *gateway.Gateway) {
 	m.Gauge("mayfly_routes", "Routes in force.", func() float64 { return float64(g.Stats().Routes) })
 	m.Gauge("mayfly_routes_shadowed", "Routes that lost their pattern to another.",
 		func() float64 { return float64(g.Stats().Shadowed) })
+}
+
+// maxTold is how many functions and services have numbers of their own: who
+// scrapes pays for each. Those of the others, by name, are summed up under a name that
+// none can have.
+const (
+	maxTold = 1000
+	others  = "(others)"
+)
+
+func functionMetrics(m *telemetry.Metrics, r *runner.Runner) {
+	functions := func() (names []string) {
+		for _, f := range r.Functions() {
+			names = append(names, string(f.Name))
+		}
+		return names
+	}
+	all := func() []string {
+		names := functions()
+		for _, h := range r.Hosted() {
+			names = append(names, h.Name)
+		}
+		return names
+	}
+	type vec = func(name, help string, labels []string, collect func(emit func(v float64, values ...string)))
+	add := func(kind vec, name, help string, names func() []string, value func(runner.Stats) float64) {
+		kind(name, help, []string{"function"}, func(emit func(v float64, values ...string)) {
+			tell(names(), func(name string) float64 {
+				s, _ := r.Stats(name) // of one that has just gone: zeros
+				return value(s)
+			}, emit)
+		})
+	}
+	m.Gauge("mayfly_functions", "Functions that this node serves.", func() float64 { return float64(len(functions())) })
+	add(m.CounterVec, "mayfly_function_calls_total", "Calls of a function that are over and were admitted.",
+		functions, func(s runner.Stats) float64 { return float64(s.Requests) })
+	add(m.CounterVec, "mayfly_function_errors_total", "Of them, those with a status of 500 and more, or without a reply.",
+		functions, func(s runner.Stats) float64 { return float64(s.Errors) })
+	add(m.CounterVec, "mayfly_function_processing_seconds_total", "Time of all calls together, from admission to the reply's end.",
+		functions, func(s runner.Stats) float64 { return s.Processing.Seconds() })
+	add(m.GaugeVec, "mayfly_function_calls_in_flight", "Calls in a function's instances.",
+		functions, func(s runner.Stats) float64 { return float64(s.InFlight) })
+	add(m.GaugeVec, "mayfly_function_calls_waiting", "Calls that wait for an instance.",
+		functions, func(s runner.Stats) float64 { return float64(s.Waiting) })
+	add(m.CounterVec, "mayfly_function_calls_rejected_total", "Calls that were not admitted, because too many waited.",
+		functions, func(s runner.Stats) float64 { return float64(s.Rejected) })
+	add(m.CounterVec, "mayfly_instance_starts_total", "Starts of a function's or hosted service's instances.",
+		all, func(s runner.Stats) float64 { return float64(s.Starts) })
+	add(m.CounterVec, "mayfly_instance_crashes_total", "Starts that failed, and instances that ended by themselves.",
+		all, func(s runner.Stats) float64 { return float64(s.Crashes) })
+	m.GaugeVec("mayfly_instances", "Instances of a function or hosted service: those that start, work and stop.", []string{"function"},
+		func(emit func(v float64, values ...string)) {
+			tell(all(), func(name string) float64 {
+				s, _ := r.State(name)
+				return float64(len(s.Instances))
+			}, emit)
+		})
+}
+
+// tell emits the value of each name, as far as there is room for it.
+func tell(names []string, value func(name string) float64, emit func(v float64, values ...string)) {
+	slices.Sort(names)
+	names = slices.Compact(names)
+	sum := 0.0
+	for i, name := range names {
+		if i < maxTold {
+			emit(value(name), name)
+		} else {
+			sum += value(name)
+		}
+	}
+	if len(names) > maxTold {
+		emit(sum, others)
+	}
 }
 
 func busMetrics(m *telemetry.Metrics, b *bus.Bus) {

@@ -51,9 +51,7 @@ type Node struct {
 	folder    *folder
 	bus       *bus.Bus
 	directory *bus.Directory
-	registry  *registry.Registry
-	secrets   *secrets.Secrets
-	logs      *logs.Logs
+	store     *store
 	keeper    *process.Keeper
 	runner    *runner.Runner
 	gateway   *gateway.Gateway
@@ -109,19 +107,14 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	closers = append(closers, n.directory.Close)
 
 	// What is deployed, its secrets, and what its instances say.
-	n.registry, err = registry.Open(ctx, n.bus, registry.Options{Cache: n.folder.bundles(), Log: logOf("registry")})
-	if err != nil {
+	if n.store, err = openStore(ctx, n.bus, storeOptions{
+		registry: registry.Options{Cache: n.folder.bundles(), Log: logOf("registry")},
+		secrets:  secrets.Options{Folder: n.folder.path, KeyFile: c.SecretKey, Log: logOf("secrets")},
+		logs:     logs.Options{Log: logOf("logs")},
+	}, o.Log); err != nil {
 		return nil, err
 	}
-	closers = append(closers, n.registry.Close)
-	n.secrets, err = secrets.Open(ctx, n.bus, secrets.Options{Folder: n.folder.path, KeyFile: c.SecretKey, Log: logOf("secrets")})
-	if err != nil {
-		return nil, err
-	}
-	if n.logs, err = logs.Open(ctx, n.bus, logs.Options{Log: logOf("logs")}); err != nil {
-		return nil, err
-	}
-	closers = append(closers, n.logs.Close)
+	closers = append(closers, n.store.close)
 
 	// Processes, and who keeps them alive. The keeper is closed after the runner has
 	// stopped everything in order: it ends what is left.
@@ -147,18 +140,18 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		Env: n.environment, Output: n.output, Node: n.id(), Drain: c.Drain, Log: logOf("runner"),
 	})
 	closers = append(closers, n.runner.Close)
-	n.deployment = newDeployment(n.runner, n.registry, logOf("deployment"))
+	n.deployment = newDeployment(n.runner, n.store, logOf("deployment"))
 	n.deployment.follow()
 
 	// The doors listen last, when there is something behind them.
 	g := gatewayOptions(o, n.bus.Embedded(), logOf("gateway"))
-	g.Functions = n.runner
+	g.Functions = local{n.runner, n.deployment}
 	if n.gateway, err = gateway.New(n.bus, n.directory, g); err != nil {
 		return nil, err
 	}
 	closers = append(closers, n.gateway.Close)
 	n.responder, err = responder.New(ctx, n.bus, public{n.runner, n.deployment}, responder.Options{
-		Node: n.id(), DrainTimeout: c.Drain, Development: c.Dev, Also: n.registry.Watch, Log: logOf("responder"),
+		Node: n.id(), DrainTimeout: c.Drain, Development: c.Dev, Also: n.store.watch, Log: logOf("responder"),
 	})
 	if err != nil {
 		return nil, err
@@ -195,7 +188,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 // what is in flight, then the runner, which ends the instances, then what all stand
 // on.
 func (n *Node) Run(ctx context.Context) error {
-	doors := []worker{n.gateway, n.responder, n.questions}
+	doors := []worker{n.gateway, n.responder, n.questions, footing{n.bus}}
 	if n.console != nil {
 		doors = append(doors, n.console)
 	}
@@ -218,7 +211,7 @@ func (n *Node) id() string { return n.folder.identity.ID }
 // output takes what instances write: to the stream of logs, and to whoever listens
 // here.
 func (n *Node) output(l mayfly.Line) {
-	n.logs.Append(l)
+	n.store.append(l)
 	if n.options.Output != nil {
 		n.options.Output(l)
 	}

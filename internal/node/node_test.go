@@ -425,6 +425,10 @@ func TestMetricsAreThoseOfTheGoldenFile(t *testing.T) {
 	t.Parallel()
 	n := start(t, options(t))
 	ask(t, "GET", n.Gateway+"/healthz", nil) // a counter by status shows itself once it has counted
+	hello := mayfly.Function{Name: "hello", Program: mayfly.Program{Engine: mayfly.EngineExec, Start: []string{"hello"}}}
+	if err := n.Workshop().Set(hello, func(context.Context) (string, error) { return t.TempDir(), nil }); err != nil {
+		t.Fatal(err)
+	}
 	a := ask(t, "GET", n.Admin+"/metrics", nil)
 	if a.StatusCode != 200 {
 		t.Fatal(a)
@@ -433,7 +437,7 @@ func TestMetricsAreThoseOfTheGoldenFile(t *testing.T) {
 	compare(t, "testdata/metrics.txt", strings.Join(lines, ""))
 
 	info := fmt.Sprintf(`mayfly_info{nats_server=%q,version="0.0.0-test"} 1`, server.VERSION)
-	for _, want := range []string{info, "mayfly_ready 1", `mayfly_calls_total{status="200"} 1`, "go_goroutines "} {
+	for _, want := range []string{info, "mayfly_ready 1", `mayfly_calls_total{status="200"} 1`, "mayfly_functions 1", `mayfly_function_calls_total{function="hello"} 0`, "go_goroutines "} {
 		if !strings.Contains(string(a.body), "\n"+want) {
 			t.Errorf("/metrics has no line %s", want)
 		}

@@ -1,0 +1,119 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/logs"
+	"github.com/mayfly-run/mayfly/internal/registry"
+	"github.com/mayfly-run/mayfly/internal/secrets"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
+)
+
+// A store is what a node keeps in JetStream: what is deployed, its secrets, and what
+// its instances say. On somebody else's server it may be that we are not allowed to
+// keep anything. Then nothing is deployed, and the node is a gateway all the same;
+// what is developed on it has no secrets and no stored logs.
+type store struct {
+	barred error // why we keep nothing; nil if we do, and then all of these are there
+
+	registry *registry.Registry
+	secrets  *secrets.Secrets
+	logs     *logs.Logs
+}
+
+type storeOptions struct {
+	registry registry.Options
+	secrets  secrets.Options
+	logs     logs.Options
+}
+
+// openStore opens all of it or, where the server does not let us, nothing.
+func openStore(ctx context.Context, b *bus.Bus, o storeOptions, log *slog.Logger) (*store, error) {
+	s := &store{}
+	err := s.open(ctx, b, o)
+	if err == nil {
+		return s, nil
+	}
+	s.close()
+	if full := mayfly.CodeOf(err) == mayfly.Exhausted; !bus.Refused(err) && (!full || b.Embedded()) {
+		return nil, err
+	}
+	log.Warn("functions cannot be deployed here", telemetry.KeyErr, err)
+	return &store{barred: fmt.Errorf("this node keeps no functions and no secrets: %w", err)}, nil
+}
+
+func (s *store) open(ctx context.Context, b *bus.Bus, o storeOptions) (err error) {
+	if s.registry, err = registry.Open(ctx, b, o.registry); err != nil {
+		return err
+	}
+	if s.secrets, err = secrets.Open(ctx, b, o.secrets); err != nil {
+		return err
+	}
+	s.logs, err = logs.Open(ctx, b, o.logs)
+	return err
+}
+
+// close closes what is open.
+func (s *store) close() error {
+	var err error
+	if s.logs != nil {
+		err = s.logs.Close()
+	}
+	if s.registry != nil {
+		s.registry.Close()
+	}
+	return err
+}
+
+// list returns what is deployed.
+func (s *store) list() ([]mayfly.Function, []mayfly.Hosted) {
+	if s.barred != nil {
+		return nil, nil
+	}
+	return s.registry.List()
+}
+
+// watch returns a channel with news of what is deployed, until ctx ends.
+func (s *store) watch(ctx context.Context) <-chan struct{} {
+	if s.barred != nil {
+		silence := make(chan struct{})
+		context.AfterFunc(ctx, func() { close(silence) })
+		return silence
+	}
+	return s.registry.Watch(ctx)
+}
+
+// fetch returns a folder with a deployed bundle.
+func (s *store) fetch(ctx context.Context, digest string) (string, error) {
+	if s.barred != nil {
+		return "", s.barred
+	}
+	return s.registry.Fetch(ctx, digest)
+}
+
+// secret returns a secret's value.
+func (s *store) secret(ctx context.Context, name mayfly.Name) ([]byte, error) {
+	if s.barred != nil {
+		return nil, s.barred
+	}
+	return s.secrets.Get(ctx, name)
+}
+
+// append stores a line.
+func (s *store) append(l mayfly.Line) {
+	if s.barred == nil {
+		s.logs.Append(l)
+	}
+}
+
+// logStats counts the lines.
+func (s *store) logStats() logs.Stats {
+	if s.barred != nil {
+		return logs.Stats{}
+	}
+	return s.logs.Stats()
+}

@@ -1,0 +1,79 @@
+package node_test
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// A page of log, written by many.
+type page struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (p *page) Write(line []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.text.Write(line)
+}
+
+func (p *page) count(text string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Count(p.text.String(), text)
+}
+
+// On somebody else's server we may be guests who keep nothing there.
+func TestNodeWithoutAStoreIsAGateway(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		deny []string
+	}{
+		{"no streams", []string{"$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.UPDATE.>"}},
+		{"nothing but to ask for JetStream", []string{"$JS.API.STREAM.>", "$JS.API.CONSUMER.>", "$KV.>", "$O.>"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e := &external{options: server.Options{
+				Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+				Users: []*server.User{{Username: "ada", Password: "s3cret", Permissions: &server.Permissions{
+					Publish: &server.SubjectPermission{Deny: tt.deny},
+				}}},
+			}}
+			e.start(t)
+			t.Cleanup(e.stop)
+			o := e.onServer(t)
+			o.Config.User, o.Config.Password = "ada", "s3cret"
+			var log page
+			o.Log = slog.New(slog.NewTextHandler(&log, nil))
+			n := start(t, o)
+			if got := log.count("functions cannot be deployed here"); got != 1 {
+				t.Errorf("told %d times, want once", got)
+			}
+			user, err := nats.Connect(e.server.ClientURL(), nats.UserInfo("ada", "s3cret"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(user.Close)
+			natstest.AddService(t, user, "Echo", "1.0.0", natstest.Endpoint{Name: "echo"})
+			if a := ask(t, "POST", n.Gateway+"/svc/Echo/echo", []byte("hi")); a.StatusCode != 200 || string(a.body) != "hi" {
+				t.Errorf("a service: %v", a)
+			}
+			if a := ask(t, "GET", n.Gateway+"/readyz", nil); a.StatusCode != 200 {
+				t.Errorf("ready: %v", a)
+			}
+			if a := ask(t, "GET", n.Gateway+"/fn/hello", nil); a.StatusCode != mayfly.NotFound.Status() {
+				t.Errorf("a function: %v", a)
+			}
+		})
+	}
+}
