@@ -20,7 +20,7 @@ func TestPageEscapesEverything(t *testing.T) {
 			t.Errorf("the page holds %s", bad)
 		}
 	}
-	for _, good := range []string{"&lt;script&gt;", "a.example</span>", "1 hour ago", "0 comments", `href="https://news.ycombinator.com/item?id=7"`} {
+	for _, good := range []string{"&lt;script&gt;", ">a.example · 1 hour ago", "0 comments", `href="https://news.ycombinator.com/item?id=7"`} {
 		if !strings.Contains(text, good) {
 			t.Errorf("the page does not hold %s:\n%s", good, text)
 		}
