@@ -44,6 +44,18 @@ func TestEveryErrorHasAHint(t *testing.T) {
 		{"no time", []string{"call", "x", "--timeout", "0s"}, 2, "leaves no time"},
 		{"no home", []string{"up", "--gateway.addr", "127.0.0.1:0"}, 2, "set one of them, or --data FOLDER"},
 		{"no node there", []string{"list", "--data", "nowhere"}, 6, "mayfly up --data nowhere"},
+		{"a name that is no function's", []string{"new", "Hello_World"}, 2, "use a-z, 0-9"},
+		{"no language", []string{"new", "x", "--lang", "cobol"}, 2, `must be one of "js"`},
+		{"a secret's value as an argument", []string{"secret", "set", "key", "hunter2"}, 2, "mayfly secret set NAME < FILE"},
+		{"no secret's name", []string{"secret", "rm"}, 2, "mayfly secret rm NAME"},
+		{"a secret's name that is none", []string{"secret", "set", "API_KEY"}, 2, "use a-z, 0-9"},
+		{"no such action", []string{"secret", "get", "key"}, 2, "must be one of"},
+		{"scale to nothing", []string{"scale", "hello"}, 2, "mayfly scale hello --min N --max N"},
+		{"scale to two things", []string{"scale", "hello", "3", "--max", "2"}, 2, "a function a least and a most"},
+		{"a revision that is none", []string{"rollback", "hello@new"}, 2, "mayfly history hello lists them"},
+		{"logs of the future", []string{"logs", "--since=-5m"}, 2, "write it like 10m"},
+		{"a schema of a path", []string{"manifest", "--schema", "."}, 2, "mayfly manifest --schema"},
+		{"nothing to deploy", []string{"deploy", "nowhere"}, 4, "no file or folder nowhere"},
 		{"half a login", []string{"list", "--user", "x"}, 2, "set both or none"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

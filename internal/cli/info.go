@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,7 +13,6 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/node"
-	"github.com/mayfly-run/mayfly/internal/registry"
 	"github.com/mayfly-run/mayfly/internal/runner"
 	"github.com/mayfly-run/mayfly/internal/secrets"
 )
@@ -33,18 +33,48 @@ of itself, after what Mayfly knows of it, if Mayfly runs it.`
 
 // A described is all that is known of what Mayfly runs under one name.
 type described struct {
-	Function *mayfly.Function   `json:"function,omitempty"` // or
-	Hosted   *mayfly.Hosted     `json:"service,omitempty"`
-	Deployed *registry.Revision `json:"deployed,omitempty"` // nil while it is only developed
-	URL      string             `json:"url,omitempty"`
-	Nodes    []describedNode    `json:"nodes"`
-	Micro    []infoAnswer       `json:"micro"` // what it says to $SRV.INFO
+	Function *mayfly.Function `json:"function,omitempty"` // or
+	Hosted   *mayfly.Hosted   `json:"service,omitempty"`
+	Deployed *deployed        `json:"deployed,omitempty"` // nil while it is only developed
+	URL      string           `json:"url,omitempty"`
+	Nodes    []onNode         `json:"nodes"`
+	Micro    []infoAnswer     `json:"micro"` // what it says to $SRV.INFO
 }
 
-// A describedNode is how it is doing on one node.
-type describedNode struct {
+// An onNode is how it is doing on one node.
+type onNode struct {
 	node.Listed
-	State runner.State `json:"state"`
+	Current   uint64        `json:"current"` // revision that should answer
+	Serving   uint64        `json:"serving"` // the one that does
+	Waiting   int           `json:"waiting"` // calls
+	Failing   string        `json:"failing,omitempty"`
+	Rests     time.Time     `json:"rests,omitzero"` // nothing starts before
+	Instances []oneInstance `json:"instances"`
+}
+
+type oneInstance struct {
+	ID       string        `json:"id"`
+	Revision uint64        `json:"revision"`
+	Phase    string        `json:"phase"`
+	Started  time.Time     `json:"started"`
+	Calls    int           `json:"calls"`
+	PID      int           `json:"pid"` // 0 if there is no process between calls
+	Memory   int64         `json:"memory"`
+	CPU      time.Duration `json:"cpu_ns"`
+}
+
+func onNodeOf(n node.Listed, s runner.State) onNode {
+	o := onNode{
+		Listed: n, Current: cmp.Or(s.Function.Revision, s.Hosted.Revision), Serving: s.Serving,
+		Waiting: s.Waiting, Failing: s.Failing, Rests: s.Rests, Instances: []oneInstance{},
+	}
+	for _, in := range s.Instances {
+		o.Instances = append(o.Instances, oneInstance{
+			ID: in.ID, Revision: in.Revision, Phase: in.Phase, Started: in.Started, Calls: in.Calls,
+			PID: in.Usage.PID, Memory: in.Usage.Memory, CPU: in.Usage.CPU,
+		})
+	}
+	return o
 }
 
 // Run is called by kong.
@@ -56,21 +86,18 @@ func (i *info) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	defer b.Close()
 	answers, err := ask(ctx, b, "INFO", i.Name)
 	if err != nil {
+		return errors.Join(err, b.Close())
+	}
+	d := described{Micro: parseAnswers(answers, infoID), Nodes: []onNode{}}
+	s := &store{bus: b, local: i.local(p, b)}
+	defer s.Close()
+	if err := s.look(ctx); err != nil {
 		return err
 	}
-	d := described{Micro: parseAnswers(answers, infoID), Nodes: []describedNode{}}
-	s := &store{bus: b, local: i.local(p, b)}
-	if has(ctx, b, "KV_"+mayfly.BucketRegistry) {
-		if s, err = i.storeOf(ctx, p, b, looks); err != nil {
-			return err
-		}
-		defer s.Registry.Close()
-		if err := d.addDeployed(ctx, s, i.Name); err != nil {
-			return err
-		}
+	if err := d.addDeployed(ctx, s, i.Name); err != nil {
+		return err
 	}
 	if err := d.addNodes(ctx, s, i.Name); err != nil {
 		return err
@@ -88,6 +115,9 @@ func (i *info) Run(ctx context.Context, p *process) error {
 
 // addDeployed adds what the registry knows.
 func (d *described) addDeployed(ctx context.Context, s *store, name string) error {
+	if s.Registry == nil {
+		return nil
+	}
 	if n, err := mayfly.ParseName(name); err == nil {
 		f, err := s.Get(ctx, mayfly.Ref{Name: n})
 		if err == nil {
@@ -108,7 +138,7 @@ func (d *described) addDeployed(ctx context.Context, s *store, name string) erro
 	}
 	lines, err := s.History(ctx, name)
 	if err == nil && len(lines) > 0 {
-		d.Deployed = &lines[0]
+		d.Deployed = &deployedOf(lines[:1])[0]
 	}
 	return err
 }
@@ -125,7 +155,7 @@ func (d *described) addNodes(ctx context.Context, s *store, name string) error {
 		if err != nil {
 			continue // it has none of that name
 		}
-		d.Nodes = append(d.Nodes, describedNode{n, state})
+		d.Nodes = append(d.Nodes, onNodeOf(n, state))
 		if f := state.Function; f.Name != "" && d.Function == nil && d.Hosted == nil {
 			d.Function = &f
 		}
@@ -212,7 +242,7 @@ func (t *table) addProgram(d described, revision uint64, project mayfly.Name, pr
 		text = count(revision)
 	}
 	if l := d.Deployed; l != nil && revision > 0 {
-		text += ", " + l.At.Local().Format(time.DateTime)
+		text += ", " + l.When.Local().Format(time.DateTime)
 		if l.By != "" {
 			text += " by " + l.By
 		}
@@ -246,45 +276,41 @@ func (t *table) addProgram(d described, revision uint64, project mayfly.Name, pr
 }
 
 // printNode prints how something is doing on a node.
-func (p *process) printNode(n describedNode) error {
-	s := n.State
+func (p *process) printNode(n onNode) error {
 	fmt.Fprintf(p.stdout, "node %s\n", plain(n.Node))
 	t := table{{"platform", n.Platform}, {"memory limits", dash(n.Limiter)}}
-	current := cmp.Or(s.Function.Revision, s.Hosted.Revision)
-	if s.Serving != current {
-		t.add("serving", "revision "+count(s.Serving)+" for now")
+	if n.Serving != n.Current {
+		t.add("serving", "revision "+count(n.Serving)+" instead of "+count(n.Current))
 	}
-	if s.Waiting > 0 {
-		t.add("waiting", plural(s.Waiting, "call"))
+	if n.Waiting > 0 {
+		t.add("waiting", plural(n.Waiting, "call"))
 	}
-	if s.Failing != "" {
-		t.add("failing", s.Failing)
+	if n.Failing != "" {
+		t.add("failing", n.Failing)
 	}
-	if left := time.Until(s.Rests); !s.Rests.IsZero() && left > 0 {
+	if left := time.Until(n.Rests); left > 0 {
 		t.add("next start", "in "+short(left))
 	}
 	if err := t.print(p.stdout, "  "); err != nil {
 		return err
 	}
-	if len(s.Instances) == 0 {
+	if len(n.Instances) == 0 {
 		_, err := fmt.Fprintln(p.stdout, "  no instances now")
 		return err
 	}
 	lives := table{{"INSTANCE", "REVISION", "PHASE", "AGE", "CALLS", "PID", "MEMORY", "CPU"}}
-	for _, in := range s.Instances {
-		pid, memory := "-", "-"
-		if in.Usage.PID > 0 {
-			pid = count(in.Usage.PID)
+	for _, in := range n.Instances {
+		pid, memory, revision := "-", "-", "dev"
+		if in.PID > 0 {
+			pid = count(in.PID)
 		}
-		if in.Usage.Memory > 0 {
-			memory = mebibytes(in.Usage.Memory)
+		if in.Memory > 0 {
+			memory = mebibytes(in.Memory)
 		}
-		revision := "dev"
 		if in.Revision > 0 {
 			revision = count(in.Revision)
 		}
-		lives.add(in.ID, revision, in.Phase, time.Since(in.Started).Round(time.Second).String(), count(in.Calls),
-			pid, memory, short(in.Usage.CPU))
+		lives.add(in.ID, revision, in.Phase, time.Since(in.Started).Round(time.Second).String(), count(in.Calls), pid, memory, short(in.CPU))
 	}
 	return lives.print(p.stdout, "  ")
 }

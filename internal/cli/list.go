@@ -47,14 +47,7 @@ func (l *list) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	s := &store{bus: b, local: l.local(p, b)}
-	if has(ctx, b, "KV_"+mayfly.BucketRegistry) {
-		if s, err = l.storeOf(ctx, p, b, looks); err != nil {
-			b.Close()
-			return err
-		}
-		defer s.Registry.Close()
-	}
-	defer b.Close()
+	defer s.Close()
 	if l.Watch {
 		return p.watching(ctx, func(ctx context.Context, w io.Writer) error {
 			_, err := l.print(ctx, s, w)
@@ -88,29 +81,31 @@ func (l *list) print(ctx context.Context, s *store, w io.Writer) (int, error) {
 	return len(all), t.print(w, "")
 }
 
-// list asks the registry what there should be, and the services what there is, both
-// at once.
+// list asks the registry what there should be and the services what there is, all at
+// once. It asks for STATS rather than INFO, which has all but the descriptions of
+// services that Mayfly does not run.
 func (s *store) list(ctx context.Context) ([]listed, error) {
-	var infos, counts []bus.Answer
+	var answers []bus.Answer
 	var nodes []string
 	errs := make([]error, 3)
 	var asked sync.WaitGroup
-	asked.Go(func() { infos, errs[0] = gather(ctx, s.bus, mayfly.SubjectMicro+".INFO") })
-	asked.Go(func() { counts, errs[1] = gather(ctx, s.bus, mayfly.SubjectMicro+".STATS") })
-	asked.Go(func() { nodes, errs[2] = s.nodes(ctx) })
+	asked.Go(func() { answers, errs[0] = gather(ctx, s.bus, mayfly.SubjectMicro+".STATS") })
+	asked.Go(func() { nodes, errs[1] = s.nodes(ctx) })
+	asked.Go(func() { errs[2] = s.look(ctx) })
 	asked.Wait()
 	if err := cmp.Or(errs...); err != nil {
 		return nil, err
 	}
-	all := listServices(parseAnswers(infos, infoID))
-	all = s.addDeployed(all)
-	addCounts(all, parseAnswers(counts, statsID))
+	all := s.addDeployed(listServices(parseAnswers(answers, statsID)))
 	for i := range all {
 		if one := &all[i]; one.Kind == "function" {
 			one.URL = s.gateway() + "/fn/" + one.Name
+			asked.Go(func() { s.countInstances(ctx, one, nodes) })
+		} else {
+			asked.Go(func() { s.describe(ctx, one) })
 		}
 	}
-	s.countInstances(ctx, all, nodes)
+	asked.Wait()
 	return all, nil
 }
 
@@ -125,21 +120,23 @@ func (s *store) nodes(ctx context.Context) (ids []string, err error) {
 
 // listServices makes one line of all instances of a version, or of all nodes that
 // have a function. The answers are sorted by name and version.
-func listServices(answers []infoAnswer) []listed {
+func listServices(answers []statsAnswer) []listed {
 	all := []listed{} // not nil: in JSON an empty list is []
 	for _, a := range answers {
-		version := a.Version
-		if a.isFunction() {
+		kind, version := a.kind(), a.Version
+		if kind == "function" {
 			version = revisionOf(a.Version)
 		}
-		if n := len(all); n == 0 || all[n-1].Name != a.Name || all[n-1].Version != version {
-			all = append(all, listed{
-				Name: a.Name, Kind: a.kind(), Version: version, Description: a.Description, Endpoints: []string{},
-			})
+		n := len(all)
+		if n == 0 || all[n-1].Name != a.Name || all[n-1].Version != version && kind != "function" {
+			all = append(all, listed{Name: a.Name, Kind: kind, Endpoints: []string{}})
 		}
 		s := &all[len(all)-1]
+		s.Version = version // of a function that is being replaced the newer one
 		s.Instances++
 		for _, e := range a.Endpoints {
+			s.Calls += e.Requests
+			s.Errors += e.Errors
 			if !slices.Contains(s.Endpoints, e.Name) {
 				s.Endpoints = append(s.Endpoints, e.Name)
 			}
@@ -192,58 +189,26 @@ func (s *store) addDeployed(all []listed) []listed {
 	return all
 }
 
-// addCounts adds the calls that the services have counted.
-func addCounts(all []listed, counts []statsAnswer) {
-	at := map[[2]string]int{}
-	for i, one := range all {
-		at[[2]string{one.Name, one.Version}] = i
-		if one.Kind == "function" {
-			at[[2]string{one.Name}] = i
+// countInstances asks the nodes how many instances of a function they have. A node
+// that does not say counts as having none.
+func (s *store) countInstances(ctx context.Context, one *listed, ids []string) {
+	one.Instances = 0
+	for _, id := range ids {
+		state, err := nodes{s.bus}.state(ctx, id, one.Name)
+		if err != nil {
+			continue
 		}
-	}
-	for _, c := range counts {
-		i, ok := at[[2]string{c.Name, c.Version}]
-		if !ok {
-			i, ok = at[[2]string{c.Name}]
-		}
-		if !ok {
-			continue // came between the two questions
-		}
-		for _, e := range c.Endpoints {
-			all[i].Calls += e.Requests
-			all[i].Errors += e.Errors
-		}
+		one.Instances += len(state.Instances)
+		one.Engine = cmp.Or(one.Engine, string(state.Function.Engine))
 	}
 }
 
-// askAtOnce is how many questions are on their way to a node at once.
-const askAtOnce = 64
-
-// countInstances asks the nodes how many instances of each function they have. A
-// node that does not say counts as having none.
-func (s *store) countInstances(ctx context.Context, all []listed, ids []string) {
-	var asked sync.WaitGroup
-	var mu sync.Mutex
-	free := make(chan struct{}, askAtOnce)
-	for i := range all {
-		if all[i].Kind != "function" {
-			continue
-		}
-		all[i].Instances = 0
-		for _, id := range ids {
-			free <- struct{}{}
-			asked.Go(func() {
-				defer func() { <-free }()
-				state, err := nodes{s.bus}.state(ctx, id, all[i].Name)
-				if err != nil {
-					return
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				all[i].Instances += len(state.Instances)
-				all[i].Engine = cmp.Or(all[i].Engine, string(state.Function.Engine))
-			})
-		}
+// describe asks one instance of a service for its description.
+func (s *store) describe(ctx context.Context, one *listed) {
+	if one.Instances == 0 || checkName(one.Name) != nil { // the name becomes part of a subject
+		return
 	}
-	asked.Wait()
+	if a := firstInfo(ctx, s.bus, one.Name); a != nil {
+		one.Description = a.Description
+	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"path/filepath"
 	"strings"
 
 	"github.com/mayfly-run/mayfly"
@@ -48,7 +49,7 @@ func (m *manifest) Run(p *process) error {
 	if m.JSON {
 		return writeJSON(p.stdout, map[string]any{"project": one.Name, "file": one.File, "lists": all})
 	}
-	head := table{{"project", string(one.Name)}, {"from", p.tilde(one.File)}}
+	head := table{{"project", string(one.Name)}, {"from", p.fromFolder(one.File)}}
 	if err := head.print(p.stdout, ""); err != nil {
 		return err
 	}
@@ -57,6 +58,16 @@ func (m *manifest) Run(p *process) error {
 		t.add(l.Kind, l.Name, l.From, dash(strings.Join(l.HTTP, ", ")))
 	}
 	return t.print(p.stdout, "")
+}
+
+// fromFolder writes a path the short way: from the current folder, if it is below.
+func (p *process) fromFolder(file string) string {
+	if here, err := filepath.Abs("."); err == nil {
+		if below, err := filepath.Rel(here, file); err == nil && filepath.IsLocal(below) {
+			return below
+		}
+	}
+	return p.tilde(file)
 }
 
 func meaningsOf(one *project.Project) []meaning {

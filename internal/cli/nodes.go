@@ -34,14 +34,15 @@ func (n nodes) List(ctx context.Context) ([]deploy.Node, error) {
 	return all, err
 }
 
-// listed returns what the nodes say of themselves, by id. An id becomes part of a
-// subject, so what is none is skipped.
+// listed returns what the nodes say of themselves.
 func (n nodes) listed(ctx context.Context) ([]node.Listed, error) {
 	answers, err := gather(ctx, n.bus, mayfly.SubjectNodes)
-	if err != nil {
-		return nil, err
-	}
-	var all []node.Listed
+	return parseListed(answers), err
+}
+
+// parseListed keeps what makes sense, each node once, by id. An id becomes part of a
+// subject, so what is none is skipped.
+func parseListed(answers []bus.Answer) (all []node.Listed) {
 	for _, a := range answers {
 		var l node.Listed
 		if json.Unmarshal(a.Body, &l) != nil {
@@ -52,7 +53,7 @@ func (n nodes) listed(ctx context.Context) ([]node.Listed, error) {
 		}
 	}
 	slices.SortFunc(all, func(a, b node.Listed) int { return strings.Compare(a.Node, b.Node) })
-	return slices.CompactFunc(all, func(a, b node.Listed) bool { return a.Node == b.Node }), nil
+	return slices.CompactFunc(all, func(a, b node.Listed) bool { return a.Node == b.Node })
 }
 
 // Prepare implements deploy.Nodes.
@@ -99,7 +100,7 @@ func (n nodes) ask(ctx context.Context, subject string, body []byte, wait time.D
 }
 
 // glance is how long answers of this machine may take to be all there.
-const glance = 60 * time.Millisecond
+const glance = 40 * time.Millisecond
 
 // gather is Bus.Gather for those who wait before a terminal. A question to many has
 // no end mark, and Gather goes on until long nothing came. Where all answers came

@@ -15,7 +15,8 @@ import (
 
 // A store is what is deployed on a server, and the way to that server.
 type store struct {
-	*registry.Registry
+	*registry.Registry // nil in one that only looks, at a server that has none
+
 	bus   *bus.Bus
 	local node.Running // the node on this machine that is at the same server, if there is one
 }
@@ -29,35 +30,41 @@ const (
 )
 
 // store opens the registry of the server that the command means.
-func (c *client) store(ctx context.Context, p *process, i intent) (*store, error) {
+func (c *client) store(ctx context.Context, p *process, i intent) (_ *store, err error) {
 	b, err := c.open(ctx, p)
 	if err != nil {
 		return nil, err
 	}
+	s := &store{bus: b, local: c.local(p, b)}
 	if i == changes {
 		p.note("%s", b.URL())
+		s.Registry, err = registry.Open(ctx, b, registry.Options{By: p.author()})
+	} else if err = s.look(ctx); err == nil && s.Registry == nil {
+		err = mayfly.Errorf(mayfly.NotFound, "nothing was ever deployed at %s", b.URL()).WithHint("mayfly deploy PATH")
 	}
-	s, err := c.storeOf(ctx, p, b, i)
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	return s, nil
 }
 
-// storeOf opens the registry behind a bus, which the store owns then.
-func (c *client) storeOf(ctx context.Context, p *process, b *bus.Bus, i intent) (*store, error) {
-	if i == looks && !has(ctx, b, "KV_"+mayfly.BucketRegistry) {
-		return nil, mayfly.Errorf(mayfly.NotFound, "nothing was ever deployed at %s", b.URL()).WithHint("mayfly deploy PATH")
+// look opens the registry where there is one. A server that has micro services alone
+// has none, and gets none by being looked at.
+func (s *store) look(ctx context.Context) (err error) {
+	if s.Registry == nil && has(ctx, s.bus, "KV_"+mayfly.BucketRegistry) {
+		s.Registry, err = registry.Open(ctx, s.bus, registry.Options{})
 	}
-	r, err := registry.Open(ctx, b, registry.Options{By: p.author()})
-	if err != nil {
-		return nil, err
-	}
-	return &store{Registry: r, bus: b, local: c.local(p, b)}, nil
+	return err
 }
 
 // Close closes the registry and the bus.
-func (s *store) Close() error { return errors.Join(s.Registry.Close(), s.bus.Close()) }
+func (s *store) Close() error {
+	var err error
+	if s.Registry != nil {
+		err = s.Registry.Close()
+	}
+	return errors.Join(err, s.bus.Close())
+}
 
 // gateway returns the URL of the gateway on this machine, or "" where there is none
 // at the same server.

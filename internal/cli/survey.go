@@ -45,13 +45,15 @@ type infoEndpoint struct {
 
 // isFunction tells a function from a service: it answers below fn.
 func (a infoAnswer) isFunction() bool {
-	return slices.ContainsFunc(a.Endpoints, func(e infoEndpoint) bool {
-		return strings.HasPrefix(e.Subject, mayfly.SubjectFunctions+".")
-	})
+	return slices.ContainsFunc(a.Endpoints, func(e infoEndpoint) bool { return ofFunction(e.Subject) })
 }
 
-func (a infoAnswer) kind() string {
-	if a.isFunction() {
+func ofFunction(subject string) bool { return strings.HasPrefix(subject, mayfly.SubjectFunctions+".") }
+
+func (a infoAnswer) kind() string { return kindOf(a.isFunction()) }
+
+func kindOf(function bool) string {
+	if function {
 		return "function"
 	}
 	return "service"
@@ -62,6 +64,10 @@ type statsAnswer struct {
 	identity
 	Started   time.Time       `json:"started"`
 	Endpoints []statsEndpoint `json:"endpoints"`
+}
+
+func (a statsAnswer) kind() string {
+	return kindOf(slices.ContainsFunc(a.Endpoints, func(e statsEndpoint) bool { return ofFunction(e.Subject) }))
 }
 
 type statsEndpoint struct {

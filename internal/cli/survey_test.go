@@ -23,17 +23,20 @@ func answers(bodies ...string) (all []bus.Answer) {
 func TestListJoinsInstancesAndSkipsWhatDoesNotParse(t *testing.T) {
 	t.Parallel()
 	got := listServices(parseAnswers(answers(
-		`{"name":"b","id":"2","version":"1.0.0","endpoints":[{"name":"x","subject":"b.x"}]}`,
+		`{"name":"b","id":"2","version":"1.0.0","endpoints":[{"name":"x","subject":"b.x","num_requests":2,"num_errors":1}]}`,
 		`not JSON`, ``, `[]`, `{"name":7,"id":"1"}`, `{"name":"nameless id"}`, `{"id":"3"}`,
-		`{"name":"b","id":"1","version":"1.0.0","description":"B","endpoints":[{"name":"y","subject":"b.y"}],"metadata":{"n":1}}`,
-		`{"name":"b","id":"1","version":"1.0.0","description":"again"}`,
+		`{"name":"b","id":"1","version":"1.0.0","endpoints":[{"name":"y","subject":"b.y","num_requests":3}],"metadata":{"n":1}}`,
+		`{"name":"b","id":"1","version":"1.0.0","endpoints":[{"name":"again","subject":"b.y","num_requests":3}]}`,
 		`{"name":"b","id":"3","version":"2.0.0","endpoints":null,"metadata":"none"}`,
-		`{"name":"a","id":"9","version":"1.0.7","endpoints":[{"name":"call","subject":"fn.a"}]}`,
-	), infoID))
+		`{"name":"a","id":"9","version":"1.0.7","endpoints":[{"name":"call","subject":"fn.a","num_requests":1}]}`,
+		`{"name":"a","id":"8","version":"1.0.8","endpoints":[{"name":"call","subject":"fn.a","num_requests":1}]}`,
+		`{"name":"c","id":"7","version":"1.0.0","endpoints":[{"name":"call","subject":"fn.c"}]}`,
+	), statsID))
 	want := []listed{
-		{Name: "a", Kind: "function", Version: "1.0.7", Instances: 1, Endpoints: []string{"call"}},
-		{Name: "b", Kind: "service", Version: "1.0.0", Instances: 2, Endpoints: []string{"y", "x"}, Description: "B"},
+		{Name: "a", Kind: "function", Version: "@8", Instances: 2, Calls: 2, Endpoints: []string{"call"}},
+		{Name: "b", Kind: "service", Version: "1.0.0", Instances: 2, Calls: 5, Errors: 1, Endpoints: []string{"y", "x"}},
 		{Name: "b", Kind: "service", Version: "2.0.0", Instances: 1, Endpoints: []string{}},
+		{Name: "c", Kind: "function", Version: "@dev", Instances: 1, Endpoints: []string{"call"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -138,7 +141,7 @@ func FuzzAnswers(f *testing.F) {
 				p.report(err)
 			}
 		}
-		for _, s := range listServices(infos) {
+		for _, s := range listServices(parseAnswers(same, statsID)) {
 			table{{s.Name, s.Kind, s.Version, clipList(s.Endpoints, 4), s.Description}}.print(&out, "")
 		}
 		if err := (&stats{}).print(&out, sumStats(parseAnswers(same, statsID), time.Now())); err != nil {
