@@ -18,11 +18,14 @@
 //
 //   - Until every node was able to start every function nothing is changed, and
 //     neither is it where a name belongs to somebody else:
-//     TestOneNodeThatFailsChangesNothing, TestNamesOfOthersChangeNothing.
+//     TestOneNodeThatFailsChangesNothing, TestBuildThatFailsChangesNothing,
+//     TestNamesOfOthersChangeNothing.
 //   - A node is asked for what it can run, and for no more:
 //     TestOnlyNodesThatFitAreAsked.
 //   - What is deployed already is neither tried nor written again:
 //     TestSameContentIsUnchanged.
 //   - What a project lists no more is removed, and nothing of another's:
 //     TestUnlistedThingsAreRemoved.
+//   - A rollback is a deploy of old code, with the same care: TestRollbackIsTriedFirst.
+//   - Waiting has an end: TestAwaitEndsWithTheAnswer.
 package deploy
