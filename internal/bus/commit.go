@@ -16,6 +16,9 @@ import (
 // disk with much to write takes seconds.
 const syncWait = 30 * time.Second
 
+// lull is how long a commit that nobody waits for is put off.
+const lull = time.Second
+
 // Sync returns when all that JetStream has acknowledged before would survive a
 // power loss. JetStream itself syncs its files later than it acknowledges.
 //
@@ -153,8 +156,11 @@ func openSteward(store string, log *slog.Logger) (*steward, error) {
 	return s, nil
 }
 
-// soon commits without anybody waiting for it.
-func (s *steward) soon() {
+// soon commits when a second has passed, without anybody waiting for it: at a start
+// more is made at once, and a disk that is busy would make it slow.
+func (s *steward) soon() { time.AfterFunc(lull, s.nudge) }
+
+func (s *steward) nudge() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -170,7 +176,7 @@ func (s *steward) ask(m *nats.Msg) {
 	s.mu.Lock()
 	s.asked = append(s.asked, m)
 	s.mu.Unlock()
-	s.soon()
+	s.nudge()
 }
 
 // work answers all that asked with one commit, until ctx ends.

@@ -18,6 +18,7 @@ const (
 	accountFull = 10002
 	serverFull  = 10023
 	streamFull  = 10077 // the stream's own limit is reached
+	tooMany     = 10027 // the account may have no more streams
 )
 
 func apiError(err error, codes ...jetstream.ErrorCode) bool {
@@ -46,6 +47,9 @@ func Fault(what string, err error) error {
 	case full(err):
 		return mayfly.Errorf(mayfly.Exhausted, "cannot %s: the store is full: %w", what, err).
 			WithHint("remove what is not needed, or give NATS more room (--bus.store)")
+	case apiError(err, tooMany):
+		return mayfly.Errorf(mayfly.Exhausted, "cannot %s: the NATS account may have no more streams: %w", what, err).
+			WithHint("have its operator allow more (max_streams), or remove some that are not needed")
 	case errors.Is(err, context.Canceled):
 		return mayfly.Errorf(mayfly.Timeout, "cannot %s: the caller left: %w", what, err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
@@ -84,11 +88,17 @@ func (b *Bus) UntilRefused(ctx context.Context, work func(ctx context.Context) e
 	defer stop()
 	err := work(ctx)
 	if refused := refusal(ctx); err != nil && refused != nil {
-		return mayfly.Errorf(mayfly.Denied, "the NATS user may not do that: %s", trimNATS(refused)).
-			WithHint("have the server's operator allow it, or choose another login (--creds, --user, --context)")
+		return &mayfly.Error{
+			Code: mayfly.Denied, Message: "NATS does not let us: " + trimNATS(refused), Err: refused,
+			Hint: "have the server's operator allow it, or choose another login (--creds, --user, --context)",
+		}
 	}
 	return err
 }
+
+// Refused reports whether an error says that the server does not let our user do
+// something.
+func Refused(err error) bool { return errors.Is(err, nats.ErrPermissionViolation) }
 
 // untilRefused returns a context that ends with a refusal that concerns what
 // Mayfly itself does.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
@@ -125,6 +126,28 @@ func TestLayoutDecidesWhatIsChanged(t *testing.T) {
 				t.Errorf("description is %s, want %s", got, tt.want)
 			}
 		})
+	}
+}
+
+// A stream whose files are not on the disk after a power loss is not loaded.
+func TestNewStatesAreCommitted(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	committed := make(chan struct{}, 1)
+	b.CommitWith(func() error {
+		select {
+		case committed <- struct{}{}:
+		default:
+		}
+		return nil
+	})
+	if err := b.Keep(t.Context(), states()...); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-committed:
+	case <-time.After(soonIn):
+		t.Error("nobody committed what was made")
 	}
 }
 
