@@ -1,7 +1,7 @@
 // Package node wires the parts into one process: the only package that knows
 // everyone.
 //
-//	New   folder ─► bus ─► directory ─► gateway, console      floors in order
+//	New   folder ─► bus ─► directory ─► store ─► runner ─► gateway, console      floors in order
 //	Run   doors stop first, then what stands behind them      stages in reverse
 //	Close directory, bus, folder                              ground last
 //
@@ -20,4 +20,7 @@
 //     TestFireSlowClientsDisturbNobody, TestFireHostileServicesDisturbNobody
 //   - nothing stays of a call, whatever it came to: TestFireCallsLeaveNothingBehind
 //   - New that fails halfway leaves nothing behind: TestNewLeavesNothingBehind
+//   - a node that may keep nothing on somebody else's server is a gateway all the
+//     same: TestNodeWithoutAStoreIsAGateway
+//   - a node ends when its disk has lost something: TestBrokenGroundEndsTheNode
 package node
