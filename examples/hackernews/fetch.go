@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"github.com/nats-io/nats.go/micro"
 )
-
-// fetchTime is enough for three tries of the list and a slow NATS.
-const fetchTime = 20 * time.Second
 
 // fetched is the answer of fetch.
 type fetched struct {
@@ -20,8 +16,6 @@ type fetched struct {
 // fetch queues the top stories. It answers after all of them are stored; what
 // becomes of them is the processors' affair.
 func (s *service) fetch(ctx context.Context, _ micro.Request) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, fetchTime)
-	defer cancel()
 	ids, err := s.hn.topStories(ctx)
 	if err != nil {
 		return answer{}, err

@@ -96,7 +96,7 @@ func TestClientGivesUp(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				ctx, cancel := context.WithTimeout(t.Context(), answerTime)
+				ctx, cancel := context.WithTimeout(t.Context(), asks)
 				defer cancel()
 				_, err := newTestClient(t, tt.answer).post(ctx, 7)
 				wantFault(t, err, tt.code)

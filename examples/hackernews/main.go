@@ -104,8 +104,8 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return ended(ctx, nc, err)
 	}
-	p := &processor{hn: hn, state: state, sorter: &sorter{state: state}, pace: o.pace, log: o.log}
-	s, err := serve(ctx, nc, p, o.log)
+	p := &processor{hn: hn, state: state, pace: o.pace, log: o.log}
+	s, err := serve(ctx, nc, p)
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}

@@ -42,8 +42,6 @@ type row struct {
 // page answers with the top stories for people. What HackerNews' users wrote is
 // escaped by html/template, and no script runs whatever it says.
 func (s *service) page(ctx context.Context, _ micro.Request) (answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTime)
-	defer cancel()
 	latest, err := s.reader.latest(ctx)
 	none := codeOf(err) == http.StatusNotFound
 	if err != nil && !none {

@@ -6,10 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
 )
 
 const (
@@ -28,37 +30,32 @@ type report struct {
 	Posts       []post    `json:"posts"`
 }
 
-// A sorter makes reports.
-type sorter struct {
-	state *state
-}
-
 // sort makes a report of the posts as they are now and keeps it under today's
 // name. The error has code 409 if another instance is at it.
-func (s *sorter) sort(ctx context.Context) (report, error) {
+func (s *state) sort(ctx context.Context) (report, error) {
 	ctx, cancel := context.WithTimeout(ctx, sortTime)
 	defer cancel()
-	end, err := s.state.turn(ctx)
+	end, err := s.turn(ctx)
 	if err != nil {
 		return report{}, err
 	}
 	defer end()
 
-	// The queue is asked first. What it hands out meanwhile is in the posts, too,
-	// and complete promises no more than there is.
-	pending, err := s.state.queueLength(ctx)
+	// The queue is asked first: if it was empty before the posts were read, they are
+	// complete.
+	pending, err := s.queueLength(ctx)
 	if err != nil {
 		return report{}, err
 	}
 	now := time.Now().UTC()
 	var posts []post
-	err = s.state.eachPost(ctx, func(p post) { posts = append(posts, p) })
+	err = s.eachPost(ctx, func(p post) { posts = append(posts, p) })
 	if err != nil {
 		return report{}, err
 	}
 	r := rank(posts, now)
 	r.Pending, r.Complete = pending, pending == 0
-	return r, s.state.putReport(ctx, r)
+	return r, s.putReport(ctx, r)
 }
 
 // rank returns the report of posts at a moment: those of the window before it, by
@@ -76,6 +73,18 @@ func rank(posts []post, now time.Time) report {
 	})
 	recent = recent[:min(len(recent), maxPosts)]
 	return report{GeneratedAt: now, Window: "24h", Count: len(recent), Posts: recent}
+}
+
+// sort makes a report now. It waits a moment for a processor that does the same.
+func (s *service) sort(ctx context.Context, _ micro.Request) (answer, error) {
+	r, err := s.state.sort(ctx)
+	for try := 1; codeOf(err) == http.StatusConflict && try < 5 && sleep(ctx, backoff(s.pace.again, try)); try++ {
+		r, err = s.state.sort(ctx)
+	}
+	if err != nil {
+		return answer{}, err
+	}
+	return jsonAnswer(r)
 }
 
 // putReport keeps a report as that of its day. NATS drops old ones by itself.

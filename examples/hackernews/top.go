@@ -10,13 +10,10 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go/micro"
 )
-
-// readTime bounds how long readers wait; it is less than what callers of NATS do.
-const readTime = 4 * time.Second
 
 // A reader reads the latest report. It keeps the last one that it read, so that
 // each time costs one small question: is there a newer one?
@@ -55,13 +52,14 @@ func (r *reader) latest(ctx context.Context) (report, error) {
 // the same day, so it may vanish while it is read: then the new one is there.
 func (s *state) report(ctx context.Context) (r report, err error) {
 	for range 3 {
-		try, cancel := context.WithTimeout(ctx, readTime/3)
+		try, cancel := context.WithTimeout(ctx, quick/3)
 		var data []byte
 		data, err = s.reports.GetBytes(try, latestReport)
 		cancel()
 		switch {
 		case err == nil:
-			return r, json.Unmarshal(data, &r)
+			err = json.Unmarshal(data, &r)
+			return r, err
 		case errors.Is(err, jetstream.ErrObjectNotFound): // the link outlived it
 			return report{}, noReport()
 		}
@@ -76,6 +74,21 @@ func noReport() error {
 // top returns the first n posts, or all if there are not so many.
 func (r report) top(n int64) []post {
 	return r.Posts[:min(n, int64(len(r.Posts)))]
+}
+
+// top answers with the first posts of the latest report.
+func (s *service) top(ctx context.Context, r micro.Request) (answer, error) {
+	n, err := parseNumber(r.Data(), "n")
+	if err != nil {
+		return answer{}, err
+	}
+	latest, err := s.reader.latest(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	a, err := jsonAnswer(latest.top(n))
+	a.header = micro.Headers{"ETag": {etag(a.body)}, "Cache-Control": {"no-cache"}}
+	return a, err
 }
 
 // etag names content, so that who has it already need not get it again.

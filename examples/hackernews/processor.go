@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// maxTries is how often an item is taken from the queue before it is given up.
+// With what the client tries itself that are 18 requests within a minute or two.
+const maxTries = 6
+
+// A processor takes items from the queue and keeps the stories among them, atOnce
+// at a time. All instances take from the same queue.
+type processor struct {
+	hn    *client
+	state *state
+	pace  pace
+	log   *slog.Logger
+
+	changed atomic.Bool // since the posts were last sorted
+	counts  counts
+}
+
+// counts are what a processor did since it started.
+type counts struct {
+	kept, retried, refused, dead atomic.Int64
+	lastError                    atomic.Pointer[string]
+}
+
+// run works until ctx is done, then finishes the items it holds.
+func (p *processor) run(ctx context.Context) {
+	var held sync.WaitGroup
+	defer held.Wait()
+	// Whoever was here before us may have died between the last post and the report.
+	if there, err := p.state.hasPosts(ctx); err == nil && there {
+		p.changed.Store(true)
+	}
+	slots := make(chan struct{}, atOnce)
+	for ctx.Err() == nil {
+		// The slot comes first: an item that is taken must not wait for one, because
+		// its time runs.
+		slots <- struct{}{}
+		msg, err := p.state.next(ctx, p.pace.idle)
+		if err != nil {
+			<-slots
+			p.idle(ctx, err)
+			continue
+		}
+		held.Go(func() {
+			defer func() { <-slots }()
+			p.work(ctx, msg)
+		})
+	}
+}
+
+// idle uses the time while there is no item to take: all are done, or wait for
+// their next try.
+func (p *processor) idle(ctx context.Context, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case !errors.Is(err, nats.ErrTimeout):
+		// NATS is away, or has come back without its data.
+		p.log.Warn("queue is gone", "err", err)
+		if sleep(ctx, p.pace.idle) {
+			err = p.state.remake(ctx, p.pace)
+			p.log.Info("state made again", "err", err)
+		}
+	case p.changed.Swap(false):
+		r, err := p.state.sort(ctx)
+		if err != nil {
+			p.changed.Store(true) // so the next idle moment tries again
+			if codeOf(err) != http.StatusConflict {
+				p.log.Warn("posts were not sorted", "err", err)
+			}
+			return
+		}
+		p.log.Info("posts sorted", "count", r.Count, "pending", r.Pending)
+	}
+}
+
+// work does one item. Whatever happens, the item leaves the queue only after what
+// became of it is stored: a crash at any point means that it is done once more.
+func (p *processor) work(ctx context.Context, msg jetstream.Msg) {
+	// Who stops us lets us finish. The limit is short of the moment at which the
+	// item would be given to somebody else.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.pace.ack*3/4)
+	defer cancel()
+	tries := uint64(1)
+	if meta, err := msg.Metadata(); err == nil {
+		tries = meta.NumDelivered
+	}
+	id, err := parseNumber([]byte(strings.TrimPrefix(msg.Subject(), queueSubject)), "id")
+	if err == nil && tries > maxTries { // nobody lived to say what is wrong with it
+		err = faultf(http.StatusInternalServerError, "given up after %d crashes or outages", tries-1)
+	}
+	if err == nil {
+		_, err = p.keep(ctx, id)
+	}
+
+	log := p.log.With("item", id, "try", tries)
+	defer p.changed.Store(true) // after the queue knows, whose length is in the report
+	switch {
+	case err == nil:
+		p.counts.kept.Add(1)
+		err = msg.DoubleAck(ctx)
+	case codeOf(err) == http.StatusUnprocessableEntity || id == 0:
+		p.counts.failed(&p.counts.refused, err)
+		log.Info("item refused", "reason", err)
+		err = msg.TermWithReason(err.Error())
+	case tries < maxTries && isTemporary(err):
+		p.counts.failed(&p.counts.retried, err)
+		log.Debug("item failed", "err", err)
+		err = msg.NakWithDelay(max(backoff(p.pace.retry, int(tries)), notBefore(err)))
+	default:
+		p.counts.failed(&p.counts.dead, err)
+		log.Warn("item given up", "err", err)
+		reason := err.Error()
+		err = p.state.bury(ctx, deadLetter{ID: id, Reason: reason, Tries: tries, At: time.Now().UTC()})
+		if err == nil {
+			err = msg.TermWithReason(reason)
+		}
+	}
+	if err != nil { // it comes again after pace.ack
+		log.Warn("item was not finished", "err", err)
+	}
+}
+
+// keep fetches an item and keeps it if it is a story. What is known as a story and
+// is none any more goes.
+func (p *processor) keep(ctx context.Context, id int64) (post, error) {
+	found, err := p.hn.post(ctx, id)
+	if codeOf(err) == http.StatusUnprocessableEntity {
+		if gone := p.state.dropPost(ctx, id); gone != nil {
+			return post{}, fmt.Errorf("drop post %d: %w", id, gone)
+		}
+		return post{}, err
+	}
+	if err == nil {
+		err = p.state.putPost(ctx, found)
+	}
+	return found, err
+}
+
+func (c *counts) failed(which *atomic.Int64, err error) {
+	which.Add(1)
+	text := err.Error()
+	c.lastError.Store(&text)
+}
+
+// processed is what `nats micro stats` shows of a processor: the endpoint's own
+// numbers count what was queued, these what became of it.
+type processed struct {
+	Kept      int64  `json:"kept"`
+	Retried   int64  `json:"retried"`
+	Refused   int64  `json:"refused"` // no stories
+	Dead      int64  `json:"dead"`    // given up
+	LastError string `json:"last_error,omitempty"`
+}
+
+func (c *counts) processed() processed {
+	p := processed{Kept: c.kept.Load(), Retried: c.retried.Load(), Refused: c.refused.Load(), Dead: c.dead.Load()}
+	if text := c.lastError.Load(); text != nil {
+		p.LastError = *text
+	}
+	return p
+}
