@@ -19,6 +19,8 @@ import (
 type Functions interface {
 	// Function returns the one with that name.
 	Function(name mayfly.Name) (mayfly.Function, bool)
+	// Expected reports whether one of that name is to be built: it is not here yet.
+	Expected(name mayfly.Name) bool
 	// Functions returns all, in any order.
 	Functions() []mayfly.Function
 	// Watch returns a channel that gets a value after changes, until ctx ends.
@@ -32,6 +34,7 @@ type Functions interface {
 type noFunctions struct{}
 
 func (noFunctions) Function(mayfly.Name) (f mayfly.Function, ok bool) { return f, false }
+func (noFunctions) Expected(mayfly.Name) bool                         { return false }
 func (noFunctions) Functions() []mayfly.Function                      { return nil }
 func (noFunctions) Watch(context.Context) <-chan struct{}             { return nil }
 
@@ -85,6 +88,10 @@ func (g *Gateway) callFunction(x *exchange, r *http.Request, name mayfly.Name, p
 	f, here := g.functions.Function(name)
 	local := here && !g.options.Remote
 	timeout := time.Duration(f.Timeout)
+	if !here && g.functions.Expected(name) {
+		return mayfly.Errorf(mayfly.Unavailable, "function %q is not built yet", name).
+			WithHint("try again in a moment, or see what mayfly up says of its build")
+	}
 	if !here {
 		// Only names that somebody answers to become subjects.
 		endpoint, err := g.directory.Lookup(r.Context(), string(name), mayfly.FunctionEndpoint)

@@ -22,6 +22,7 @@ import (
 
 // A Runner keeps alive what a session builds. In a node it is the runner.Runner.
 type Runner interface {
+	Expect(name mayfly.Name)
 	Prepare(ctx context.Context, f mayfly.Function, folder runner.Folder) error
 	Set(f mayfly.Function, folder runner.Folder) error
 	Remove(name mayfly.Name)
@@ -159,6 +160,9 @@ func (s *Session) adopt(ctx context.Context, now time.Time) {
 		if u == nil {
 			u = &unit{key: k}
 			s.units[k] = u
+			if source.Function != nil {
+				s.options.Runner.Expect(mayfly.Name(k.name))
+			}
 		}
 		u.source = source
 		s.build(ctx, u, now)

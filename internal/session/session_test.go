@@ -55,6 +55,8 @@ func read(ctx context.Context, folder runner.Folder) (string, error) {
 	return text.String(), nil
 }
 
+func (s *shelf) Expect(mayfly.Name) {}
+
 func (s *shelf) Prepare(ctx context.Context, _ mayfly.Function, folder runner.Folder) error {
 	text, err := read(ctx, folder)
 	if err == nil && strings.Contains(text, "broken") {
