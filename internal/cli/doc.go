@@ -3,13 +3,16 @@
 //
 //	args, env ──► Main ──► kong ──► verb ──► exit code
 //	                                 │ up       node.New, node.Run
+//	                                 │ deploy   deploy.Projects ──► registry, nodes
 //	                                 │ others   client ──► bus ──► $SRV.INFO, fn.<name>
 //	                                 ▼
 //	                    stdout: results     stderr: all else
 //
 // One verb is one file. What they share: process (what a command may touch of the
-// world), client (finds the server), survey (asks all micro services), table and
-// plain (print what others wrote without letting it reach the terminal's controls).
+// world), client (finds the server), store (what is deployed there), nodes (asks
+// those who run it), survey (asks all micro services), progress (says what takes
+// long), table and plain (print what others wrote without letting it reach the
+// terminal's controls). A command that changes something names the server first.
 // Flags, variables and the file are the one table of package config; this package
 // only tells it what stood on the command line.
 //
@@ -22,7 +25,10 @@
 //     hint: FuzzCommandLine.
 //   - Every error has a hint: TestEveryErrorHasAHint.
 //   - Nothing that a service says reaches the terminal as a control character:
-//     FuzzAnswers.
+//     FuzzAnswers, TestLineTextObeysNobody.
+//   - Nobody on the bus chooses which subjects are asked:
+//     TestNodesWithoutAProperIDAreSkipped.
+//   - What mayfly new writes passes its own tests: TestNewProjectsPassTheirOwnTests.
 //   - A command finds the server that the closest source means:
 //     TestFindServerPrefersTheCloserSource.
 //   - Each flag of a node is in a group of the help: TestHelpGroupsEveryFlag.
