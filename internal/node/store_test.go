@@ -39,6 +39,7 @@ func TestNodeWithoutAStoreIsAGateway(t *testing.T) {
 		deny []string
 	}{
 		{"no streams", []string{"$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.UPDATE.>"}},
+		{"no consumers", []string{"$JS.API.CONSUMER.>"}},
 		{"nothing but to ask for JetStream", []string{"$JS.API.STREAM.>", "$JS.API.CONSUMER.>", "$KV.>", "$O.>"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

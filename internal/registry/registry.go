@@ -56,14 +56,20 @@ func Open(ctx context.Context, b *bus.Bus, o Options) (*Registry, error) {
 	follow, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	complete := make(chan struct{})
-	r.follower.Go(func() { r.follow(follow, complete) })
-	select {
-	case <-complete:
-		return r, nil
-	case <-ctx.Done():
+	err := b.UntilRefused(ctx, func(ctx context.Context) error {
+		r.follower.Go(func() { r.follow(follow, complete) })
+		select {
+		case <-complete:
+			return nil
+		case <-ctx.Done():
+			return bus.Fault("read the registry", ctx.Err())
+		}
+	})
+	if err != nil {
 		r.Close()
-		return nil, bus.Fault("read the registry", context.Cause(ctx))
+		return nil, err
 	}
+	return r, nil
 }
 
 // Close ends the watching and all fetches.
