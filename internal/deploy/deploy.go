@@ -76,10 +76,10 @@ type Result struct {
 // It returns what became of each name: functions, then services, then what was
 // removed, in the order of the projects.
 //
-// Errors: Invalid and Unavailable from building, Denied where a name is another
-// project's, Unavailable where no node can run something, Crashed with a
-// mayfly.Trace where a node could not start it. By then nothing has changed.
-// Conflict when somebody else changed the same at the same moment, Timeout or
+// Errors: Denied where a name is another project's, Conflict where it is of another
+// kind or listed twice, Invalid and Unavailable from building, Unavailable where no
+// node can run something, Crashed with a mayfly.Trace where a node could not start
+// it. By then nothing has changed. Conflict also when somebody else changed the same at the same moment, Timeout or
 // Crashed when a node does not serve what is deployed: by then some results may be
 // there, and are returned.
 func Projects(ctx context.Context, projects []*project.Project, o Options) ([]Result, error) {
@@ -94,6 +94,9 @@ func Projects(ctx context.Context, projects []*project.Project, o Options) ([]Re
 		for _, s := range p.Sources() {
 			d.units = append(d.units, &unit{source: s, project: p.Name})
 		}
+	}
+	if err := d.checkNames(ctx, projects); err != nil {
+		return nil, err
 	}
 	if err := d.try(ctx); err != nil {
 		return nil, err
@@ -149,11 +152,6 @@ func (u *unit) program() *mayfly.Program {
 
 // try does everything that changes nothing.
 func (d *deployment) try(ctx context.Context) error {
-	for _, u := range d.units {
-		if err := d.checkOwner(ctx, u); err != nil {
-			return err
-		}
-	}
 	var err error
 	if d.nodes, err = d.Nodes.List(ctx); err != nil {
 		return fmt.Errorf("ask for nodes: %w", err)
@@ -170,30 +168,65 @@ func (d *deployment) try(ctx context.Context) error {
 	return d.prepare(ctx)
 }
 
-// checkOwner refuses a name that another project holds, before anything is built
-// or written.
+// checkNames refuses names that cannot be deployed, before anything is built or
+// written: those that stand there twice, and those that belong to somebody else.
+func (d *deployment) checkNames(ctx context.Context, projects []*project.Project) error {
+	seen := map[string]*unit{}
+	for _, u := range d.units {
+		if other := seen[u.source.Name]; other != nil {
+			return mayfly.Errorf(mayfly.Conflict, "projects %q and %q both have %q", other.project, u.project, u.source.Name).
+				WithHint("give one of the two another name")
+		}
+		seen[u.source.Name] = u
+		if err := d.checkOwner(ctx, u); err != nil {
+			return err
+		}
+	}
+	held := map[string]mayfly.Name{}
+	for _, r := range d.Registry.Routes() {
+		held[r.Name] = r.Project
+	}
+	for _, p := range projects {
+		for _, r := range p.Routes {
+			if holder, taken := held[r.Name]; taken && holder != p.Name && !d.Take {
+				return foreign("route", r.Name, holder, p.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// checkOwner refuses the name of a unit that is another project's, or of another
+// kind.
 func (d *deployment) checkOwner(ctx context.Context, u *unit) error {
-	if d.Take {
-		return nil
+	name := u.source.Name
+	f, ofFunction := d.Registry.Get(ctx, mayfly.Ref{Name: mayfly.Name(name)})
+	h, ofService := d.Registry.GetService(ctx, name, 0)
+	for _, err := range []error{ofFunction, ofService} {
+		// Invalid is a service's name that no function can have.
+		if code := mayfly.CodeOf(err); err != nil && code != mayfly.NotFound && code != mayfly.Invalid {
+			return err
+		}
 	}
-	var holder mayfly.Name
-	var err error
-	if u.source.Hosted != nil {
-		var h mayfly.Hosted
-		h, err = d.Registry.GetService(ctx, u.source.Name, 0)
-		holder = h.Project
-	} else {
-		var f mayfly.Function
-		f, err = d.Registry.Get(ctx, mayfly.Ref{Name: u.source.Function.Name})
-		holder = f.Project
-	}
+	kind, holder := "function", f.Project
 	switch {
-	case mayfly.CodeOf(err) == mayfly.NotFound || err == nil && holder == u.project:
+	case ofFunction != nil && ofService != nil:
 		return nil
-	case err != nil:
-		return err
+	case ofFunction != nil:
+		kind, holder = "service", h.Project
 	}
-	return mayfly.Errorf(mayfly.Denied, "%s %q belongs to project %q, not to %q", u.kind(), u.source.Name, holder, u.project).
+	if kind != u.kind() {
+		return mayfly.Errorf(mayfly.Conflict, "%q is a %s already", name, kind).
+			WithHint("choose another name, or take it away first: mayfly remove %s", name)
+	}
+	if holder != u.project && !d.Take {
+		return foreign(kind, name, holder, u.project)
+	}
+	return nil
+}
+
+func foreign(kind, name string, holder, asks mayfly.Name) error {
+	return mayfly.Errorf(mayfly.Denied, "%s %q belongs to project %q, not to %q", kind, name, holder, asks).
 		WithHint("choose another name, or take it over with --take")
 }
 

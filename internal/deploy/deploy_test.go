@@ -167,6 +167,35 @@ func TestNamesOfOthersChangeNothing(t *testing.T) {
 	want(t, "deployed", p.names(), []string{"aaa@1", "taken@2"})
 }
 
+func TestNamesThatClashChangeNothing(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.deploy(p.options(), p.project("project: shop\nfunctions: {a: {code: ./a.sh}}\nservices: {Mailer: {code: ./a.sh, start: sh a.sh}}\nroutes: {r: {http: GET /r, subject: s}}\n", nil))
+	there := p.names()
+	for _, tt := range []struct {
+		name      string
+		manifests []string
+		code      mayfly.Code
+	}{
+		{"in two projects", []string{"project: x\nfunctions: {n: {code: ./a.sh}}\n", "project: y\nfunctions: {n: {code: ./a.sh}}\n"}, mayfly.Conflict},
+		{"a service that was a function", []string{"project: shop\nfunctions: {b: {code: ./a.sh}}\nservices: {a: {code: ./a.sh, start: sh a.sh}}\n"}, mayfly.Conflict},
+		{"a route of another project", []string{"project: x\nfunctions: {n: {code: ./a.sh}}\nroutes: {r: {http: GET /x, subject: s}}\n"}, mayfly.Denied},
+		{"a service of another project", []string{"project: x\nservices: {Mailer: {code: ./a.sh, start: sh a.sh}}\n"}, mayfly.Denied},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var all []*project.Project
+			for _, m := range tt.manifests {
+				all = append(all, p.project(m, nil))
+			}
+			_, err := Projects(t.Context(), all, p.options())
+			if mayfly.CodeOf(err) != tt.code || mayfly.HintOf(err) == "" {
+				t.Errorf("error is %v, hint %q", err, mayfly.HintOf(err))
+			}
+			want(t, "deployed", p.names(), there)
+		})
+	}
+}
+
 func TestOnlyNodesThatFitAreAsked(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t,

@@ -19,7 +19,7 @@
 //   - Until every node was able to start every function nothing is changed, and
 //     neither is it where a name belongs to somebody else:
 //     TestOneNodeThatFailsChangesNothing, TestBuildThatFailsChangesNothing,
-//     TestNamesOfOthersChangeNothing.
+//     TestNamesOfOthersChangeNothing, TestNamesThatClashChangeNothing.
 //   - A node is asked for what it can run, and for no more:
 //     TestOnlyNodesThatFitAreAsked.
 //   - What is deployed already is neither tried nor written again:
