@@ -22,14 +22,20 @@ type deployment struct {
 	mu        sync.Mutex // one change of the runner at a time
 	developed map[string]bool
 	expected  map[string]bool // by a session, which builds them
-	set       map[string]mayfly.Function
+	set       map[string]taken
 	hosted    map[string]mayfly.Hosted
+}
+
+// A taken is what the runner has of a function.
+type taken struct {
+	revision  uint64
+	instances mayfly.Instances
 }
 
 func newDeployment(r *runner.Runner, s *store, log *slog.Logger) *deployment {
 	return &deployment{
 		runner: r, store: s, log: log,
-		developed: map[string]bool{}, expected: map[string]bool{}, set: map[string]mayfly.Function{}, hosted: map[string]mayfly.Hosted{},
+		developed: map[string]bool{}, expected: map[string]bool{}, set: map[string]taken{}, hosted: map[string]mayfly.Hosted{},
 	}
 }
 
@@ -47,7 +53,8 @@ func (d *deployment) follow() {
 	defer d.mu.Unlock()
 	functions, services := d.store.list()
 	there := map[string]bool{}
-	for _, f := range functions {
+	for i := range functions {
+		f := &functions[i]
 		there[string(f.Name)] = true
 		if !d.developed[string(f.Name)] {
 			d.setFunction(f)
@@ -74,23 +81,25 @@ func (d *deployment) follow() {
 }
 
 // setFunction makes f current, or changes no more than its instances where the
-// revision is the same. The caller holds mu.
-func (d *deployment) setFunction(f mayfly.Function) {
+// revision is the same: a number is given once, so nothing else has changed. It looks
+// at no more than that, because each deploy has all functions looked at. The caller
+// holds mu.
+func (d *deployment) setFunction(f *mayfly.Function) {
 	old, known := d.set[string(f.Name)]
-	if known && reflect.DeepEqual(old, f) {
-		return
-	}
 	var err error
-	if known && old.Revision == f.Revision {
+	switch {
+	case !known || old.revision != f.Revision:
+		err = d.runner.Set(*f, d.bundle(f.Program))
+	case old.instances != f.Instances:
 		err = d.runner.Scale(f.Name, f.Instances)
-	} else {
-		err = d.runner.Set(f, d.bundle(f.Program))
+	default:
+		return
 	}
 	if err != nil {
 		d.log.Error("function not taken", telemetry.KeyFunction, f.Name, telemetry.KeyRevision, f.Revision, telemetry.KeyErr, err)
 		return
 	}
-	d.set[string(f.Name)] = f
+	d.set[string(f.Name)] = taken{f.Revision, f.Instances}
 }
 
 // setService keeps h alive. The caller holds mu.
@@ -215,11 +224,7 @@ type public struct {
 
 // Functions returns them.
 func (p public) Functions() []mayfly.Function {
-	var shown []mayfly.Function
-	for _, f := range p.Runner.Functions() {
-		if f.Revision > 0 || !p.deployment.deployed(string(f.Name)) {
-			shown = append(shown, f)
-		}
-	}
-	return shown
+	return slices.DeleteFunc(p.Runner.Functions(), func(f mayfly.Function) bool {
+		return f.Revision == 0 && p.deployment.deployed(string(f.Name))
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -408,4 +409,40 @@ func sayAndClose(t *testing.T, gateway, text string) string {
 		t.Fatal(err)
 	}
 	return string(got)
+}
+
+// Scaling starts more instances of a revision, and restarts none.
+func TestScaledFunctionGoesOn(t *testing.T) {
+	t.Parallel()
+	n := start(t, options(t))
+	s := openShelf(t, n.NATS, t.TempDir())
+	s.deploy(t, web("hello", func(f *mayfly.Function) { f.Concurrency = 1 }))
+	url := n.Gateway + "/fn/hello"
+	awaitStatus(t, url, 200)
+	first := pidOf(t, url)
+	if _, err := s.Scale(t.Context(), "hello", mayfly.Instances{Min: 2}); err != nil {
+		t.Fatal(err)
+	}
+	pids := map[int]bool{}
+	var mu sync.Mutex
+	eventually(t, "two instances answer", func() bool {
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() {
+				a, err := tryAsk(t.Context(), "GET", url+"/pid", nil)
+				pid, _ := strconv.Atoi(string(a.body))
+				if err != nil || pid == 0 {
+					t.Errorf("GET /pid: %v %v", a, err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				pids[pid] = true
+			})
+		}
+		both.Wait()
+		return len(pids) == 2
+	})
+	if !pids[first] {
+		t.Errorf("the instance that was there, %d, is not among %v", first, pids)
+	}
 }
