@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -84,6 +86,11 @@ func play(role string) (status int) {
 			return fail(err)
 		}
 	}
+	if dir := os.Getenv(readyDir); dir != "" {
+		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(os.Getpid())), nil, 0o600); err != nil {
+			return fail(err)
+		}
+	}
 	fmt.Println("ready")
 	<-terms
 	return 0
@@ -94,7 +101,7 @@ func fail(err error) int {
 	return 3
 }
 
-func newEngine(t *testing.T, ready func(context.Context, runner.Spec, int) error) *service.Engine {
+func newEngine(t *testing.T, o service.Options) *service.Engine {
 	t.Helper()
 	k, err := process.Open(t.Context(), process.Options{Reaper: []string{os.Args[0], "reaper"}})
 	if err != nil {
@@ -105,33 +112,42 @@ func newEngine(t *testing.T, ready func(context.Context, runner.Spec, int) error
 			t.Error(err)
 		}
 	})
-	return service.New(service.Options{Keeper: k, Ready: ready})
+	o.Keeper = k
+	return service.New(o)
 }
 
 func program(role string) mayfly.Program {
 	return mayfly.Program{Engine: mayfly.EngineService, Start: []string{os.Args[0], role}}
 }
 
-// likely believes what a look at the bus would tell for sure: a program that still
-// lives after a while is ready. The suite's silent one never is.
-func likely(ctx context.Context, s runner.Spec, _ int) error {
-	var lived <-chan time.Time
-	if s.Program.Start[1] != "silent" {
-		lived = time.After(200 * time.Millisecond)
-	}
-	select {
-	case <-lived:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// readyDir names a variable with the folder where programs that are ready leave a
+// file, named by their process id. In a node the bus shows it.
+const readyDir = "READY_DIR"
+
+// ready waits until the program has left its file in dir.
+func ready(dir string) func(context.Context, runner.Spec, int) error {
+	return func(ctx context.Context, _ runner.Spec, pid int) error {
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			if _, err := os.Stat(filepath.Join(dir, strconv.Itoa(pid))); err == nil {
+				return nil
+			}
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
 	}
 }
 
 func TestEngineConforms(t *testing.T) {
 	t.Parallel()
-	enginetest.Run(t, newEngine(t, likely), enginetest.Fixtures{
+	dir := t.TempDir()
+	enginetest.Run(t, newEngine(t, service.Options{Ready: ready(dir)}), enginetest.Fixtures{
 		Program:    program("program"),
-		Env:        environment(),
+		Env:        append(environment(), readyDir+"="+dir),
 		Broken:     program("broken"),
 		BrokenSays: "no good",
 		Silent:     program("silent"),
@@ -146,13 +162,13 @@ func spec(t *testing.T, role string) runner.Spec {
 func TestReadyIsWhenTheServiceAnswers(t *testing.T) {
 	t.Parallel()
 	var answered atomic.Bool
-	e := newEngine(t, func(_ context.Context, s runner.Spec, pid int) error {
+	e := newEngine(t, service.Options{Ready: func(_ context.Context, s runner.Spec, pid int) error {
 		if s.Name != "Fixture" || syscall.Kill(pid, 0) != nil {
 			t.Errorf("asked for %q with pid %d", s.Name, pid)
 		}
 		answered.Store(true)
 		return nil
-	})
+	}})
 	i, err := e.Start(t.Context(), spec(t, "program"))
 	if err != nil {
 		t.Fatal(err)
@@ -165,12 +181,12 @@ func TestReadyIsWhenTheServiceAnswers(t *testing.T) {
 
 func TestWhoLivesForGraceIsReady(t *testing.T) {
 	t.Parallel()
-	e := newEngine(t, nil)
-	i, err := e.Start(t.Context(), spec(t, "program"))
+	i, err := newEngine(t, service.Options{}).Start(t.Context(), spec(t, "program"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	i.Stop(t.Context())
+	e := newEngine(t, service.Options{Grace: time.Hour}) // so that it ends first, however busy the machine is
 	if _, err := e.Start(t.Context(), spec(t, "broken")); mayfly.CodeOf(err) != mayfly.Crashed || !strings.Contains(err.Error(), "exit status 3") {
 		t.Errorf("Start of a program that ends = %v", err)
 	}
@@ -180,12 +196,12 @@ func TestServiceThatNeverAnswersIsEnded(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	pids := make(chan int, 1)
-	e := newEngine(t, func(ctx context.Context, _ runner.Spec, pid int) error {
+	e := newEngine(t, service.Options{Ready: func(ctx context.Context, _ runner.Spec, pid int) error {
 		pids <- pid
 		cancel()
 		<-ctx.Done()
 		return ctx.Err()
-	})
+	}})
 	_, err := e.Start(ctx, spec(t, "program"))
 	if mayfly.CodeOf(err) != mayfly.Crashed || !strings.Contains(err.Error(), "not ready in time") || mayfly.HintOf(err) == "" {
 		t.Errorf("Start = %v (hint %q), want crashed, not ready in time, with a hint", err, mayfly.HintOf(err))
