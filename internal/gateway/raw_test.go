@@ -23,7 +23,7 @@ func (d *door) send(t *testing.T, text string) (net.Conn, *bufio.Reader) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(20 * time.Second)) // a hang is a failure, not a wait
+	conn.SetDeadline(time.Now().Add(time.Minute)) // a hang is a failure, not a wait
 	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func (d *door) published(t *testing.T, p tap) []*nats.Msg {
 			if !background(m.Subject) {
 				all = append(all, m)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the tap does not hear the good call")
 		}
 	}

@@ -48,7 +48,7 @@ func TestCallInFlightIsAnsweredAfterTheEnd(t *testing.T) {
 // refused returns when no connection is accepted any more.
 func refused(t *testing.T, addr net.Addr) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
 		conn, err := net.Dial("tcp", addr.String())
 		if err != nil {

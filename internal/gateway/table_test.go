@@ -223,7 +223,7 @@ func TestMetadataMakesRoutes(t *testing.T) {
 // waitFor returns when a pattern with that path is in force.
 func (d *door) waitFor(t *testing.T, path string) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	ticks := time.NewTicker(time.Millisecond)
 	defer ticks.Stop()
 	for range ticks.C {

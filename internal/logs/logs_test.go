@@ -68,7 +68,7 @@ func follow(t *testing.T, l *logs.Logs, q logs.Query) <-chan string {
 // want waits for a line that holds the text.
 func want(t *testing.T, texts <-chan string, text string) string {
 	t.Helper()
-	late := time.After(30 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		select {
 		case got := <-texts:
@@ -272,7 +272,7 @@ func TestFollowGoesOnOverAnInterruption(t *testing.T) {
 			if got != text {
 				t.Fatalf("got %q, want %q", got, text)
 			}
-		case <-time.After(30 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("no line %q in time", text)
 		}
 	}

@@ -83,7 +83,7 @@ func AddService(t testing.TB, nc *nats.Conn, name, version string, endpoints ...
 // flush returns once the server knows our subscriptions.
 func flush(t testing.TB, nc *nats.Conn) {
 	t.Helper()
-	if err := nc.FlushTimeout(5 * time.Second); err != nil {
+	if err := nc.FlushTimeout(time.Minute); err != nil {
 		t.Fatalf("flush: %v", err)
 	}
 }

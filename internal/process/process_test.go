@@ -21,7 +21,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-const patience = 10 * time.Second // for what takes milliseconds
+const patience = time.Minute // for what takes milliseconds
 
 func open(t *testing.T) *Keeper {
 	t.Helper()

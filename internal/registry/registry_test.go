@@ -615,7 +615,7 @@ func TestPictureSurvivesTheServer(t *testing.T) {
 // await waits for news until what is expected is there.
 func await(t *testing.T, news <-chan struct{}, there func() bool) {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	for !there() {
 		select {
 		case <-news:
@@ -651,7 +651,7 @@ func TestSyncFollowsEveryChange(t *testing.T) {
 		if err := change.make(); err != nil {
 			t.Fatalf("%s: %v", change.name, err)
 		}
-		if _, err := asked.NextMsg(10 * time.Second); err != nil {
+		if _, err := asked.NextMsg(time.Minute); err != nil {
 			t.Errorf("%s was not made durable: %v", change.name, err)
 		}
 	}

@@ -348,7 +348,7 @@ func TestManyFunctionsAllAnswer(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for len(seen) < len(names) {
-		m, err := sub.NextMsg(5 * time.Second)
+		m, err := sub.NextMsg(time.Minute)
 		if err != nil {
 			t.Fatalf("%d of %d have answered: %v", len(seen), len(names), err)
 		}

@@ -85,7 +85,7 @@ func launch(t *testing.T, r shim.Result, folder string) *instance {
 		MaxIdleConnsPerHost: 100,
 		DisableCompression:  true,
 	}
-	i.client = &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	i.client = &http.Client{Transport: transport, Timeout: time.Minute}
 	t.Cleanup(transport.CloseIdleConnections)
 	return i
 }
@@ -173,7 +173,7 @@ func (o *output) String() string {
 // wait returns once the output holds a text.
 func (o *output) wait(t *testing.T, text string) {
 	t.Helper()
-	late := time.After(10 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		o.mu.Lock()
 		there, more := strings.Contains(o.text.String(), text), o.more

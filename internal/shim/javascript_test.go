@@ -84,7 +84,7 @@ func startJavaScript(t *testing.T, entry string, env ...string) *nodeFunction {
 	}
 	n.client = &http.Client{
 		Transport:     transport,
-		Timeout:       20 * time.Second,
+		Timeout:       time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	t.Cleanup(func() {
@@ -171,7 +171,7 @@ func (w *lineWatch) text() string {
 // long.
 func (w *lineWatch) await(t *testing.T, text string) {
 	t.Helper()
-	late := time.After(10 * time.Second)
+	late := time.After(time.Minute)
 	for {
 		w.mu.Lock()
 		found, more := strings.Contains(w.written.String(), text), w.more

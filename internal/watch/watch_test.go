@@ -39,7 +39,7 @@ func start(t *testing.T, targets ...watch.Target) <-chan []string {
 // await waits until path was told of.
 func await(t *testing.T, told <-chan []string, path string) {
 	t.Helper()
-	end := time.After(10 * time.Second)
+	end := time.After(time.Minute)
 	for {
 		select {
 		case paths := <-told:
@@ -121,7 +121,7 @@ func TestOtherFilesAreNot(t *testing.T) {
 	write(t, filepath.Join(tree, ".git", "index"), "new")
 	write(t, wanted, "new")
 	write(t, last, "new")
-	end := time.After(10 * time.Second)
+	end := time.After(time.Minute)
 	for {
 		select {
 		case paths := <-told:

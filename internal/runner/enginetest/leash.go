@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-const patience = 15 * time.Second // for what takes milliseconds
+const patience = time.Minute // for what takes milliseconds
 
 // A leash is the reading end of a named pipe that a fixture's processes hold open.
 type leash struct {

@@ -42,7 +42,7 @@ func TestRequestCarriesTheCall(t *testing.T) {
 		got <- r
 		bodies <- string(b)
 	})
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	_, err := c.call(ctxOf(t), &mayfly.Call{
 		ID: "c7", Method: "PUT", Path: "/a%20b/ü", Query: "q=1&ß=2", Host: "shop.example:81", Remote: "10.0.0.1:99", Deadline: deadline,
 		Header: http.Header{

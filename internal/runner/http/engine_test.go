@@ -286,20 +286,20 @@ func TestEngineConforms(t *testing.T) {
 func TestStartSaysWhyNot(t *testing.T) {
 	t.Parallel()
 	e, dir := newEngine(t)
-	for _, tt := range []struct{ name, program, says, trace string }{
-		{"it ends", "broken", "hello ended at its start: exit status 4", "no module named x"},
-		{"it ends well", "finished", "hello ended at its start: exit status 0", ""},
-		{"it never listens", "silent", "hello was not ready in 300ms", "waiting for Godot"},
+	for _, tt := range []struct {
+		name, program, says, trace string
+		wait                       time.Duration
+	}{
+		{"it ends", "broken", "hello ended at its start: exit status 4", "no module named x", time.Minute},
+		{"it ends well", "finished", "hello ended at its start: exit status 0", "", time.Minute},
+		// Long enough for a program to say a word on a busy machine.
+		{"it never listens", "silent", "hello was not ready in 2s", "waiting for Godot", 2 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s, _ := specOf(program(t, tt.program))
-			wait := 10 * time.Second
-			if tt.program == "silent" {
-				wait = 300 * time.Millisecond
-				s.Limits.Instances.Start = mayfly.Duration(wait)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), wait)
+			s.Limits.Instances.Start = mayfly.Duration(tt.wait)
+			ctx, cancel := context.WithTimeout(t.Context(), tt.wait)
 			defer cancel()
 			_, err := e.Start(ctx, s)
 			wantCode(t, err, mayfly.Crashed)

@@ -113,7 +113,7 @@ func serveRaw(t testing.TB, network string, talk func(nth int, c net.Conn)) *cli
 
 func ctxOf(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
