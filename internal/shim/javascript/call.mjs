@@ -8,8 +8,8 @@ import { isStandard } from "./standard.mjs";
 import { traceOf, headlineOf } from "./trace.mjs";
 
 // Of a reply's headers these belong to the connection, which is not the
-// function's, and are left out.
-const connection = ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"];
+// function's, and are left out. node:http refuses a trailer beside a length.
+const connection = ["connection", "keep-alive", "proxy-connection", "trailer", "transfer-encoding", "upgrade"];
 
 const beyondASCII = /[^\0-\x7f]/;
 
@@ -123,11 +123,12 @@ export class Call {
     }
   }
 
-  // finish sends a whole reply.
+  // finish sends a whole reply. It is over only then: what node:http refuses to
+  // send is a crash.
   #finish(status, statusText, headers, body) {
     if (this.left) return;
-    this.#over = true;
     this.#end(status, statusText, headers, body);
+    this.#over = true;
   }
 
   #end(status, statusText, headers, body) {
@@ -158,9 +159,9 @@ export class Call {
     const outgoing = this.#outgoing;
     if (this.incoming.method === "HEAD" || bodiless(status)) {
       this.#cancel();
-      this.#over = true;
       this.#head(status, statusText, allowed(headers));
       outgoing.end();
+      this.#over = true;
       return;
     }
     outgoing.strictContentLength = true; // a wrong length would spoil the next reply

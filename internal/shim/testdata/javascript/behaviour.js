@@ -35,7 +35,7 @@ const cases = {
     return response;
   },
   latin: () => new Response("\u2713", { headers: { "x-latin": "caf\u00e9" } }),
-  hop: () => new Response("hop", { headers: { connection: "close", "transfer-encoding": "gzip", "content-length": "999" } }),
+  hop: () => new Response("hop", { headers: { connection: "close", "transfer-encoding": "gzip", "content-length": "999", trailer: "x-end" } }),
   stream: () => streamOf([bytes, " and text"]),
   *generator() {
     yield "a";
