@@ -217,25 +217,21 @@ func TestFullFunctionRefusesAtOnce(t *testing.T) {
 	leash.awaitOpen(t)
 	leaveQueue := begin("/nothing")
 	defer leaveQueue()
-	var took time.Duration
-	var a answer
-	eventually(t, "a call is refused", func() bool {
-		// Until the other one waits, this one does; it then leaves by itself.
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		began := time.Now()
-		var err error
-		a, err = tryAsk(ctx, "GET", url, nil)
-		took = time.Since(began)
-		return err == nil
+	nc := connect(t, n.NATS)
+	eventually(t, "a call waits", func() bool {
+		m, err := nc.Request("$SRV.STATS.narrow", nil, patience)
+		return err == nil && strings.Contains(string(m.Data), `"waiting":1`)
 	})
+	began := time.Now()
+	a := ask(t, "GET", url, nil)
+	took := time.Since(began)
 	if a.StatusCode != 429 || a.Header.Get("Retry-After") == "" || !strings.Contains(string(a.body), "exhausted") {
 		t.Errorf("a full function answers %v, want 429", a)
 	}
 	if took > 500*time.Millisecond {
 		t.Errorf("refused after %v", took)
 	}
-	m, err := connect(t, n.NATS).Request("fn.narrow", nil, patience)
+	m, err := nc.Request("fn.narrow", nil, patience)
 	if err != nil || m.Header.Get("Nats-Service-Error-Code") != "429" {
 		t.Errorf("over NATS: %v %v, want 429", m, err)
 	}
@@ -251,7 +247,7 @@ func TestWorkEndsWithItsCall(t *testing.T) {
 	remote := options(t)
 	remote.Config.Gateway.Local = false
 	over := start(t, remote)
-	hasty := func(f *mayfly.Function) { f.Timeout = mayfly.Duration(150 * time.Millisecond) }
+	hasty := func(f *mayfly.Function) { f.Timeout = mayfly.Duration(500 * time.Millisecond) }
 	for _, tt := range []struct {
 		name   string
 		node   *running
@@ -273,11 +269,15 @@ func TestWorkEndsWithItsCall(t *testing.T) {
 			leash := newLeash(t)
 			leash.on(&tt.f)
 			set(t, tt.node, tt.f, t.TempDir())
+			url := tt.node.Gateway + "/fn/" + string(tt.f.Name)
+			if tt.path != "" {
+				awaitStatus(t, url+"/nothing", 204) // its time is for the work, not for the start
+			}
 			ctx, leave := context.WithCancel(t.Context())
 			defer leave()
 			done := make(chan answer, 1)
 			go func() {
-				a, _ := tryAsk(ctx, "POST", tt.node.Gateway+"/fn/"+string(tt.f.Name)+tt.path, nil)
+				a, _ := tryAsk(ctx, "POST", url+tt.path, nil)
 				done <- a
 			}()
 			leash.awaitOpen(t)
