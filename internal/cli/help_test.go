@@ -9,7 +9,7 @@ import (
 
 func TestHelpGroupsEveryFlag(t *testing.T) {
 	t.Parallel()
-	alone := map[string]bool{"data": true, "drain": true, "dev": true}
+	alone := map[string]bool{"data": true, "labels": true, "drain": true, "dev": true}
 	for _, k := range config.Keys() {
 		if first := groupOf(k.Name) == flagGroups[0].title; first != alone[k.Name] {
 			t.Errorf("flag %s stands under %q", k.Name, groupOf(k.Name))

@@ -18,6 +18,7 @@ func (c Config) Check() error {
 		func() error { return together("tls.cert", c.TLS.Cert, "tls.key", c.TLS.Key) },
 		func() error { return together("gateway.cert", c.Gateway.Cert, "gateway.key", c.Gateway.Key) },
 		func() error { return together("user", c.User, "password", c.Password) },
+		func() error { _, err := c.LabelMap(); return err },
 		c.checkBus,
 		c.checkGateway,
 		c.checkAdmin,
@@ -28,6 +29,19 @@ func (c Config) Check() error {
 		}
 	}
 	return nil
+}
+
+// LabelMap returns the node's labels by name.
+func (c Config) LabelMap() (map[string]string, error) {
+	labels := make(map[string]string, len(c.Labels))
+	for _, text := range c.Labels {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" || value == "" {
+			return nil, mayfly.Errorf(mayfly.Invalid, "labels: %q is not of the form NAME=VALUE", text).WithHint("write it like zone=eu")
+		}
+		labels[name] = value
+	}
+	return labels, nil
 }
 
 // checkNumbers refuses numbers, sizes and durations that cannot be meant.

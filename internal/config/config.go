@@ -17,6 +17,8 @@ type Config struct {
 	SecretKey string        `name:"secret-key" help:"File with the key of the secrets. By default secret.key in the data folder, made when needed." placeholder:"FILE"`
 	Dev       bool          `name:"dev" help:"Development mode: errors in full and a line for each call."`
 
+	Labels []string `name:"labels" help:"Labels of the node as NAME=VALUE, comma-separated: functions that ask for labels run where they are." placeholder:"NAME=VALUE"`
+
 	Log     Log `embed:"" prefix:"log."`
 	Server  `embed:""`
 	Bus     Bus     `embed:"" prefix:"bus."`

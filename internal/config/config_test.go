@@ -268,6 +268,8 @@ func example(k config.Key) string {
 		return "true"
 	case k.Default == "true":
 		return "false"
+	case k.Name == "labels":
+		return "zone=eu"
 	default:
 		return "x"
 	}

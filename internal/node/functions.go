@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/runner"
@@ -17,9 +18,13 @@ import (
 type deployment struct {
 	runner *runner.Runner
 	store  *store
+	labels map[string]string // of this node
 	log    *slog.Logger
 
-	mu        sync.Mutex // one change of the runner at a time
+	mu        sync.Mutex           // one change of the runner at a time
+	routing   func([]mayfly.Route) // the gateway's
+	projects  []mayfly.Route       // of sessions; they stand before deployed ones
+	routes    []mayfly.Route       // that the gateway has
 	developed map[string]bool
 	expected  map[string]bool // by a session, which builds them
 	set       map[string]taken
@@ -32,19 +37,86 @@ type taken struct {
 	instances mayfly.Instances
 }
 
-func newDeployment(r *runner.Runner, s *store, log *slog.Logger) *deployment {
+func newDeployment(r *runner.Runner, s *store, labels map[string]string, log *slog.Logger) *deployment {
 	return &deployment{
-		runner: r, store: s, log: log,
+		runner: r, store: s, labels: labels, log: log, routing: func([]mayfly.Route) {},
 		developed: map[string]bool{}, expected: map[string]bool{}, set: map[string]taken{}, hosted: map[string]mayfly.Hosted{},
 	}
 }
 
-// Run follows the registry until ctx ends.
+// collectEvery is how often bundles that nothing names any more are looked for.
+const collectEvery = time.Hour
+
+// Run follows the registry until ctx ends, and clears away what nothing in it names.
 func (d *deployment) Run(ctx context.Context) error {
-	for range d.store.watch(ctx) {
-		d.follow()
+	hourly := time.NewTicker(collectEvery)
+	defer hourly.Stop()
+	news := d.store.watch(ctx)
+	for {
+		select {
+		case _, ok := <-news:
+			if !ok {
+				return nil
+			}
+			d.follow()
+		case <-hourly.C:
+			d.collect(ctx)
+		}
 	}
-	return nil
+}
+
+// collect deletes bundles that no entry names and nothing here runs.
+func (d *deployment) collect(ctx context.Context) {
+	var used []string
+	for _, f := range d.runner.Functions() {
+		used = append(used, f.Bundle(mayfly.Platform()))
+	}
+	for _, h := range d.runner.Hosted() {
+		used = append(used, h.Bundle(mayfly.Platform()))
+	}
+	n, err := d.store.collect(ctx, used)
+	if err != nil && ctx.Err() == nil {
+		d.log.Warn("unused bundles not deleted", telemetry.KeyErr, err)
+	}
+	if n > 0 {
+		d.log.Info("unused bundles deleted", "count", n)
+	}
+}
+
+// route has the gateway serve the routes of sessions, then those that are deployed.
+// The caller holds mu.
+func (d *deployment) route() {
+	routes := slices.Concat(d.projects, d.store.routes())
+	if !reflect.DeepEqual(routes, d.routes) {
+		d.routes = routes
+		d.routing(routes)
+	}
+}
+
+// routeBy sets what takes the routes, which are given to it at once.
+func (d *deployment) routeBy(set func([]mayfly.Route)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.routing, d.routes = set, nil
+	d.route()
+}
+
+// develop replaces the routes of sessions.
+func (d *deployment) develop(routes []mayfly.Route) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.projects = routes
+	d.route()
+}
+
+// fits reports whether this node can run a program and should.
+func (d *deployment) fits(p mayfly.Program) bool {
+	for key, value := range p.Labels {
+		if d.labels[key] != value {
+			return false
+		}
+	}
+	return p.Bundle(mayfly.Platform()) != ""
 }
 
 // follow brings the runner in step with what is deployed now.
@@ -55,12 +127,18 @@ func (d *deployment) follow() {
 	there := map[string]bool{}
 	for i := range functions {
 		f := &functions[i]
+		if !d.fits(f.Program) {
+			continue // as if it were not there: others answer for it
+		}
 		there[string(f.Name)] = true
 		if !d.developed[string(f.Name)] {
 			d.setFunction(f)
 		}
 	}
 	for _, h := range services {
+		if !d.fits(h.Program) {
+			continue
+		}
 		there[h.Name] = true
 		if !d.developed[h.Name] {
 			d.setService(h)
@@ -78,6 +156,7 @@ func (d *deployment) follow() {
 			d.runner.Unhost(name)
 		}
 	}
+	d.route()
 }
 
 // setFunction makes f current, or changes no more than its instances where the

@@ -59,6 +59,7 @@ type Node struct {
 	console   *console.Console // nil if admin.addr is off
 	listening *Listening       // set by New, never changed
 
+	labels     map[string]string
 	deployment *deployment
 	questions  *questions
 	started    time.Time
@@ -140,7 +141,11 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		Env: n.environment, Output: n.output, Node: n.id(), Drain: c.Drain, Log: logOf("runner"),
 	})
 	closers = append(closers, n.runner.Close)
-	n.deployment = newDeployment(n.runner, n.store, logOf("deployment"))
+	if n.labels, err = c.LabelMap(); err != nil {
+		return nil, err
+	}
+	n.deployment = newDeployment(n.runner, n.store, n.labels, logOf("deployment"))
+	n.deployment.develop(o.Routes)
 	n.deployment.follow()
 
 	// The doors listen last, when there is something behind them.
@@ -150,6 +155,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	closers = append(closers, n.gateway.Close)
+	n.deployment.routeBy(n.gateway.SetRoutes)
 	n.responder, err = responder.New(ctx, n.bus, public{n.runner, n.deployment}, responder.Options{
 		Node: n.id(), DrainTimeout: c.Drain, Development: c.Dev, Also: n.store.watch, Log: logOf("responder"),
 	})
@@ -203,7 +209,7 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) Workshop() Workshop { return Workshop{n.deployment} }
 
 // SetRoutes replaces the routes of projects.
-func (n *Node) SetRoutes(routes []mayfly.Route) { n.gateway.SetRoutes(routes) }
+func (n *Node) SetRoutes(routes []mayfly.Route) { n.deployment.develop(routes) }
 
 // id tells this node from others, on every start.
 func (n *Node) id() string { return n.folder.identity.ID }

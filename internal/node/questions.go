@@ -85,7 +85,7 @@ func (q *questions) answer(ctx context.Context, in bus.Inbound) error {
 	switch {
 	case in.Subject() == mayfly.SubjectNodes:
 		return q.respond(in, Listed{
-			Node: q.node.id(), Platform: mayfly.Platform(), Version: q.node.options.Version, Limiter: q.node.keeper.Limiter(),
+			Node: q.node.id(), Platform: mayfly.Platform(), Version: q.node.options.Version, Limiter: q.node.keeper.Limiter(), Labels: q.node.labels,
 		})
 	case strings.HasSuffix(in.Subject(), ".prepare"):
 		var f mayfly.Function

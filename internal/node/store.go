@@ -87,6 +87,22 @@ func (s *store) watch(ctx context.Context) <-chan struct{} {
 	return s.registry.Watch(ctx)
 }
 
+// routes returns those that are deployed.
+func (s *store) routes() []mayfly.Route {
+	if s.barred != nil {
+		return nil
+	}
+	return s.registry.Routes()
+}
+
+// collect deletes bundles that no entry names, but for those in use.
+func (s *store) collect(ctx context.Context, used []string) (int, error) {
+	if s.barred != nil {
+		return 0, nil
+	}
+	return s.registry.Collect(ctx, used...)
+}
+
 // fetch returns a folder with a deployed bundle.
 func (s *store) fetch(ctx context.Context, digest string) (string, error) {
 	if s.barred != nil {
