@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 }
 
 func hurriedPace() pace {
-	return pace{try: 5 * time.Second, again: 5 * time.Millisecond, retry: 10 * time.Millisecond, ack: 2 * time.Second, idle: 50 * time.Millisecond}
+	return pace{try: 5 * time.Second, again: 5 * time.Millisecond, retry: 10 * time.Millisecond, ack: 3 * time.Second, idle: 50 * time.Millisecond}
 }
 
 // A world is a NATS server, a HackerNews, and a client that looks on.
@@ -54,16 +54,18 @@ type world struct {
 	server *server.Server
 	folder string
 	nc     *nats.Conn
-	log    *journal // of the instance that was started last
+	back   chan struct{} // gets one when nc has found the server again
+	log    *journal      // of the instance that was started last
 }
 
 func newWorld(t *testing.T, stories int) *world {
 	t.Helper()
-	w := &world{t: t, upstream: newUpstream(t, stories), folder: t.TempDir()}
+	w := &world{t: t, upstream: newUpstream(t, stories), folder: t.TempDir(), back: make(chan struct{}, 1)}
 	w.startServer(server.RANDOM_PORT)
 	closed := make(chan struct{})
 	var err error
 	w.nc, err = nats.Connect(w.server.ClientURL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
+		nats.ReconnectHandler(func(*nats.Conn) { w.back <- struct{}{} }),
 		nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
 	if err != nil {
 		t.Fatal(err)
@@ -605,6 +607,7 @@ func TestRestartOfNATSLosesNoStory(t *testing.T) {
 	close(g.open) // the items come while there is no place for them
 
 	w.startServer(port)
+	<-w.back // a request that is lost with a connection is lost for good
 	w.waitReport(complete(stories))
 }
 
@@ -619,9 +622,7 @@ func TestServiceMakesAgainWhatNATSLost(t *testing.T) {
 	w.startServer(port)
 	w.log.wait("state made again")
 
-	if err := w.nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	<-w.back
 	w.request("hn.fetch.ids", "")
 	w.waitReport(complete(5))
 }
@@ -665,6 +666,7 @@ func TestServiceMayStartBeforeNATS(t *testing.T) {
 	}()
 	log.wait("waiting for nats")
 	w.startServer(port)
+	<-w.back
 	log.wait("serving")
 	cancel()
 	if err := <-ended; err != nil {

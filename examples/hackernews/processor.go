@@ -72,8 +72,11 @@ func (p *processor) idle(ctx context.Context, err error) {
 		// NATS is away, or has come back without its data.
 		p.log.Warn("queue is gone", "err", err)
 		if sleep(ctx, p.pace.idle) {
-			err = p.state.remake(ctx, p.pace)
-			p.log.Info("state made again", "err", err)
+			if err := p.state.remake(ctx, p.pace); err != nil {
+				p.log.Warn("state was not made", "err", err)
+				return
+			}
+			p.log.Info("state made again")
 		}
 	case p.changed.Swap(false):
 		r, err := p.state.sort(ctx)
@@ -138,7 +141,9 @@ func (p *processor) work(ctx context.Context, msg jetstream.Msg) {
 // keep fetches an item and keeps it if it is a story. What is known as a story and
 // is none any more goes.
 func (p *processor) keep(ctx context.Context, id int64) (post, error) {
-	found, err := p.hn.post(ctx, id)
+	asking, stop := context.WithTimeout(ctx, p.pace.ack/2) // the rest is for what follows
+	found, err := p.hn.post(asking, id)
+	stop()
 	if codeOf(err) == http.StatusUnprocessableEntity {
 		if gone := p.state.dropPost(ctx, id); gone != nil {
 			return post{}, fmt.Errorf("drop post %d: %w", id, gone)
