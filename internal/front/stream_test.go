@@ -231,7 +231,7 @@ func TestBothSidesStreamInFullDuplex(t *testing.T) {
 // A gigabyte goes in and comes out, and the heap does not grow by more than a
 // few buffers.
 func TestLongBodiesAreNotHeld(t *testing.T) {
-	const size = 1 << 30
+	const size = 256 << 20
 	addr := serve(t, newServer(func(w http.ResponseWriter, r *http.Request) {
 		http.NewResponseController(w).EnableFullDuplex()
 		w.Header().Set("Content-Length", fmt.Sprint(r.ContentLength))

@@ -148,7 +148,7 @@ func TestAdmissionKeepsAnOverloadedServiceUseful(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, q, n := newAdmission(tt.most), newQueue(tt.workers, always(tt.work)), &tally{}
 				defer q.stop()
-				const d = 20 * time.Second
+				d := min(2*tt.timeout, 20*time.Second)
 				capacity := float64(tt.workers) / tt.work.Seconds()
 				n.openLoop(a, q, tt.timeout, int(capacity)*tt.times, d)
 				useful := float64(n.answered.Load()) / (capacity * d.Seconds())
