@@ -42,6 +42,7 @@ type Watcher struct {
 	targets []Target
 	files   map[string]bool
 	folders map[string]bool // that are watched
+	missing map[string]bool // that should be, and are not there: one above is watched instead
 	partial bool            // there were more than MaxFolders
 }
 
@@ -53,7 +54,7 @@ func New() (*Watcher, error) {
 		return nil, mayfly.Errorf(mayfly.Unavailable, "files cannot be watched: %w", err).
 			WithHint("raise fs.inotify.max_user_instances, or end what holds the watches")
 	}
-	return &Watcher{system: system, files: map[string]bool{}, folders: map[string]bool{}}, nil
+	return &Watcher{system: system, files: map[string]bool{}, folders: map[string]bool{}, missing: map[string]bool{}}, nil
 }
 
 // Set replaces what is watched. The error says what cannot be; the rest is.
@@ -77,6 +78,7 @@ func (w *Watcher) Set(targets []Target) error {
 			delete(w.folders, folder)
 		}
 	}
+	clear(w.missing)
 	var failed error
 	for _, folder := range slices.Sorted(maps.Keys(wanted)) {
 		if err := w.add(folder); err != nil && failed == nil {
@@ -90,21 +92,100 @@ func (w *Watcher) Set(targets []Target) error {
 	return failed
 }
 
-// add watches one folder. The caller holds mu.
+// add watches one folder, or where it is not there, the nearest one above, which
+// tells of its return. The caller holds mu.
 func (w *Watcher) add(folder string) error {
-	if w.folders[folder] {
+	for nearest := folder; ; nearest = filepath.Dir(nearest) {
+		err := error(nil)
+		if !w.folders[nearest] {
+			err = w.system.Add(nearest)
+		}
+		switch {
+		case err == nil:
+			w.folders[nearest] = true
+			if nearest == folder {
+				delete(w.missing, folder)
+				return nil
+			}
+			w.missing[folder] = true
+			if _, err := os.Lstat(folder); err != nil {
+				return nil
+			}
+			nearest = filepath.Join(folder, "_") // it came back before anybody looked
+		case !os.IsNotExist(err) || nearest == filepath.Dir(nearest):
+			return mayfly.Errorf(mayfly.Unavailable, "folder %s cannot be watched: %w", folder, err).
+				WithHint("raise fs.inotify.max_user_watches")
+		}
+	}
+}
+
+// lose forgets the watches on a folder that is gone and on those in it. If it was
+// moved they would tell of it where it is now. The caller holds mu.
+func (w *Watcher) lose(gone string) {
+	for folder := range w.folders {
+		if within(folder, gone) {
+			_ = w.system.Remove(folder) // the system may have dropped it
+			delete(w.folders, folder)
+		}
+	}
+	for file := range w.files {
+		w.miss(filepath.Dir(file), gone)
+	}
+	for _, t := range w.targets {
+		w.miss(t.Tree, gone)
+	}
+}
+
+// miss waits for the return of a folder that must be watched. The caller holds mu.
+func (w *Watcher) miss(folder, gone string) {
+	if folder != "" && within(folder, gone) && !w.folders[folder] {
+		_ = w.add(folder) // what cannot be watched now cannot be helped
+	}
+}
+
+// returned watches the folders again that were missing and are there, since
+// something appeared at path, and returns what is wanted in them: all of it may
+// have changed. The caller holds mu.
+func (w *Watcher) returned(path string) []string {
+	back := map[string]bool{}
+	for folder := range w.missing {
+		if !within(folder, path) {
+			continue
+		}
+		if _ = w.add(folder); !w.missing[folder] {
+			back[folder] = true
+		}
+	}
+	if len(back) == 0 {
 		return nil
 	}
-	err := w.system.Add(folder)
-	if err == nil {
-		w.folders[folder] = true
-		return nil
+	var paths []string
+	for file := range w.files {
+		if back[filepath.Dir(file)] {
+			paths = append(paths, file)
+		}
 	}
-	if os.IsNotExist(err) {
-		return nil // it went away; its parent tells when it is back
+	for _, t := range w.targets {
+		if back[t.Tree] {
+			paths = append(paths, t.Tree)
+			w.enter(t, t.Tree)
+		}
 	}
-	return mayfly.Errorf(mayfly.Unavailable, "folder %s cannot be watched: %w", folder, err).
-		WithHint("raise fs.inotify.max_user_watches")
+	return paths
+}
+
+// enter watches a tree's folders from one on. The caller holds mu.
+func (w *Watcher) enter(t Target, from string) {
+	found := map[string]bool{}
+	w.walk(t, from, found)
+	for folder := range found {
+		_ = w.add(folder) // what cannot be watched now cannot be helped
+	}
+}
+
+// within reports whether path is folder or in it.
+func within(path, folder string) bool {
+	return path == folder || strings.HasPrefix(path, folder+string(filepath.Separator))
 }
 
 // walk enters a tree's folders, from one on, into wanted. The caller holds mu.
@@ -160,11 +241,13 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 			if !ok {
 				return nil
 			}
-			if event.Op == fsnotify.Chmod || !w.wants(event) {
+			if event.Op == fsnotify.Chmod {
 				continue
 			}
-			pending[event.Name] = true
-			rest.Reset(quiet)
+			for _, path := range w.wanted(event) {
+				pending[path] = true
+				rest.Reset(quiet)
+			}
 		case <-w.system.Errors: // events were lost: better once too often than never
 			w.mu.Lock()
 			for file := range w.files {
@@ -180,17 +263,18 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 	}
 }
 
-// Close ends a Watcher that was never run.
-func (w *Watcher) Close() error { return w.system.Close() }
-
-// wants reports whether somebody asked for what happened. A folder that appears in
+// wanted returns what somebody asked for of what happened. A folder that appears in
 // a tree is watched from now on.
-func (w *Watcher) wants(event fsnotify.Event) bool {
+func (w *Watcher) wanted(event fsnotify.Event) []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	path := event.Name
-	if event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename) {
-		delete(w.folders, path) // the system has dropped its watch, if it was a folder
+	if w.folders[path] && (event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename)) {
+		w.lose(path)
+	}
+	var paths []string
+	if event.Has(fsnotify.Create) {
+		paths = w.returned(path)
 	}
 	info, err := os.Lstat(path)
 	folder := err == nil && info.IsDir()
@@ -201,12 +285,11 @@ func (w *Watcher) wants(event fsnotify.Event) bool {
 		}
 		wanted = true
 		if folder && event.Has(fsnotify.Create) {
-			found := map[string]bool{}
-			w.walk(t, path, found)
-			for f := range found {
-				_ = w.add(f) // what cannot be watched now cannot be helped
-			}
+			w.enter(t, path)
 		}
 	}
-	return wanted
+	if wanted {
+		paths = append(paths, path)
+	}
+	return paths
 }
