@@ -65,7 +65,10 @@ func (f *function) call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, erro
 		c = x.follow(c)
 	}
 	reply, err := x.ask(ctx, c)
-	if late := !x.reply(); late && (err != nil || reply.Stream != nil) {
+	// An engine that knows the deadline may see its end a moment before we do.
+	late := !x.reply() || c.Stream == nil && err != nil && mayfly.CodeOf(err) == mayfly.Timeout
+	if late && (err != nil || reply.Stream != nil) {
+		x.expire() // the timer has fired, but may not have come to it
 		if reply.Stream != nil {
 			_ = reply.Stream.Close() // its work was called off
 		}

@@ -305,6 +305,46 @@ func TestTimeoutCountsTheWait(t *testing.T) {
 	})
 }
 
+// Whoever sees the end of a call's time first, the engine or the runner, it is told
+// in the same words, and never an error of ours.
+func TestTimeoutIsToldAlikeWhoeverSeesIt(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		at   time.Duration
+		err  error
+	}{
+		{"the engine sees it first", time.Second - time.Nanosecond, mayfly.Errorf(mayfly.Timeout, "no word on the socket")},
+		{"both at once", time.Second, mayfly.Errorf(mayfly.Timeout, "no word on the socket")},
+		{"the reply begins at that moment", time.Second, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				r := run(t, &program{call: func(context.Context, Spec, *mayfly.Call) (mayfly.Reply, error) {
+					<-time.After(tt.at)
+					if tt.err == nil {
+						return mayfly.Reply{Stream: io.NopCloser(strings.NewReader("x"))}, nil
+					}
+					return mayfly.Reply{}, tt.err
+				}})
+				set(t, r, hello(1, func(f *mayfly.Function) { f.Timeout = mayfly.Duration(time.Second) }))
+				for range 100 {
+					reply, err := r.Call(t.Context(), "hello", &mayfly.Call{})
+					if err == nil {
+						reply.Stream.Close() // it was in time
+						continue
+					}
+					wantCode(t, err, mayfly.Timeout)
+					if want := "hello@1 gave no reply in 1s"; err.Error() != want {
+						t.Fatalf("error %q, want %q", err, want)
+					}
+				}
+			})
+		})
+	}
+}
+
 // A slowReader gives a byte each time.
 type slowReader struct {
 	pieces int
