@@ -11,5 +11,7 @@
 //   - a file that is written, renamed over, removed or made anew is told of:
 //     TestChangesAreTold
 //   - a folder that appears later is watched too: TestNewFolderIsWatched
+//   - a folder that goes away and returns is watched again, and what was asked for
+//     in it told of: TestFolderThatReturnsIsToldOf, TestFolderThatIsNotThereYetIsToldOf
 //   - what is not asked for is not told: TestOtherFilesAreNot
 package watch

@@ -136,16 +136,16 @@ func (w *Watcher) lose(gone string) {
 	}
 }
 
-// miss waits for the return of a folder that must be watched. The caller holds mu.
+// miss notes a folder that must be watched and was lost. The caller holds mu.
 func (w *Watcher) miss(folder, gone string) {
-	if folder != "" && within(folder, gone) && !w.folders[folder] {
-		_ = w.add(folder) // what cannot be watched now cannot be helped
+	if folder != "" && within(folder, gone) {
+		w.missing[folder] = true
 	}
 }
 
-// returned watches the folders again that were missing and are there, since
-// something appeared at path, and returns what is wanted in them: all of it may
-// have changed. The caller holds mu.
+// returned watches again, of the folders that are missing, those that are there at
+// path, and returns what is wanted in them: all of it may have changed. The caller
+// holds mu.
 func (w *Watcher) returned(path string) []string {
 	back := map[string]bool{}
 	for folder := range w.missing {
@@ -272,10 +272,7 @@ func (w *Watcher) wanted(event fsnotify.Event) []string {
 	if w.folders[path] && (event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename)) {
 		w.lose(path)
 	}
-	var paths []string
-	if event.Has(fsnotify.Create) {
-		paths = w.returned(path)
-	}
+	paths := w.returned(path)
 	info, err := os.Lstat(path)
 	folder := err == nil && info.IsDir()
 	wanted := w.files[path]

@@ -108,6 +108,56 @@ func TestNewFolderIsWatched(t *testing.T) {
 	await(t, told, filepath.Join(folder, "b.js"))
 }
 
+func TestFolderThatReturnsIsToldOf(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		away func(t *testing.T, project string)
+	}{
+		{"removed", func(t *testing.T, project string) {
+			if err := os.RemoveAll(project); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{"renamed", func(t *testing.T, project string) {
+			if err := os.Rename(project, project+".away"); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.RemoveAll(project + ".away"); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			project := filepath.Join(t.TempDir(), "shop")
+			manifest, code := filepath.Join(project, "mayfly.yaml"), filepath.Join(project, "functions", "hello")
+			write(t, manifest, "old")
+			write(t, filepath.Join(code, "deep", "a.js"), "old")
+			told := start(t, watch.Target{Files: []string{manifest}}, watch.Target{Tree: code})
+			for range 3 {
+				tt.away(t, project)
+				write(t, manifest, "new")
+				await(t, told, manifest)
+				write(t, filepath.Join(code, "deep", "a.js"), "new")
+				await(t, told, code)
+				write(t, filepath.Join(code, "deep", "a.js"), "newer")
+				await(t, told, filepath.Join(code, "deep", "a.js"))
+			}
+		})
+	}
+}
+
+func TestFolderThatIsNotThereYetIsToldOf(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "a", "b", "hello.js")
+	told := start(t, watch.Target{Files: []string{file}})
+	write(t, file, "new")
+	await(t, told, file)
+	write(t, file, "newer")
+	await(t, told, file)
+}
+
 func TestOtherFilesAreNot(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
