@@ -19,6 +19,16 @@
 //   - neither slow clients nor hostile services disturb others:
 //     TestFireSlowClientsDisturbNobody, TestFireHostileServicesDisturbNobody
 //   - nothing stays of a call, whatever it came to: TestFireCallsLeaveNothingBehind
+//   - no client can tell which way its call went to a function:
+//     TestCarriersAnswerAlike, TestCarriersTellDevelopersAlike
+//   - a function's process that dies costs its calls alone, and none outlives the node:
+//     TestKilledInstanceCostsItsCallAlone, TestKilledNodeLeavesNoProcessOfAFunction
+//   - the work on a call ends with its time and with its client: TestWorkEndsWithItsCall
+//   - a body of any length passes, and is never here whole: TestLongBodiesAreNeverHeldWhole
+//   - what is deployed runs here, and no call fails when it changes:
+//     TestDeployedFunctionSurvivesARestart, TestDeployUnderLoadFailsNoCall
+//   - functions keep their promises with too many callers, and with none:
+//     TestFireOverloadedFunctionStaysUseful, TestFireIdleFunctionsCostLittle
 //   - New that fails halfway leaves nothing behind: TestNewLeavesNothingBehind
 //   - a node that may keep nothing on somebody else's server is a gateway all the
 //     same: TestNodeWithoutAStoreIsAGateway
