@@ -90,7 +90,7 @@ func TestPackagesOfNPMAreInstalledOnce(t *testing.T) {
 func TestPackagesOfPipAreInstalledOnce(t *testing.T) {
 	t.Parallel()
 	require(t, "python3")
-	natstest.Require(t, "python3", exec.Command("python3", "-m", "pip", "--version").Run(), "install pip")
+	natstest.Require(t, "python3", exec.Command("python3", "-c", "import pip").Run(), "install pip")
 	folder := filepath.Join(t.TempDir(), "hello")
 	write(t, folder, "app.py", "import greet\ndef handle(request): return greet.TEXT")
 	write(t, folder, "requirements.txt", "-r more.txt\n")
