@@ -91,7 +91,7 @@ func (s *shelf) change(f func()) {
 // await waits until the shelf is as ok wants it.
 func (s *shelf) await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	end := time.After(20 * time.Second)
+	end := time.After(time.Minute)
 	for {
 		s.mu.Lock()
 		done := ok()
@@ -154,9 +154,15 @@ func begin(t *testing.T, files map[string]string) *scene {
 	return s
 }
 
+// write saves a file as editors do, whole or not at all: a machine that is busy may
+// stop for longer than the watch waits, between the making of a file and its text.
 func (s *scene) write(t *testing.T, name, text string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(s.folder, name), []byte(text), 0o755); err != nil {
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(file, filepath.Join(s.folder, name)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -164,7 +170,7 @@ func (s *scene) write(t *testing.T, name, text string) {
 // failure waits for the event of a build that failed.
 func (s *scene) failure(t *testing.T) session.Event {
 	t.Helper()
-	end := time.After(20 * time.Second)
+	end := time.After(time.Minute)
 	for {
 		select {
 		case e := <-s.events:
