@@ -95,7 +95,7 @@ func (s *stage) set(t *testing.T, f mayfly.Function) {
 // ask sends a plain request.
 func (s *stage) ask(t *testing.T, subject, body string) *nats.Msg {
 	t.Helper()
-	m, err := s.nc.Request(subject, []byte(body), 5*time.Second)
+	m, err := s.nc.Request(subject, []byte(body), time.Minute)
 	if err != nil {
 		t.Fatalf("%s: %v", subject, err)
 	}
@@ -226,7 +226,7 @@ func TestStatisticsAreExact(t *testing.T) {
 			for range 10 {
 				body := []string{"", "fail", "500", "404"}[i%4]
 				if i < 4 {
-					if _, err := s.nc.Request("fn.hello", []byte(body), 5*time.Second); err != nil {
+					if _, err := s.nc.Request("fn.hello", []byte(body), time.Minute); err != nil {
 						t.Error(err)
 					}
 					continue
@@ -248,13 +248,13 @@ func TestRemovedFunctionHasNoResponders(t *testing.T) {
 	s.ask(t, "fn.hello", "")
 	s.runner.Remove("hello")
 	for {
-		_, err := s.nc.Request("fn.hello", nil, 5*time.Second)
+		_, err := s.nc.Request("fn.hello", nil, time.Minute)
 		if errors.Is(err, nats.ErrNoResponders) {
 			break
 		}
 	}
 	s.ask(t, "fn.other", "")
-	if _, err := s.nc.Request("$SRV.PING.hello", nil, 5*time.Second); !errors.Is(err, nats.ErrNoResponders) {
+	if _, err := s.nc.Request("$SRV.PING.hello", nil, time.Minute); !errors.Is(err, nats.ErrNoResponders) {
 		t.Errorf("it still answers PING: %v", err)
 	}
 }
@@ -304,7 +304,7 @@ func TestCallInHandIsAnsweredAtTheEnd(t *testing.T) {
 	}, "hello")
 	answer := make(chan string, 1)
 	go func() {
-		m, err := s.nc.Request("fn.hello", nil, 10*time.Second)
+		m, err := s.nc.Request("fn.hello", nil, time.Minute)
 		if err != nil {
 			answer <- err.Error()
 			return
