@@ -129,8 +129,11 @@ func TestRepliesAndErrorsAsMessages(t *testing.T) {
 		{"a failure is an error too", mayfly.Reply{Status: 503, Body: []byte("no")}, nil, nats.Header{"Mayfly-Status": {"503"}, "Nats-Service-Error-Code": {"503"}, "Nats-Service-Error": {"Service Unavailable"}}, "no"},
 		{"a header", mayfly.Reply{Status: 200, Header: http.Header{"Etag": {`"1"`}}}, nil, nats.Header{"Etag": {`"1"`}}, ""},
 		{
-			"an error of ours", mayfly.Reply{}, mayfly.Errorf(mayfly.Crashed, "it\nbroke: %w", mayfly.Trace("secret")).WithHint("mend it"),
-			nats.Header{"Nats-Service-Error-Code": {"502"}, "Mayfly-Error": {"crashed"}, "Mayfly-Hint": {"mend it"}}, "",
+			"an error of ours",
+			mayfly.Reply{},
+			mayfly.Errorf(mayfly.Crashed, "it\nbroke: %w", mayfly.Trace("secret")).WithHint("mend it"),
+			nats.Header{"Nats-Service-Error-Code": {"502"}, "Mayfly-Error": {"crashed"}, "Mayfly-Hint": {"mend it"}},
+			"",
 		},
 		{"too large a reply", mayfly.Reply{Status: 200, Body: bytes.Repeat([]byte("x"), 2<<20)}, nil, nats.Header{"Nats-Service-Error-Code": {"502"}, "Mayfly-Error": {"crashed"}}, ""},
 	} {
