@@ -3,6 +3,7 @@ package mayfly
 import (
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // MaxName is the length of the longest Name, in bytes.
@@ -27,7 +28,8 @@ func ParseName(s string) (Name, error) {
 		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' && i > 0 {
 			continue
 		}
-		return "", Errorf(Invalid, "name %q has %q at byte %d: use a-z, 0-9 and, not first, -", clip(s), s[i:i+1], i+1)
+		_, size := utf8.DecodeRuneInString(s[i:])
+		return "", Errorf(Invalid, "name %q has %q at byte %d: use a-z, 0-9 and, not first, -", clip(s), s[i:i+size], i+1)
 	}
 	return Name(s), nil
 }

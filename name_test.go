@@ -30,7 +30,8 @@ func TestParseNameKeepsTheRules(t *testing.T) {
 		{"underscore", "a_b", `"_" at byte 2`},
 		{"space", "a b", `" " at byte 2`},
 		{"NUL", "a\x00", `"\x00" at byte 2`},
-		{"no ASCII letter", "é", `at byte 1`},
+		{"no ASCII letter", "café", "\"é\" at byte 4"},
+		{"no text", "a\xff", `"\xff" at byte 2`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
