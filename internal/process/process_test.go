@@ -264,6 +264,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		"plain":    {"#!/bin/sh\n", 0o644},
 		"lost":     {"#!/no/such/interpreter\n", 0o755},
 		"nonsense": {"\x00\x01\x02", 0o755},
+		"windows":  {"#!/bin/sh\r\necho hi\r\n", 0o755},
 	} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(file.text), file.mode); err != nil {
 			t.Fatal(err)
@@ -284,6 +285,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		{"not executable", Spec{Args: []string{"./plain"}, Folder: folder}, mayfly.Crashed, "may not be run"},
 		{"not executable in PATH", Spec{Args: []string{"plain"}, Env: []string{"PATH=" + folder}}, mayfly.Crashed, "may not be run"},
 		{"no interpreter", Spec{Args: []string{"./lost"}, Folder: folder}, mayfly.Crashed, "interpreter"},
+		{"line ends of Windows", Spec{Args: []string{"./windows"}, Folder: folder}, mayfly.Crashed, "carriage return"},
 		{"no program of this system", Spec{Args: []string{"./nonsense"}, Folder: folder}, mayfly.Crashed, "no program of this system"},
 		{"no folder", Spec{Args: []string{"/bin/sh"}, Folder: filepath.Join(folder, "gone")}, mayfly.Internal, "folder"},
 		{"a zero byte", Spec{Args: []string{"/bin/sh", "a\x00b"}}, mayfly.Invalid, "zero byte"},

@@ -158,7 +158,7 @@ func (r *reaper) keep() {
 			return
 		default:
 		}
-		r.log.Warn("reaper died", "state", state, "err", err)
+		r.log.Warn("reaper died", "state", state.String(), "err", err)
 		r.lose()
 		if !r.restart() {
 			return

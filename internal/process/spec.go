@@ -157,6 +157,10 @@ func explain(err error, s Spec, program string) error {
 		if _, gone := os.Stat(s.Folder); s.Folder != "" && gone != nil {
 			return mayfly.Errorf(mayfly.Internal, "the folder %s is not there", s.Folder)
 		}
+		if namesInterpreterWithCR(s, program) {
+			return mayfly.Errorf(mayfly.Crashed, "the first line of %s ends in a carriage return, which no interpreter's name does", s.Args[0]).
+				WithHint("save it with the line ends of Unix, as by sed -i 's/\\r$//' %s", s.Args[0])
+		}
 		return mayfly.Errorf(mayfly.Crashed, "%s needs an interpreter that is not there", s.Args[0]).
 			WithHint("its first line, or its loader, names a program that this machine does not have")
 	case errors.Is(err, syscall.ENOEXEC):
@@ -180,4 +184,21 @@ func unavailable(err error) error {
 	}
 	return mayfly.Errorf(mayfly.Unavailable, "no process can be started: %w", err).
 		WithHint("this machine or user has no room for another; look at ulimit -u and ulimit -n")
+}
+
+// namesInterpreterWithCR reports whether a program is a script that was saved with
+// the line ends of Windows.
+func namesInterpreterWithCR(s Spec, program string) bool {
+	if !filepath.IsAbs(program) {
+		program = filepath.Join(s.Folder, program)
+	}
+	file, err := os.Open(program)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	head := make([]byte, 256) // Linux reads no more of it
+	n, _ := io.ReadFull(file, head)
+	line, _, found := strings.Cut(string(head[:n]), "\n")
+	return found && strings.HasPrefix(line, "#!") && strings.HasSuffix(line, "\r")
 }
