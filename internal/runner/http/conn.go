@@ -108,7 +108,8 @@ func (c *conn) readHead() (head, error) {
 		n := headEnd(c.in[c.r:c.w])
 		for n == 0 {
 			if c.w-c.r >= maxHead {
-				return head{}, malformed("its headers are longer than %d bytes", maxHead)
+				return head{}, mayfly.Errorf(mayfly.Crashed, "the function's reply has headers longer than %d bytes", maxHead).
+					WithHint("it should send large values in the body")
 			}
 			if err := c.fill(); err != nil {
 				return head{}, err
