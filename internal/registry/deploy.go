@@ -56,7 +56,7 @@ func deploy[T thing](ctx context.Context, r *Registry, key string, t T, project 
 		}
 		next := entry{head: head{
 			Revision: present.Revision + 1, Project: project, Note: c.Note,
-		}, settings: withUnknown[T](settings, present.settings)}
+		}, settings: withUnknown[T](settings, present.present())}
 		if present.live() && present.Project == project && sameSettings[T](present, settings) {
 			if present.Scaled == nil {
 				return present, errUnchanged
@@ -115,7 +115,7 @@ func rollback[T thing](ctx context.Context, r *Registry, key string, revision ui
 		}
 		return entry{
 			head:     head{Revision: present.Revision + 1, Project: project, From: old.Revision},
-			settings: old.settings,
+			settings: old.present(),
 		}, nil
 	})
 }
@@ -150,7 +150,7 @@ func scale[T thing](ctx context.Context, r *Registry, key string, instances any)
 		if bytes.Equal(present.Scaled, raw) {
 			return present, errUnchanged
 		}
-		present.Scaled = raw
+		present.Scaled, present.settings = raw, present.present()
 		return present, nil
 	})
 	return t, err

@@ -34,8 +34,8 @@ const (
 // functions and services take the same way and fields of a newer Mayfly survive.
 type entry struct {
 	head
-	settings map[string]json.RawMessage // all fields that are not the head's
-	data     []byte                     // as stored
+	settings map[string]json.RawMessage // of one to be written: all fields that are not the head's
+	data     []byte                     // of one that was read: as stored, a JSON object
 	kv       uint64                     // revision of the key, which is not that of what is deployed; 0 if there is none
 }
 
@@ -55,7 +55,8 @@ type head struct {
 // live reports whether something is deployed under the key now.
 func (e entry) live() bool { return e.kv != 0 && !e.Removed }
 
-// decode reads an entry. Errors have code Invalid.
+// decode reads an entry's head, and its settings only so far as to know that they
+// are there: of thousands most are never asked for. Errors have code Invalid.
 func decode(key string, data []byte, kv uint64) (entry, error) {
 	e := entry{data: data, kv: kv}
 	err := json.Unmarshal(data, &e.head)
@@ -63,18 +64,22 @@ func decode(key string, data []byte, kv uint64) (entry, error) {
 		return e, mayfly.Errorf(mayfly.Invalid, "%s was written by a newer Mayfly: its entry has version %d, this one knows %d", key, e.V, version).
 			WithHint("upgrade this Mayfly")
 	}
-	if err == nil {
-		err = json.Unmarshal(data, &e.settings)
-	}
-	if err == nil && e.settings == nil {
+	if err == nil && string(bytes.TrimSpace(data)) == "null" {
 		err = errors.New("it is null")
 	}
 	if err != nil {
 		return e, mayfly.Errorf(mayfly.Invalid, "the registry's entry %s makes no sense: %w", key, err).
 			WithHint("deploy it again, or look at it with nats kv get %s %s", mayfly.BucketRegistry, key)
 	}
-	maps.DeleteFunc(e.settings, func(name string, _ json.RawMessage) bool { return headFields[name] })
 	return e, nil
+}
+
+// present returns the settings of an entry that was read, none if there was none.
+func (e entry) present() map[string]json.RawMessage {
+	var settings map[string]json.RawMessage
+	_ = json.Unmarshal(e.data, &settings) // decode has seen that it is an object
+	maps.DeleteFunc(settings, func(name string, _ json.RawMessage) bool { return headFields[name] })
+	return settings
 }
 
 // encode returns the entry as it is stored.
@@ -96,15 +101,16 @@ func (e entry) encode() ([]byte, error) {
 	return data, err
 }
 
-// bundles returns the digests that the entry names.
+// bundles returns the digests that an entry names which was read.
 func (e entry) bundles() (map[string]string, error) {
-	var named map[string]string
-	raw, ok := e.settings["bundles"]
-	if !ok {
-		return nil, nil
+	if e.data == nil {
+		return nil, nil // deleted with another tool
 	}
-	err := json.Unmarshal(raw, &named)
-	return named, err
+	var named struct {
+		Bundles map[string]string `json:"bundles"`
+	}
+	err := json.Unmarshal(e.data, &named)
+	return named.Bundles, err
 }
 
 // A thing is what may be deployed.
@@ -112,22 +118,20 @@ type thing interface {
 	mayfly.Function | mayfly.Hosted | route
 }
 
-// thingOf returns what the entry holds, as it is to run now.
-func thingOf[T thing](e entry) (T, error) {
-	fields := maps.Clone(e.settings)
+// thingOf returns what an entry that was read holds, as it is to run now.
+func thingOf[T thing](e entry) (t T, err error) {
+	data := e.data
 	if e.Scaled != nil {
+		var fields map[string]json.RawMessage
+		if err := json.Unmarshal(data, &fields); err != nil {
+			return t, err
+		}
 		fields["instances"] = e.Scaled
+		if data, err = json.Marshal(fields); err != nil {
+			return t, err
+		}
 	}
-	own, err := fieldsOf(e.head)
-	if err != nil {
-		return *new(T), err
-	}
-	maps.Copy(fields, own)
-	var t T
-	data, err := json.Marshal(fields)
-	if err == nil {
-		err = json.Unmarshal(data, &t)
-	}
+	err = json.Unmarshal(data, &t)
 	return t, err
 }
 

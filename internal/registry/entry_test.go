@@ -31,6 +31,7 @@ func FuzzEntry(f *testing.F) {
 			_, _ = newPicture().put(key, e, nil)
 		}
 		_, _ = e.bundles() // an error at most
+		e.settings = e.present()
 		written, err := e.encode()
 		if err != nil {
 			return // too large
@@ -39,6 +40,7 @@ func FuzzEntry(f *testing.F) {
 		if err != nil {
 			t.Fatalf("what was written cannot be read: %v\n%s", err, written)
 		}
+		again.settings = again.present()
 		if twice, err := again.encode(); err != nil || !bytes.Equal(written, twice) {
 			t.Fatalf("written twice differently (%v):\n%s\n%s", err, written, twice)
 		}
