@@ -425,6 +425,50 @@ func TestGatherReturnsEveryAnswer(t *testing.T) {
 	}
 }
 
+func TestGlanceReturnsEveryAnswer(t *testing.T) {
+	t.Parallel()
+	const most = 100
+	b := natstest.New(t)
+	nc := natstest.Connect(t, b)
+	_, err := nc.Subscribe("who", func(m *nats.Msg) {
+		for range most {
+			m.Respond([]byte("me"))
+		}
+	})
+	if err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, err := b.Glance(t.Context(), "who", time.Minute)
+	if err != nil || len(answers) != most {
+		t.Errorf("%d answers, error %v", len(answers), err)
+	}
+	if answers, err = b.Glance(t.Context(), "nobody.here", time.Minute); err != nil || len(answers) != 0 {
+		t.Errorf("nobody there: %d answers, error %v", len(answers), err)
+	}
+}
+
+func TestGlanceWaitsLongerForThoseWhoAreSlow(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	for _, tt := range []struct {
+		name                 string
+		widest, passed, want time.Duration
+	}{
+		{"the first came at once", ms, ms, 39 * ms},
+		{"many came, one upon the other", ms, 100 * ms, 20 * ms},
+		{"the first was slow", 30 * ms, 30 * ms, 120 * ms},
+		{"one is on another continent", 200 * ms, 200 * ms, 300 * ms},
+		{"one came just in time", 900 * ms, 900 * ms, 300 * ms},
+	} {
+		if got := bus.RestOfGlance(tt.widest, tt.passed); got != tt.want {
+			t.Errorf("%s: waits for %s more, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestGatherRefusesWhatIsNoSubject(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)

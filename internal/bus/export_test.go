@@ -66,3 +66,6 @@ func (b *Bus) CommitWith(f func() error) {
 	b.steward.commits.commit = f
 	<-b.steward.commits.turn
 }
+
+// RestOfGlance is restOfGlance.
+func RestOfGlance(widest, passed time.Duration) time.Duration { return restOfGlance(widest, passed) }

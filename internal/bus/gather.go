@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -13,6 +14,9 @@ const (
 	gatherFirst = time.Second            // how long the first answer may take
 	gatherQuiet = 300 * time.Millisecond // how long none may come before we take it for the end
 	gatherMost  = 5 * time.Second        // how long it may go on at all
+
+	glance      = 40 * time.Millisecond // how long answers of this machine may take at least
+	glanceQuiet = 20 * time.Millisecond // how long none may come when all came one upon the other
 )
 
 // An Answer is one message of many that came back to a question.
@@ -25,37 +29,66 @@ type Answer struct {
 // returns what came back once nothing more comes. Nobody there is no error: the
 // list is empty then.
 func (b *Bus) Gather(ctx context.Context, subject string) ([]Answer, error) {
+	return b.gather(ctx, subject, gatherFirst, func(time.Duration, time.Duration) time.Duration { return gatherQuiet })
+}
+
+// Glance is Gather for those who wait before a terminal: nothing more comes when
+// nothing came for several times the widest gap so far. So a machine's own services
+// are all there in 40 ms, and who answers slowly is waited for as Gather does. first
+// is how long the first answer may take; a second if zero.
+func (b *Bus) Glance(ctx context.Context, subject string, first time.Duration) ([]Answer, error) {
+	return b.gather(ctx, subject, cmp.Or(first, gatherFirst), restOfGlance)
+}
+
+// restOfGlance returns how long to wait for one more answer, after gaps of which the
+// widest is known, so long after the question.
+func restOfGlance(widest, passed time.Duration) time.Duration {
+	return max(glance-passed, min(max(4*widest, glanceQuiet), gatherQuiet))
+}
+
+// gather asks and goes on until an answer was waited for in vain: the first as long
+// as first, each other as long as rest says.
+func (b *Bus) gather(ctx context.Context, subject string, first time.Duration, rest func(widest, passed time.Duration) time.Duration) ([]Answer, error) {
 	if strings.ContainsFunc(subject, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return nil, mayfly.Errorf(mayfly.Invalid, "subject %q has a space or control character", subject)
 	}
 	ctx, cancel := context.WithTimeout(ctx, gatherMost)
 	defer cancel()
 	l := b.links[0]
-	came := make(chan *nats.Msg, 1024)
+	type arrival struct {
+		Answer
+		nobody bool
+	}
+	came := make(chan arrival, 1024)
+	asked := time.Now()
 	inbox, stop := l.replies.listen(func(m *nats.Msg) {
 		select {
-		case came <- m:
+		case came <- arrival{Answer{Body: m.Data, Took: time.Since(asked)}, nobody(m)}:
 		case <-ctx.Done():
 		}
 	})
 	defer stop()
 	defer cancel() // before stop, so that a waiting listener lets go
-	asked := time.Now()
 	if err := l.publish(&nats.Msg{Subject: subject, Reply: inbox}); err != nil {
 		return nil, err
 	}
 	var answers []Answer
-	quiet := time.NewTimer(gatherFirst)
+	var last, widest time.Duration
+	quiet := time.NewTimer(first)
 	defer quiet.Stop()
 	for {
 		select {
-		case m := <-came:
-			if nobody(m) {
+		case a := <-came:
+			if a.nobody {
 				return nil, nil
 			}
-			answers = append(answers, Answer{Body: m.Data, Took: time.Since(asked)})
-			quiet.Reset(gatherQuiet)
+			answers = append(answers, a.Answer)
+			last, widest = a.Took, max(widest, a.Took-last)
+			quiet.Reset(rest(widest, time.Since(asked)))
 		case <-quiet.C:
+			if len(came) > 0 {
+				continue // we were busy, not they
+			}
 			return answers, nil
 		case <-ctx.Done():
 			return answers, nil
