@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
@@ -81,26 +82,34 @@ func (l *list) print(ctx context.Context, s *store, w io.Writer) (int, error) {
 	return len(all), t.print(w, "")
 }
 
-// list asks the registry what there should be and the services what there is, all at
-// once. It asks for STATS rather than INFO, which has all but the descriptions of
+// firstWait is how long the first answer may take where nothing is deployed: the
+// server has shown by then that it is quick.
+const firstWait = 300 * time.Millisecond
+
+// list asks the registry what there should be and the services what there is, both
+// at once. It asks for STATS rather than INFO, which has all but the descriptions of
 // services that Mayfly does not run.
 func (s *store) list(ctx context.Context) ([]listed, error) {
-	var answers []bus.Answer
-	var nodes []string
-	errs := make([]error, 3)
+	var found []statsAnswer
+	errs := make([]error, 2)
 	var asked sync.WaitGroup
-	asked.Go(func() { answers, errs[0] = gather(ctx, s.bus, mayfly.SubjectMicro+".STATS") })
-	asked.Go(func() { nodes, errs[1] = s.nodes(ctx) })
-	asked.Go(func() { errs[2] = s.look(ctx) })
+	asked.Go(func() {
+		answers, err := s.bus.Glance(ctx, mayfly.SubjectMicro+".STATS", firstWait)
+		found, errs[0] = parseAnswers(answers, statsID), err
+	})
+	asked.Go(func() { errs[1] = s.look(ctx) })
 	asked.Wait()
 	if err := cmp.Or(errs...); err != nil {
 		return nil, err
 	}
-	all := s.addDeployed(listServices(parseAnswers(answers, statsID)))
+	late, err := s.askLate(ctx, found)
+	if err != nil {
+		return nil, err
+	}
+	all := s.addDeployed(listServices(append(found, late...)))
 	for i := range all {
 		if one := &all[i]; one.Kind == "function" {
 			one.URL = s.gateway() + "/fn/" + one.Name
-			asked.Go(func() { s.countInstances(ctx, one, nodes) })
 		} else {
 			asked.Go(func() { s.describe(ctx, one) })
 		}
@@ -109,17 +118,52 @@ func (s *store) list(ctx context.Context) ([]listed, error) {
 	return all, nil
 }
 
-// nodes returns the ids of the nodes.
-func (s *store) nodes(ctx context.Context) (ids []string, err error) {
-	all, err := nodes{s.bus}.listed(ctx)
-	for _, one := range all {
-		ids = append(ids, one.Node)
+// askLate asks by name what is deployed and has not answered: the server says at once
+// that nobody has a name. Without a registry there are no names, and nobody's silence
+// is waited out.
+func (s *store) askLate(ctx context.Context, found []statsAnswer) ([]statsAnswer, error) {
+	if s.Registry == nil && len(found) > 0 {
+		return nil, nil
 	}
-	return ids, err
+	if s.Registry == nil {
+		answers, err := ask(ctx, s.bus, "STATS", "")
+		return parseAnswers(answers, statsID), err
+	}
+	missing := s.deployed()
+	for _, a := range found {
+		delete(missing, a.Name)
+	}
+	var mu sync.Mutex
+	var late []bus.Answer
+	var failed error
+	var asked sync.WaitGroup
+	for name := range missing {
+		asked.Go(func() {
+			answers, err := s.bus.Glance(ctx, mayfly.SubjectMicro+".STATS."+name, firstWait)
+			mu.Lock()
+			defer mu.Unlock()
+			late, failed = append(late, answers...), cmp.Or(failed, err)
+		})
+	}
+	asked.Wait()
+	return parseAnswers(late, statsID), failed
+}
+
+// deployed returns the names of what is deployed.
+func (s *store) deployed() map[string]bool {
+	names := map[string]bool{}
+	functions, services := s.List()
+	for _, f := range functions {
+		names[string(f.Name)] = true
+	}
+	for _, h := range services {
+		names[h.Name] = true
+	}
+	return names
 }
 
 // listServices makes one line of all instances of a version, or of all nodes that
-// have a function. The answers are sorted by name and version.
+// have a function. The answers to one question are sorted by name and version.
 func listServices(answers []statsAnswer) []listed {
 	all := []listed{} // not nil: in JSON an empty list is []
 	for _, a := range answers {
@@ -133,8 +177,14 @@ func listServices(answers []statsAnswer) []listed {
 		}
 		s := &all[len(all)-1]
 		s.Version = version // of a function that is being replaced the newer one
-		s.Instances++
+		if kind == "service" {
+			s.Instances++
+		}
 		for _, e := range a.Endpoints {
+			if ofFunction(e.Subject) {
+				s.Instances += e.Live.Instances
+				s.Engine = cmp.Or(e.Live.Engine, s.Engine)
+			}
 			s.Calls += e.Requests
 			s.Errors += e.Errors
 			if !slices.Contains(s.Endpoints, e.Name) {
@@ -187,20 +237,6 @@ func (s *store) addDeployed(all []listed) []listed {
 	}
 	slices.SortStableFunc(all, func(a, b listed) int { return cmp.Compare(a.Name, b.Name) })
 	return all
-}
-
-// countInstances asks the nodes how many instances of a function they have. A node
-// that does not say counts as having none.
-func (s *store) countInstances(ctx context.Context, one *listed, ids []string) {
-	one.Instances = 0
-	for _, id := range ids {
-		state, err := nodes{s.bus}.state(ctx, id, one.Name)
-		if err != nil {
-			continue
-		}
-		one.Instances += len(state.Instances)
-		one.Engine = cmp.Or(one.Engine, string(state.Function.Engine))
-	}
 }
 
 // describe asks one instance of a service for its description.

@@ -93,7 +93,7 @@ func (l *logsVerb) nothing(ctx context.Context, p *process, b *bus.Bus) error {
 		p.note("no lines")
 		return nil
 	}
-	answers, err := gather(ctx, b, mayfly.SubjectMicro+".PING."+l.Name)
+	answers, err := b.Glance(ctx, mayfly.SubjectMicro+".PING."+l.Name, 0)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (n nodes) List(ctx context.Context) ([]deploy.Node, error) {
 
 // listed returns what the nodes say of themselves.
 func (n nodes) listed(ctx context.Context) ([]node.Listed, error) {
-	answers, err := gather(ctx, n.bus, mayfly.SubjectNodes)
+	answers, err := n.bus.Glance(ctx, mayfly.SubjectNodes, 0)
 	return parseListed(answers), err
 }
 
@@ -97,31 +97,4 @@ func (n nodes) ask(ctx context.Context, subject string, body []byte, wait time.D
 		err = reply.Err()
 	}
 	return reply.Body, err
-}
-
-// glance is how long answers of this machine may take to be all there.
-const glance = 40 * time.Millisecond
-
-// gather is Bus.Gather for those who wait before a terminal. A question to many has
-// no end mark, and Gather goes on until long nothing came. Where all answers came
-// within the first part of a glance, nobody who is slow is among those asked, and
-// what came is all; else it is asked again, with patience.
-func gather(ctx context.Context, b *bus.Bus, subject string) ([]bus.Answer, error) {
-	short, cancel := context.WithTimeout(ctx, glance)
-	defer cancel()
-	answers, err := b.Gather(short, subject)
-	if err != nil {
-		return nil, err
-	}
-	if short.Err() == nil {
-		return answers, nil // nobody is there, or the end was seen
-	}
-	slow := len(answers) == 0
-	for _, a := range answers {
-		slow = slow || a.Took > glance/2
-	}
-	if slow {
-		return b.Gather(ctx, subject)
-	}
-	return answers, nil
 }

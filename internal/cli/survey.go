@@ -77,6 +77,26 @@ type statsEndpoint struct {
 	Errors    uint64        `json:"num_errors"`
 	LastError string        `json:"last_error"`
 	Time      time.Duration `json:"processing_time"` // of all requests together
+	Live      live          `json:"data"`
+}
+
+// live is what a function says of itself beyond ADR-32. The data of a service are
+// its own and may be anything: what does not fit is as if it were not there.
+type live struct {
+	Engine    string
+	Instances int
+}
+
+// UnmarshalJSON never fails, so that no answer is lost by its data.
+func (l *live) UnmarshalJSON(data []byte) error {
+	var known struct {
+		Engine    string `json:"engine"`
+		Instances uint16 `json:"instances"`
+	}
+	if json.Unmarshal(data, &known) == nil {
+		*l = live{Engine: known.Engine, Instances: int(known.Instances)}
+	}
+	return nil
 }
 
 // parseAnswers keeps what parses and is valid, each instance once, in a stable

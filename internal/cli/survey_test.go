@@ -23,20 +23,20 @@ func answers(bodies ...string) (all []bus.Answer) {
 func TestListJoinsInstancesAndSkipsWhatDoesNotParse(t *testing.T) {
 	t.Parallel()
 	got := listServices(parseAnswers(answers(
-		`{"name":"b","id":"2","version":"1.0.0","endpoints":[{"name":"x","subject":"b.x","num_requests":2,"num_errors":1}]}`,
+		`{"name":"b","id":"2","version":"1.0.0","endpoints":[{"name":"x","subject":"b.x","num_requests":2,"num_errors":1,"data":"its own"}]}`,
 		`not JSON`, ``, `[]`, `{"name":7,"id":"1"}`, `{"name":"nameless id"}`, `{"id":"3"}`,
 		`{"name":"b","id":"1","version":"1.0.0","endpoints":[{"name":"y","subject":"b.y","num_requests":3}],"metadata":{"n":1}}`,
 		`{"name":"b","id":"1","version":"1.0.0","endpoints":[{"name":"again","subject":"b.y","num_requests":3}]}`,
 		`{"name":"b","id":"3","version":"2.0.0","endpoints":null,"metadata":"none"}`,
-		`{"name":"a","id":"9","version":"1.0.7","endpoints":[{"name":"call","subject":"fn.a","num_requests":1}]}`,
-		`{"name":"a","id":"8","version":"1.0.8","endpoints":[{"name":"call","subject":"fn.a","num_requests":1}]}`,
-		`{"name":"c","id":"7","version":"1.0.0","endpoints":[{"name":"call","subject":"fn.c"}]}`,
+		`{"name":"a","id":"9","version":"1.0.7","endpoints":[{"name":"call","subject":"fn.a","num_requests":1,"data":{"engine":"http","instances":3}}]}`,
+		`{"name":"a","id":"8","version":"1.0.8","endpoints":[{"name":"call","subject":"fn.a","num_requests":1,"data":{"engine":"exec","instances":1}}]}`,
+		`{"name":"c","id":"7","version":"1.0.0","endpoints":[{"name":"call","subject":"fn.c","data":{"instances":-1}}]}`,
 	), statsID))
 	want := []listed{
-		{Name: "a", Kind: "function", Version: "@8", Instances: 2, Calls: 2, Endpoints: []string{"call"}},
+		{Name: "a", Kind: "function", Version: "@8", Engine: "exec", Instances: 4, Calls: 2, Endpoints: []string{"call"}},
 		{Name: "b", Kind: "service", Version: "1.0.0", Instances: 2, Calls: 5, Errors: 1, Endpoints: []string{"y", "x"}},
 		{Name: "b", Kind: "service", Version: "2.0.0", Instances: 1, Endpoints: []string{}},
-		{Name: "c", Kind: "function", Version: "@dev", Instances: 1, Endpoints: []string{"call"}},
+		{Name: "c", Kind: "function", Version: "@dev", Endpoints: []string{"call"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -119,10 +119,12 @@ type endpointStats struct {
 
 // liveData are what ADR-32 has no field for.
 type liveData struct {
-	InFlight int    `json:"in_flight"`
-	Waiting  int    `json:"waiting"`
-	Rejected uint64 `json:"rejected"`
-	Crashes  uint64 `json:"crashes"`
+	Engine    mayfly.Engine `json:"engine"`
+	Instances int           `json:"instances"`
+	InFlight  int           `json:"in_flight"`
+	Waiting   int           `json:"waiting"`
+	Rejected  uint64        `json:"rejected"`
+	Crashes   uint64        `json:"crashes"`
 }
 
 // count returns the statistics of a function's one endpoint.
@@ -132,7 +134,10 @@ func (p *Responder) count(s *service) endpointStats {
 	out := endpointStats{
 		Name: e.Name, Subject: e.Subject, QueueGroup: e.Queue,
 		NumRequests: n.Requests, NumErrors: n.Errors, LastError: n.LastError, ProcessingTime: int64(n.Processing),
-		Data: liveData{InFlight: int(n.InFlight), Waiting: int(n.Waiting), Rejected: n.Rejected, Crashes: n.Crashes},
+		Data: liveData{
+			Engine: s.function.Engine, Instances: n.Instances,
+			InFlight: n.InFlight, Waiting: n.Waiting, Rejected: n.Rejected, Crashes: n.Crashes,
+		},
 	}
 	if n.Requests > 0 {
 		out.AverageProcessingTime = out.ProcessingTime / int64(n.Requests)

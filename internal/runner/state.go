@@ -2,6 +2,7 @@ package runner
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -36,8 +37,9 @@ type InstanceState struct {
 }
 
 // Stats count what a function or hosted service has done since it was first there.
-// A service has only starts and crashes.
+// A service has only instances, starts and crashes.
 type Stats struct {
+	Instances  int           // those that start, work and stop now
 	Requests   uint64        // calls that are over and were admitted, whatever came of them
 	Errors     uint64        // of them: those with a status of 500 and more, or without a reply
 	LastError  string        // one line
@@ -72,21 +74,20 @@ func (c *counters) add(took time.Duration, failure string) {
 func (r *Runner) Stats(name string) (Stats, bool) {
 	if f := r.find(mayfly.Name(name)); f != nil {
 		f.mu.Lock()
-		c := f.count
-		f.mu.Unlock()
-		return c.stats(), true
+		defer f.mu.Unlock()
+		return f.count.stats(f.instances()), true
 	}
 	if h := r.host(name); h != nil {
 		h.mu.Lock()
-		c := h.count
-		h.mu.Unlock()
-		return c.stats(), true
+		defer h.mu.Unlock()
+		return h.count.stats(len(h.lives)), true
 	}
 	return Stats{}, false
 }
 
-func (c counters) stats() Stats {
+func (c *counters) stats(instances int) Stats {
 	return Stats{
+		Instances: instances,
 		Requests: c.requests, Errors: c.errors, LastError: oneLine(c.lastError), Processing: c.processing,
 		InFlight: c.inFlight, Waiting: c.waiting, Rejected: c.rejected,
 		Starts: c.starts, Crashes: c.crashes,
@@ -143,10 +144,8 @@ func (f *function) state() (state State, lives []Instance) {
 		}
 	}
 	var slots []*slot
-	for _, v := range append([]*revision{f.now, f.good}, append(f.ready, f.leaving...)...) {
-		if v != nil {
-			slots = append(slots, v.pool.slots...)
-		}
+	for v := range f.revisions() {
+		slots = append(slots, v.pool.slots...)
 	}
 	slices.SortFunc(slots, func(a, b *slot) int { return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.id, b.id)) })
 	for _, s := range slots {
@@ -156,6 +155,27 @@ func (f *function) state() (state State, lives []Instance) {
 		lives = append(lives, s.instance)
 	}
 	return state, lives
+}
+
+// revisions yields those that have instances or may get some.
+func (f *function) revisions() iter.Seq[*revision] {
+	return func(yield func(*revision) bool) {
+		for _, all := range [][]*revision{{f.now, f.good}, f.ready, f.leaving} {
+			for _, v := range all {
+				if v != nil && !yield(v) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// instances returns how many there are.
+func (f *function) instances() (n int) {
+	for v := range f.revisions() {
+		n += len(v.pool.slots)
+	}
+	return n
 }
 
 // String returns the phase's name.
