@@ -88,7 +88,7 @@ func (r *Runner) Stats(name string) (Stats, bool) {
 func (c *counters) stats(instances int) Stats {
 	return Stats{
 		Instances: instances,
-		Requests: c.requests, Errors: c.errors, LastError: oneLine(c.lastError), Processing: c.processing,
+		Requests:  c.requests, Errors: c.errors, LastError: oneLine(c.lastError), Processing: c.processing,
 		InFlight: c.inFlight, Waiting: c.waiting, Rejected: c.rejected,
 		Starts: c.starts, Crashes: c.crashes,
 	}
