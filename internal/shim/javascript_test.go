@@ -338,13 +338,22 @@ func TestJavaScriptCrashIsSaid(t *testing.T) {
 			if !strings.Contains(body, tt.trace) {
 				t.Errorf("the trace has no %q:\n%s", tt.trace, body)
 			}
-			for _, ours := range []string{"shim.mjs", "call.mjs", "node:internal"} {
+			for _, ours := range []string{"shim.mjs", "call.mjs", "node:"} {
 				if strings.Contains(body, ours) {
 					t.Errorf("the trace names %s:\n%s", ours, body)
 				}
 			}
 			n.stderr.await(t, strings.SplitN(body, "\n", 2)[0])
 		})
+	}
+}
+
+func TestJavaScriptBodyThatIsNoJSONIsTheClientsFault(t *testing.T) {
+	t.Parallel()
+	n := startJavaScript(t, "testdata/javascript/behaviour.js")
+	res, body := n.do(t, "POST", "/json", "{")
+	if res.StatusCode != 400 || !strings.HasPrefix(body, "the request's body is not JSON: ") || res.Header.Get(mayfly.HeaderCrash) != "" {
+		t.Errorf("%d %q, %v", res.StatusCode, body, res.Header)
 	}
 }
 

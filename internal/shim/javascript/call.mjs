@@ -2,7 +2,7 @@
 // answer becomes a reply.
 
 import { Headers } from "./headers.mjs";
-import { Request } from "./request.mjs";
+import { Request, isRefused } from "./request.mjs";
 import { Response, bytesOf, isBytes, isComplex } from "./response.mjs";
 import { isStandard } from "./standard.mjs";
 import { traceOf, headlineOf } from "./trace.mjs";
@@ -60,6 +60,10 @@ export class Call {
   // connection that breaks off can say so.
   crash(error) {
     if (this.left && error?.name === "AbortError") return; // it stopped because it was told to
+    if (isRefused(error) && !this.#over && !this.#outgoing.headersSent) {
+      this.#finish(400, "", ["content-type", "text/plain;charset=UTF-8"], `the request's body is not JSON: ${error.message}\n`);
+      return;
+    }
     const trace = traceOf(error);
     process.stderr.write(trace + "\n");
     if (this.left || this.#over) return;

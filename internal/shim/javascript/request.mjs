@@ -82,7 +82,7 @@ export class Request {
   }
 
   json() {
-    return this.#unusual() ? this.#standard().json() : this.#read((body) => JSON.parse(textOf(body)));
+    return this.#unusual() ? this.#standard().json().catch(refuse) : this.#read(jsonOf);
   }
 
   arrayBuffer() {
@@ -168,6 +168,28 @@ for (const [name, value] of Object.entries(fixed)) {
 }
 
 Object.defineProperty(Request, Symbol.hasInstance, hasInstance("Request", Request));
+
+// Errors of a body that is no JSON. They are SyntaxErrors, as the standard says, and
+// so look like those of the user's own JSON.parse.
+const refused = new WeakSet();
+
+// isRefused reports whether an error says that the client sent no JSON.
+export function isRefused(error) {
+  return typeof error === "object" && error !== null && refused.has(error);
+}
+
+function refuse(error) {
+  if (error instanceof SyntaxError) refused.add(error);
+  throw error;
+}
+
+function jsonOf(body) {
+  try {
+    return JSON.parse(textOf(body));
+  } catch (error) {
+    refuse(error);
+  }
+}
 
 function urlOf(incoming) {
   const { headers } = incoming;

@@ -6,13 +6,32 @@ import { inspect } from "node:util";
 // not the user's, and with files named from the function's folder.
 export function traceOf(error) {
   const root = new URL("..", import.meta.url).href; // the shim is one folder below the function
-  const shim = new URL(".", import.meta.url).href;
-  return inspect(error, { depth: 4 })
-    .split("\n")
-    .filter((line) => !/^\s+at /.test(line) || !(line.includes(shim) || line.includes("(node:internal/") || line.includes("at node:internal/")))
+  return ownFrames(inspect(error, { depth: 4 }).split("\n"))
     .join("\n")
     .replaceAll(root, "")
     .replaceAll(decodeURIComponent(new URL(root).pathname), "");
+}
+
+// ownFrames leaves out the shim's frames, Node's internal ones, and all others that
+// stand below the user's last one: Node called the shim, not the user.
+function ownFrames(lines) {
+  const shim = new URL(".", import.meta.url).href;
+  const kept = [];
+  let below = true;
+  let brace = ""; // of a frame that was left out: properties of the error follow it
+  for (const line of lines.reverse()) {
+    if (!/^\s+at /.test(line)) {
+      below = true;
+    } else if (line.includes(shim) || /\bnode:internal\//.test(line) || (below && /\bnode:|<anonymous>\)?( \{)?$/.test(line))) {
+      if (line.endsWith(" {")) brace = " {";
+      continue;
+    } else {
+      below = false;
+    }
+    kept.push(line + brace);
+    brace = "";
+  }
+  return kept.reverse();
 }
 
 // headlineOf returns an error in one line that may be a header's value: UTF-8
