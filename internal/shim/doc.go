@@ -32,4 +32,18 @@
 //   - A mistake is said with its file and line: TestJavaScriptBuildSaysWhatIsWrong.
 //   - A deployed bundle says nothing of the machine that built it:
 //     TestJavaScriptOutputTellsNothingOfTheMachine.
+//   - What of a body is no JSON is the client's fault, a 400, unless the handler
+//     catches it: TestJavaScriptBodyThatIsNoJSONIsTheClientsFault, TestPythonAnswers.
+//   - In Python it is the same: TestPythonAnswers, TestPythonCrashIsSaid,
+//     TestPythonStreamThatFailsBreaksOff, TestPythonClientThatLeavesEndsTheCall,
+//     TestPythonLinesCarryTheirCall, TestPythonFinishesCallsBeforeItStops,
+//     TestPythonSaysWhatIsWrong; and for WSGI: TestWSGI, TestWSGICrashIsSaid.
+//   - Python's server, which is our own, takes what is not HTTP for that:
+//     TestPythonReadsWhatIsNotHTTP.
+//   - A Go handler keeps its module and its errors their lines:
+//     TestGoBuildsWithinTheUsersModule, TestGoServesAHandlerFromASingleFile,
+//     TestGoSaysWhatIsWrong.
+//   - Python and Go know the names of the wire: TestShimsSpeakTheWire.
+//   - A build ends with its context: TestGoGivesUpWithItsContext,
+//     TestPythonGivesUpWithItsContext.
 package shim
