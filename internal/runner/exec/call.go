@@ -123,7 +123,8 @@ func (r *run) whole() (mayfly.Reply, error) {
 	return r.head(r.output.take())
 }
 
-// verdict says whether a process that has ended did well.
+// verdict says whether a process that has ended did well, in the log too. It is asked
+// for once.
 func (r *run) verdict() error {
 	if err := r.stdin.fault(); err != nil {
 		return err
@@ -132,11 +133,16 @@ func (r *run) verdict() error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := errors.AsType[*process.ExitError](err); ok && e.Signal != 0 && !e.OutOfMemory && r.instance.isStopped() {
+	exit, ok := errors.AsType[*process.ExitError](err)
+	if ok && exit.Signal != 0 && !exit.OutOfMemory && r.instance.isStopped() {
 		return stopped()
 	}
-	crashed := mayfly.Errorf(mayfly.Crashed, "%s", err)
+	crashed := mayfly.Errorf(mayfly.Crashed, "%s ended: %s", r.instance.spec.Name, err)
 	crashed.Err = r.tail.Trace()
+	r.tell(mayfly.System, "crashed: "+crashed.Message)
+	if ok && exit.OutOfMemory {
+		return crashed.WithHint("set memory of the function, or let it hold less at once")
+	}
 	return crashed
 }
 
@@ -201,10 +207,15 @@ func (r *run) watch(ctx context.Context) {
 // say tells a line of stderr.
 func (r *run) say(text string) {
 	r.tail.Add(text)
+	r.tell(mayfly.Stderr, text)
+}
+
+// tell passes on a line of the call.
+func (r *run) tell(source mayfly.Source, text string) {
 	s := r.instance.spec
 	s.Output(mayfly.Line{
 		Time: time.Now(), Function: s.Name, Revision: s.Revision, Instance: s.Instance,
-		Call: r.call.ID, Source: mayfly.Stderr, Text: text,
+		Call: r.call.ID, Source: source, Text: text,
 	})
 }
 
