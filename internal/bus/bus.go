@@ -41,6 +41,7 @@ type Bus struct {
 	remote Remote
 	links  []*link
 	health *health
+	wedged atomic.Pointer[string] // what our server said when a stream's disk failed
 
 	steward *steward // nil for a Remote
 
@@ -73,6 +74,7 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 		if s.Log == nil {
 			s.Log = o.Log
 		}
+		s.wedged = &b.wedged
 		if b.server, err = startServer(ctx, s); err != nil {
 			return nil, err
 		}

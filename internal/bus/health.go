@@ -182,6 +182,10 @@ func (b *Bus) Ready() error {
 			return err
 		}
 	}
+	if said := b.wedged.Load(); said != nil {
+		return mayfly.Errorf(mayfly.Unavailable, "the disk of the NATS server's store failed: %s", *said).
+			WithHint("free space on it, then restart the node: streams take nothing until then")
+	}
 	for _, l := range b.links {
 		if !l.up.Load() || l.silent.Load() > 0 {
 			return mayfly.Errorf(mayfly.Unavailable, "NATS at %s does not answer", b.remote).

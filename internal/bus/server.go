@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -38,6 +39,8 @@ type ServerOptions struct {
 	MaxMemory int64 // bytes in memory streams; 256 MiB if zero
 
 	Log *slog.Logger // discards if nil
+
+	wedged *atomic.Pointer[string] // set when a stream can no longer be written; may be nil
 }
 
 // startServer starts a server that answers, or says why it cannot. The recovery of
@@ -54,7 +57,7 @@ func startServer(ctx context.Context, o ServerOptions) (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the NATS server: %w", err)
 	}
-	logger := &serverLog{log: o.Log, trace: o.Trace, fatal: make(chan string, 1)}
+	logger := &serverLog{log: o.Log, trace: o.Trace, fatal: make(chan string, 1), wedged: o.wedged}
 	s.SetLoggerV2(logger, o.Trace != nil, o.Trace != nil, false)
 	if o.User != "" || o.Token != "" {
 		account, err := s.LookupAccount(mayfly.AccountMayfly)
@@ -285,6 +288,8 @@ type serverLog struct {
 	log   *slog.Logger
 	trace io.Writer   // nil if nobody watches
 	fatal chan string // the first one
+
+	wedged *atomic.Pointer[string] // see ServerOptions
 }
 
 func (l *serverLog) line(level slog.Level, format string, args ...any) {
@@ -296,8 +301,16 @@ func (l *serverLog) line(level slog.Level, format string, args ...any) {
 // Noticef implements server.Logger. What NATS finds notable at every start is
 // detail here.
 func (l *serverLog) Noticef(format string, args ...any) { l.line(slog.LevelDebug, format, args...) }
-func (l *serverLog) Errorf(format string, args ...any)  { l.line(slog.LevelError, format, args...) }
 func (l *serverLog) Debugf(format string, args ...any)  { l.line(slog.LevelDebug, format, args...) }
+
+// Errorf implements server.Logger. A stream whose disk was full or failed takes
+// nothing more until the server starts anew; nothing but this line tells.
+func (l *serverLog) Errorf(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); l.wedged != nil && strings.Contains(text, "Critical write error") {
+		l.wedged.CompareAndSwap(nil, &text)
+	}
+	l.line(slog.LevelError, format, args...)
+}
 
 // Warnf implements server.Logger. The one line that is dropped is about the user
 // without a password who stands for everybody on loopback: no password is in any

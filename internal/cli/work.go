@@ -88,6 +88,9 @@ func (w *work) tell(e session.Event) {
 		if trace, ok := errors.AsType[mayfly.Trace](e.Err); ok {
 			attrs = append(attrs, "trace", string(trace))
 		}
+		if hint := mayfly.HintOf(e.Err); hint != "" {
+			attrs = append(attrs, "hint", hint)
+		}
 		w.say.log.Error("build failed", attrs...)
 	case w.say.person:
 		w.p.note("%s is live after %s", e.Name, took(e.Took))

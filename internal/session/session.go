@@ -70,7 +70,8 @@ type Session struct {
 
 	telling sync.Mutex
 	work    sync.WaitGroup
-	limit   chan struct{} // one for each build that may run at once
+
+	builders, starters chan struct{} // places for builds, and for first starts, at once
 }
 
 type key struct{ kind, name string }
@@ -105,7 +106,8 @@ func New(o Options) (*Session, error) {
 	}
 	s := &Session{
 		options: o, projects: slices.Clone(o.Projects), units: map[key]*unit{},
-		started: make(chan struct{}), limit: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+		started:  make(chan struct{}),
+		builders: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))), starters: make(chan struct{}, 4*max(2, runtime.GOMAXPROCS(0))),
 	}
 	if o.Watch {
 		var err error
@@ -205,13 +207,7 @@ func (s *Session) next(ctx context.Context, u *unit) bool {
 	folder := filepath.Join(s.options.Folder, u.key.kind+"-"+u.key.name, strconv.Itoa(u.builds))
 	s.mu.Unlock()
 
-	select {
-	case s.limit <- struct{}{}:
-	case <-ctx.Done():
-		return true // to note that nobody builds
-	}
 	err := s.make(ctx, u, source, folder)
-	<-s.limit
 	if ctx.Err() != nil {
 		return true
 	}
@@ -240,11 +236,15 @@ func (s *Session) Started() <-chan struct{} { return s.started }
 
 // make builds a source into folder and puts it in force.
 func (s *Session) make(ctx context.Context, u *unit, source project.Source, folder string) error {
+	if err := enter(ctx, s.builders); err != nil {
+		return err
+	}
 	built, err := project.Build(ctx, source, project.BuildOptions{
 		Folder: folder, Cache: filepath.Join(filepath.Dir(s.options.Folder), "cache"),
 		Development: s.options.Development, Output: s.options.Output,
 		Progress: func(step string) { s.tell(Event{Name: u.key.name, Kind: u.key.kind, Step: step}) },
 	})
+	<-s.builders
 	s.mu.Lock()
 	if len(built.Inputs) > 0 {
 		u.inputs = built.Inputs
@@ -255,7 +255,13 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 	}
 	here := func(context.Context) (string, error) { return built.Folder, nil }
 	if built.Function != nil {
-		if err = s.options.Runner.Prepare(ctx, *built.Function, here); err != nil {
+		// What starts slowly keeps nobody from being built.
+		if err := enter(ctx, s.starters); err != nil {
+			return err
+		}
+		err = s.options.Runner.Prepare(ctx, *built.Function, here)
+		<-s.starters
+		if err != nil {
 			return err
 		}
 	}
@@ -278,6 +284,16 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 	}
 	u.serving = folder
 	return nil
+}
+
+// enter takes a place, which whoever got it gives back.
+func enter(ctx context.Context, places chan struct{}) error {
+	select {
+	case places <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // discard removes the builds of a unit but for two.
