@@ -221,7 +221,7 @@ func TestAppendNeverWaits(t *testing.T) {
 	server.begin()
 	// The server does not come back: who waits for it waits for ever.
 	text := strings.Repeat("x", 1000)
-	const many = 20_000 // more than there is room for
+	const many = 50_000 // more than there is room for, what is being sent included
 	for i := range many {
 		l.Append(mayfly.Line{Time: time.Now(), Function: fmt.Sprint("f", i%100), Instance: "a", Text: text})
 	}
