@@ -36,6 +36,12 @@ func apiError(err error, codes ...jetstream.ErrorCode) bool {
 
 func full(err error) bool { return apiError(err, storeFull, accountFull, serverFull, streamFull) }
 
+// noRoom reports whether there is less room than was asked for. A cluster tells it
+// as a lack of servers, and only its words say of what kind.
+func noRoom(err error) bool {
+	return apiError(err, storeFull) || apiError(err, noPeers) && strings.Contains(err.Error(), "insufficient storage")
+}
+
 // Fault makes an error of NATS one of ours, with code Exhausted, Timeout, Denied or
 // Unavailable. what says what was being done. It is the one place that does: what
 // is ours already, or nil, stays what it is.

@@ -99,7 +99,7 @@ func (b *Bus) keep(ctx context.Context, js jetstream.JetStream, s State, limit i
 	for !kept || replicas > leastReplicas || size > leastSize {
 		err := s.put(ctx, js, replicas, size)
 		switch {
-		case size > leastSize && apiError(err, storeFull):
+		case size > leastSize && noRoom(err):
 			size = max(size/2, leastSize)
 		case replicas > leastReplicas && apiError(err, noPeers, noReplicas, storeFull):
 			replicas = leastReplicas
