@@ -27,6 +27,9 @@ func Reserved(header string) bool { return reserved(header) }
 // ValidText is validText.
 func ValidText(s string) bool { return validText(s) }
 
+// NoRoom is noRoom.
+func NoRoom(err error) bool { return noRoom(err) }
+
 // NewPicture returns the picture of these services.
 func NewPicture(services ...mayfly.Service) *Picture {
 	known := map[key]*instance{}

@@ -29,15 +29,20 @@ type Answer struct {
 // returns what came back once nothing more comes. Nobody there is no error: the
 // list is empty then.
 func (b *Bus) Gather(ctx context.Context, subject string) ([]Answer, error) {
-	return b.gather(ctx, subject, gatherFirst, func(time.Duration, time.Duration) time.Duration { return gatherQuiet })
+	var answers []Answer
+	err := b.gather(ctx, subject, gatherFirst,
+		func(time.Duration, time.Duration) time.Duration { return gatherQuiet },
+		func(a Answer) { answers = append(answers, a) })
+	return answers, err
 }
 
 // Glance is Gather for those who wait before a terminal: nothing more comes when
 // nothing came for several times the widest gap so far. So a machine's own services
 // are all there in 40 ms, and who answers slowly is waited for as Gather does. first
-// is how long the first answer may take; a second if zero.
-func (b *Bus) Glance(ctx context.Context, subject string, first time.Duration) ([]Answer, error) {
-	return b.gather(ctx, subject, cmp.Or(first, gatherFirst), restOfGlance)
+// is how long the first answer may take; a second if zero. each gets the answers one
+// at a time, while others are on their way.
+func (b *Bus) Glance(ctx context.Context, subject string, first time.Duration, each func(Answer)) error {
+	return b.gather(ctx, subject, cmp.Or(first, gatherFirst), restOfGlance, each)
 }
 
 // restOfGlance returns how long to wait for one more answer, after gaps of which the
@@ -48,9 +53,9 @@ func restOfGlance(widest, passed time.Duration) time.Duration {
 
 // gather asks and goes on until an answer was waited for in vain: the first as long
 // as first, each other as long as rest says.
-func (b *Bus) gather(ctx context.Context, subject string, first time.Duration, rest func(widest, passed time.Duration) time.Duration) ([]Answer, error) {
+func (b *Bus) gather(ctx context.Context, subject string, first time.Duration, rest func(widest, passed time.Duration) time.Duration, each func(Answer)) error {
 	if strings.ContainsFunc(subject, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return nil, mayfly.Errorf(mayfly.Invalid, "subject %q has a space or control character", subject)
+		return mayfly.Errorf(mayfly.Invalid, "subject %q has a space or control character", subject)
 	}
 	ctx, cancel := context.WithTimeout(ctx, gatherMost)
 	defer cancel()
@@ -70,9 +75,8 @@ func (b *Bus) gather(ctx context.Context, subject string, first time.Duration, r
 	defer stop()
 	defer cancel() // before stop, so that a waiting listener lets go
 	if err := l.publish(&nats.Msg{Subject: subject, Reply: inbox}); err != nil {
-		return nil, err
+		return err
 	}
-	var answers []Answer
 	var last, widest time.Duration
 	quiet := time.NewTimer(first)
 	defer quiet.Stop()
@@ -80,18 +84,18 @@ func (b *Bus) gather(ctx context.Context, subject string, first time.Duration, r
 		select {
 		case a := <-came:
 			if a.nobody {
-				return nil, nil
+				return nil
 			}
-			answers = append(answers, a.Answer)
+			each(a.Answer)
 			last, widest = a.Took, max(widest, a.Took-last)
 			quiet.Reset(rest(widest, time.Since(asked)))
 		case <-quiet.C:
 			if len(came) > 0 {
 				continue // we were busy, not they
 			}
-			return answers, nil
+			return nil
 		case <-ctx.Done():
-			return answers, nil
+			return nil
 		}
 	}
 }

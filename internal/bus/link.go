@@ -292,7 +292,8 @@ func (l *link) close() {
 	l.cancel()
 	l.keeper.Wait()
 	c := l.conn.Load()
-	if err := c.Drain(); err != nil {
+	// To drain takes nats.go tens of milliseconds.
+	if l.idle() || c.Drain() != nil {
 		c.Close()
 	}
 	select {
@@ -301,6 +302,13 @@ func (l *link) close() {
 		c.Close()
 		<-c.closed
 	}
+}
+
+// idle reports whether nothing can be on its way here that somebody waits for.
+func (l *link) idle() bool {
+	l.answersMu.Lock()
+	defer l.answersMu.Unlock()
+	return len(l.answers) == 0 && l.connected == nil && l.replies.waitingNow() == 0
 }
 
 // nobody reports whether the server answered that no one listens.

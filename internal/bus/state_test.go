@@ -92,6 +92,29 @@ func TestFullStoreGivesWhatItHas(t *testing.T) {
 	t.Error("a store of 8 MiB has 9 states of 1 MiB and more")
 }
 
+// A cluster says that it has no room in the words of a missing server.
+func TestLackOfRoomIsTold(t *testing.T) {
+	t.Parallel()
+	fault := func(code jetstream.ErrorCode, text string) error {
+		return fmt.Errorf("create: %w", &jetstream.APIError{ErrorCode: code, Description: text})
+	}
+	for _, tt := range []struct {
+		name string
+		err  error
+		want bool
+	}{
+		{"one server", fault(10047, "insufficient storage resources available"), true},
+		{"a cluster", fault(10005, "no suitable peers for placement, insufficient storage"), true},
+		{"too few servers", fault(10005, "no suitable peers for placement"), false},
+		{"an account's own limit", fault(10002, "resource limits exceeded for account"), false},
+		{"something else", errors.New("insufficient storage"), false},
+	} {
+		if got := bus.NoRoom(tt.err); got != tt.want {
+			t.Errorf("%s: %t", tt.name, got)
+		}
+	}
+}
+
 func TestLayoutDecidesWhatIsChanged(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -90,23 +90,19 @@ const firstWait = 300 * time.Millisecond
 // at once. It asks for STATS rather than INFO, which has all but the descriptions of
 // services that Mayfly does not run.
 func (s *store) list(ctx context.Context) ([]listed, error) {
-	var found []statsAnswer
+	found := crop[statsAnswer]{id: statsID}
 	errs := make([]error, 2)
 	var asked sync.WaitGroup
-	asked.Go(func() {
-		answers, err := s.bus.Glance(ctx, mayfly.SubjectMicro+".STATS", firstWait)
-		found, errs[0] = parseAnswers(answers, statsID), err
-	})
+	asked.Go(func() { errs[0] = s.bus.Glance(ctx, mayfly.SubjectMicro+".STATS", firstWait, found.add) })
 	asked.Go(func() { errs[1] = s.look(ctx) })
 	asked.Wait()
 	if err := cmp.Or(errs...); err != nil {
 		return nil, err
 	}
-	late, err := s.askLate(ctx, found)
-	if err != nil {
+	if err := s.askLate(ctx, &found); err != nil {
 		return nil, err
 	}
-	all := s.addDeployed(listServices(append(found, late...)))
+	all := s.addDeployed(listServices(found.sorted()))
 	for i := range all {
 		if one := &all[i]; one.Kind == "function" {
 			one.URL = s.gateway() + "/fn/" + one.Name
@@ -121,32 +117,38 @@ func (s *store) list(ctx context.Context) ([]listed, error) {
 // askLate asks by name what is deployed and has not answered: the server says at once
 // that nobody has a name. Without a registry there are no names, and nobody's silence
 // is waited out.
-func (s *store) askLate(ctx context.Context, found []statsAnswer) ([]statsAnswer, error) {
-	if s.Registry == nil && len(found) > 0 {
-		return nil, nil
+func (s *store) askLate(ctx context.Context, found *crop[statsAnswer]) error {
+	if s.Registry == nil && len(found.kept) > 0 {
+		return nil
 	}
 	if s.Registry == nil {
 		answers, err := ask(ctx, s.bus, "STATS", "")
-		return parseAnswers(answers, statsID), err
+		for _, a := range answers {
+			found.add(a)
+		}
+		return err
 	}
 	missing := s.deployed()
-	for _, a := range found {
+	for _, a := range found.kept {
 		delete(missing, a.Name)
 	}
 	var mu sync.Mutex
-	var late []bus.Answer
 	var failed error
 	var asked sync.WaitGroup
 	for name := range missing {
 		asked.Go(func() {
-			answers, err := s.bus.Glance(ctx, mayfly.SubjectMicro+".STATS."+name, firstWait)
+			err := s.bus.Glance(ctx, mayfly.SubjectMicro+".STATS."+name, firstWait, func(a bus.Answer) {
+				mu.Lock()
+				defer mu.Unlock()
+				found.add(a)
+			})
 			mu.Lock()
 			defer mu.Unlock()
-			late, failed = append(late, answers...), cmp.Or(failed, err)
+			failed = cmp.Or(failed, err)
 		})
 	}
 	asked.Wait()
-	return parseAnswers(late, statsID), failed
+	return failed
 }
 
 // deployed returns the names of what is deployed.

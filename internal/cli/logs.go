@@ -93,11 +93,12 @@ func (l *logsVerb) nothing(ctx context.Context, p *process, b *bus.Bus) error {
 		p.note("no lines")
 		return nil
 	}
-	answers, err := b.Glance(ctx, mayfly.SubjectMicro+".PING."+l.Name, 0)
+	answered := false
+	err := b.Glance(ctx, mayfly.SubjectMicro+".PING."+l.Name, 0, func(bus.Answer) { answered = true })
 	if err != nil {
 		return err
 	}
-	if len(answers) == 0 {
+	if !answered {
 		return nobodyCalled(ctx, b, l.Name)
 	}
 	p.note("%s has written nothing", l.Name)

@@ -36,7 +36,8 @@ func (n nodes) List(ctx context.Context) ([]deploy.Node, error) {
 
 // listed returns what the nodes say of themselves.
 func (n nodes) listed(ctx context.Context) ([]node.Listed, error) {
-	answers, err := n.bus.Glance(ctx, mayfly.SubjectNodes, 0)
+	var answers []bus.Answer
+	err := n.bus.Glance(ctx, mayfly.SubjectNodes, 0, func(a bus.Answer) { answers = append(answers, a) })
 	return parseListed(answers), err
 }
 

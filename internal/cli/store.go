@@ -38,21 +38,23 @@ func (c *client) store(ctx context.Context, p *process, i intent) (_ *store, err
 	s := &store{bus: b, local: c.local(p, b)}
 	if i == changes {
 		p.note("%s", b.URL())
-		s.Registry, err = registry.Open(ctx, b, registry.Options{By: p.author()})
-	} else if err = s.look(ctx); err == nil && s.Registry == nil {
-		err = mayfly.Errorf(mayfly.NotFound, "nothing was ever deployed at %s", b.URL()).WithHint("mayfly deploy PATH")
 	}
+	s.Registry, err = registry.Open(ctx, b, registry.Options{By: p.author(), Look: i == looks})
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
 	return s, nil
 }
 
-// look opens the registry where there is one. A server that has micro services alone
-// has none, and gets none by being looked at.
+// look opens the registry where there is one that may be read. A server that has
+// micro services alone has none, and gets none by being looked at.
 func (s *store) look(ctx context.Context) (err error) {
-	if s.Registry == nil && has(ctx, s.bus, "KV_"+mayfly.BucketRegistry) {
-		s.Registry, err = registry.Open(ctx, s.bus, registry.Options{})
+	if s.Registry != nil {
+		return nil
+	}
+	s.Registry, err = registry.Open(ctx, s.bus, registry.Options{Look: true})
+	if code := mayfly.CodeOf(err); code == mayfly.NotFound || code == mayfly.Denied {
+		return nil
 	}
 	return err
 }

@@ -99,23 +99,44 @@ func (l *live) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// parseAnswers keeps what parses and is valid, each instance once, in a stable
-// order.
-func parseAnswers[T any](answers []bus.Answer, id func(T) identity) []T {
-	var kept []T
-	seen := map[[2]string]bool{}
-	for _, a := range answers {
-		var v T
-		if json.Unmarshal(a.Body, &v) != nil || !id(v).valid() {
-			continue
-		}
-		if k := [2]string{id(v).Name, id(v).ID}; !seen[k] {
-			seen[k] = true
-			kept = append(kept, v)
-		}
+// A crop is what was made of answers: those that parse and are valid, each instance
+// once. The zero value with an id is empty.
+type crop[T any] struct {
+	id   func(T) identity
+	kept []T
+	seen map[instance]bool
+}
+
+type instance struct{ name, id string }
+
+// add keeps an answer, if it is worth it.
+func (c *crop[T]) add(a bus.Answer) {
+	var v T
+	if json.Unmarshal(a.Body, &v) != nil || !c.id(v).valid() {
+		return
 	}
-	slices.SortStableFunc(kept, func(a, b T) int { return id(a).compare(id(b)) })
-	return kept
+	if c.seen == nil {
+		c.seen = map[instance]bool{}
+	}
+	if from := (instance{c.id(v).Name, c.id(v).ID}); !c.seen[from] {
+		c.seen[from] = true
+		c.kept = append(c.kept, v)
+	}
+}
+
+// sorted returns what is kept, in a stable order.
+func (c *crop[T]) sorted() []T {
+	slices.SortStableFunc(c.kept, func(a, b T) int { return c.id(a).compare(c.id(b)) })
+	return c.kept
+}
+
+// parseAnswers returns the crop of answers that are all there.
+func parseAnswers[T any](answers []bus.Answer, id func(T) identity) []T {
+	c := crop[T]{id: id}
+	for _, a := range answers {
+		c.add(a)
+	}
+	return c.sorted()
 }
 
 func infoID(a infoAnswer) identity   { return a.identity }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"runtime/debug"
 	"slices"
 	"sync"
 
@@ -33,19 +32,11 @@ Every flag below with a dot, and most without, is also a variable and a key of t
 --gateway.addr is MAYFLY_GATEWAY_ADDR, and addr below gateway:. mayfly config shows what holds.`
 }
 
-// lessGC lets the heap grow to five times of what is in use before it is collected:
-// a gateway holds little and makes much garbage, and with Go's own choice a fifth
-// of its time goes into collecting it.
-const lessGC = 400
-
 // Run is called by kong.
 func (u *up) Run(ctx context.Context, p *process) error {
 	loaded, err := p.load(u.Config, u.File)
 	if err != nil {
 		return err
-	}
-	if _, ok := p.lookup("GOGC"); !ok {
-		debug.SetGCPercent(lessGC)
 	}
 	projects, err := u.projects(p)
 	if err != nil {

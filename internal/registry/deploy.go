@@ -55,7 +55,7 @@ func deploy[T thing](ctx context.Context, r *Registry, key string, t T, project 
 			return entry{}, foreign(key, present.Project, project)
 		}
 		next := entry{head: head{
-			Revision: present.Revision + 1, Project: project, Note: c.Note,
+			Revision: present.Revision + 1, Project: project, note: note{Note: c.Note},
 		}, settings: withUnknown[T](settings, present.present())}
 		if present.live() && present.Project == project && sameSettings[T](present, settings) {
 			if present.Scaled == nil {
@@ -114,7 +114,7 @@ func rollback[T thing](ctx context.Context, r *Registry, key string, revision ui
 			project = present.Project
 		}
 		return entry{
-			head:     head{Revision: present.Revision + 1, Project: project, From: old.Revision},
+			head:     head{Revision: present.Revision + 1, Project: project, note: note{From: old.Revision}},
 			settings: old.present(),
 		}, nil
 	})
@@ -171,7 +171,7 @@ func (r *Registry) remove(ctx context.Context, key string) error {
 		if !present.live() {
 			return entry{}, r.missing(key)
 		}
-		return entry{head: head{Revision: present.Revision, Project: present.Project, Removed: true}}, nil
+		return entry{head: head{Revision: present.Revision, Project: present.Project, note: note{Removed: true}}}, nil
 	})
 	return err
 }

@@ -36,14 +36,20 @@ type entry struct {
 	head
 	settings map[string]json.RawMessage // of one to be written: all fields that are not the head's
 	data     []byte                     // of one that was read: as stored, a JSON object
+	thing    any                        // of one that was read: what is deployed, without Scaled; nil if that is not known yet
 	kv       uint64                     // revision of the key, which is not that of what is deployed; 0 if there is none
 }
 
-// A head is what the registry itself writes into an entry.
+// A head is what the registry itself writes into an entry. What is deployed knows the
+// first two too.
 type head struct {
+	Revision uint64      `json:"revision"`
+	Project  mayfly.Name `json:"project,omitempty"`
+	note
+}
+
+type note struct {
 	V        int             `json:"v"`
-	Revision uint64          `json:"revision"`
-	Project  mayfly.Name     `json:"project,omitempty"`
 	Removed  bool            `json:"removed,omitempty"` // a tombstone: it keeps the last revision's number
 	Deployed time.Time       `json:"deployed,omitzero"`
 	By       string          `json:"by,omitempty"`
@@ -55,11 +61,11 @@ type head struct {
 // live reports whether something is deployed under the key now.
 func (e entry) live() bool { return e.kv != 0 && !e.Removed }
 
-// decode reads an entry's head, and its settings only so far as to know that they
-// are there: of thousands most are never asked for. Errors have code Invalid.
+// decode reads an entry. That what is deployed makes no sense is no error: it can be
+// deployed again. Errors have code Invalid.
 func decode(key string, data []byte, kv uint64) (entry, error) {
 	e := entry{data: data, kv: kv}
-	err := json.Unmarshal(data, &e.head)
+	err := e.read(key)
 	if err == nil && e.V > version {
 		return e, mayfly.Errorf(mayfly.Invalid, "%s was written by a newer Mayfly: its entry has version %d, this one knows %d", key, e.V, version).
 			WithHint("upgrade this Mayfly")
@@ -72,6 +78,23 @@ func decode(key string, data []byte, kv uint64) (entry, error) {
 			WithHint("deploy it again, or look at it with nats kv get %s %s", mayfly.BucketRegistry, key)
 	}
 	return e, nil
+}
+
+// read fills in what the data say. Of thousands of entries nearly all hold a
+// function, so that is tried first, in one go.
+func (e *entry) read(key string) error {
+	if strings.HasPrefix(key, kindFunction) {
+		var f struct {
+			note
+			mayfly.Function
+		}
+		if json.Unmarshal(e.data, &f) == nil {
+			e.head = head{Revision: f.Revision, Project: f.Project, note: f.note}
+			e.thing = f.Function
+			return nil
+		}
+	}
+	return json.Unmarshal(e.data, &e.head)
 }
 
 // present returns the settings of an entry that was read, none if there was none.
@@ -120,6 +143,9 @@ type thing interface {
 
 // thingOf returns what an entry that was read holds, as it is to run now.
 func thingOf[T thing](e entry) (t T, err error) {
+	if t, ok := e.thing.(T); ok && e.Scaled == nil {
+		return t, nil
+	}
 	data := e.data
 	if e.Scaled != nil {
 		var fields map[string]json.RawMessage

@@ -205,7 +205,7 @@ func drain(w jetstream.KeyWatcher) {
 // removed.
 func entryOf(stored jetstream.KeyValueEntry) (entry, error) {
 	if stored.Operation() != jetstream.KeyValuePut {
-		return entry{head: head{Removed: true, Deployed: stored.Created()}, kv: stored.Revision()}, nil
+		return entry{head: head{note: note{Removed: true, Deployed: stored.Created()}}, kv: stored.Revision()}, nil
 	}
 	return decode(stored.Key(), stored.Value(), stored.Revision())
 }

@@ -12,6 +12,7 @@ import (
 // Options say who changes the registry and where bundles are kept. The zero value
 // reads and writes entries, and cannot fetch.
 type Options struct {
+	Look  bool         // make no bucket that is not there: the Registry is for reading
 	Cache string       // folder of fetched bundles, made when needed; Fetch needs it
 	By    string       // who deploys, user@host; stands in the history
 	Log   *slog.Logger // discards if nil
@@ -36,7 +37,8 @@ type Registry struct {
 
 // Open makes the buckets where they are missing and returns when the picture is
 // complete. Errors: Invalid for a store of a newer format, Unavailable, Exhausted
-// where the store has no room. Close the registry before the bus.
+// where the store has no room, NotFound where there is nothing to Look at. Close the
+// registry before the bus.
 func Open(ctx context.Context, b *bus.Bus, o Options) (*Registry, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -400,6 +400,28 @@ func TestUnknownFieldsAreKept(t *testing.T) {
 	keep("rollback")
 }
 
+func TestLookingMakesNothing(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	look := registry.Options{Look: true}
+	_, err := registry.Open(t.Context(), b, look)
+	wantCode(t, err, mayfly.NotFound, "nothing", "mayfly deploy")
+	js, err := b.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range js.StreamNames(t.Context()).Name() {
+		t.Errorf("looking made %s", name)
+	}
+
+	r := open(t, b, registry.Options{})
+	deploy(t, r, function("hello", "", upload(t, r, "x")))
+	seen, _ := open(t, b, look).List()
+	if len(seen) != 1 || seen[0].Name != "hello" {
+		t.Errorf("looking sees %v", seen)
+	}
+}
+
 func TestNewerFormatIsRefused(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -33,57 +34,99 @@ var (
 // history is how many values are kept of an entry.
 const history = 32
 
-// openState makes the buckets where they are missing, and proves that the store is of
-// a format that we know.
+// openState makes the buckets where they are missing, unless we only look, and proves
+// that the store is of a format that we know.
 func (r *Registry) openState(ctx context.Context) error {
 	// The format first: in a newer store nothing else is touched.
-	if err := r.bus.Keep(ctx, meta); err != nil {
-		return err
+	if !r.options.Look {
+		if err := r.bus.Keep(ctx, meta); err != nil {
+			return err
+		}
 	}
 	err := r.bus.UntilRefused(ctx, func(ctx context.Context) error {
 		js, err := r.bus.JetStream()
 		if err != nil {
 			return err
 		}
-		return checkFormat(ctx, js)
+		if r.options.Look {
+			return look(ctx, js)
+		}
+		return sign(ctx, js)
 	})
-	if err != nil {
+	if err != nil || r.options.Look {
 		return err
 	}
 	return r.bus.Keep(ctx, entries, code)
 }
 
-// checkFormat refuses a store of a newer format, and writes ours into a new one.
-func checkFormat(ctx context.Context, js jetstream.JetStream) error {
-	const key = "format"
-	type value struct {
-		V      int `json:"v"`
-		Format int `json:"format"`
+// A signature is what a store says of itself, under signatureKey in bucket meta.
+type signature struct {
+	V      int `json:"v"`
+	Format int `json:"format"`
+}
+
+const signatureKey = "format"
+
+// look refuses a store that is not there, or of a newer format.
+func look(ctx context.Context, js jetstream.JetStream) error {
+	kv, err := js.KeyValue(ctx, mayfly.BucketMeta)
+	if err != nil {
+		return unreadable(err)
 	}
+	stored, err := kv.Get(ctx, signatureKey)
+	if err != nil {
+		return unreadable(err)
+	}
+	if _, err := js.KeyValue(ctx, mayfly.BucketRegistry); err != nil {
+		return unreadable(err)
+	}
+	return checkFormat(stored)
+}
+
+// unreadable makes one error of all that mean that there is no store.
+func unreadable(err error) error {
+	for _, none := range []error{
+		jetstream.ErrBucketNotFound, jetstream.ErrKeyNotFound, jetstream.ErrJetStreamNotEnabled,
+		jetstream.ErrJetStreamNotEnabledForAccount, nats.ErrNoResponders,
+	} {
+		if errors.Is(err, none) {
+			return mayfly.Errorf(mayfly.NotFound, "nothing was ever deployed there").WithHint("mayfly deploy PATH")
+		}
+	}
+	return bus.Fault("read the store's format", err)
+}
+
+// sign refuses a store of a newer format, and writes ours into a new one.
+func sign(ctx context.Context, js jetstream.JetStream) error {
 	kv, err := js.KeyValue(ctx, mayfly.BucketMeta)
 	if err != nil {
 		return bus.Fault("read the store's format", err)
 	}
-	ours, err := json.Marshal(value{V: 1, Format: format})
+	ours, err := json.Marshal(signature{V: 1, Format: format})
 	if err != nil {
 		return err
 	}
-	stored, err := kv.Get(ctx, key)
+	stored, err := kv.Get(ctx, signatureKey)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		if _, err = kv.Create(ctx, key, ours); err == nil {
+		if _, err = kv.Create(ctx, signatureKey, ours); err == nil {
 			return nil
 		}
 		if !errors.Is(err, jetstream.ErrKeyExists) {
 			return bus.Fault("write the store's format", err)
 		}
-		stored, err = kv.Get(ctx, key) // another node was faster
+		stored, err = kv.Get(ctx, signatureKey) // another node was faster
 	}
 	if err != nil {
 		return bus.Fault("read the store's format", err)
 	}
-	var theirs value
+	return checkFormat(stored)
+}
+
+// checkFormat refuses what a newer Mayfly signed, and what none did.
+func checkFormat(stored jetstream.KeyValueEntry) error {
+	var theirs signature
 	if err := json.Unmarshal(stored.Value(), &theirs); err != nil || theirs.Format < 1 {
-		return mayfly.Errorf(mayfly.Invalid, "key %q of bucket %s does not say which format the store has", key, mayfly.BucketMeta).
+		return mayfly.Errorf(mayfly.Invalid, "key %q of bucket %s does not say which format the store has", signatureKey, mayfly.BucketMeta).
 			WithHint("if Mayfly did not write it, choose another NATS account; else restore a backup")
 	}
 	if theirs.Format > format {
