@@ -49,7 +49,7 @@ func (r *Registry) openState(ctx context.Context) error {
 			return err
 		}
 		if r.options.Look {
-			return look(ctx, js)
+			return r.look(ctx, js)
 		}
 		return sign(ctx, js)
 	})
@@ -68,29 +68,29 @@ type signature struct {
 const signatureKey = "format"
 
 // look refuses a store that is not there, or of a newer format.
-func look(ctx context.Context, js jetstream.JetStream) error {
+func (r *Registry) look(ctx context.Context, js jetstream.JetStream) error {
 	kv, err := js.KeyValue(ctx, mayfly.BucketMeta)
 	if err != nil {
-		return unreadable(err)
+		return r.unreadable(err)
 	}
 	stored, err := kv.Get(ctx, signatureKey)
 	if err != nil {
-		return unreadable(err)
+		return r.unreadable(err)
 	}
 	if _, err := js.KeyValue(ctx, mayfly.BucketRegistry); err != nil {
-		return unreadable(err)
+		return r.unreadable(err)
 	}
 	return checkFormat(stored)
 }
 
 // unreadable makes one error of all that mean that there is no store.
-func unreadable(err error) error {
+func (r *Registry) unreadable(err error) error {
 	for _, none := range []error{
 		jetstream.ErrBucketNotFound, jetstream.ErrKeyNotFound, jetstream.ErrJetStreamNotEnabled,
 		jetstream.ErrJetStreamNotEnabledForAccount, nats.ErrNoResponders,
 	} {
 		if errors.Is(err, none) {
-			return mayfly.Errorf(mayfly.NotFound, "nothing was ever deployed there").WithHint("mayfly deploy PATH")
+			return mayfly.Errorf(mayfly.NotFound, "nothing was ever deployed at %s", r.bus.URL()).WithHint("mayfly deploy PATH")
 		}
 	}
 	return bus.Fault("read the store's format", err)
