@@ -63,7 +63,7 @@ func TestPackagesOfNPMAreInstalledOnce(t *testing.T) {
 			trace, _ := traceOf(err)
 			t.Fatalf("%v\n%s", err, trace)
 		}
-		text, err := os.ReadFile(filepath.Join(built.Folder, "function.mjs"))
+		text, err := os.ReadFile(filepath.Join(built.Folder, "function.cjs"))
 		if err != nil || !bytes.Contains(text, []byte("greetings from a package")) {
 			t.Errorf("%v: the package is not in\n%s", err, text)
 		}

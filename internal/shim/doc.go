@@ -1,7 +1,7 @@
 // Package shim turns a user's file into something that the http engine can start:
 // a program that answers HTTP on the unix socket MAYFLY_SOCKET.
 //
-//	hello.ts ──JavaScript──► Out/function.mjs + Out/shim.mjs ──► node shim.mjs
+//	hello.ts ──JavaScript──► Out/function.cjs + Out/shim.cjs ──► node shim.cjs
 //	hello.py ──Python──────► Out/mayfly_shim.py              ──► python3 mayfly_shim.py
 //	hello.go ──Go──────────► a generated main                ──► the binary
 //

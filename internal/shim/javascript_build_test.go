@@ -56,6 +56,11 @@ func TestJavaScriptBundlesWhatIsImported(t *testing.T) {
 			if (require.main === module) http.createServer(app).listen(process.env.MAYFLY_SOCKET);
 			module.exports = app;`}, "program"},
 		{"a program", []string{"server.mjs", `import http from "node:http"; http.createServer((req, res) => res.end("plain")).listen(process.env.MAYFLY_SOCKET);`}, "plain"},
+		{"strict, as ES modules are", []string{"strict.js", `export default () => { try { undeclared = 1; return "sloppy"; } catch { return "strict"; } };`}, "strict"},
+		{"sloppy, as CommonJS is", []string{"sloppy.js", `module.exports = () => { undeclared = 1; return "sloppy"; };`}, "sloppy"},
+		{"its own place", []string{"place.js", `import fs from "node:fs";
+			export default () => String(fs.existsSync(new URL(import.meta.url)) && fs.existsSync(import.meta.filename) && fs.statSync(import.meta.dirname).isDirectory());`}, "true"},
+		{"more of its module", []string{"more.js", `export default () => typeof import.meta.resolve;`}, "function"},
 		{"top-level await", []string{"await.js", `const text = await Promise.resolve("awaited"); export default () => text;`}, "awaited"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -198,7 +203,7 @@ func TestJavaScriptOutputTellsNothingOfTheMachine(t *testing.T) {
 		if _, err := JavaScript(t.Context(), JavaScriptOptions{Entry: entry, Out: out, Development: development}); err != nil {
 			t.Fatal(err)
 		}
-		data, err := os.ReadFile(filepath.Join(out, "function.mjs.map"))
+		data, err := os.ReadFile(filepath.Join(out, "function.cjs.map"))
 		if err != nil {
 			t.Fatal(err)
 		}

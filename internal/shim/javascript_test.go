@@ -338,7 +338,7 @@ func TestJavaScriptCrashIsSaid(t *testing.T) {
 			if !strings.Contains(body, tt.trace) {
 				t.Errorf("the trace has no %q:\n%s", tt.trace, body)
 			}
-			for _, ours := range []string{"shim.mjs", "call.mjs", "node:"} {
+			for _, ours := range []string{"shim.cjs", "node:"} {
 				if strings.Contains(body, ours) {
 					t.Errorf("the trace names %s:\n%s", ours, body)
 				}

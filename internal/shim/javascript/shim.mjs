@@ -1,5 +1,5 @@
 // The shim: answers HTTP on the socket that Mayfly names, with the handler that
-// function.mjs exports.
+// FUNCTION exports, a file that its bundler names.
 //
 //   export default (request, context) => "hello"           a function
 //   export default { fetch(request, env, context) { } }    the Workers form
@@ -34,13 +34,17 @@ process.on("uncaughtException", (error) => {
 
 const current = Symbol("call"); // of a connection
 
-const listens = watchListen();
-const handler = handlerOf(await load());
-if (!listens()) serve();
+begin();
+
+async function begin() {
+  const listens = watchListen();
+  const handler = handlerOf(await load());
+  if (!listens()) serve(handler);
+}
 
 async function load() {
   try {
-    return await import("../function.mjs");
+    return FUNCTION.endsWith(".mjs") ? await import(FUNCTION) : require(FUNCTION);
   } catch (error) {
     process.stderr.write(traceOf(error) + "\n");
     process.exit(1);
@@ -61,21 +65,22 @@ function watchListen() {
   };
 }
 
-// handlerOf finds the handler among a module's exports. CommonJS has its own under
-// default, and what a compiler made of ES modules once more so.
-function handlerOf(module) {
-  let value = module.default;
-  if (typeof value === "object" && value?.default) value = value.default;
+// handlerOf finds the handler among what was loaded: the default export of an ES
+// module or of what a compiler made of one, or all that CommonJS exports.
+function handlerOf(loaded) {
+  let value = loaded;
+  for (let depth = 0; depth < 2 && typeof value === "object" && value?.default; depth++) value = value.default;
   if (typeof value?.fetch === "function") return (request, context) => value.fetch(request, env, context);
   if (typeof value === "function") return value;
 }
 
-function serve() {
+function serve(handler) {
   if (!handler) {
     process.stderr.write("the default export is no handler: export default (request) => new Response() or { fetch(request) { } }\n");
     process.exit(1);
   }
   // One trusted client keeps its connections and its own time.
+  const answer = (call) => call.answer(handler, env);
   const server = http.createServer({
     keepAliveTimeout: 0,
     headersTimeout: 0,
@@ -91,10 +96,6 @@ function serve() {
   });
   server.listen(MAYFLY_SOCKET);
   process.once("SIGTERM", () => stop(server));
-}
-
-function answer(call) {
-  call.answer(handler, env);
 }
 
 // stop takes no new calls, finishes those in flight and what waitUntil was given,

@@ -1,21 +1,25 @@
 // What an error says, for the log and for the caller.
 
+import { dirname, sep } from "node:path";
+import { pathToFileURL } from "node:url";
 import { inspect } from "node:util";
+
+// The shim is bundled into one file of CommonJS, one folder below the function.
+const shim = __dirname + sep;
+const root = dirname(__dirname) + sep;
 
 // traceOf returns an error with its stack and causes, without the frames that are
 // not the user's, and with files named from the function's folder.
 export function traceOf(error) {
-  const root = new URL("..", import.meta.url).href; // the shim is one folder below the function
   return ownFrames(inspect(error, { depth: 4 }).split("\n"))
     .join("\n")
-    .replaceAll(root, "")
-    .replaceAll(decodeURIComponent(new URL(root).pathname), "");
+    .replaceAll(pathToFileURL(root).href, "")
+    .replaceAll(root, "");
 }
 
 // ownFrames leaves out the shim's frames, Node's internal ones, and all others that
 // stand below the user's last one: Node called the shim, not the user.
 function ownFrames(lines) {
-  const shim = new URL(".", import.meta.url).href;
   const kept = [];
   let below = true;
   let brace = ""; // of a frame that was left out: properties of the error follow it
