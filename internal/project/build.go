@@ -27,6 +27,7 @@ type BuildOptions struct {
 	Progress    func(step string) // is told what is done, where it may take long; may be nil
 	Output      io.Writer         // gets what compilers and installers say, as they say it; discards if nil
 	Development bool              // the code is being worked on: it runs here, traces name its lines
+	Python      string            // Built.Python of an earlier build in development; it is looked for if empty
 	Platforms   []string          // to compile for, see mayfly.Platform; this machine's if empty
 }
 
@@ -43,6 +44,8 @@ type Built struct {
 
 	Inputs []string // files that were read, absolute and sorted
 	Took   time.Duration
+
+	Python string // the interpreter that the code needs, in development; "" for other languages
 }
 
 // Build makes out of a source what can be run. Nothing is written into the user's
@@ -77,6 +80,8 @@ type builder struct {
 	engine  mayfly.Engine
 	start   []string
 	inputs  []string
+
+	interpreter string // of Python code in development
 }
 
 func newBuilder(s Source, o BuildOptions) (b *builder, err error) {
@@ -115,6 +120,7 @@ func (b *builder) finish(ctx context.Context) (built Built, err error) {
 	if err == nil {
 		built, err = b.result()
 	}
+	built.Python = b.interpreter
 	built.Inputs = slices.Compact(slices.Sorted(slices.Values(b.inputs)))
 	return built, err
 }

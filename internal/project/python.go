@@ -42,9 +42,12 @@ func (b *builder) python(ctx context.Context, f found) (shim.Form, error) {
 	if err := b.pip(ctx, f.folder, out); err != nil {
 		return 0, err
 	}
-	r, err := shim.Python(ctx, shim.PythonOptions{Entry: f.entry, Out: out, Development: b.Development})
+	r, err := shim.Python(ctx, shim.PythonOptions{Entry: f.entry, Out: out, Development: b.Development, Interpreter: b.Python})
 	if err != nil {
 		return 0, err
+	}
+	if b.Development {
+		b.interpreter = r.Start[0]
 	}
 	b.inputs = append(b.inputs, r.Inputs...)
 	b.use(out, mayfly.EngineHTTP, r.Start)

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -64,6 +65,7 @@ type Session struct {
 	mu       sync.Mutex
 	projects []*project.Project
 	units    map[key]*unit
+	python   string // that the last build found
 
 	starting int           // units that were never built to an end; guarded by mu
 	started  chan struct{} // closed when there is none
@@ -239,9 +241,12 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 	if err := enter(ctx, s.builders); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	python := s.python
+	s.mu.Unlock()
 	built, err := project.Build(ctx, source, project.BuildOptions{
 		Folder: folder, Cache: filepath.Join(filepath.Dir(s.options.Folder), "cache"),
-		Development: s.options.Development, Output: s.options.Output,
+		Development: s.options.Development, Output: s.options.Output, Python: python,
 		Progress: func(step string) { s.tell(Event{Name: u.key.name, Kind: u.key.kind, Step: step}) },
 	})
 	<-s.builders
@@ -249,6 +254,7 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 	if len(built.Inputs) > 0 {
 		u.inputs = built.Inputs
 	}
+	s.python = cmp.Or(built.Python, s.python)
 	s.mu.Unlock()
 	if err != nil {
 		return err

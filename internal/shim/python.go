@@ -2,6 +2,7 @@ package shim
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"encoding/json"
@@ -42,6 +43,10 @@ type PythonOptions struct {
 	// the interpreter's own path then: what stands between a name and a Python, such
 	// as a version manager, costs more time than the start of the function.
 	Development bool
+
+	// Interpreter is what Result.Start began with in an earlier build on this machine,
+	// so that it need not be looked for again; python3 in PATH if empty.
+	Interpreter string
 }
 
 // Python makes a function of a Python file. A file that defines handle or app is a
@@ -57,7 +62,7 @@ func Python(ctx context.Context, o PythonOptions) (Result, error) {
 		return Result{}, fmt.Errorf("write the Python shim: %w", err)
 	}
 	entry := filepath.Base(o.Entry)
-	found, err := checkPython(ctx, o.Out, entry, filepath.Dir(o.Entry))
+	found, err := checkPython(ctx, o)
 	if err != nil {
 		return Result{}, err
 	}
@@ -107,16 +112,20 @@ type pythonReport struct {
 }
 
 // checkPython runs check.py in the folder with the copy of what stands at home.
-func checkPython(ctx context.Context, folder, entry, home string) (pythonReport, error) {
+func checkPython(ctx context.Context, o PythonOptions) (pythonReport, error) {
+	entry, home := filepath.Base(o.Entry), filepath.Dir(o.Entry)
 	var report pythonReport
-	python, err := exec.LookPath("python3")
+	python, err := exec.LookPath(cmp.Or(o.Interpreter, "python3"))
+	if err != nil && o.Interpreter != "" { // it was there, and is no more
+		python, err = exec.LookPath("python3")
+	}
 	if err != nil {
 		return report, mayfly.Errorf(mayfly.Unavailable, "%s needs python3, which is not in PATH", entry).
 			WithHint("install Python 3.9 or newer")
 	}
 	var stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, python, "-I", "-S", "-X", "utf8", "-c", pythonCheck, entry, pythonRunner, home)
-	cmd.Dir = folder
+	cmd.Dir = o.Out
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if ctx.Err() != nil {

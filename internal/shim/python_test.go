@@ -546,22 +546,44 @@ func requirePython(t *testing.T) {
 	natstest.Require(t, "python3", err, "install Python 3.9 or newer")
 }
 
-// A version manager's stand-in for python3 may take longer than the function.
+// A version manager's stand-in for python3 may take longer than the function. So the
+// one that was found is used again, as long as it is there.
 func TestPythonInDevelopmentIsStartedByItsPath(t *testing.T) {
 	t.Parallel()
 	requirePython(t)
-	for _, development := range []bool{false, true} {
-		out := t.TempDir()
-		entry := filepath.Join(out, "hello.py")
-		if err := os.WriteFile(entry, []byte("def handle(request):\n    return 'hi'\n"), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		r, err := shim.Python(t.Context(), shim.PythonOptions{Entry: entry, Out: out, Development: development})
+	out := t.TempDir()
+	entry := filepath.Join(out, "hello.py")
+	if err := os.WriteFile(entry, []byte("def handle(request):\n    return 'hi'\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	start := func(o shim.PythonOptions) string {
+		t.Helper()
+		o.Entry, o.Out = entry, out
+		r, err := shim.Python(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if filepath.IsAbs(r.Start[0]) != development {
-			t.Errorf("development %v starts %q", development, r.Start)
-		}
+		return r.Start[0]
+	}
+	if got := start(shim.PythonOptions{}); got != "python3" {
+		t.Errorf("deployed, it is started as %s", got)
+	}
+	found := start(shim.PythonOptions{Development: true})
+	if !filepath.IsAbs(found) {
+		t.Errorf("in development it is started as %s", found)
+	}
+
+	known := filepath.Join(t.TempDir(), "known")
+	used := known + ".used"
+	script := fmt.Sprintf("#!/bin/sh\n: > %s\nexec %s \"$@\"\n", used, found)
+	if err := os.WriteFile(known, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	start(shim.PythonOptions{Development: true, Interpreter: known})
+	if _, err := os.Stat(used); err != nil {
+		t.Errorf("the interpreter that is known was not used: %v", err)
+	}
+	if got := start(shim.PythonOptions{Development: true, Interpreter: known + ".gone"}); got != found {
+		t.Errorf("after the known one has gone it is started as %s, not %s", got, found)
 	}
 }
