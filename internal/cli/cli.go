@@ -116,6 +116,12 @@ type helpFlag bool
 // BeforeReset is called by kong when the flag was given.
 func (helpFlag) BeforeReset() error { return errHelp }
 
+// mostGuesses is how many words are offered for a wrong one: a longer list is the help.
+const mostGuesses = 3
+
+// noDuration is how the parser begins to say that a flag's value is none.
+const noDuration = ": expected duration but got "
+
 // usageError makes an error of ours of the parser's.
 func usageError(parser *kong.Kong, err error) error {
 	e, ok := errors.AsType[*kong.ParseError](err)
@@ -135,15 +141,23 @@ func usageError(parser *kong.Kong, err error) error {
 			return unknown.WithHint("did you mean mayfly %s?", near)
 		}
 		return unknown.WithHint("mayfly --help lists the commands")
-	case guessed:
+	case guessed && strings.Count(guess, ",") < mostGuesses:
 		return mayfly.Errorf(mayfly.Invalid, "%s", text).WithHint("did you mean %s", strings.ReplaceAll(guess, `"`, ""))
 	case strings.HasPrefix(text, `expected "<`):
-		return withHelp(mayfly.Errorf(mayfly.Invalid, "%s is missing", strings.ToUpper(strings.Trim(text[len("expected "):], `"<>`))), command)
+		name, _, _ := strings.Cut(text[len(`expected "<`):], ">")
+		return withHelp(mayfly.Errorf(mayfly.Invalid, "%s is missing", strings.ToUpper(name)), command)
 	case strings.HasPrefix(text, "expected one of "):
 		return mayfly.Errorf(mayfly.Invalid, "no command given").WithHint("mayfly --help lists the commands")
+	case strings.Contains(text, noDuration):
+		flag, value, _ := strings.Cut(text, noDuration)
+		value, _, _ = strings.Cut(value, ": time: ")
+		return mayfly.Errorf(mayfly.Invalid, "%s: %s is no duration", flag, value).WithHint("write it like 500ms, 30s or 1h30m")
 	default:
 		// An error of ours within, from a value that knows how to read itself,
 		// keeps its hint.
+		if name, rest, ok := strings.Cut(text, "> must be one of "); ok {
+			text = strings.ToUpper(name[1:]) + " must be one of " + rest // what it is called in the help
+		}
 		wrong := mayfly.Errorf(mayfly.Invalid, "%s", text)
 		if hint := mayfly.HintOf(err); hint != "" {
 			return wrong.WithHint("%s", hint)
