@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -168,9 +169,13 @@ func (s *secret) secrets(ctx context.Context, p *process, b *bus.Bus, withKey bo
 		return nil, err
 	}
 	o := secrets.Options{KeyFile: loaded.SecretKey, Folder: s.local(p, b).Folder}
-	if withKey && o.KeyFile == "" && o.Folder == "" {
+	switch {
+	case !withKey || o.KeyFile != "" || o.Folder != "":
+	case s.Data != "":
+		o.KeyFile = filepath.Join(s.Data, "secret.key") // its node is not asked, so no key is made there
+	default:
 		return nil, mayfly.Errorf(mayfly.Denied, "the key of the secrets is not here: no node of this user runs at %s", b.URL()).
-			WithHint("do it on a node's machine, or name a copy of its secret.key with --secret-key")
+			WithHint("do it on a node's machine, name the node's folder with --data, or a copy of its secret.key with --secret-key")
 	}
 	if !withKey {
 		o = secrets.Options{Folder: os.TempDir()} // nothing is looked for there
