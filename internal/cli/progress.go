@@ -10,41 +10,32 @@ import (
 )
 
 // A progress says what long work is at. On a terminal it is one line that moves and
-// is gone at the end; elsewhere each step is a line of its own, once.
+// is gone at the end. Elsewhere a line a second says it, if there is something else to
+// say: who deploys a thousand functions does not want to read five thousand steps.
 type progress struct {
 	w        io.Writer
 	terminal bool
-	started  time.Time
 
 	mu   sync.Mutex
 	text string
 
-	end     chan struct{}
-	spinner sync.WaitGroup
+	end   chan struct{}
+	shown sync.WaitGroup
 }
 
 // newProgress returns a progress that the caller must close before anything else is
 // written to w.
 func newProgress(w io.Writer) *progress {
-	p := &progress{w: w, terminal: isTerminal(w), started: time.Now(), end: make(chan struct{})}
-	if p.terminal {
-		p.spinner.Go(p.spin)
-	}
+	p := &progress{w: w, terminal: isTerminal(w), end: make(chan struct{})}
+	p.shown.Go(p.show)
 	return p
 }
 
 // say replaces what is shown.
 func (p *progress) say(text string) {
-	text = clip(plain(text))
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if text == p.text {
-		return
-	}
-	p.text = text
-	if !p.terminal {
-		fmt.Fprintln(p.w, text)
-	}
+	p.text = clip(plain(text))
 }
 
 // step says what a deploy is at. How much of a bundle is stored moves on a terminal
@@ -59,15 +50,32 @@ func (p *progress) step(e deploy.Event) {
 
 const clearLine = "\r\x1b[K"
 
-// spin shows the text until the end.
-func (p *progress) spin() {
+// show shows the text until the end.
+func (p *progress) show() {
+	if !p.terminal {
+		last := ""
+		p.each(time.Second, func(_ int, text string) {
+			if text != last {
+				fmt.Fprintln(p.w, text)
+			}
+			last = text
+		})
+		return
+	}
 	frames := []rune("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
-	t := time.NewTicker(80 * time.Millisecond)
+	p.each(80*time.Millisecond, func(i int, text string) {
+		fmt.Fprintf(p.w, "%s%c %s", clearLine, frames[i%len(frames)], text)
+	})
+	fmt.Fprint(p.w, clearLine)
+}
+
+// each calls paint with what there is to say, again and again until the end.
+func (p *progress) each(interval time.Duration, paint func(i int, text string)) {
+	t := time.NewTicker(interval)
 	defer t.Stop()
 	for i := 0; ; i++ {
 		select {
 		case <-p.end:
-			fmt.Fprint(p.w, clearLine)
 			return
 		case <-t.C:
 		}
@@ -75,7 +83,7 @@ func (p *progress) spin() {
 		text := p.text
 		p.mu.Unlock()
 		if text != "" {
-			fmt.Fprintf(p.w, "%s%c %s", clearLine, frames[i%len(frames)], text)
+			paint(i, text)
 		}
 	}
 }
@@ -87,5 +95,5 @@ func (p *progress) close() {
 	default:
 		close(p.end)
 	}
-	p.spinner.Wait()
+	p.shown.Wait()
 }
