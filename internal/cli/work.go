@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -45,30 +46,35 @@ func newWork(p *process, say aside, n *node.Node, projects []*project.Project, o
 
 // run serves the session until ctx ends.
 func (w *work) run(ctx context.Context) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		select {
-		case <-w.session.Started():
-			s := w.node.Status()
-			if len(s.Functions)+len(s.Hosted) > 0 {
-				s.Took = time.Since(w.began) // building is part of it
-			}
-			w.p.greet(s)
-		case <-ctx.Done():
-		}
-	}()
-	defer func() { <-done }()
+	var greeting sync.WaitGroup
+	defer greeting.Wait()
+	greeting.Go(func() { w.greet(ctx) })
 	if err := w.session.Run(ctx); err != nil {
 		w.say.log.Error("changes are not seen any more", telemetry.KeyErr, err)
 	}
 }
 
+// greet prints the ready message when the first builds are over.
+func (w *work) greet(ctx context.Context) {
+	select {
+	case <-w.session.Started():
+	case <-ctx.Done():
+		return
+	}
+	s := w.node.Status()
+	if len(s.Functions)+len(s.Hosted) > 0 {
+		s.Took = time.Since(w.began) // building is part of it
+	}
+	w.p.greet(s)
+}
+
 // tell says how a build went.
 func (w *work) tell(e session.Event) {
 	switch {
-	case e.Step != "":
+	case e.Step != "" && w.say.person:
 		w.p.note("%s: %s", e.Name, e.Step)
+	case e.Step != "":
+		w.say.log.Info("build goes on", "kind", e.Kind, "name", e.Name, "step", e.Step)
 	case e.Err != nil && w.say.person:
 		text := e.Err.Error()
 		if err, ok := errors.AsType[*mayfly.Error](e.Err); ok {

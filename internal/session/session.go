@@ -92,7 +92,8 @@ type unit struct {
 	serving string    // folder of the build in force
 }
 
-// New returns a Session that has built nothing yet.
+// New returns a Session that has built nothing yet. It holds what watches the files
+// until Run has returned, so Run must be called.
 func New(o Options) (*Session, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
