@@ -96,7 +96,7 @@ func TestPackagesOfPipAreInstalledOnce(t *testing.T) {
 	write(t, folder, "requirements.txt", "-r more.txt\n")
 	write(t, folder, "more.txt", "./greet-1.0-py3-none-any.whl\n")
 	write(t, folder, "greet-1.0-py3-none-any.whl", wheel(t, map[string]string{
-		"greet.py": "TEXT = 'hi'", "greet-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greet\nVersion: 1.0\n",
+		"greet.py": "TEXT = 'hi'", "greet_old.py": "print 'for another Python'", "greet-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: greet\nVersion: 1.0\n",
 		"greet-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n", "greet-1.0.dist-info/RECORD": "greet.py,,\n",
 	}))
 	p, err := project.Open(folder, noEnv)
@@ -112,7 +112,9 @@ func TestPackagesOfPipAreInstalledOnce(t *testing.T) {
 			trace, _ := traceOf(err)
 			t.Fatalf("%v\n%s", err, trace)
 		}
-		if there := listing(t, built.Folder); !slices.Contains(there, "greet.py") || !slices.Contains(there, "app.py") {
+		there := listing(t, built.Folder)
+		compiled := func(name string) bool { return strings.HasPrefix(name, "__pycache__/greet.") }
+		if !slices.Contains(there, "greet.py") || !slices.ContainsFunc(there, compiled) || !slices.Contains(there, "app.py") {
 			t.Errorf("the bundle holds %q", there)
 		}
 	}

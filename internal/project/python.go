@@ -42,7 +42,7 @@ func (b *builder) python(ctx context.Context, f found) (shim.Form, error) {
 	if err := b.pip(ctx, f.folder, out); err != nil {
 		return 0, err
 	}
-	r, err := shim.Python(ctx, shim.PythonOptions{Entry: f.entry, Out: out, Development: b.Development, Interpreter: b.Python})
+	r, err := shim.Python(ctx, shim.PythonOptions{Entry: f.entry, Out: out, Cache: filepath.Join(b.Cache, "shim"), Development: b.Development, Interpreter: b.Python})
 	if err != nil {
 		return 0, err
 	}
@@ -121,6 +121,12 @@ func modulesOf(text []byte) []string {
 	return slices.Compact(all)
 }
 
+// compilePackages compiles what was installed, without a word about files that are
+// for other versions of Python. What pip compiles itself it would compile again at
+// each start, because a copy is not as old as its source was.
+const compilePackages = `import compileall, os, py_compile
+compileall.compile_dir(os.getcwd(), quiet=2, ddir="", invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)`
+
 // pip puts into the bundle what requirements.txt names. It is installed once for
 // each version of Python and each content of the .txt files of the folder, because
 // requirements may be in several.
@@ -138,10 +144,14 @@ func (b *builder) pip(ctx context.Context, folder, out string) error {
 	if err != nil {
 		return err
 	}
-	installed, err := b.cached("pip-"+version+"-"+key, func(made string) error {
+	installed, err := b.cached("python-"+version+"-"+key, func(made string) error {
 		b.Progress(fmt.Sprintf("installing the packages of %s with pip", b.Name))
-		return b.run(ctx, command{dir: folder, failed: "pip install failed"}, "python3", "-m", "pip", "install",
+		err := b.run(ctx, command{dir: folder, failed: "pip install failed"}, "python3", "-m", "pip", "install",
 			"--disable-pip-version-check", "--no-input", "--no-compile", "--target", made, "--requirement", requirementsFile)
+		if err != nil {
+			return err
+		}
+		return b.run(ctx, command{dir: made, failed: "the packages cannot be compiled"}, "python3", "-c", compilePackages)
 	})
 	if err != nil {
 		return err

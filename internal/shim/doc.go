@@ -1,13 +1,13 @@
 // Package shim turns a user's file into something that the http engine can start:
 // a program that answers HTTP on the unix socket MAYFLY_SOCKET.
 //
-//	hello.ts ──JavaScript──► Out/function.cjs + Out/shim.cjs ──► node shim.cjs
-//	hello.py ──Python──────► Out/mayfly_shim.py              ──► python3 mayfly_shim.py
-//	hello.go ──Go──────────► a generated main                ──► the binary
+//	hello.ts ──JavaScript──► Out/function.cjs + Out/mayfly/shim.cjs ──► node mayfly/shim.cjs
+//	hello.py ──Python──────► Out/hello.py + Out/mayfly_shim/*.py    ──► python3 -c "import mayfly_shim ..."
+//	hello.go ──Go──────────► a generated main                       ──► the binary
 //
-// A short form exports a handler and knows nothing of sockets: the shim, a small
-// readable file in the function's own language, listens for it, hands it each
-// request and writes what it returns. A program listens itself and runs as it is.
+// A short form exports a handler and knows nothing of sockets: the shim, a few small
+// files in the function's own language, listens for it, hands it each request and
+// writes what it returns. A program listens itself and runs as it is.
 // Which of the two a file is, a build finds without running it.
 //
 // In JavaScript the handler gets the standard's Request and returns its Response,
@@ -38,6 +38,8 @@
 //     TestPythonStreamThatFailsBreaksOff, TestPythonClientThatLeavesEndsTheCall,
 //     TestPythonLinesCarryTheirCall, TestPythonFinishesCallsBeforeItStops,
 //     TestPythonSaysWhatIsWrong; and for WSGI: TestWSGI, TestWSGICrashIsSaid.
+//   - A signal ends Python's server well, whatever it is at:
+//     TestPythonStopsWhateverItIsAt.
 //   - Python's server, which is our own, takes what is not HTTP for that:
 //     TestPythonReadsWhatIsNotHTTP.
 //   - A Go handler keeps its module and its errors their lines:

@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	_ "embed"
+	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,14 +16,14 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-//go:embed python/shim.py
-var pythonShim []byte
+//go:embed python/mayfly_shim/*.py
+var pythonShim embed.FS
 
 //go:embed python/check.py
 var pythonCheck string
 
-// pythonRunner is the shim's name in a bundle: one that no user's module has.
-const pythonRunner = "mayfly_shim.py"
+// pythonPackage is the shim's name in a bundle: one that no user's module has.
+const pythonPackage = "mayfly_shim"
 
 // pythonStart imports the shim: what is imported is compiled once for all starts,
 // what Python is started with is compiled by every one.
@@ -38,6 +38,10 @@ type PythonOptions struct {
 	// Out is the folder of the built output. The shim and compiled modules are
 	// added to it.
 	Out string
+
+	// Cache is a folder where the compiled shim is kept for other builds, made if it is
+	// not there. If empty each build compiles the shim.
+	Cache string
 
 	// Development says that the output runs on this machine alone. It is started by
 	// the interpreter's own path then: what stands between a name and a Python, such
@@ -57,8 +61,8 @@ type PythonOptions struct {
 // mayfly.Trace), or when it only defines other things; Unavailable without a
 // python3 that is new enough.
 func Python(ctx context.Context, o PythonOptions) (Result, error) {
-	runner := filepath.Join(o.Out, pythonRunner)
-	if err := os.WriteFile(runner, pythonShim, 0o644); err != nil {
+	runner := filepath.Join(o.Out, pythonPackage)
+	if err := writePythonShim(runner); err != nil {
 		return Result{}, fmt.Errorf("write the Python shim: %w", err)
 	}
 	entry := filepath.Base(o.Entry)
@@ -87,18 +91,32 @@ func Python(ctx context.Context, o PythonOptions) (Result, error) {
 	r := Result{Form: Program, Start: []string{python, "-B", "-X", "utf8", "-u", entry}}
 	if found.Handler {
 		r = Result{Form: Short, Start: []string{python, "-B", "-X", "utf8", "-c", pythonStart, entry}}
-	} else if err := os.Remove(runner); err != nil {
+	} else if err := os.RemoveAll(runner); err != nil {
 		return Result{}, fmt.Errorf("a program needs no shim: %w", err)
 	}
 	for _, file := range found.Files {
-		// What was installed into the bundle is not the user's.
-		input := filepath.Join(filepath.Dir(o.Entry), file)
-		if _, err := os.Stat(input); err == nil {
-			r.Inputs = append(r.Inputs, input)
-		}
+		r.Inputs = append(r.Inputs, filepath.Join(filepath.Dir(o.Entry), file))
 	}
 	slices.Sort(r.Inputs)
 	return r, nil
+}
+
+// writePythonShim writes the package into a folder.
+func writePythonShim(folder string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	files, err := pythonShim.ReadDir("python/" + pythonPackage)
+	for _, f := range files {
+		var text []byte
+		if text, err = pythonShim.ReadFile("python/" + pythonPackage + "/" + f.Name()); err != nil {
+			return err
+		}
+		if err = os.WriteFile(filepath.Join(folder, f.Name()), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // A pythonReport is what check.py says.
@@ -107,7 +125,7 @@ type pythonReport struct {
 	Executable string   // its path
 	Handler    bool     // handle or app is defined
 	Runs       bool     // the module does something besides defining
-	Files      []string // the entry and the modules it imports, relative
+	Files      []string // the entry and the user's modules that it imports, relative
 	Broken     string   // why the last of Files does not compile
 }
 
@@ -124,7 +142,7 @@ func checkPython(ctx context.Context, o PythonOptions) (pythonReport, error) {
 			WithHint("install Python 3.9 or newer")
 	}
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, python, "-I", "-S", "-X", "utf8", "-c", pythonCheck, entry, pythonRunner, home)
+	cmd := exec.CommandContext(ctx, python, "-I", "-S", "-X", "utf8", "-c", pythonCheck, entry, pythonPackage, home, o.Cache)
 	cmd.Dir = o.Out
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -225,6 +225,31 @@ func TestPythonFinishesCallsBeforeItStops(t *testing.T) {
 	}
 }
 
+// The signal may come while the main thread is at anything: here, as it starts a
+// connection's thread.
+func TestPythonStopsWhateverItIsAt(t *testing.T) {
+	t.Parallel()
+	r, out, err := buildPython(t, filepath.Join(write(t, map[string]string{"a.py": `
+import os, signal, threading
+
+def start(thread, usual=threading.Thread.start):
+    os.kill(os.getpid(), signal.SIGTERM)
+    usual(thread)
+
+threading.Thread.start = start
+
+def handle(request): pass
+`}), "a.py"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := start(t, r, out)
+	<-i.ended
+	if i.err != nil || i.stderr.String() != "" {
+		t.Errorf("it ended with %v\n%s", i.err, i.stderr)
+	}
+}
+
 func TestPythonServesManyAtOnce(t *testing.T) {
 	t.Parallel()
 	i := startPython(t, "function.py")
@@ -371,7 +396,7 @@ func TestPythonFindsTheForm(t *testing.T) {
 			if r.Form != tt.form || !slices.Equal(r.Inputs, inputs) {
 				t.Errorf("form %v of %q, want %v of %q", r.Form, r.Inputs, tt.form, inputs)
 			}
-			if _, err := os.Stat(filepath.Join(out, "mayfly_shim.py")); (err == nil) != (tt.form == shim.Short) {
+			if _, err := os.Stat(filepath.Join(out, "mayfly_shim")); (err == nil) != (tt.form == shim.Short) {
 				t.Errorf("the shim: %v", err)
 			}
 		})
@@ -468,8 +493,8 @@ func TestPythonIsCompiledOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := tree(t, out)
-	for _, module := range []string{"function", "friend", "mayfly_shim"} {
-		if !slices.ContainsFunc(before, func(name string) bool { return strings.HasPrefix(name, "__pycache__/"+module+".") }) {
+	for _, module := range []string{"__pycache__/function", "__pycache__/friend", "mayfly_shim/__pycache__/request"} {
+		if !slices.ContainsFunc(before, func(name string) bool { return strings.HasPrefix(name, module+".") }) {
 			t.Errorf("%s is not compiled: %q", module, before)
 		}
 	}
@@ -478,6 +503,32 @@ func TestPythonIsCompiledOnce(t *testing.T) {
 	i.stop(t)
 	if after := tree(t, out); !slices.Equal(before, after) {
 		t.Errorf("running made of %q %q", before, after)
+	}
+}
+
+func TestPythonCompilesTheShimOnceForAllBuilds(t *testing.T) {
+	t.Parallel()
+	requirePython(t)
+	folder := write(t, map[string]string{"a.py": "def handle(request): pass"})
+	cache := filepath.Join(t.TempDir(), "cache")
+	build := func() {
+		t.Helper()
+		if _, err := shim.Python(t.Context(), shim.PythonOptions{Entry: filepath.Join(folder, "a.py"), Out: folder, Cache: cache}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build()
+	kept, _ := filepath.Glob(filepath.Join(cache, "*-server.*"))
+	if len(kept) != 1 {
+		t.Fatalf("the cache holds %q", tree(t, cache))
+	}
+	if err := os.WriteFile(kept[0], []byte("kept"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	build()
+	compiled, _ := filepath.Glob(filepath.Join(folder, "mayfly_shim", "__pycache__", "server.*"))
+	if text, err := os.ReadFile(strings.Join(compiled, "")); string(text) != "kept" {
+		t.Errorf("the second build compiled it anew: %v", err)
 	}
 }
 
@@ -495,17 +546,22 @@ func TestPythonGivesUpWithItsContext(t *testing.T) {
 // The shims cannot import the names of the wire.
 func TestShimsSpeakTheWire(t *testing.T) {
 	t.Parallel()
-	for file, names := range map[string][]string{
-		"python/shim.py":      {mayfly.EnvSocket, mayfly.HeaderCrash, mayfly.HeaderCall, mayfly.HeaderRemote, strings.ToLower(mayfly.HeaderParamPrefix), `\x1e`},
-		"golang/main.go.tmpl": {mayfly.EnvSocket, mayfly.HeaderCrash},
+	for files, names := range map[string][]string{
+		"python/mayfly_shim/*.py": {mayfly.EnvSocket, mayfly.HeaderCrash, mayfly.HeaderCall, mayfly.HeaderRemote, strings.ToLower(mayfly.HeaderParamPrefix), `\x1e`},
+		"golang/main.go.tmpl":     {mayfly.EnvSocket, mayfly.HeaderCrash},
 	} {
-		text, err := os.ReadFile(filepath.FromSlash(file))
+		var text []byte
+		parts, err := filepath.Glob(filepath.FromSlash(files))
+		for _, part := range parts {
+			one, fault := os.ReadFile(part)
+			text, err = append(text, one...), errors.Join(err, fault)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range names {
 			if !strings.Contains(string(text), `"`+name) && !strings.Contains(string(text), name+`{`) {
-				t.Errorf("%s does not know %s", file, name)
+				t.Errorf("%s does not know %s", files, name)
 			}
 		}
 	}

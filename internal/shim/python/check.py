@@ -1,15 +1,17 @@
 """Reads a Python function without running it, and says what it is as JSON.
 
-    python3 -I -S -c "$(cat check.py)" hello.py mayfly_shim.py /home/ada/hello
+    python3 -I -S -c "$(cat check.py)" hello.py mayfly_shim /home/ada/hello cache
 
 It runs in the folder that holds a copy of the function, what was installed for it
-and the shim; the last argument is where the user's own files are. It follows the
-imports within the folder. What it has read it leaves compiled in __pycache__, so
-that no instance has to: a bundle never changes, so these files are trusted without
-a look at the source (PEP 552).
+and the shim, a package. Then come the folder of the user's own files, and one where
+the compiled shim is kept for the next time, or "". It follows the imports within the
+folder, but not into what was installed. What it has read it leaves compiled in
+__pycache__, so that no instance has to: a bundle never changes, so these files are
+trusted without a look at the source (PEP 552).
 """
 
 import ast
+import importlib.util
 import json
 import os
 import py_compile
@@ -17,7 +19,7 @@ import sys
 import traceback
 
 
-def main(entry, shim, home):
+def main(entry, shim, home, cache):
     report = {"version": sys.version_info[:2], "executable": sys.executable, "handler": False, "runs": False, "files": []}
     todo, seen = [entry], set()
     while todo:
@@ -25,14 +27,14 @@ def main(entry, shim, home):
         if file in seen:
             continue
         seen.add(file)
+        if file != entry and not os.path.exists(os.path.join(home, file)):
+            continue  # of a package, which was compiled when it was installed
         report["files"].append(file)
         try:
             with open(file, "rb") as f:
                 tree = ast.parse(f.read(), file)
             keep(file)
         except (SyntaxError, ValueError, RecursionError, MemoryError, py_compile.PyCompileError) as e:
-            if not os.path.exists(os.path.join(home, file)):
-                continue  # somebody's package, which knows when not to import it
             e = getattr(e, "exc_value", e)
             report["broken"] = "".join(traceback.format_exception_only(type(e), e))
             break
@@ -41,12 +43,40 @@ def main(entry, shim, home):
             report["runs"] = any(map(acts, tree.body))
         todo += imports(tree, os.path.dirname(file))
     if report["handler"]:
-        keep(shim)
+        for name in os.listdir(shim):
+            if name.endswith(".py"):
+                reuse(os.path.join(shim, name), cache)
     json.dump(report, sys.stdout)
 
 
 def keep(file):
     py_compile.compile(file, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+
+
+def reuse(file, cache):
+    """Keeps a file of the shim. It is the same in every build, and compiling all of
+    them takes longer than the rest, so what came of it lies in the cache as well."""
+    if not cache:
+        return keep(file)
+    compiled = importlib.util.cache_from_source(file)
+    with open(file, "rb") as f:
+        version = importlib.util.source_hash(f.read()).hex()
+    kept = os.path.join(cache, f"{version}-{os.path.basename(compiled)}")
+    try:
+        copy(kept, compiled)
+    except FileNotFoundError:
+        keep(file)
+        own = f"{kept}.{os.getpid()}"
+        copy(compiled, own)
+        with open(own, "rb") as f:
+            os.fsync(f)  # or a power loss leaves an empty one
+        os.replace(own, kept)  # others may be building
+
+
+def copy(file, to):
+    os.makedirs(os.path.dirname(to), exist_ok=True)
+    with open(file, "rb") as f, open(to, "wb") as t:
+        t.write(f.read())
 
 
 def names(body):

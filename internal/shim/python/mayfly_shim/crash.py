@@ -1,0 +1,35 @@
+"""What is said of an error in the user's code."""
+
+import os
+
+from .output import ERR
+
+CRASH = "Mayfly-Crash"  # header of a 502: the user's code failed
+SHIM = os.path.dirname(os.path.abspath(__file__))
+FOLDER = os.path.dirname(SHIM)
+
+
+def crash(reply, error):
+    """Says in the log and to the client that the user's code failed. A stream that
+    has begun is cut, which its client takes for the failure that it is."""
+    text = trace(error)
+    ERR.write(text)
+    if not reply.begun:
+        line = "".join(c if c.isprintable() else " " for c in f"{type(error).__name__}: {error}"[:500])
+        lines = b"Content-Type: text/plain; charset=utf-8\r\n%b: %b\r\n" % (CRASH.encode(), line.encode("utf-8", "replace"))
+        reply.whole(502, lines, text.encode("utf-8", "replace"))
+
+
+def trace(error):
+    """The traceback without our own frames, and with short names of files."""
+    import traceback
+
+    whole = part = traceback.TracebackException.from_exception(error)
+    while part is not None:
+        part.stack[:] = [f for f in part.stack if not f.filename.startswith((SHIM + os.sep, "<frozen importlib"))]
+        for place in (*part.stack, part):  # a SyntaxError itself names a file
+            file = getattr(place, "filename", None)
+            if file and file.startswith(FOLDER + os.sep):
+                place.filename = file[len(FOLDER) + 1 :]
+        part = part.__cause__ or part.__context__
+    return "".join(whole.format())

@@ -1,0 +1,38 @@
+"""The user's file, and what in it answers calls."""
+
+import os
+import sys
+
+from .crash import FOLDER
+
+
+def load(file):
+    """Imports the user's module and returns what answers calls."""
+    import importlib.util
+
+    name = os.path.splitext(file)[0].replace(".", "_")
+    if name in sys.modules or importlib.util.find_spec(name):
+        sys.path.append(FOLDER)  # or whoever imports Python's own email would get the user's email.py
+        name = "function_" + name
+    else:
+        sys.path.insert(0, FOLDER)
+    spec = importlib.util.spec_from_file_location(name, os.path.join(FOLDER, file))
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    handle, app = getattr(module, "handle", None), getattr(module, "app", None)
+    if callable(handle):
+        from .handler import Handler
+
+        return Handler(handle)
+    if not callable(app):
+        raise NameError(f"{file} defines neither handle nor app: write def handle(request)")
+    for call in app, type(app).__call__:
+        if getattr(getattr(call, "__code__", None), "co_flags", 0) & 0x80:  # async def
+            raise TypeError(
+                f"app in {file} is an ASGI application, and a function's app is WSGI: "
+                "let the file run a server for it on the unix socket that MAYFLY_SOCKET names"
+            )
+    from .wsgi import Application
+
+    return Application(app)

@@ -1,0 +1,62 @@
+"""What people read: lines that say which call wrote them."""
+
+import contextvars
+import io
+import os
+import threading
+
+CALL = contextvars.ContextVar("call", default=None)  # the Request that this code works for
+LINE = 64 << 10  # characters after which a line of the log is cut
+
+
+class Log(io.TextIOBase):
+    """stdout or stderr, a line at a time, each marked with the call that wrote it."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self, fd):
+        self.fd = fd
+        self.buffer = open(fd, "wb", buffering=0, closefd=False)
+        self.lock = threading.RLock()
+        self.begun = {}  # by call: the line that has no end yet
+
+    def writable(self):
+        return True
+
+    def fileno(self):
+        return self.fd
+
+    def write(self, text):
+        request = CALL.get()
+        call = request.call if request else ""
+        with self.lock:
+            text_so_far = self.begun.pop(call, "") + text
+            lines, end, rest = text_so_far.rpartition("\n")
+            if len(rest) > LINE:
+                lines, end, rest = text_so_far, "\n", ""
+            if rest:
+                self.begun[call] = rest
+            if end:
+                self.put(call, lines)
+        return len(text)
+
+    def finish(self, request):
+        """Ends the line that a call has begun."""
+        if self.begun:
+            with self.lock:
+                rest = self.begun.pop(request.call if request else "", "")
+                if rest:
+                    self.put(request.call if request else "", rest)
+
+    def put(self, call, lines):
+        mark = f"\x1e{call}\x1e" if call else ""
+        data = "".join(f"{mark}{line}\n" for line in lines.split("\n")).encode("utf-8", "backslashreplace")
+        try:
+            while data:
+                data = data[os.write(self.fd, data) :]
+        except OSError:
+            pass  # nobody reads it any more
+
+
+OUT, ERR = Log(1), Log(2)

@@ -1,0 +1,103 @@
+"""The response to a request, on its way out."""
+
+import functools
+
+TOKEN = str.maketrans("", "", "!#$%&'*+-.^_`|~")  # what a name may have besides letters and digits
+BREAKS = str.maketrans("", "", "\r\n\0")
+FRAMING = ("content-length", "transfer-encoding", "connection", "keep-alive")
+
+
+class Reply:
+    """Writes the response to one request."""
+
+    begun = False  # the head is written, or will be with the next chunk
+    pending = b""  # of the head
+    left = None  # bytes that a stream of known length still owes
+    open = False  # a stream that must be ended
+    last = False  # the connection ends with this response, and the client knows
+
+    def __init__(self, connection, request):
+        self.connection = connection
+        self.head = request.method == "HEAD"
+        self.body = request._body
+
+    def whole(self, status, lines, body, reason=""):
+        """Writes a response at once."""
+        self.begun = True
+        if status in (204, 304):
+            body = b""
+        else:
+            lines += b"Content-Length: %d\r\n" % len(body)
+        head = self.first_line(status, reason) + lines + b"\r\n"
+        if self.head or not body:
+            self.connection.send(head)
+        elif len(body) < 64 << 10:
+            self.connection.send(head + body)
+        else:
+            self.connection.send(head)
+            self.connection.send(body)
+
+    def begin(self, status, lines, length=None, reason=""):
+        """Begins a stream; the head goes out with its first chunk."""
+        self.begun = self.open = True
+        self.left = length
+        if status in (204, 304):
+            self.head = True
+        elif length is None:
+            lines += b"Transfer-Encoding: chunked\r\n"
+        else:
+            lines += b"Content-Length: %d\r\n" % length
+        self.pending = self.first_line(status, reason) + lines + b"\r\n"
+
+    def chunk(self, data):
+        """Writes a part of a stream, at once."""
+        if self.head or not data:
+            data = b""
+        elif self.left is None:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        elif len(data) <= self.left:
+            self.left -= len(data)
+        else:
+            raise ValueError("the body is longer than its Content-Length")
+        data, self.pending = self.pending + data, b""
+        if data:
+            self.connection.send(data)
+
+    def end(self):
+        """Ends a stream."""
+        if self.left and not self.head:
+            raise ValueError(f"the body is {self.left} bytes shorter than its Content-Length")
+        last = b"" if self.head or self.left is not None else b"0\r\n\r\n"
+        self.connection.send(self.pending + last)
+        self.open, self.pending = False, b""
+
+    def first_line(self, status, reason):
+        self.last = self.connection.server.stopping or self.body is not None and not self.body.short()
+        return first_line(status, reason, self.last)
+
+
+@functools.lru_cache(1000)
+def first_line(status, reason, last):
+    close = "Connection: close\r\n" if last else ""
+    return f"HTTP/1.1 {status} {reason}\r\n{close}".encode("latin-1")
+
+
+def header_lines(headers):
+    """The header as bytes, and the names in it. How a body is framed is ours to
+    say, so what the user says about that is left out."""
+    text, names = "", set()
+    for name, value in headers.items() if hasattr(headers, "items") else headers:
+        if not isinstance(name, str) or not name.isascii() or not name.translate(TOKEN).isalnum():
+            raise ValueError(f"{name!r} is no name of a header")
+        if name.lower() in FRAMING:
+            continue
+        names.add(name.lower())
+        for one in value if isinstance(value, (list, tuple)) else (value,):
+            one = str(one)
+            if one.translate(BREAKS) != one:
+                raise ValueError(f"the header {name} would break the line: {one!r}")
+            text += f"{name}: {one}\r\n"
+    try:
+        return text.encode("latin-1"), names
+    except UnicodeEncodeError:
+        raise ValueError(f"headers hold Latin-1 text only: {text!r}") from None

@@ -1,0 +1,198 @@
+"""What a function sees of a request."""
+
+import io
+from collections.abc import Mapping
+
+DRAIN = 256 << 10  # bytes of a body that nobody wanted, read to keep the connection
+
+
+class Gone(GeneratorExit):
+    """The client has left: nobody waits for this call any more.
+
+    It is no Exception, so that user code does not catch it by accident, and a
+    generator takes it for what it is: the request to end.
+    """
+
+
+class BadRequest(ValueError):
+    """The client sent what the function cannot read: 400, unless it is caught."""
+
+
+class Headers(Mapping):
+    """Header fields by name, in any case. Several of one name are joined."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, lines):
+        self._fields = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            self._fields.setdefault(name.lower(), []).append(value.strip(" \t"))
+
+    def __getitem__(self, name):
+        name = name.lower()
+        return ("; " if name == "cookie" else ", ").join(self._fields[name])
+
+    def __iter__(self):
+        return iter(self._fields)
+
+    def __len__(self):
+        return len(self._fields)
+
+    def __repr__(self):
+        return repr(dict(self))
+
+    def get_all(self, name):
+        """The fields of one name, each for itself."""
+        return list(self._fields.get(name.lower(), ()))
+
+
+class Request:
+    """One call. What costs something is made when it is asked for."""
+
+    __slots__ = ("method", "target", "_head", "_headers", "_body", "_content", "_stream", "_call")
+
+    def __init__(self, head, connection):
+        line, _, self._head = head.partition(b"\r\n")
+        self.method, self.target, _ = line.decode("latin-1").split(" ")
+        self._headers = self._body = self._stream = self._call = None
+        self._content = b""
+        fields = head.lower()
+        at = fields.find(b"\r\ncontent-length:")
+        if at >= 0:
+            end = fields.find(b"\r\n", at + 2)
+            length = int(fields[at + 17 : end if end >= 0 else None])
+            if length <= len(connection.buffer):  # it is all there already
+                self._content = connection.receive(length) if length else b""
+            else:
+                self._body = Body(connection, length, fields)
+        elif b"\r\ntransfer-encoding:" in fields:
+            self._body = Body(connection, None, fields)
+        if self._body is not None:
+            self._content = None
+
+    @property
+    def path(self):
+        """The path, decoded."""
+        path = self.target.partition("?")[0]
+        return unquote(path).decode("utf-8", "replace") if "%" in path else path
+
+    @property
+    def query_string(self):
+        return self.target.partition("?")[2]
+
+    @property
+    def query(self):
+        """The query's values by name; the first, where a name comes twice."""
+        from urllib.parse import parse_qsl
+
+        return dict(reversed(parse_qsl(self.query_string, keep_blank_values=True)))
+
+    @property
+    def headers(self):
+        if self._headers is None:
+            self._headers = Headers(self._head.decode("latin-1").split("\r\n") if self._head else ())
+        return self._headers
+
+    @property
+    def call(self):
+        """The call's id, which is also in the log and in the client's X-Call-Id."""
+        if self._call is None:
+            self._call = self.headers.get("Mayfly-Call", "")
+        return self._call
+
+    @property
+    def params(self):
+        """The values of {name} in the route's pattern."""
+        prefix = "mayfly-param-"
+        return {name[len(prefix) :]: value for name, value in self.headers.items() if name.startswith(prefix)}
+
+    @property
+    def body(self):
+        """The body, or what the stream has left of it."""
+        if self._content is None:
+            self._content = (self._stream or self._body).read()
+        return self._content
+
+    @property
+    def stream(self):
+        """The body as a binary file, for what is too long to hold."""
+        if self._stream is None:
+            whole = self._content is not None
+            self._stream = io.BytesIO(self._content) if whole else io.BufferedReader(self._body, 64 << 10)
+        return self._stream
+
+    def text(self):
+        try:
+            return self.body.decode()
+        except UnicodeDecodeError as e:
+            raise BadRequest(f"the request's body is not UTF-8: {e}") from None
+
+    def json(self):
+        import json
+
+        try:
+            return json.loads(self.body)
+        except ValueError as e:
+            raise BadRequest(f"the request's body is not JSON: {e}") from None
+
+
+def unquote(path):
+    from urllib.parse import unquote_to_bytes
+
+    return unquote_to_bytes(path)
+
+
+class Body(io.RawIOBase):
+    """The body of a request, as it comes in: length bytes, or chunks if it is None."""
+
+    def __init__(self, connection, length, fields):
+        self.connection = connection
+        self.chunked = length is None
+        self.left = length or 0  # bytes until the end, or that of the chunk
+        self.ended = False
+        self.expected = b"\r\nexpect:" in fields  # the client waits for our word
+
+    def readable(self):
+        return True
+
+    def readinto(self, into):
+        data = self.some(len(into))
+        into[: len(data)] = data
+        return len(data)
+
+    def readall(self):
+        parts = []
+        while not self.ended:
+            parts.append(self.some(1 << 20))
+        return b"".join(parts)
+
+    def short(self):
+        """Whether what is left is so little that it is read only to find the next
+        request behind it."""
+        return self.ended or not self.chunked and not self.expected and self.left <= DRAIN
+
+    def some(self, limit):
+        """Up to limit bytes; none at the end."""
+        if self.expected:
+            self.expected = False
+            self.connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self.chunked and not self.left and not self.ended:
+            try:
+                self.left = int(self.connection.line().partition(b";")[0], 16)
+            except ValueError:
+                raise Gone from None  # whoever that is, it does not speak HTTP
+            if not self.left:
+                while self.connection.line():
+                    pass  # trailers
+                self.ended = True
+        if self.ended:
+            return b""
+        data = self.connection.receive(min(limit, self.left))
+        self.left -= len(data)
+        if not self.left:
+            if self.chunked:
+                self.connection.line()
+            else:
+                self.ended = True
+        return data
