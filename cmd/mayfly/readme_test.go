@@ -14,18 +14,18 @@ import (
 	"github.com/mayfly-run/mayfly/internal/natstest"
 )
 
-// The README's functions are what most people try first. They are taken from its
-// fences as they stand, and its terminal shows what must come.
+// What the README and the page for authors show is what most people try first. Their
+// files are taken from the fences as they stand, and a terminal shows what must come.
 
 var (
-	// fence is a function: its file's name, and the code in the block that follows.
+	// fence is a file: its name, and what is in the block that follows.
 	fence = regexp.MustCompile("(?s)\n[A-Z]\\w+, `(\\w+\\.\\w+)`:[^\n]*\n\n```\\w+\n(.*?)```\n")
 
-	// terminal is the block that runs them.
-	terminal = regexp.MustCompile("(?s)```console\n(\\$ mayfly up .*?)```\n")
+	// terminal is a block of commands, each followed by what it prints.
+	terminal = regexp.MustCompile("(?s)```console\n\\$ (.*?)```\n")
 )
 
-func TestFunctionsOfTheReadmeAnswer(t *testing.T) {
+func TestPagesShowWhatComes(t *testing.T) {
 	t.Parallel()
 	for tool, remedy := range map[string]string{
 		"node": "install Node.js 18 or newer", "python3": "install Python 3.9 or newer", "curl": "install curl", "go": "install Go",
@@ -33,46 +33,80 @@ func TestFunctionsOfTheReadmeAnswer(t *testing.T) {
 		_, err := exec.LookPath(tool)
 		natstest.Require(t, tool, err, remedy)
 	}
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	folder := t.TempDir()
-	files := fence.FindAllStringSubmatch(string(text), -1)
-	for _, f := range files {
-		if err := os.WriteFile(filepath.Join(folder, f[1]), []byte(f[2]), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	block := terminal.FindStringSubmatch(string(text))
-	if len(files) != 5 || block == nil {
-		t.Fatalf("the README has %d functions and the terminal %q", len(files), block)
-	}
-
-	// The first command is the node's; each of the others is followed by what it prints.
-	commands := strings.Split(strings.TrimPrefix(block[1], "$ "), "\n$ ")
-	up, _, _ := strings.Cut(commands[0], "\n")
-	url := startUp(t, folder, strings.Fields(up)[1:])
-	for _, c := range commands[1:] {
-		command, want, _ := strings.Cut(c, "\n")
-		here := strings.NewReplacer("localhost:8080", strings.TrimPrefix(url, "http://"), "curl ", "curl -sS ").Replace(command)
-		got, err := exec.CommandContext(t.Context(), "sh", "-c", here).CombinedOutput()
-		if err != nil || strings.TrimSpace(string(got)) != strings.TrimSpace(want) {
-			t.Errorf("%s\nprints %q, %v\nnot    %q", command, got, err, want)
-		}
+	for _, tt := range []struct {
+		page            string
+		files, commands int // that it has: none may be overlooked
+	}{
+		{"README.md", 5, 7},
+		{"docs/functions.md", 8, 16},
+	} {
+		t.Run(tt.page, func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile("../../" + tt.page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			folder := t.TempDir()
+			files := fence.FindAllStringSubmatch(string(text), -1)
+			for _, f := range files {
+				if err := os.WriteFile(filepath.Join(folder, f[1]), []byte(f[2]), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var commands []string
+			for _, block := range terminal.FindAllStringSubmatch(string(text), -1) {
+				commands = append(commands, strings.Split(block[1], "\n$ ")...)
+			}
+			if len(files) != tt.files || len(commands) != tt.commands {
+				t.Fatalf("the page has %d files and %d commands, not %d and %d", len(files), len(commands), tt.files, tt.commands)
+			}
+			follow(t, folder, commands)
+		})
 	}
 }
 
-// startUp runs mayfly up on free ports and returns the gateway's URL once it is
-// ready. At the end of the test it must stop without an error.
-func startUp(t *testing.T, folder string, args []string) (url string) {
+// follow does what a page says. Its mayfly up is a node that runs until the next one.
+func follow(t *testing.T, folder string, commands []string) {
+	for i, c := range commands {
+		command, shown, _ := strings.Cut(c, "\n")
+		args, ok := strings.CutPrefix(command, "mayfly up")
+		if !ok {
+			continue // it was the last node's
+		}
+		t.Run(command, func(t *testing.T) {
+			gateway, nats := startUp(t, folder, strings.Fields("up"+args), shown)
+			here := strings.NewReplacer("localhost:8080", strings.TrimPrefix(gateway, "http://"), "curl ", "curl -sS ")
+			for _, c := range commands[i+1:] {
+				command, want, _ := strings.Cut(c, "\n")
+				if strings.HasPrefix(command, "mayfly up") {
+					return
+				}
+				sh := exec.CommandContext(t.Context(), "sh", "-c", here.Replace(command))
+				sh.Env = append(os.Environ(), "NATS_URL="+nats)
+				got, err := sh.CombinedOutput()
+				if err != nil || strings.TrimSpace(string(got)) != strings.TrimSpace(want) {
+					t.Errorf("%s\nprints %q, %v\nnot    %q", command, got, err, want)
+				}
+			}
+		})
+	}
+}
+
+// number is what differs from run to run.
+var number = regexp.MustCompile(`[0-9]+`)
+
+// startUp runs mayfly up on free ports and returns the URLs of its gateway and its
+// NATS once it is ready and has printed what is shown, with any numbers. At the end
+// of the test it must stop without an error.
+func startUp(t *testing.T, folder string, args []string, shown string) (gateway, nats string) {
 	t.Helper()
 	settings := filepath.Join(t.TempDir(), "config.yaml") // not those of whoever runs the tests
 	if err := os.WriteFile(settings, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("mayfly", append(args, "--config", settings, "--data", filepath.Join(t.TempDir(), "data"),
-		"--bus.addr", "127.0.0.1:0", "--gateway.addr", "127.0.0.1:0", "--admin.addr", "off")...)
+		"--bus.addr", "127.0.0.1:0", "--gateway.addr", "127.0.0.1:0", "--admin.addr", "off",
+		"--log.format", "text")...) // as on a terminal
 	cmd.Dir = folder
 	ours, theirs, err := os.Pipe()
 	if err != nil {
@@ -89,8 +123,11 @@ func startUp(t *testing.T, folder string, args []string) (url string) {
 	var said strings.Builder
 	for lines.Scan() && !strings.HasPrefix(lines.Text(), "  try ") {
 		said.WriteString(lines.Text() + "\n")
-		if fields := strings.Fields(lines.Text()); len(fields) == 2 && fields[0] == "gateway" {
-			url = fields[1]
+		switch fields := strings.Fields(lines.Text()); {
+		case len(fields) == 2 && fields[0] == "gateway":
+			gateway = fields[1]
+		case len(fields) == 3 && fields[0] == "nats":
+			nats = fields[1]
 		}
 	}
 	t.Cleanup(func() {
@@ -104,8 +141,14 @@ func startUp(t *testing.T, folder string, args []string) (url string) {
 		late.Stop()
 		ours.Close()
 	})
-	if url == "" {
-		t.Fatalf("mayfly up says no gateway:\n%s", said.String())
+	if gateway == "" || nats == "" {
+		t.Fatalf("mayfly up says no addresses:\n%s", said.String())
 	}
-	return url
+	for line := range strings.Lines(shown) {
+		want := number.ReplaceAllString(regexp.QuoteMeta(strings.TrimSpace(line)), "[0-9]+")
+		if !regexp.MustCompile("(?m)^" + want + "$").MatchString(said.String()) {
+			t.Errorf("mayfly up does not print %q:\n%s", line, said.String())
+		}
+	}
+	return gateway, nats
 }
