@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/mayfly-run/mayfly"
@@ -28,13 +29,13 @@ const (
 // program that failed. The zero value is ready, for any number of goroutines.
 type Tail struct {
 	mu    sync.Mutex
-	lines []string
+	lines []mayfly.Line
 }
 
 // Add appends a line.
-func (t *Tail) Add(text string) {
-	if len(text) > tailLine {
-		text = text[:cut(text, tailLine)] + "..."
+func (t *Tail) Add(line mayfly.Line) {
+	if len(line.Text) > tailLine {
+		line.Text = line.Text[:cut(line.Text, tailLine)] + "..."
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -42,17 +43,33 @@ func (t *Tail) Add(text string) {
 		copy(t.lines, t.lines[1:])
 		t.lines = t.lines[:tailLines-1]
 	}
-	t.lines = append(t.lines, text)
+	t.lines = append(t.lines, line)
 }
 
 // Trace returns the lines as the cause of an error: nil if there are none.
-func (t *Tail) Trace() error {
+func (t *Tail) Trace() error { return t.trace(func(mayfly.Line) bool { return true }) }
+
+// TraceOf is Trace for one call: of its own lines, and of those since a moment that
+// may be anybody's.
+func (t *Tail) TraceOf(call string, since time.Time) error {
+	return t.trace(func(l mayfly.Line) bool {
+		return l.Call == call && call != "" || l.Call == "" && !l.Time.Before(since)
+	})
+}
+
+func (t *Tail) trace(takes func(mayfly.Line) bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.lines) == 0 {
+	var texts []string
+	for _, l := range t.lines {
+		if takes(l) {
+			texts = append(texts, l.Text)
+		}
+	}
+	if texts == nil {
 		return nil
 	}
-	return mayfly.Trace(strings.Join(t.lines, "\n"))
+	return mayfly.Trace(strings.Join(texts, "\n"))
 }
 
 type lines struct {

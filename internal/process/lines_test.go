@@ -4,9 +4,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/mayfly-run/mayfly"
 )
 
 func TestLinesAreSplit(t *testing.T) {
@@ -88,11 +90,37 @@ func TestTailKeepsTheLastLines(t *testing.T) {
 		t.Errorf("Trace of nothing = %v", got)
 	}
 	for i := range tailLines + 2 {
-		tail.Add(strconv.Itoa(i))
+		tail.Add(mayfly.Line{Text: strconv.Itoa(i)})
 	}
-	tail.Add(strings.Repeat("é", tailLine))
+	tail.Add(mayfly.Line{Text: strings.Repeat("é", tailLine)})
 	got := strings.Split(tail.Trace().Error(), "\n")
 	if len(got) != tailLines || got[0] != "3" || !strings.HasSuffix(got[tailLines-1], "é...") {
 		t.Errorf("Trace has %d lines from %q to %.10q", len(got), got[0], got[len(got)-1])
+	}
+}
+
+func TestTailOfACallHoldsNoOthers(t *testing.T) {
+	t.Parallel()
+	var tail Tail
+	began := time.Unix(1e9, 0)
+	for _, line := range []mayfly.Line{
+		{Time: began.Add(-2), Text: "before"},
+		{Time: began.Add(-1), Call: "c1", Text: "of an earlier call"},
+		{Time: began, Text: "nobody's"},
+		{Time: began.Add(1), Call: "c2", Text: "its own"},
+		{Time: began.Add(2), Call: "c3", Text: "of one beside it"},
+	} {
+		tail.Add(line)
+	}
+	for _, tt := range []struct{ call, want string }{
+		{"c2", "nobody's\nits own"},
+		{"", "nobody's"},
+	} {
+		if got := tail.TraceOf(tt.call, began); got != mayfly.Trace(tt.want) {
+			t.Errorf("TraceOf(%q) = %q, want %q", tt.call, got, tt.want)
+		}
+	}
+	if got := tail.TraceOf("c4", began.Add(1)); got != nil {
+		t.Errorf("TraceOf of one without lines = %q", got)
 	}
 }

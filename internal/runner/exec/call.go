@@ -139,7 +139,7 @@ func (r *run) verdict() error {
 	}
 	crashed := mayfly.Errorf(mayfly.Crashed, "%s ended: %s", r.instance.spec.Name, err)
 	crashed.Err = r.tail.Trace()
-	r.tell(mayfly.System, "crashed: "+crashed.Message)
+	r.instance.spec.Output(r.line(mayfly.System, "crashed: "+crashed.Message))
 	if ok && exit.OutOfMemory {
 		return crashed.WithHint("set memory of the function, or let it hold less at once")
 	}
@@ -206,17 +206,18 @@ func (r *run) watch(ctx context.Context) {
 
 // say tells a line of stderr.
 func (r *run) say(text string) {
-	r.tail.Add(text)
-	r.tell(mayfly.Stderr, text)
+	line := r.line(mayfly.Stderr, text)
+	r.tail.Add(line)
+	r.instance.spec.Output(line)
 }
 
-// tell passes on a line of the call.
-func (r *run) tell(source mayfly.Source, text string) {
+// line returns a line of the call.
+func (r *run) line(source mayfly.Source, text string) mayfly.Line {
 	s := r.instance.spec
-	s.Output(mayfly.Line{
+	return mayfly.Line{
 		Time: time.Now(), Function: s.Name, Revision: s.Revision, Instance: s.Instance,
 		Call: r.call.ID, Source: source, Text: text,
-	})
+	}
 }
 
 // A stream is the body of a reply whose process may still run.

@@ -3,6 +3,7 @@ package httpengine
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -30,9 +31,9 @@ type client struct {
 	idleTimeout      time.Duration // between two reads of a streamed body
 
 	// gone is closed when the process behind the address has ended; why tells how
-	// afterwards.
+	// afterwards, for a call that began at that time.
 	gone <-chan struct{}
-	why  func() error
+	why  func(call string, since time.Time) error
 
 	uploads sync.WaitGroup // grows only while the client is not closed
 
@@ -48,14 +49,16 @@ type client struct {
 // call makes one call. It is made again, on a new connection, if the one that was
 // kept turns out to have been closed meanwhile: then the function has not read it.
 func (c *client) call(ctx context.Context, m *mayfly.Call) (mayfly.Reply, error) {
+	began := time.Now()
 	if err := ctx.Err(); err != nil { // a connection may be faster than the watch over it
-		return mayfly.Reply{}, c.explain(ctx, err)
+		return mayfly.Reply{}, c.explain(ctx, m.ID, began, err)
 	}
-	deadline := callDeadline(ctx, m, c.timeout)
+	deadline := callDeadline(ctx, m, began, c.timeout)
 	cn, err := c.take(ctx, m.ID, deadline)
 	if err != nil {
-		return mayfly.Reply{}, c.explain(ctx, err)
+		return mayfly.Reply{}, c.explain(ctx, m.ID, began, err)
 	}
+	cn.began = began
 	kept := cn.kept
 	if cn.out, err = appendRequest(cn.out[:0], m, deadline); err != nil {
 		cn.release(true)
@@ -65,12 +68,12 @@ func (c *client) call(ctx context.Context, m *mayfly.Call) (mayfly.Reply, error)
 	reply, err := cn.exchange(ctx, m, deadline)
 	if _, again := errors.AsType[unread](err); again && kept && m.Stream == nil {
 		if cn, err = c.dial(ctx, m.ID, deadline); err == nil {
-			cn.out = head
+			cn.out, cn.began = head, began
 			reply, err = cn.exchange(ctx, m, deadline)
 		}
 	}
 	if err != nil {
-		return mayfly.Reply{}, c.explain(ctx, err)
+		return mayfly.Reply{}, c.explain(ctx, m.ID, began, err)
 	}
 	return reply, nil
 }
@@ -223,8 +226,8 @@ func (c *client) abandon() {
 	}
 }
 
-// explain makes of whatever went wrong an error that says so.
-func (c *client) explain(ctx context.Context, err error) error {
+// explain makes of whatever left a call without a reply an error that says so.
+func (c *client) explain(ctx context.Context, call string, began time.Time, err error) error {
 	_, said := errors.AsType[*mayfly.Error](err)
 	switch {
 	case ctx.Err() != nil:
@@ -234,12 +237,22 @@ func (c *client) explain(ctx context.Context, err error) error {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return mayfly.Errorf(mayfly.Timeout, "the function did not reply in time").
 			WithHint("set its timeout, or see in its log what it waits for")
-	case c.hasGone():
-		return c.why()
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return mayfly.Errorf(mayfly.Crashed, "the function takes no connections any more")
 	}
-	return mayfly.Errorf(mayfly.Crashed, "the function closed the connection before it replied")
+	return c.broken(call, began, err)
+}
+
+// broken says why a connection came to its end in a call, or to no beginning.
+func (c *client) broken(call string, began time.Time, err error) error {
+	text := "the function closed the connection before it replied"
+	switch {
+	case c.hasGone():
+		return c.why(call, began)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		text = "the function takes no connections any more"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		text = "the function closed the connection in the middle of its reply"
+	}
+	return &mayfly.Error{Code: mayfly.Crashed, Message: text, Err: err}
 }
 
 // hasGone reports whether the process has ended. Its connections end a moment

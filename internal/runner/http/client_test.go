@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -176,8 +177,8 @@ func TestMalformedReplyIsACrash(t *testing.T) {
 	t.Parallel()
 	ok := "HTTP/1.1 200 OK\r\n"
 	for _, tt := range []struct{ name, wire, says string }{
-		{"nothing", "", "closed the connection"},
-		{"half a head", ok + "A: b\r\n", "closed the connection"},
+		{"nothing", "", "closed the connection before it replied"},
+		{"half a head", ok + "A: b\r\n", "closed the connection in the middle of its reply"},
 		{"another protocol", "SSH-2.0-OpenSSH_9\r\n\r\n", "first line"},
 		{"HTTP/2", "HTTP/2.0 200 OK\r\n\r\n", "first line"},
 		{"status of four digits", "HTTP/1.1 2000 OK\r\n\r\n", "first line"},
@@ -203,7 +204,7 @@ func TestMalformedReplyIsACrash(t *testing.T) {
 		{"a chunk that goes on", ok + "Transfer-Encoding: chunked\r\n\r\n1\r\nhello\r\n0\r\n\r\n", "longer than it says"},
 		{"headers without end", ok + strings.Repeat("A: b\r\n", maxHead/6), "longer than"},
 		{"a line without end", ok + "A: " + strings.Repeat("b", 2*maxHead), "longer than"},
-		{"a body cut short", ok + "Content-Length: 5\r\n\r\nhi", "closed the connection"},
+		{"a body cut short", ok + "Content-Length: 5\r\n\r\nhi", "closed the connection in the middle of its reply"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -236,7 +237,7 @@ func TestStreamThatIsCutShortSaysSo(t *testing.T) {
 			}
 			defer r.Stream.Close()
 			b, err := io.ReadAll(r.Stream)
-			if string(b) != "hi" || !errors.Is(err, io.ErrUnexpectedEOF) {
+			if string(b) != "hi" || !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), "in the middle of its reply") {
 				t.Errorf("read %q, %v; want hi and the end before its time", b, err)
 			}
 		})
@@ -334,6 +335,36 @@ func TestCallIsSentAgainOnlyIfItWasNotRead(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A server that closes a connection with some of the request unread resets it, as
+// one does that was closed before it. A part of the request is enough to act on.
+func TestCallThatWasReadInPartIsNotSentAgain(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{oneRead, oneWrite, 2 * oneWrite} {
+		t.Run(strconv.Itoa(size), func(t *testing.T) {
+			t.Parallel()
+			var again atomic.Bool
+			c := serveRaw(t, "unix", func(nth int, conn net.Conn) {
+				in := bufio.NewReader(conn)
+				_, _ = http.ReadRequest(in)
+				if nth > 0 {
+					again.Store(true)
+					return
+				}
+				_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
+				_, _ = http.ReadRequest(in) // and none of its body but what came along
+			})
+			if _, err := c.call(ctxOf(t), get("/")); err != nil {
+				t.Fatal(err)
+			}
+			_, err := c.call(ctxOf(t), &mayfly.Call{Method: "POST", Path: "/orders", Body: make([]byte, size)})
+			wantCode(t, err, mayfly.Crashed)
+			if again.Load() {
+				t.Error("the function got the call twice")
+			}
+		})
 	}
 }
 

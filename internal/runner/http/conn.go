@@ -15,6 +15,9 @@ import (
 // bufferSize is what a connection reads into: most replies, whole.
 const bufferSize = 4 << 10
 
+// oneRead is what servers take, at the least, in their first read of a request.
+const oneRead = 4 << 10
+
 // A conn is a connection to the function. It carries one call at a time.
 type conn struct {
 	net.Conn
@@ -25,6 +28,7 @@ type conn struct {
 
 	// Of the call that the conn carries now.
 	id       string
+	began    time.Time
 	slot     int         // in owner.calls
 	stop     func() bool // ends the watch over the call's context
 	upload   *upload     // nil if the request was written whole
@@ -77,7 +81,7 @@ func (c *conn) exchange(ctx context.Context, call *mayfly.Call, deadline time.Ti
 func (c *conn) send(call *mayfly.Call, deadline time.Time) (mayfly.Reply, error) {
 	_ = c.SetDeadline(deadline) // fails only if closed, as what follows then does
 	c.method, c.patience = call.Method, 0
-	_, sent := c.Write(c.out)
+	written, sent := c.Write(c.out)
 	if sent == nil && uploads(call) {
 		c.startUpload(call, deadline)
 	}
@@ -88,8 +92,14 @@ func (c *conn) send(call *mayfly.Call, deadline time.Time) (mayfly.Reply, error)
 		c.upload.answer()
 	}
 	if err != nil {
-		if c.r == c.w && (refused(sent) || refused(err)) {
+		// A reset says that not all was read. What fits into one read was not read at
+		// all then: a server that reads of it reads it whole.
+		whole := c.upload == nil && len(c.out) <= oneRead
+		if c.r == c.w && (refused(sent) && written == 0 || refused(err) && whole) {
 			return mayfly.Reply{}, unread{err}
+		}
+		if c.r < c.w {
+			err = cutShort(err)
 		}
 		return mayfly.Reply{}, err
 	}

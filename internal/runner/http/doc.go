@@ -24,7 +24,8 @@
 //   - nothing in a call forges a second request or another framing:
 //     TestNothingIsInjected, FuzzRequest
 //   - a call reaches the function once: it is sent again only where the function
-//     cannot have read it: TestCallIsSentAgainOnlyIfItWasNotRead
+//     cannot have read it, not even in part: TestCallIsSentAgainOnlyIfItWasNotRead,
+//     TestCallThatWasReadInPartIsNotSentAgain
 //   - the end of a call's context is the end of the function's request:
 //     TestContextEndsTheRequest
 //   - a stream passes as it comes, and is never held whole: TestEventsComeAtOnce,
@@ -32,5 +33,5 @@
 //   - a function that answers before it has read the request is heard:
 //     TestEarlyReplyWins
 //   - an instance that dies fails its calls at once and says how it died:
-//     TestDeathFailsTheCall
+//     TestDeathFailsTheCall, TestDeathEndsTheStream
 package httpengine

@@ -151,7 +151,7 @@ var errEnded = errors.New("ended")
 func (i *instance) startError(ctx context.Context, err error, took time.Duration) error {
 	switch {
 	case errors.Is(err, errEnded):
-		return i.crashed("ended at its start: "+ending(i.process.Err()), i.process.Err()).
+		return i.crashed("ended at its start: "+ending(i.process.Err()), i.tail.Trace(), i.process.Err()).
 			WithHint("see what it wrote; a function of the engine http goes on running and answers on $PORT")
 	case !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return mayfly.Errorf(mayfly.Timeout, "the start was given up: %w", err)
@@ -159,6 +159,6 @@ func (i *instance) startError(ctx context.Context, err error, took time.Duration
 	if limit := time.Duration(i.spec.Limits.Instances.Start); limit > 0 {
 		took = limit
 	}
-	return i.crashed("was not ready in "+took.Round(time.Millisecond).String(), err).
+	return i.crashed("was not ready in "+took.Round(time.Millisecond).String(), i.tail.Trace(), err).
 		WithHint("it must answer HTTP on the unix socket $MAYFLY_SOCKET or on 127.0.0.1:$PORT")
 }

@@ -165,6 +165,14 @@ func fixture() http.Handler {
 		fmt.Fprintln(os.Stderr, "last words")
 		os.Exit(3)
 	})
+	mux.HandleFunc("/killed", func(http.ResponseWriter, *http.Request) {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	})
+	mux.HandleFunc("/half", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "half")
+		_ = http.NewResponseController(w).Flush()
+		os.Exit(3)
+	})
 	mux.HandleFunc("/eat", func(http.ResponseWriter, *http.Request) {
 		var eaten [][]byte
 		for {
@@ -307,7 +315,7 @@ func TestStartSaysWhyNot(t *testing.T) {
 			if fmt.Sprint(err) != tt.says || !strings.HasSuffix(string(trace), tt.trace) || mayfly.HintOf(err) == "" {
 				t.Errorf("error is %q, hint %q, trace %q", err, mayfly.HintOf(err), trace)
 			}
-			if n := strings.Count(string(trace), "\n") + 1; n > lastLines {
+			if n := strings.Count(string(trace), "\n") + 1; n > 20 {
 				t.Errorf("the trace has %d lines", n)
 			}
 		})
@@ -323,24 +331,32 @@ func TestDeathFailsTheCall(t *testing.T) {
 	t.Parallel()
 	e, dir := newEngine(t)
 	for _, tt := range []struct {
-		path, says string
-		memory     int64
+		path, says, hint string
+		memory           int64
 	}{
-		{"/crash", "hello ended: exit status 3", 0},
-		{"/eat", "hello ended: out of memory, its limit is 96MiB", 96 << 20},
+		{"/crash", "hello ended: exit status 3", "mayfly logs hello", 0},
+		{"/killed", "hello ended: signal 9 (killed)", "mayfly logs hello", 0},
+		{"/eat", "hello ended: out of memory, its limit is 96MiB", "set memory", 96 << 20},
 	} {
 		t.Run(tt.path, func(t *testing.T) {
 			t.Parallel()
 			p := program(t, "fixture")
 			p.Memory = tt.memory
-			i, _ := start(t, e, p)
+			i, out := start(t, e, p)
 			if _, err := i.Call(ctxOf(t), get("/echo")); err != nil {
 				t.Fatal(err)
 			}
-			_, err := i.Call(ctxOf(t), get(tt.path))
+			if _, err := i.Call(ctxOf(t), get("/say")); err != nil {
+				t.Fatal(err)
+			}
+			out.await(t, "to stderr")
+			out.await(t, "to stdout")
+			fatal := get(tt.path)
+			fatal.ID = "c2"
+			_, err := i.Call(ctxOf(t), fatal)
 			wantCode(t, err, mayfly.Crashed)
-			if fmt.Sprint(err) != tt.says {
-				t.Errorf("error is %q, want %q", err, tt.says)
+			if fmt.Sprint(err) != tt.says || !strings.Contains(mayfly.HintOf(err), tt.hint) {
+				t.Errorf("error is %q with the hint %q, want %q and %q", err, mayfly.HintOf(err), tt.says, tt.hint)
 			}
 			if trace, _ := errors.AsType[mayfly.Trace](err); tt.path == "/crash" && trace != "last words" {
 				t.Errorf("trace is %q", trace)
@@ -356,6 +372,22 @@ func TestDeathFailsTheCall(t *testing.T) {
 			t.Errorf("sockets are left: %v", left)
 		}
 	})
+}
+
+func TestDeathEndsTheStream(t *testing.T) {
+	t.Parallel()
+	e, _ := newEngine(t)
+	i, _ := start(t, e, program(t, "fixture"))
+	r, err := i.Call(ctxOf(t), get("/half"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Stream.Close()
+	body, err := io.ReadAll(r.Stream)
+	wantCode(t, err, mayfly.Crashed)
+	if string(body) != "half" || fmt.Sprint(err) != "hello ended: exit status 3" {
+		t.Errorf("read %q, %v; want half and how it ended", body, err)
+	}
 }
 
 func TestClosedConnectionIsNoDeath(t *testing.T) {

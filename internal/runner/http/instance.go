@@ -7,15 +7,13 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/process"
 	"github.com/mayfly-run/mayfly/internal/runner"
 )
-
-// lastLines is how much of an instance's output its crash repeats.
-const lastLines = 20
 
 // An instance is one process of a function. It implements runner.Instance.
 type instance struct {
@@ -24,11 +22,11 @@ type instance struct {
 	process        *process.Process
 	client         *client
 	stdout, stderr io.WriteCloser
+	tail           process.Tail // of the output
 	done           chan struct{}
 
 	mu      sync.Mutex
 	stopped bool
-	tail    []string // of the output
 }
 
 func newInstance(s runner.Spec, socket string) *instance {
@@ -38,7 +36,7 @@ func newInstance(s runner.Spec, socket string) *instance {
 		timeout:     time.Duration(limits.Timeout),
 		idleTimeout: time.Duration(limits.IdleTimeout),
 		gone:        i.done,
-		why:         i.lost,
+		why:         func(call string, since time.Time) error { return i.lost(i.tail.TraceOf(call, since)) },
 	}
 	i.stdout = process.Lines(func(text string) { i.say(mayfly.Stdout, text) })
 	i.stderr = process.Lines(func(text string) { i.say(mayfly.Stderr, text) })
@@ -66,7 +64,7 @@ func (i *instance) Err() error {
 	if i.wasStopped() {
 		return nil
 	}
-	return i.lost()
+	return i.lost(i.tail.Trace())
 }
 
 // Stop implements runner.Instance.
@@ -112,16 +110,20 @@ func (i *instance) wasStopped() bool {
 }
 
 // lost is the error of calls that the instance did not outlive.
-func (i *instance) lost() error {
+func (i *instance) lost(trace error) error {
 	if i.wasStopped() {
-		return mayfly.Errorf(mayfly.Unavailable, "the instance was stopped before it replied")
+		return mayfly.Errorf(mayfly.Unavailable, "the instance was stopped before its reply was over").WithHint("try again")
 	}
 	err := i.process.Err()
-	e := i.crashed("ended: "+ending(err), err)
-	if exit, ok := errors.AsType[*process.ExitError](err); ok && exit.OutOfMemory {
+	e := i.crashed("ended: "+ending(err), trace, err)
+	exit, _ := errors.AsType[*process.ExitError](err)
+	switch {
+	case exit != nil && exit.OutOfMemory:
 		return e.WithHint("set memory of the function, or let it hold less at once")
+	case exit != nil && exit.Signal == syscall.SIGKILL:
+		return e.WithHint("somebody killed it, or the kernel where memory was short; mayfly logs %s shows what it wrote before", i.spec.Name)
 	}
-	return e
+	return e.WithHint("a call must not end the process; mayfly logs %s shows what it wrote before", i.spec.Name)
 }
 
 // ending says how a process ended, as a shell does.
@@ -132,15 +134,8 @@ func ending(err error) string {
 	return err.Error()
 }
 
-// crashed returns an error that says what the instance did, with the last lines as
-// its trace.
-func (i *instance) crashed(did string, cause error) *mayfly.Error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	var trace error
-	if len(i.tail) > 0 {
-		trace = mayfly.Trace(strings.Join(i.tail, "\n"))
-	}
+// crashed returns an error that says what the instance did.
+func (i *instance) crashed(did string, trace, cause error) *mayfly.Error {
 	return &mayfly.Error{Code: mayfly.Crashed, Message: i.spec.Name + " " + did, Err: errors.Join(trace, cause)}
 }
 
@@ -151,16 +146,12 @@ func (i *instance) say(source mayfly.Source, text string) {
 	if call == "" {
 		call = i.client.speaker()
 	}
-	i.mu.Lock()
-	if len(i.tail) == lastLines {
-		i.tail = append(i.tail[:0], i.tail[1:]...)
-	}
-	i.tail = append(i.tail, text)
-	i.mu.Unlock()
-	i.spec.Output(mayfly.Line{
+	line := mayfly.Line{
 		Time: time.Now(), Function: i.spec.Name, Revision: i.spec.Revision, Instance: i.spec.Instance,
 		Call: call, Source: source, Text: text,
-	})
+	}
+	i.tail.Add(line)
+	i.spec.Output(line)
 }
 
 // cutMark cuts the id of a call off a line that begins with one between two marks.

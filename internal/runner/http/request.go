@@ -101,10 +101,10 @@ func bodyLength(c *mayfly.Call) int64 {
 
 // callDeadline returns until when a reply may begin, or zero if the time begins
 // with the end of the request's stream.
-func callDeadline(ctx context.Context, c *mayfly.Call, timeout time.Duration) time.Time {
+func callDeadline(ctx context.Context, c *mayfly.Call, began time.Time, timeout time.Duration) time.Time {
 	deadline := c.Deadline
 	if deadline.IsZero() && c.Stream == nil && timeout > 0 {
-		deadline = time.Now().Add(timeout)
+		deadline = began.Add(timeout)
 	}
 	if d, ok := ctx.Deadline(); ok && (deadline.IsZero() || d.Before(deadline)) {
 		deadline = d

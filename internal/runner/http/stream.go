@@ -93,7 +93,10 @@ func (s *stream) explain(err error) error {
 		return mayfly.Errorf(mayfly.Timeout, "nothing of the reply's body came for %s", c.patience).
 			WithHint("set idle_timeout of the function, or send something sooner")
 	}
-	return cutShort(err)
+	if _, said := errors.AsType[*mayfly.Error](err); said {
+		return err
+	}
+	return s.conn.owner.broken(s.conn.id, s.conn.began, cutShort(err))
 }
 
 // fixed reads a body whose length is known.

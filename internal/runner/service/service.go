@@ -130,11 +130,12 @@ func (i *instance) failed(format string, args ...any) *mayfly.Error {
 }
 
 func (i *instance) say(source mayfly.Source, text string) {
-	i.tail.Add(text)
-	i.spec.Output(mayfly.Line{
+	line := mayfly.Line{
 		Time: time.Now(), Function: i.spec.Name, Revision: i.spec.Revision, Instance: i.spec.Instance,
 		Source: source, Text: text,
-	})
+	}
+	i.tail.Add(line)
+	i.spec.Output(line)
 }
 
 // Call implements runner.Instance. It always fails.
