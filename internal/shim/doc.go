@@ -25,7 +25,8 @@
 //   - Light objects behave as Node's own: TestJavaScriptObjectsBehaveAsTheStandards.
 //   - An error of the user's code is a 502 with Mayfly-Crash and a trace that names
 //     the user's lines alone, never a reply that looks whole:
-//     TestJavaScriptCrashIsSaid, TestJavaScriptStreamThatFailsBreaksOff.
+//     TestJavaScriptCrashIsSaid, TestJavaScriptTraceNamesLinesAndColumns,
+//     TestJavaScriptStreamThatFailsBreaksOff.
 //   - A client that leaves ends the work at once: TestJavaScriptClientThatLeavesCancels.
 //   - A line never carries another call's id: TestJavaScriptLinesCarryTheirCall.
 //   - A stop finishes what was begun: TestJavaScriptFinishesCallsBeforeItStops.

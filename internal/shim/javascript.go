@@ -100,7 +100,7 @@ func JavaScript(ctx context.Context, o JavaScriptOptions) (Result, error) {
 	if r.Form == Short {
 		r.Start[2] = javaScriptServer
 	}
-	if isModule && function == javaScriptFunction {
+	if meta.strict() {
 		beStrict(built.OutputFiles)
 	}
 	if err := writeJavaScript(o, built.OutputFiles); err != nil || r.Form == Program {
@@ -169,27 +169,31 @@ func onlyModule(built api.BuildResult) bool {
 		slices.ContainsFunc(built.Warnings, func(m api.Message) bool { return m.ID == "empty-import-meta" })
 }
 
-// beStrict makes code of an ES module as strict in CommonJS as it was meant to be. No
+// beStrict makes code of ES modules as strict in CommonJS as it was meant to be. No
 // line moves.
 func beStrict(files []api.OutputFile) {
 	for i, f := range files {
-		if filepath.Base(f.Path) == javaScriptFunction {
-			files[i].Contents = append([]byte(`"use strict"; `), f.Contents...)
+		if filepath.Base(f.Path) == javaScriptFunction { // a line for the shell may stand above
+			files[i].Contents = bytes.Replace(f.Contents, []byte(commonJSBanner), []byte(`"use strict"; `+commonJSBanner), 1)
 		}
 	}
 }
+
+// mainModule is how code of CommonJS names the module that was started.
+var mainModule = regexp.MustCompile(`\b(require\.main|process\.mainModule)\b`)
 
 // entryIsMain makes `if (require.main === module)` true in the entry. By that an
 // ordinary CommonJS program tells whether it was started or imported; in a bundle
 // it would never be. The words stay as long as they were, and every column with
 // them.
 func entryIsMain(entry string, source []byte) api.Plugin {
-	const main = "require.main"
 	return api.Plugin{Name: "entry is main", Setup: func(build api.PluginBuild) {
-		if !bytes.Contains(source, []byte(main)) {
+		if !mainModule.Match(source) {
 			return
 		}
-		contents := strings.ReplaceAll(string(source), main, fmt.Sprintf("%-*s", len(main), "module"))
+		contents := mainModule.ReplaceAllStringFunc(string(source), func(words string) string {
+			return fmt.Sprintf("%-*s", len(words), "module")
+		})
 		only := api.OnLoadOptions{Filter: "^" + regexp.QuoteMeta(entry) + "$", Namespace: "file"}
 		build.OnLoad(only, func(api.OnLoadArgs) (api.OnLoadResult, error) {
 			return api.OnLoadResult{Contents: &contents, Loader: api.LoaderDefault}, nil
@@ -301,6 +305,17 @@ func (m metafile) files(folder string) []string {
 	}
 	slices.Sort(files)
 	return files
+}
+
+// strict reports whether all code is of ES modules. One old package in CommonJS may
+// hold what is an error in strict code.
+func (m metafile) strict() bool {
+	for name, in := range m.Inputs {
+		if in.Format != "esm" && filepath.Ext(name) != ".json" {
+			return false
+		}
+	}
+	return true
 }
 
 func absolute(folder, name string) string {

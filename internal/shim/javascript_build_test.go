@@ -62,6 +62,52 @@ func TestJavaScriptBundlesWhatIsImported(t *testing.T) {
 			export default () => String(fs.existsSync(new URL(import.meta.url)) && fs.existsSync(import.meta.filename) && fs.statSync(import.meta.dirname).isDirectory());`}, "true"},
 		{"more of its module", []string{"more.js", `export default () => typeof import.meta.resolve;`}, "function"},
 		{"top-level await", []string{"await.js", `const text = await Promise.resolve("awaited"); export default () => text;`}, "awaited"},
+		{"a default that is passed on", []string{
+			"all.js", `export * from "./lib.js"; export { default } from "./lib.js";`,
+			"lib.js", `export const other = 1; export default () => "passed on";`,
+		}, "passed on"},
+		{"a circle of defaults", []string{
+			"circle.js", `import other, { twice } from "./other.js"; export const word = "circle"; export default () => other() + twice;`,
+			"other.js", `import first, { word } from "./circle.js"; export const twice = 2; export default () => word + typeof first;`,
+		}, "circlefunction2"},
+		{"JSON by require", []string{"data.js", `module.exports = () => require("./data.json").list[1];`, "data.json", `{"list": ["a", "b"]}`}, "b"},
+		{"a file by import()", []string{
+			"lazy.js", `export default async () => { const { text } = await import("./lib.mjs"); const fs = await import("node:fs"); return text + typeof fs.readFileSync; };`,
+			"lib.mjs", `import { join } from "node:path"; export const text = join("a", "b");`,
+		}, "a/bfunction"},
+		{"a package by import()", []string{
+			"lazy.cjs", `module.exports = async () => (await import("late")).default() + (await import("old")).default.text;`,
+			"node_modules/late/package.json", `{"name": "late", "type": "module", "exports": "./main.js"}`,
+			"node_modules/late/main.js", `export default () => "late";`,
+			"node_modules/old/index.js", `exports.text = "old";`,
+		}, "lateold"},
+		{"decorators", []string{"decorated.ts", `
+			const loud = (method: () => string, _: unknown) => function (this: App) { return method.call(this).toUpperCase(); };
+			class App { accessor text = "decorated"; @loud fetch() { return this.text; } }
+			export default new App();`}, "DECORATED"},
+		{"names that ES modules take from their module", []string{"own.mjs", `import fs from "node:fs";
+			const __filename = import.meta.filename, __dirname = import.meta.dirname;
+			export default () => String(fs.existsSync(__filename) && __filename.startsWith(__dirname));`}, "true"},
+		{"the same of a module that waits", []string{"own.mjs", `import { createRequire } from "node:module"; import { dirname } from "node:path"; import { fileURLToPath } from "node:url";
+			const require = createRequire(import.meta.url), __filename = fileURLToPath(import.meta.url), __dirname = await dirname(__filename);
+			export default () => String(__filename.startsWith(__dirname) && typeof require("node:fs").readFileSync);`}, "function"},
+		{"CommonJS in a module that waits", []string{
+			"wait.mjs", `import where from "./where.cjs"; await null; export default () => where;`,
+			"where.cjs", `const { sep } = require("path"); module.exports = String(__filename.startsWith(__dirname + sep));`,
+		}, "true"},
+		{"a sloppy package in an ES module", []string{
+			"strict.mjs", `import sloppy from "sloppy"; export default () => sloppy;`,
+			"node_modules/sloppy/index.js", `undeclared = 010; with ({ a: 1 }) undeclared += a; module.exports = "sloppy" + undeclared;`,
+		}, "sloppy9"},
+		{"a sloppy script", []string{"sloppy.js", `http = require("http"); http.createServer((req, res) => res.end("sloppy script")).listen(process.env.MAYFLY_SOCKET);`}, "sloppy script"},
+		{"a first line for the shell", []string{"shell.mjs", "#!/usr/bin/env node\nexport default () => 'shell';"}, "shell"},
+		{"a program that asks the process whether it is main", []string{"app.js", `const http = require("http");
+			const app = (req, res) => res.end("main");
+			if (process.mainModule === module) http.createServer(app).listen(process.env.MAYFLY_SOCKET);
+			module.exports = app;`}, "main"},
+		{"a program that asks its URL whether it is main", []string{"app.mjs", `import http from "node:http"; import { pathToFileURL } from "node:url";
+			if (import.meta.url === pathToFileURL(process.argv[1]).href) http.createServer((req, res) => res.end("main")).listen(process.env.MAYFLY_SOCKET);`}, "main"},
+		{"much", []string{"much.js", "export default () => text.length + text.slice(-4);\nconst text = `" + strings.Repeat("0123456789abcde\n", 5<<16) + "much`;"}, "5242884much"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -348,6 +348,37 @@ func TestJavaScriptCrashIsSaid(t *testing.T) {
 	}
 }
 
+func TestJavaScriptTraceNamesLinesAndColumns(t *testing.T) {
+	t.Parallel()
+	lib := "// Fails.\nexport const fail: (why: string) => never = (why) => {\n  throw new Error(why);\n};\n"
+	lazy := "import { fail } from './lib';\n\nexport const value = fail('while it loads');\n"
+	entry := "#!/usr/bin/env node\nimport { fail } from './lib';\ntype Nothing = {};\n%s\n" +
+		"export default async (request: Request) => {\n  if (request.url.endsWith('/lazy')) await import('./lazy');\n  fail('here');\n};\n"
+	for _, tt := range []struct{ name, line string }{
+		{"CommonJS", ""},
+		{"ES module", "await null;"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			n := startJavaScript(t, writeFiles(t, "a.ts", fmt.Sprintf(entry, tt.line), "lib.ts", lib, "lazy.ts", lazy))
+			for path, places := range map[string][]string{
+				"/":     {"lib.ts:3:9)", "a.ts:7:3)"},
+				"/lazy": {"lib.ts:3:9)", "lazy.ts:3:22)"},
+			} {
+				_, trace := n.do(t, "GET", path, "")
+				for _, place := range places {
+					if !strings.Contains(trace, "("+place) && !strings.Contains(trace, "at "+strings.TrimSuffix(place, ")")) {
+						t.Errorf("%s: the trace does not name %s\n%s", path, place, trace)
+					}
+				}
+				if strings.Contains(trace, "function.") || strings.Contains(trace, "shim.cjs") {
+					t.Errorf("%s: the trace names more than the user's files\n%s", path, trace)
+				}
+			}
+		})
+	}
+}
+
 func TestJavaScriptBodyThatIsNoJSONIsTheClientsFault(t *testing.T) {
 	t.Parallel()
 	n := startJavaScript(t, "testdata/javascript/behaviour.js")

@@ -17,8 +17,10 @@ export function traceOf(error) {
     .replaceAll(root, "");
 }
 
-// ownFrames leaves out the shim's frames, Node's internal ones, and all others that
-// stand below the user's last one: Node called the shim, not the user.
+const glue = /^\s+at __\w+ \(.*\bfunction\.[cm]js:/; // by which a bundle loads its modules
+
+// ownFrames leaves out the shim's frames, the bundle's own, Node's internal ones, and
+// all others that stand below the user's last one: Node called the shim, not the user.
 function ownFrames(lines) {
   const kept = [];
   let below = true;
@@ -26,7 +28,7 @@ function ownFrames(lines) {
   for (const line of lines.reverse()) {
     if (!/^\s+at /.test(line)) {
       below = true;
-    } else if (line.includes(shim) || /\bnode:internal\//.test(line) || (below && /\bnode:|<anonymous>\)?( \{)?$/.test(line))) {
+    } else if (line.includes(shim) || glue.test(line) || /\bnode:internal\//.test(line) || (below && /\bnode:|<anonymous>\)?( \{)?$/.test(line))) {
       if (line.endsWith(" {")) brace = " {";
       continue;
     } else {
