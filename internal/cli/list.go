@@ -23,8 +23,9 @@ type list struct {
 
 // Help is shown by mayfly list --help.
 func (*list) Help() string {
-	return `What is deployed is listed even when nobody runs it. CALLS are counted since the instances, or a
-function's nodes, started; INSTANCES of a function come and go with its calls.`
+	return `STATE is ok, failing while instances of a function crash or do not start (mayfly info and mayfly
+logs say why), or down when nobody runs what is deployed. CALLS and ERRORS are counted since the
+instances, or a function's nodes, started; INSTANCES of a function come and go with its calls.`
 }
 
 // A listed is one line of the list: a function, or a version of a service.
@@ -33,6 +34,7 @@ type listed struct {
 	Kind        string   `json:"kind"` // service or function
 	Version     string   `json:"version"`
 	Engine      string   `json:"engine,omitempty"` // of what Mayfly runs
+	State       string   `json:"state"`            // ok, failing or down
 	Instances   int      `json:"instances"`
 	Calls       uint64   `json:"calls"`
 	Errors      uint64   `json:"errors"`
@@ -71,10 +73,12 @@ func (l *list) print(ctx context.Context, s *store, w io.Writer) (int, error) {
 	if l.JSON {
 		return len(all), writeJSON(w, all)
 	}
-	t := table{{"NAME", "KIND", "VERSION", "ENGINE", "INSTANCES", "CALLS", "REACHED BY", "DESCRIPTION"}}
+	t := table{{"NAME", "KIND", "VERSION", "STATE", "INSTANCES", "CALLS", "ERRORS", "REACHED BY", "DESCRIPTION"}}
 	for _, one := range all {
-		t.add(one.Name, one.Kind, one.Version, dash(one.Engine), count(one.Instances), count(one.Calls),
-			dash(cmp.Or(one.URL, clipList(one.Endpoints, 4))), one.Description)
+		// The gateway would be the same in each line, and too much for 80 columns.
+		reached := strings.TrimPrefix(one.URL, s.gateway())
+		t.add(one.Name, one.Kind, one.Version, one.State, count(one.Instances), count(one.Calls), count(one.Errors),
+			dash(cmp.Or(reached, clipList(one.Endpoints, 4))), one.Description)
 	}
 	if len(all) == 0 {
 		return 0, nil
@@ -175,7 +179,7 @@ func listServices(answers []statsAnswer) []listed {
 		}
 		n := len(all)
 		if n == 0 || all[n-1].Name != a.Name || all[n-1].Version != version && kind != "function" {
-			all = append(all, listed{Name: a.Name, Kind: kind, Endpoints: []string{}})
+			all = append(all, listed{Name: a.Name, Kind: kind, State: "ok", Endpoints: []string{}})
 		}
 		s := &all[len(all)-1]
 		s.Version = version // of a function that is being replaced the newer one
@@ -186,6 +190,9 @@ func listServices(answers []statsAnswer) []listed {
 			if ofFunction(e.Subject) {
 				s.Instances += e.Live.Instances
 				s.Engine = cmp.Or(e.Live.Engine, s.Engine)
+				if e.Live.Failing {
+					s.State = "failing"
+				}
 			}
 			s.Calls += e.Requests
 			s.Errors += e.Errors
@@ -225,7 +232,7 @@ func (s *store) addDeployed(all []listed) []listed {
 		i, ok := at[name]
 		if !ok {
 			i = len(all)
-			all = append(all, listed{Name: name, Kind: kind, Version: version, Description: description, Endpoints: []string{}})
+			all = append(all, listed{Name: name, Kind: kind, Version: version, Description: description, State: "down", Endpoints: []string{}})
 		}
 		if one := &all[i]; one.Version != "@dev" || kind == "service" {
 			one.Engine = string(engine)

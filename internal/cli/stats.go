@@ -21,7 +21,8 @@ type stats struct {
 
 // Help is shown by mayfly stats --help.
 func (*stats) Help() string {
-	return `The numbers are those that the services count themselves, summed over the instances that answer.
+	return `The numbers are those that the services count themselves, summed over the instances that answer; of
+a function over its nodes.
 Without --watch, RATE/s is the mean since the instances started.`
 }
 
@@ -115,7 +116,11 @@ func sumStats(answers []statsAnswer, now time.Time) []statsRow {
 				rows = append(rows, statsRow{Service: a.Name, Endpoint: e.Name, Subject: e.Subject})
 			}
 			r := &rows[i]
-			r.Instances++
+			if ofFunction(e.Subject) {
+				r.Instances += e.Live.Instances
+			} else {
+				r.Instances++
+			}
 			r.Requests += e.Requests
 			r.Errors += e.Errors
 			r.total += float64(e.Time)

@@ -85,6 +85,7 @@ type statsEndpoint struct {
 type live struct {
 	Engine    string
 	Instances int
+	Failing   bool
 }
 
 // UnmarshalJSON never fails, so that no answer is lost by its data.
@@ -92,9 +93,10 @@ func (l *live) UnmarshalJSON(data []byte) error {
 	var known struct {
 		Engine    string `json:"engine"`
 		Instances uint16 `json:"instances"`
+		Failing   bool   `json:"failing"`
 	}
 	if json.Unmarshal(data, &known) == nil {
-		*l = live{Engine: known.Engine, Instances: int(known.Instances)}
+		*l = live{Engine: known.Engine, Instances: int(known.Instances), Failing: known.Failing}
 	}
 	return nil
 }

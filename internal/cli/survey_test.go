@@ -28,15 +28,15 @@ func TestListJoinsInstancesAndSkipsWhatDoesNotParse(t *testing.T) {
 		`{"name":"b","id":"1","version":"1.0.0","endpoints":[{"name":"y","subject":"b.y","num_requests":3}],"metadata":{"n":1}}`,
 		`{"name":"b","id":"1","version":"1.0.0","endpoints":[{"name":"again","subject":"b.y","num_requests":3}]}`,
 		`{"name":"b","id":"3","version":"2.0.0","endpoints":null,"metadata":"none"}`,
-		`{"name":"a","id":"9","version":"1.0.7","endpoints":[{"name":"call","subject":"fn.a","num_requests":1,"data":{"engine":"http","instances":3}}]}`,
+		`{"name":"a","id":"9","version":"1.0.7","endpoints":[{"name":"call","subject":"fn.a","num_requests":1,"data":{"engine":"http","instances":3,"failing":true}}]}`,
 		`{"name":"a","id":"8","version":"1.0.8","endpoints":[{"name":"call","subject":"fn.a","num_requests":1,"data":{"engine":"exec","instances":1}}]}`,
 		`{"name":"c","id":"7","version":"1.0.0","endpoints":[{"name":"call","subject":"fn.c","data":{"instances":-1}}]}`,
 	), statsID))
 	want := []listed{
-		{Name: "a", Kind: "function", Version: "@8", Engine: "exec", Instances: 4, Calls: 2, Endpoints: []string{"call"}},
-		{Name: "b", Kind: "service", Version: "1.0.0", Instances: 2, Calls: 5, Errors: 1, Endpoints: []string{"y", "x"}},
-		{Name: "b", Kind: "service", Version: "2.0.0", Instances: 1, Endpoints: []string{}},
-		{Name: "c", Kind: "function", Version: "@dev", Endpoints: []string{"call"}},
+		{Name: "a", Kind: "function", Version: "@8", Engine: "exec", State: "failing", Instances: 4, Calls: 2, Endpoints: []string{"call"}},
+		{Name: "b", Kind: "service", Version: "1.0.0", State: "ok", Instances: 2, Calls: 5, Errors: 1, Endpoints: []string{"y", "x"}},
+		{Name: "b", Kind: "service", Version: "2.0.0", State: "ok", Instances: 1, Endpoints: []string{}},
+		{Name: "c", Kind: "function", Version: "@dev", State: "ok", Endpoints: []string{"call"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -50,8 +50,11 @@ func TestStatsAreSummedOverInstances(t *testing.T) {
 		`{"name":"s","id":"1","started":"2026-01-01T00:00:00Z","endpoints":[{"name":"x","subject":"s.x","num_requests":10,"num_errors":1,"last_error":"e","processing_time":1000}]}`,
 		`{"name":"s","id":"2","started":"2026-01-01T00:00:05Z","endpoints":[{"name":"x","subject":"s.x","num_requests":30,"processing_time":7000},{"name":"y","subject":"s.y"}]}`,
 		`{"name":"s","id":"3","endpoints":[{"name":"x","subject":"s.x","num_requests":-1}]}`,
+		`{"name":"f","id":"4","endpoints":[{"name":"call","subject":"fn.f","data":{"instances":3}}]}`,
+		`{"name":"f","id":"5","endpoints":[{"name":"call","subject":"fn.f","data":{"instances":0}}]}`,
 	), statsID), now)
 	want := []statsRow{
+		{Service: "f", Endpoint: "call", Subject: "fn.f", Instances: 3},
 		{Service: "s", Endpoint: "x", Subject: "s.x", Instances: 2, Requests: 40, Errors: 1, Rate: 7, Average: 200, LastError: "e", total: 8000},
 		{Service: "s", Endpoint: "y", Subject: "s.y", Instances: 1},
 	}

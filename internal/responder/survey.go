@@ -125,6 +125,7 @@ type liveData struct {
 	Waiting   int           `json:"waiting"`
 	Rejected  uint64        `json:"rejected"`
 	Crashes   uint64        `json:"crashes"`
+	Failing   bool          `json:"failing"`
 }
 
 // count returns the statistics of a function's one endpoint.
@@ -136,7 +137,7 @@ func (p *Responder) count(s *service) endpointStats {
 		NumRequests: n.Requests, NumErrors: n.Errors, LastError: n.LastError, ProcessingTime: int64(n.Processing),
 		Data: liveData{
 			Engine: s.function.Engine, Instances: n.Instances,
-			InFlight: n.InFlight, Waiting: n.Waiting, Rejected: n.Rejected, Crashes: n.Crashes,
+			InFlight: n.InFlight, Waiting: n.Waiting, Rejected: n.Rejected, Crashes: n.Crashes, Failing: n.Failing,
 		},
 	}
 	if n.Requests > 0 {

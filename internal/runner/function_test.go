@@ -137,6 +137,29 @@ func TestBadRevisionMakesNoStorm(t *testing.T) {
 	})
 }
 
+func TestCallInARestIsToldItsEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, &program{start: broken(1)})
+		set(t, r, hello(1))
+		var err error
+		for _, want := range []string{
+			"ended at its start", // which costs no rest
+			"ended at its start",
+			"ended at its start; tried again in 100ms",
+		} {
+			if _, err = r.Call(t.Context(), "hello", &mayfly.Call{}); err == nil || err.Error() != want {
+				t.Errorf("the call got %v, want %s", err, want)
+			}
+		}
+		wantCode(t, err, mayfly.Crashed)
+		time.Sleep(time.Until(state(t, r, "hello").Rests))
+		if _, err := r.Call(t.Context(), "hello", &mayfly.Call{}); err.Error() != "ended at its start" {
+			t.Errorf("after the rest the call got %v", err)
+		}
+	})
+}
+
 // A call that kills its instance, from many callers at once.
 func TestDeadlyCallMakesNoStorm(t *testing.T) {
 	t.Parallel()
@@ -200,31 +223,135 @@ func TestKilledInstanceCostsItsCallAlone(t *testing.T) {
 
 func TestCallThatWaitsIsNotServedByADeadInstance(t *testing.T) {
 	t.Parallel()
+	for name, last := range map[string]error{ // what the call in it got
+		"that died in a call":    mayfly.Errorf(mayfly.Crashed, "hello ended: killed"),
+		"that died after a call": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				g := newGate()
+				p := &program{}
+				p.call = func(ctx context.Context, s Spec, c *mayfly.Call) (mayfly.Reply, error) {
+					if _, _ = g.call(ctx, s, c); c.ID == "deadly" {
+						p.living(0)[0].crash()
+						return mayfly.Reply{Status: 200}, last
+					}
+					if len(p.living(0)) == 0 {
+						return mayfly.Reply{}, mayfly.Errorf(mayfly.Crashed, "the instance is dead")
+					}
+					return mayfly.Reply{Status: 200}, nil
+				}
+				r := run(t, p)
+				set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency, f.Instances.Max = 1, 1 }))
+				var calls sync.WaitGroup
+				calls.Go(func() {
+					if _, err := r.Call(t.Context(), "hello", &mayfly.Call{ID: "deadly"}); (err == nil) != (last == nil) {
+						t.Errorf("the deadly call got %v", err)
+					}
+				})
+				synctest.Wait()
+				calls.Go(func() { call(t, r, &mayfly.Call{}) })
+				synctest.Wait()
+				close(g.pass)
+				calls.Wait()
+			})
+		})
+	}
+}
+
+// One instance, one call, nobody waits: what comes besides is refused, but a call
+// is served that finds the instance killed, or about to stop.
+func TestFunctionWithoutAQueueServesOneAtATime(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
-		p := &program{}
+		p := &program{stop: func(Spec) { time.Sleep(3 * time.Second) }}
 		p.call = func(ctx context.Context, s Spec, c *mayfly.Call) (mayfly.Reply, error) {
-			if _, err := g.call(ctx, s, c); c.ID == "deadly" {
+			if _, _ = g.call(ctx, s, c); c.ID == "deadly" {
 				p.living(0)[0].crash()
-				return mayfly.Reply{}, mayfly.Errorf(mayfly.Crashed, "hello ended: killed, %v", err)
-			}
-			if len(p.living(0)) == 0 {
-				return mayfly.Reply{}, mayfly.Errorf(mayfly.Crashed, "the instance is dead")
+				return mayfly.Reply{}, mayfly.Errorf(mayfly.Crashed, "hello ended: killed")
 			}
 			return mayfly.Reply{Status: 200}, nil
 		}
 		r := run(t, p)
-		set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency, f.Instances.Max = 1, 1 }))
-		var calls sync.WaitGroup
-		calls.Go(func() {
+		set(t, r, hello(1, func(f *mayfly.Function) {
+			f.Concurrency, f.Wait, f.Instances = 1, -1, mayfly.Instances{Max: 1, Idle: mayfly.Duration(time.Second)}
+		}))
+		var deadly sync.WaitGroup
+		deadly.Go(func() {
 			_, err := r.Call(t.Context(), "hello", &mayfly.Call{ID: "deadly"})
 			wantCode(t, err, mayfly.Crashed)
 		})
 		synctest.Wait()
+		for range 100 {
+			_, err := r.Call(t.Context(), "hello", &mayfly.Call{})
+			wantCode(t, err, mayfly.Exhausted)
+		}
+		close(g.pass)
+		deadly.Wait()
+		call(t, r, &mayfly.Call{})
+		time.Sleep(2 * time.Second) // the instance is idle too long, and takes its time to end
+		if s := state(t, r, "hello"); s.Instances[0].Phase != "stopping" {
+			t.Fatalf("State = %+v", s)
+		}
+		var calls sync.WaitGroup
 		calls.Go(func() { call(t, r, &mayfly.Call{}) })
 		synctest.Wait()
-		close(g.pass)
+		_, err := r.Call(t.Context(), "hello", &mayfly.Call{})
+		wantCode(t, err, mayfly.Exhausted)
 		calls.Wait()
+		if s := stats(t, r); s.Starts != 3 || s.Crashes != 1 || s.Requests != 3 || s.Rejected != 101 || s.InFlight != 0 || s.Waiting != 0 {
+			t.Errorf("Stats = %+v", s)
+		}
+	})
+}
+
+// Streams of the old revision go on to their end beside the new one, and hold its
+// instances as long.
+func TestStreamsOutliveTheirRevision(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{}
+		p.call = func(ctx context.Context, s Spec, c *mayfly.Call) (mayfly.Reply, error) {
+			if c.ID == "stream" {
+				return mayfly.Reply{Status: 200, Stream: io.NopCloser(&slowReader{pieces: 10, each: time.Second, ended: ctx.Done()})}, nil
+			}
+			return says(ctx, s, c)
+		}
+		r := run(t, p)
+		set(t, r, hello(1))
+		var streams []mayfly.Reply
+		for range 3 {
+			reply, err := r.Call(t.Context(), "hello", &mayfly.Call{ID: "stream"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			streams = append(streams, reply)
+		}
+		for revision := uint64(2); revision < 4; revision++ {
+			set(t, r, hello(revision))
+			if got := call(t, r, &mayfly.Call{}); got != fmt.Sprint("hello@", revision) {
+				t.Errorf("answered by %s", got)
+			}
+		}
+		for _, reply := range streams {
+			synctest.Wait()
+			if n := len(p.living(1)); n != 1 {
+				t.Errorf("%d instances of the first revision while it streams", n)
+			}
+			if text, err := io.ReadAll(reply.Stream); string(text) != "xxxxxxxxxx" || err != nil {
+				t.Errorf("the stream is %q, %v", text, err)
+			}
+			_ = reply.Stream.Close()
+		}
+		synctest.Wait()
+		if n := len(p.living(0)); n != 1 || len(p.living(3)) != 1 {
+			t.Errorf("%d instances are left, want one of the last revision", n)
+		}
+		if s := stats(t, r); s.Requests != 5 || s.Errors != 0 || s.Crashes != 0 || s.InFlight != 0 {
+			t.Errorf("Stats = %+v", s)
+		}
 	})
 }
 
@@ -352,8 +479,8 @@ func TestRevisionThatFailsKeepsTheLastGoodOne(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		s := state(t, r, "hello")
-		if s.Function.Revision != 2 || s.Serving != 1 || s.Failing == "" || stats(t, r).Errors != 0 {
-			t.Errorf("State = %+v", s)
+		if n := stats(t, r); s.Function.Revision != 2 || s.Serving != 1 || s.Failing == "" || n.Errors != 0 || !n.Failing {
+			t.Errorf("State = %+v, Stats = %+v", s, n)
 		}
 		if n := p.started(); n < 5 || n > 12 {
 			t.Errorf("%d starts in a minute: it must be tried again, and rest longer each time", n)
@@ -367,7 +494,7 @@ func TestRevisionThatFailsKeepsTheLastGoodOne(t *testing.T) {
 			t.Errorf("answered by %s", got)
 		}
 		time.Sleep(2 * time.Second) // for the start of 3 to be called off
-		if s := state(t, r, "hello"); s.Serving != 4 || s.Failing != "" || len(s.Instances) != 1 || len(p.living(0)) != 1 {
+		if s := state(t, r, "hello"); s.Serving != 4 || s.Failing != "" || stats(t, r).Failing || len(s.Instances) != 1 || len(p.living(0)) != 1 {
 			t.Errorf("State = %+v", s)
 		}
 	})
@@ -575,6 +702,45 @@ func TestScaleStopsWhatIsTooMuch(t *testing.T) {
 		wantCode(t, r.Scale("hello", mayfly.Instances{Min: 2, Max: 1}), mayfly.Invalid)
 		wantCode(t, r.Scale("hello", mayfly.Instances{Max: -1}), mayfly.Invalid)
 		wantCode(t, r.Scale("nobody", mayfly.Instances{}), mayfly.NotFound)
+	})
+}
+
+// Down to nothing and up again costs no call, whether it works or comes meanwhile.
+func TestScaleToNothingAndBackDropsNoCall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		p := &program{call: g.call, stop: func(Spec) { time.Sleep(time.Second) }}
+		r := run(t, p)
+		set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency = 1 }))
+		var calls sync.WaitGroup
+		for range 10 {
+			if err := r.Scale("hello", mayfly.Instances{Min: 3, Max: 3}); err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				calls.Go(func() { call(t, r, &mayfly.Call{}) })
+			}
+			synctest.Wait()
+			if s := stats(t, r); s.InFlight != 3 || s.Waiting != 2 || s.Instances != 3 {
+				t.Errorf("Stats = %+v, want three calls at work and two that wait", s)
+			}
+			if err := r.Scale("hello", mayfly.Instances{Max: 1, Idle: 1}); err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				<-g.entered
+				g.pass <- struct{}{}
+			}
+			calls.Wait()
+			time.Sleep(10 * time.Second)
+			if s := stats(t, r); s.Instances != 0 {
+				t.Errorf("%d instances are left, want none", s.Instances)
+			}
+		}
+		if s := stats(t, r); s.Requests != 50 || s.Errors != 0 || s.Rejected != 0 {
+			t.Errorf("Stats = %+v", s)
+		}
 	})
 }
 

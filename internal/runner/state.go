@@ -49,6 +49,7 @@ type Stats struct {
 	Rejected   uint64        // calls that were not admitted, because too many waited
 	Starts     uint64        // of instances
 	Crashes    uint64        // starts that failed, and instances that ended by themselves
+	Failing    bool          // the last of them did, and none has been ready since
 }
 
 // counters are a function's Stats in the making.
@@ -75,12 +76,16 @@ func (r *Runner) Stats(name string) (Stats, bool) {
 	if f := r.find(mayfly.Name(name)); f != nil {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		return f.count.stats(f.instances()), true
+		s := f.count.stats(f.instances())
+		s.Failing = f.now != nil && f.now.pool.failure != nil
+		return s, true
 	}
 	if h := r.host(name); h != nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		return h.count.stats(len(h.lives)), true
+		s := h.count.stats(len(h.lives))
+		s.Failing = h.failure != nil
+		return s, true
 	}
 	return Stats{}, false
 }
