@@ -70,6 +70,19 @@ func (b *body) Close() error {
 	return b.drain()
 }
 
+// end is Close by the connection, at the request's end. It waits for a reader that
+// outlived the handler, reads the rest only where the connection shall go on, and
+// returns how much is left.
+func (b *body) end(goOn bool) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if goOn && !b.closed {
+		_ = b.drain() // what is left says it
+	}
+	b.closed = true
+	return b.left
+}
+
 // drain reads the rest if it is little. The caller holds mu.
 func (b *body) drain() error {
 	if b.left == 0 || b.left > mostDrained {

@@ -174,21 +174,26 @@ func (c *conn) answer(ctx context.Context, text string, target *url.URL) (again 
 	}
 	again = c.handle(w, r)
 	w.over.Store(true)
-	again = again && w.finish()
-	if !again && !w.lingering {
-		_ = c.net.Close() // ends whatever still reads
+	sent := again && w.finish()
+	again = sent && !w.closing
+	switch { // and so whoever still reads the body does so no longer
+	case !sent:
+		_ = c.net.Close()
+	case !again:
+		c.reads.impose(time.Now().Add(lingering))
 	}
 	c.release()
+	left := int64(0)
 	if w.hasBody {
-		_ = w.body.Close() // waits for a reader that outlived the handler
-		again = again && w.body.left == 0
+		left = w.body.end(again)
+		again = again && left == 0
 	}
 	c.disarm()
 	c.watcher.begin(nil)
 	if again {
 		return true
 	}
-	if w.lingering {
+	if sent && left > 0 {
 		c.linger()
 	}
 	_ = c.net.Close()

@@ -27,6 +27,8 @@
 //     TestRequestSentAheadIsAnswered
 //   - a flushed event arrives at once, and a body is never held: TestFlushedEventArrivesAtOnce,
 //     TestLongBodiesAreNotHeld
+//   - a body that nobody reads loses no answer: TestUnreadBodyIsDrainedOrTheConnectionEnds,
+//     TestUnreadBodyInFullDuplexLosesNoAnswer
 //   - deadlines hold, although they are set late: TestSlowClientsAreCut
 //   - Shutdown leaves no answer half sent, and Serve no goroutine:
 //     TestShutdownLetsAnswersFinish, TestMain

@@ -41,10 +41,9 @@ type response struct {
 
 	over atomic.Bool // the handler has returned: what it still says is not heard
 
-	framed    bool // the head is whole
-	chunked   bool
-	closing   bool // the connection ends with this answer
-	lingering bool // and its client may still be sending
+	framed  bool // the head is whole
+	chunked bool
+	closing bool // the connection ends with this answer
 }
 
 // Header implements http.ResponseWriter.
@@ -186,7 +185,7 @@ func (w *response) frame(whole bool, next []byte) {
 	w.framed = true
 	c := w.conn
 	if w.hasBody && !w.duplex && !w.closing && w.body.empty() > 0 {
-		w.closing, w.lingering = true, true
+		w.closing = true
 	}
 	w.closing = w.closing || c.server.closing.Load()
 	if !w.dated {
@@ -257,8 +256,8 @@ func (w *response) put(p []byte) error {
 
 var lineEnd = []byte("\r\n")
 
-// finish completes the answer after its handler returned. It reports whether the
-// connection can go on.
+// finish completes the answer after its handler returned. It reports whether all of
+// it was sent.
 func (w *response) finish() bool {
 	if w.status == 0 {
 		w.begin(http.StatusOK)
@@ -271,7 +270,7 @@ func (w *response) finish() bool {
 	}
 	err := w.conn.send()
 	whole := w.head || !w.bodyAllowed() || w.length < 0 || w.length == w.written
-	return err == nil && whole && !w.closing
+	return err == nil && whole
 }
 
 // bodyAllowed reports whether the status lets an answer have a body.

@@ -316,6 +316,29 @@ func TestUnreadBodyIsDrainedOrTheConnectionEnds(t *testing.T) {
 	}
 }
 
+// In full duplex the server does not know what the handler is going to read, so
+// the connection ends without notice; the client has time for its answer all the
+// same.
+func TestUnreadBodyInFullDuplexLosesNoAnswer(t *testing.T) {
+	t.Parallel()
+	for _, close := range []bool{false, true} {
+		addr := serve(t, newServer(func(w http.ResponseWriter, _ *http.Request) {
+			if close {
+				w.Header().Set("Connection", "close")
+			}
+			http.NewResponseController(w).EnableFullDuplex()
+			io.WriteString(w, "answer")
+		}))
+		c := dial(t, addr)
+		if _, err := io.WriteString(c, post("/", strings.Repeat("x", 8<<20))); err != nil {
+			t.Errorf("close %v: %v", close, err)
+		}
+		if _, body := read(t, bufio.NewReader(c)); body != "answer" {
+			t.Errorf("close %v: %q", close, body)
+		}
+	}
+}
+
 func TestBodyIsClosedWithItsRequest(t *testing.T) {
 	t.Parallel()
 	bodies := make(chan io.ReadCloser, 1)
