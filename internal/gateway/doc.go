@@ -17,6 +17,9 @@
 //     X-Call-Id: TestAnswersTellErrorsApart
 //   - a request that should not publish publishes nothing: TestHostilePaths,
 //     TestSmuggledRequestsAreRefused, FuzzServeHTTP
+//   - what stands behind a body that was not read to its end is no request:
+//     TestRestOfABodyIsNoRequest; and no client waits to send it, or loses its answer
+//     for it: TestTooLargeBodyIsRefusedBeforeItComes, TestEarlyAnswerIsNotLost
 //   - nothing of a reply forges an answer: TestReplyOfARawClient
 //   - web pages of other origins get what a route's cors allows and no more:
 //     TestPreflightIsAnsweredForTheRouteItAsksAbout, TestWebPageOfAnotherOriginMayNotCall

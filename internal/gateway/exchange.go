@@ -18,13 +18,16 @@ type exchange struct {
 	bus     time.Duration // between call and reply, on the bus or here; 0 if there was no call
 	here    bool          // the call did not cross the bus
 	kind    kind
-	entry   *entry // the route that took it, if one did
-	target  string // the subject it calls, wildcards as they stand
-	head    bool   // HEAD: the answer has no body
+	entry   *entry  // the route that took it, if one did
+	target  string  // the subject it calls, wildcards as they stand
+	head    bool    // HEAD: the answer has no body
+	body    *body   // of the request; nil if it has none
+	upload  *upload // reads body while the call is made; nil if nobody does
 
 	status int // 0 until an answer was begun
 	bytes  int // of the answer's body
 	err    error
+	cut    bool // in the middle of its answer
 }
 
 // kind says which part of the gateway answered.
@@ -42,7 +45,7 @@ const (
 var kindNames = [kinds]string{"none", "builtin", "svc", "fn", "route"}
 
 func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
-	return &exchange{ResponseWriter: w, id: newID(), started: time.Now(), head: r.Method == http.MethodHead}
+	return &exchange{ResponseWriter: w, id: newID(), started: time.Now(), head: r.Method == http.MethodHead, body: newBody(w, r)}
 }
 
 // newID returns 32 hexadecimal digits: the form of a W3C trace id, so that a call

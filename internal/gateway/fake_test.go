@@ -107,3 +107,17 @@ func failing(err error) callerFunc {
 func panicking(v any) callerFunc {
 	return func(context.Context, mayfly.Call) (mayfly.Reply, error) { panic(v) }
 }
+
+// A functionsFunc is one function, "f", which answers calls.
+type functionsFunc func(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error)
+
+func (functionsFunc) Function(name mayfly.Name) (mayfly.Function, bool) {
+	return mayfly.Function{Name: name}, name == "f"
+}
+func (functionsFunc) Expected(mayfly.Name) bool    { return false }
+func (functionsFunc) Functions() []mayfly.Function { return nil }
+func (functionsFunc) Watch(ctx context.Context) <-chan struct{} { return directory{}.Watch(ctx) }
+
+func (f functionsFunc) Call(ctx context.Context, _ mayfly.Name, c *mayfly.Call) (mayfly.Reply, error) {
+	return f(ctx, c)
+}

@@ -117,7 +117,7 @@ func (g *Gateway) callFunction(x *exchange, r *http.Request, name mayfly.Name, p
 		limit, key = f.Body, "the function's body"
 	}
 	if !local {
-		body, err := g.readBody(x, r, limit, key)
+		body, err := g.readBody(x, limit, key)
 		if err != nil {
 			return err
 		}
@@ -125,44 +125,36 @@ func (g *Gateway) callFunction(x *exchange, r *http.Request, name mayfly.Name, p
 		return g.call(x, r, c)
 	}
 	c.Deadline = time.Time{} // the runner's clock runs from the request's end
-	if r.ContentLength >= 0 && r.ContentLength <= wholeBody {
-		body, err := g.readBody(x, r, limit, key)
+	if x.body.short() {
+		body, err := g.readBody(x, limit, key)
 		if err != nil {
 			return err
 		}
 		c.Body = body
-		return g.callHere(x, r, name, &c, nil)
+		return g.callHere(x, r, name, &c)
 	}
-	if r.ContentLength > limit {
-		if r.Header.Get("Expect") == "" {
-			g.swallow(r.Body)
-		}
+	if x.body.length > limit {
 		return tooLarge(limit, key)
 	}
-	up := &upload{g: g, body: r.Body, control: http.NewResponseController(x.ResponseWriter), left: limit, limit: limit, key: key}
+	up := &upload{g: g, body: x.body, left: limit, limit: limit, key: key}
 	up.idle.L = &up.mu
-	defer up.end()
-	c.Stream, c.Length = up, r.ContentLength
-	_ = up.control.EnableFullDuplex() // HTTP/2 always is
-	x.writeBy(time.Time{})            // an upload may take as long as it comes; callHere sets the time for the answer
-	return g.callHere(x, r, name, &c, up)
+	x.upload = up
+	c.Stream, c.Length = up, x.body.length
+	x.writeBy(time.Time{}) // an upload may take as long as it comes; callHere sets the time for the answer
+	return g.callHere(x, r, name, &c)
 }
 
-// wholeBody is the size up to which a body is read before the call is made: what
-// is small should not keep an instance waiting for a slow client.
-const wholeBody = 64 << 10
-
 // callHere calls a function of this node and answers with its reply.
-func (g *Gateway) callHere(x *exchange, r *http.Request, name mayfly.Name, c *mayfly.Call, up *upload) error {
+func (g *Gateway) callHere(x *exchange, r *http.Request, name mayfly.Name, c *mayfly.Call) error {
 	asked := time.Now()
-	if up == nil {
+	if x.upload == nil {
 		// The runner ends what takes too long; the time to write counts from there.
 		x.writeBy(time.Time{})
 	}
 	reply, err := g.functions.Call(r.Context(), name, c)
 	x.bus, x.here = time.Since(asked), true
 	if err != nil {
-		if cause := up.failure(); cause != nil {
+		if cause := x.upload.failure(); cause != nil {
 			return cause // the client's fault, not the function's
 		}
 		return err
@@ -184,13 +176,12 @@ func (g *Gateway) callHere(x *exchange, r *http.Request, name mayfly.Name, c *ma
 // must come within the body timeout, so that a client at a byte a second does not
 // hold an instance.
 type upload struct {
-	g       *Gateway
-	body    io.Reader
-	control *http.ResponseController
-	left    int64 // bytes that may still come
-	step    int64 // bytes that may come before the deadline is moved
-	limit   int64
-	key     string
+	g     *Gateway
+	body  *body
+	left  int64 // bytes that may still come
+	step  int64 // bytes that may come before the deadline is moved
+	limit int64
+	key   string
 
 	mu      sync.Mutex // the carrier reads while the answer is written
 	idle    sync.Cond  // signalled when a Read ends; of mu
@@ -210,7 +201,7 @@ func (u *upload) Read(p []byte) (int, error) {
 	}
 	if u.step <= 0 {
 		u.step = uploadStep
-		_ = u.control.SetReadDeadline(time.Now().Add(u.g.options.BodyTimeout)) // not every connection has deadlines
+		u.body.bound(time.Now().Add(u.g.options.BodyTimeout))
 	}
 	u.reading = true
 	u.mu.Unlock()
@@ -227,7 +218,6 @@ func (u *upload) Read(p []byte) (int, error) {
 	case u.left < 0:
 		return 0, u.fail(tooLarge(u.limit, u.key))
 	case errors.Is(err, io.EOF):
-		_ = u.control.SetReadDeadline(time.Time{}) // the server reads on to see the client leave
 		return n, io.EOF
 	case err != nil:
 		return n, u.fail(u.g.bodyError(err))
@@ -237,13 +227,16 @@ func (u *upload) Read(p []byte) (int, error) {
 
 // end lets nobody read any more and waits until nobody does: the request's body is
 // the server's again when its handler returns. A Read that waits for the client is
-// woken, which costs the connection.
-func (u *upload) end() {
+// woken at the given time, which costs the connection.
+func (u *upload) end(wake time.Time) {
+	if u == nil {
+		return
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.over = true
 	for u.reading {
-		_ = u.control.SetReadDeadline(time.Unix(1, 0))
+		u.body.bound(wake)
 		u.idle.Wait()
 	}
 }

@@ -310,6 +310,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(w, r)
 	g.held.RLock()
 	defer g.held.RUnlock()
+	defer g.leave(x)
 	g.inFlight.Add(1)
 	defer g.finish(x, r)
 	if err := g.serve(x, r); err != nil {
@@ -378,10 +379,12 @@ func (g *Gateway) finish(x *exchange, r *http.Request) {
 	switch v := recover(); v {
 	case nil:
 	case http.ErrAbortHandler:
+		x.cut = true
 		defer panic(v) // the answer was cut on purpose; x.err says why
 	default:
 		g.options.Log.Error("gateway panicked", telemetry.KeyCall, x.id, telemetry.KeyErr, fmt.Sprintf("%v\n%s", v, debug.Stack()))
 		if x.status != 0 {
+			x.cut = true
 			defer panic(http.ErrAbortHandler)
 		}
 		g.refuse(x, r, mayfly.Errorf(mayfly.Internal, "panic: %v", v))
@@ -400,6 +403,24 @@ func (g *Gateway) finish(x *exchange, r *http.Request) {
 		g.logAccess(x, r, took)
 	}
 }
+
+// leave sees to what is left of the request's body once its exchange is over, so
+// that it is the server's again. Only an answer with a length is known to be whole
+// before its handler has returned: the client of any other would wait for its end.
+func (g *Gateway) leave(x *exchange) {
+	whole := !x.cut && len(x.Header()["Content-Length"]) > 0
+	wake := longAgo
+	if whole {
+		wake = time.Now().Add(quiet)
+	}
+	x.upload.end(wake)
+	if whole && x.body.left() {
+		x.body.linger(g.options.MaxBody, g.options.BodyTimeout)
+	}
+}
+
+// longAgo as a deadline ends a read that waits.
+var longAgo = time.Unix(1, 0)
 
 // logAccess tells the access log. The query is left out: it is where clients put
 // tokens. The path is escaped, so that it has no control characters.

@@ -32,8 +32,13 @@ func (g *Gateway) begin(x *exchange, status int) {
 	if now := time.Now(); now.Sub(x.started) > g.options.WriteTimeout/10 {
 		x.writeBy(now.Add(g.options.WriteTimeout)) // what took long does not shorten the client's time
 	}
+	if x.body.answer(g.options.BodyTimeout) {
+		h["Connection"] = connectionClose
+	}
 	x.WriteHeader(status)
 }
+
+var connectionClose = []string{"close"}
 
 // writeReply answers with a reply.
 func (g *Gateway) writeReply(x *exchange, r *http.Request, reply mayfly.Reply) error {

@@ -1,12 +1,9 @@
 package gateway
 
 import (
-	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/textproto"
-	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -163,73 +160,6 @@ func validTrace(s string) bool {
 	parent, ok2 := hexes(s[36:52])
 	_, ok3 := hexes(s[53:])
 	return ok1 && ok2 && ok3 && !trace && !parent
-}
-
-// readBody reads the whole body, up to limit bytes (which key sets) and what one
-// message of the bus may hold. It grows with what comes, not
-// with what was promised, so that a slow client holds little memory.
-func (g *Gateway) readBody(x *exchange, r *http.Request, limit int64, key string) ([]byte, error) {
-	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
-		return nil, nil
-	}
-	if most := g.caller.MaxPayload(); most < limit {
-		limit, key = most, "the NATS server's max_payload"
-	}
-	control := http.NewResponseController(x.ResponseWriter)
-	_ = control.SetReadDeadline(time.Now().Add(g.options.BodyTimeout)) // not every connection has deadlines
-	if r.ContentLength > limit {
-		if r.Header.Get("Expect") == "" { // else the client waits with its body
-			g.swallow(r.Body)
-		}
-		return nil, tooLarge(limit, key)
-	}
-	body := make([]byte, 0, startSize(r.ContentLength))
-	for {
-		if len(body) == cap(body) {
-			body = append(body, 0)[:len(body)]
-		}
-		n, err := r.Body.Read(body[len(body):cap(body)])
-		body = body[:len(body)+n]
-		if int64(len(body)) > limit {
-			g.swallow(r.Body)
-			return nil, tooLarge(limit, key)
-		}
-		if errors.Is(err, io.EOF) {
-			// The server goes on reading to see the client leave; that has no end.
-			_ = control.SetReadDeadline(time.Time{})
-			return body, nil
-		}
-		if err != nil {
-			return nil, g.bodyError(err)
-		}
-	}
-}
-
-// swallow reads on in a body that is too large: a client that sends all of it
-// before it reads would lose our answer to the reset of its connection. What fits
-// gateway.maxbody is worth reading for that; the deadline bounds the time.
-func (g *Gateway) swallow(body io.Reader) {
-	_, _ = io.CopyN(io.Discard, body, g.options.MaxBody)
-}
-
-// startSize is how much of a body is made room for before any of it came.
-func startSize(length int64) int64 {
-	const most = 8 << 10
-	if length < 0 || length > most {
-		return most
-	}
-	return length + 1 // so that the end is seen without growing
-}
-
-func tooLarge(limit int64, key string) error {
-	return mayfly.Errorf(mayfly.Invalid, "the body is larger than %d bytes (%s): %w", limit, key, mayfly.ErrTooLarge)
-}
-
-func (g *Gateway) bodyError(err error) error {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return withStatus(http.StatusRequestTimeout, mayfly.Errorf(mayfly.Timeout, "the body did not arrive in %s (gateway.bodytimeout)", g.options.BodyTimeout))
-	}
-	return mayfly.Errorf(mayfly.Invalid, "the body is cut short or malformed")
 }
 
 // wantsAsync reports whether the client prefers not to wait (RFC 7240).

@@ -71,7 +71,7 @@ func (g *Gateway) target(x *exchange, r *http.Request, e mayfly.Endpoint, rest [
 	if err != nil {
 		return "", nil, err
 	}
-	body, err := g.readBody(x, r, g.options.MaxBody, "gateway.maxbody")
+	body, err := g.readBody(x, g.options.MaxBody, "gateway.maxbody")
 	if err != nil {
 		return "", nil, err
 	}
@@ -160,7 +160,7 @@ func (g *Gateway) serveRoute(x *exchange, r *http.Request, e *entry) error {
 	if e.Function != "" {
 		return g.callFunction(x, r, e.Function, r.URL.EscapedPath(), "", e)
 	}
-	body, err := g.readBody(x, r, g.options.MaxBody, "gateway.maxbody")
+	body, err := g.readBody(x, g.options.MaxBody, "gateway.maxbody")
 	if err != nil {
 		return err
 	}
