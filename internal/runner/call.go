@@ -38,6 +38,7 @@ func (r *Runner) Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (ma
 // its reply is there, the stream included.
 type exchange struct {
 	function *function
+	id       string // of the call
 	began    time.Time
 	slot     *slot
 	timeout  time.Duration
@@ -49,7 +50,7 @@ type exchange struct {
 }
 
 func (f *function) call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
-	x := &exchange{function: f, began: time.Now(), deadline: c.Deadline}
+	x := &exchange{function: f, id: c.ID, began: time.Now(), deadline: c.Deadline}
 	waits, err := f.admit(x)
 	if err != nil {
 		return mayfly.Reply{}, err
@@ -248,6 +249,9 @@ func (x *exchange) fail(ctx context.Context, err error) error {
 		if _, ok := errors.AsType[*mayfly.Error](err); !ok {
 			err = mayfly.Errorf(mayfly.Internal, "call %s: %w", name, err)
 		}
+		if mayfly.CodeOf(err) == mayfly.Crashed && mayfly.HintOf(err) == "" {
+			err = mayfly.Errorf(mayfly.Crashed, "%w", err).WithHint("%s", x.logs())
+		}
 	case !errors.Is(cause, errLate):
 		err = mayfly.Errorf(mayfly.Timeout, "call %s: %w", name, cause)
 	case x.slot == nil:
@@ -261,6 +265,14 @@ func (x *exchange) fail(ctx context.Context, err error) error {
 	}
 	x.finish(err.Error())
 	return err
+}
+
+// logs is the command that shows what the function wrote in the call.
+func (x *exchange) logs() string {
+	if x.id == "" {
+		return "mayfly logs " + string(x.function.name)
+	}
+	return "mayfly logs " + string(x.function.name) + " --call " + x.id
 }
 
 // finish ends an exchange: its place is free, and it is counted. failure is "" for
@@ -278,7 +290,7 @@ func (x *exchange) finish(failure string) {
 		return // it left the queue
 	}
 	f.count.inFlight--
-	if failure != "" && s.dead() {
+	if s.dead() {
 		f.bury(s) // before the place of this call is given to another
 	}
 	v := s.revision

@@ -91,6 +91,29 @@ func TestContextOfACallEndsWithIt(t *testing.T) {
 	}
 }
 
+func TestCrashSaysWhereToLook(t *testing.T) {
+	t.Parallel()
+	r := run(t, &program{call: func(_ context.Context, _ Spec, c *mayfly.Call) (mayfly.Reply, error) {
+		err := mayfly.Errorf(mayfly.Crashed, "TypeError: no")
+		if c.ID == "knows" {
+			err = err.WithHint("better")
+		}
+		return mayfly.Reply{}, fmt.Errorf("call: %w", err)
+	}})
+	set(t, r, hello(1))
+	for id, want := range map[string]string{
+		"c7":    "mayfly logs hello --call c7",
+		"":      "mayfly logs hello",
+		"knows": "better",
+	} {
+		_, err := r.Call(t.Context(), "hello", &mayfly.Call{ID: id})
+		wantCode(t, err, mayfly.Crashed)
+		if got := mayfly.HintOf(err); got != want || err.Error() != "call: TypeError: no" {
+			t.Errorf("call %q got %q with the hint %q, want %q", id, err, got, want)
+		}
+	}
+}
+
 func TestCallToNobodyIsNotFound(t *testing.T) {
 	t.Parallel()
 	r := run(t, &program{})

@@ -116,16 +116,16 @@ func (p *pool) take() *slot {
 
 // join lets a call wait for which there was no slot, or returns why it cannot: the
 // error of the last crash while nothing is alive and nothing may start, or errFull.
-// The queue is bounded beyond the calls that the starting instances will take, so
+// The queue is bounded beyond the calls that the instances to come will take, so
 // that a function whose calls may not wait can start at all.
 func (p *pool) join(now time.Time) (*ticket, orders, error) {
 	if !p.alive() && now.Before(p.rested) {
-		return nil, orders{}, p.failure
+		return nil, orders{}, p.tired(now)
 	}
 	t := &ticket{done: make(chan struct{})}
 	p.push(t)
 	o := p.settle(now)
-	if p.waiting.Len() > p.wait+p.concurrency*p.count(starting) {
+	if p.waiting.Len() > p.wait+p.concurrency*p.coming() {
 		p.quit(t)
 		return nil, o, errFull
 	}
@@ -273,7 +273,7 @@ func (p *pool) settle(now time.Time) (o orders) {
 		o.start = append(o.start, p.add())
 	}
 	if p.waiting.Len() > 0 && !p.alive() && now.Before(p.rested) {
-		p.refuse(p.failure)
+		p.refuse(p.tired(now))
 	}
 	live := p.count(starting) + p.count(ready)
 	for i := len(p.slots) - 1; i >= 0; i-- { // the last ones are the least used
@@ -331,6 +331,18 @@ func (p *pool) due(now time.Time) time.Time {
 		}
 	}
 	return due
+}
+
+// coming returns how many slots will take calls soon: those that start, and those
+// that start as soon as one that stops has gone.
+func (p *pool) coming() int {
+	return min(p.count(starting)+p.count(stopping), p.instances.Max-p.count(ready))
+}
+
+// tired returns what calls get during the rest after a crash.
+func (p *pool) tired(now time.Time) error {
+	left := max(p.rested.Sub(now), time.Millisecond)
+	return mayfly.Errorf(mayfly.CodeOf(p.failure), "%w; tried again in %s", p.failure, round(left))
 }
 
 // alive reports whether an instance is there for calls, now or soon.

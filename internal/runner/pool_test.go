@@ -155,7 +155,7 @@ func (m *poolModel) comes(t *rapid.T) {
 		m.waiting = append(m.waiting, ticket)
 	}
 	m.carry(t, o)
-	switch room := max(m.limits.Wait, 0) + m.limits.Concurrency*m.pool.count(starting); {
+	switch room := max(m.limits.Wait, 0) + m.limits.Concurrency*m.coming(); {
 	case err == nil && len(m.waiting) > room:
 		t.Fatalf("%d calls wait, want at most %d", len(m.waiting), room)
 	case errors.Is(err, errFull) && len(m.waiting) < room:
@@ -163,6 +163,16 @@ func (m *poolModel) comes(t *rapid.T) {
 	case err != nil && !errors.Is(err, errFull) && (m.pool.alive() || !m.now.Before(m.pool.rested)):
 		t.Fatalf("a call got the old error %v", err)
 	}
+}
+
+// coming returns how many instances will be there besides those that are ready.
+func (m *poolModel) coming() (n int) {
+	for _, s := range m.slots {
+		if s.phase != ready {
+			n++
+		}
+	}
+	return n
 }
 
 func (m *poolModel) ends(t *rapid.T) {

@@ -16,6 +16,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type program struct {
 	start func(ctx context.Context, s Spec) error // nil starts at once
 	call  func(ctx context.Context, s Spec, c *mayfly.Call) (mayfly.Reply, error)
+	stop  func(s Spec) // nil stops at once
 
 	mu     sync.Mutex
 	lives  []*alive // all that were ever started
@@ -82,8 +83,14 @@ func (a *alive) Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) 
 
 func (a *alive) Done() <-chan struct{} { return a.done }
 func (a *alive) Err() error            { return a.err }
-func (a *alive) Stop(context.Context)  { a.end(nil) }
 func (a *alive) Usage() Usage          { return Usage{PID: 1} }
+
+func (a *alive) Stop(context.Context) {
+	if a.program.stop != nil {
+		a.program.stop(a.spec)
+	}
+	a.end(nil)
+}
 
 // crash ends it as if it were killed.
 func (a *alive) crash() {
