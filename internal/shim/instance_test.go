@@ -32,10 +32,10 @@ type instance struct {
 	err            error         // how it ended; after ended
 }
 
-// start runs a result in its folder, until it listens.
-func start(t *testing.T, r shim.Result, folder string) *instance {
+// start runs a result in its folder, with more variables, until it listens.
+func start(t *testing.T, r shim.Result, folder string, env ...string) *instance {
 	t.Helper()
-	i := launch(t, r, folder)
+	i := launch(t, r, folder, env...)
 	for tick := time.NewTicker(2 * time.Millisecond); ; {
 		if c, err := i.dial(t.Context()); err == nil {
 			c.Close()
@@ -53,7 +53,7 @@ func start(t *testing.T, r shim.Result, folder string) *instance {
 }
 
 // launch runs a result in its folder, until the end of the test at most.
-func launch(t *testing.T, r shim.Result, folder string) *instance {
+func launch(t *testing.T, r shim.Result, folder string, env ...string) *instance {
 	t.Helper()
 	// A test's own folder may be too long for the path of a socket.
 	short, err := os.MkdirTemp("", "shim")
@@ -67,7 +67,7 @@ func launch(t *testing.T, r shim.Result, folder string) *instance {
 	}
 	i.process = exec.Command(r.Start[0], r.Start[1:]...)
 	i.process.Dir = folder
-	i.process.Env = append(i.process.Environ(), mayfly.EnvSocket+"="+i.socket)
+	i.process.Env = append(append(i.process.Environ(), mayfly.EnvSocket+"="+i.socket), env...)
 	i.process.Stdout, i.process.Stderr = i.stdout, i.stderr
 	if err := i.process.Start(); err != nil {
 		t.Fatal(err)
@@ -85,7 +85,11 @@ func launch(t *testing.T, r shim.Result, folder string) *instance {
 		MaxIdleConnsPerHost: 100,
 		DisableCompression:  true,
 	}
-	i.client = &http.Client{Transport: transport, Timeout: time.Minute}
+	i.client = &http.Client{
+		Transport:     transport,
+		Timeout:       time.Minute,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 	t.Cleanup(transport.CloseIdleConnections)
 	return i
 }

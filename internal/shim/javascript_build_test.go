@@ -1,4 +1,4 @@
-package shim
+package shim_test
 
 import (
 	"errors"
@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/shim"
 )
 
 func TestJavaScriptBundlesWhatIsImported(t *testing.T) {
@@ -123,17 +124,17 @@ func TestJavaScriptFormIsSeenWithoutRunning(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, file, text string
-		want             Form
+		want             shim.Form
 	}{
-		{"default function", "a.js", `export default () => "x"`, Short},
-		{"default passed on", "a.js", `export { handler as default }; const handler = () => "x"`, Short},
-		{"module.exports", "a.js", `module.exports = () => "x"`, Short},
-		{"exports.default", "a.cjs", `exports.default = () => "x"`, Short},
-		{"no exports", "a.js", `import "node:http"`, Program},
-		{"only require", "a.js", `require("http")`, Program},
-		{"other exports", "a.js", `export const app = 1`, Program},
-		{"other exports of CommonJS", "a.js", `exports.app = 1`, Program},
-		{"type exports", "a.ts", `export type A = string; console.log(1)`, Program},
+		{"default function", "a.js", `export default () => "x"`, shim.Short},
+		{"default passed on", "a.js", `export { handler as default }; const handler = () => "x"`, shim.Short},
+		{"module.exports", "a.js", `module.exports = () => "x"`, shim.Short},
+		{"exports.default", "a.cjs", `exports.default = () => "x"`, shim.Short},
+		{"no exports", "a.js", `import "node:http"`, shim.Program},
+		{"only require", "a.js", `require("http")`, shim.Program},
+		{"other exports", "a.js", `export const app = 1`, shim.Program},
+		{"other exports of CommonJS", "a.js", `exports.app = 1`, shim.Program},
+		{"type exports", "a.ts", `export type A = string; console.log(1)`, shim.Program},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -199,7 +200,7 @@ func TestJavaScriptBuildSaysWhatIsWrong(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			entry := writeFiles(t, tt.files...)
-			_, err := JavaScript(t.Context(), JavaScriptOptions{Entry: entry, Out: t.TempDir()})
+			_, err := shim.JavaScript(t.Context(), shim.JavaScriptOptions{Entry: entry, Out: t.TempDir()})
 			e, ok := errors.AsType[*mayfly.Error](err)
 			if !ok || e.Code != mayfly.Invalid || e.Message != tt.message {
 				t.Fatalf("error = %v, want Invalid %q", err, tt.message)
@@ -224,7 +225,7 @@ func TestJavaScriptNeedsAFile(t *testing.T) {
 		{"missing", filepath.Join(folder, "a.js"), mayfly.NotFound},
 		{"a folder", folder, mayfly.Invalid},
 	} {
-		_, err := JavaScript(t.Context(), JavaScriptOptions{Entry: tt.entry, Out: t.TempDir()})
+		_, err := shim.JavaScript(t.Context(), shim.JavaScriptOptions{Entry: tt.entry, Out: t.TempDir()})
 		if mayfly.CodeOf(err) != tt.want {
 			t.Errorf("%s: error = %v, want code %v", tt.name, err, tt.want)
 		}
@@ -246,7 +247,7 @@ func TestJavaScriptOutputTellsNothingOfTheMachine(t *testing.T) {
 	entry := writeFiles(t, "a.ts", `import { b } from "./lib/b"; export default () => b`, "lib/b.ts", `export const b = "b"`)
 	out := t.TempDir()
 	for _, development := range []bool{false, true} {
-		if _, err := JavaScript(t.Context(), JavaScriptOptions{Entry: entry, Out: out, Development: development}); err != nil {
+		if _, err := shim.JavaScript(t.Context(), shim.JavaScriptOptions{Entry: entry, Out: out, Development: development}); err != nil {
 			t.Fatal(err)
 		}
 		data, err := os.ReadFile(filepath.Join(out, "function.cjs.map"))

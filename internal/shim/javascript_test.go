@@ -1,4 +1,4 @@
-package shim
+package shim_test
 
 import (
 	"bufio"
@@ -10,11 +10,9 @@ import (
 	"fmt"
 	"io"
 	"mime/multipart"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -26,23 +24,17 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/mayfly-run/mayfly/internal/shim"
 )
 
-// A nodeFunction is a function that runs in a node process until the test's end.
-type nodeFunction struct {
-	client  *http.Client
-	process *os.Process
-	dial    func() (net.Conn, error)
-	stdout  *lineWatch
-	stderr  *lineWatch
-	ended   <-chan error
-}
+// A nodeFunction is an instance of a JavaScript function.
+type nodeFunction struct{ *instance }
 
 // buildJavaScript builds a file and fails the test if that is an error.
-func buildJavaScript(t *testing.T, entry string) (folder string, r Result) {
+func buildJavaScript(t *testing.T, entry string) (folder string, r shim.Result) {
 	t.Helper()
 	folder = t.TempDir()
-	r, err := JavaScript(t.Context(), JavaScriptOptions{Entry: entry, Out: folder})
+	r, err := shim.JavaScript(t.Context(), shim.JavaScriptOptions{Entry: entry, Out: folder})
 	if err != nil {
 		t.Fatalf("build %s: %v\n%v", entry, err, mayflyTrace(err))
 	}
@@ -50,7 +42,7 @@ func buildJavaScript(t *testing.T, entry string) (folder string, r Result) {
 }
 
 // startJavaScript builds a file, runs it, and returns when it listens.
-func startJavaScript(t *testing.T, entry string, env ...string) *nodeFunction {
+func startJavaScript(t *testing.T, entry string, env ...string) nodeFunction {
 	t.Helper()
 	requireNode(t)
 	entry, err := filepath.Abs(entry)
@@ -58,66 +50,11 @@ func startJavaScript(t *testing.T, entry string, env ...string) *nodeFunction {
 		t.Fatal(err)
 	}
 	folder, r := buildJavaScript(t, entry)
-	short, err := os.MkdirTemp("", "shim") // a socket's path has at most 104 bytes
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(short) })
-	socket := filepath.Join(short, "s")
-
-	cmd := exec.Command(r.Start[0], r.Start[1:]...)
-	cmd.Dir = folder
-	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + short, "MAYFLY_SOCKET=" + socket}, env...)
-	n := &nodeFunction{stdout: newLineWatch(), stderr: newLineWatch()}
-	cmd.Stdout, cmd.Stderr = n.stdout, n.stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	var waiting sync.WaitGroup
-	waiting.Go(func() { ended <- cmd.Wait(); close(ended) })
-	n.process, n.ended = cmd.Process, ended
-	n.dial = func() (net.Conn, error) { return net.Dial("unix", socket) }
-	transport := &http.Transport{
-		DialContext:        func(context.Context, string, string) (net.Conn, error) { return n.dial() },
-		DisableCompression: true,
-	}
-	n.client = &http.Client{
-		Transport:     transport,
-		Timeout:       time.Minute,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	t.Cleanup(func() {
-		transport.CloseIdleConnections()
-		cmd.Process.Kill()
-		waiting.Wait()
-	})
-	n.awaitListening(t)
-	return n
-}
-
-func (n *nodeFunction) awaitListening(t *testing.T) {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		c, err := n.dial()
-		if err == nil {
-			c.Close()
-			return
-		}
-		select {
-		case err := <-n.ended:
-			t.Fatalf("node ended before it listened: %v\n%s", err, n.stderr.text())
-		case <-tick.C:
-		case <-t.Context().Done():
-			t.Fatal("the test ended before node listened")
-		}
-	}
+	return nodeFunction{start(t, r, folder, env...)}
 }
 
 // do sends a request to a case of the function and returns the whole reply.
-func (n *nodeFunction) do(t *testing.T, method, path, body string, header ...string) (*http.Response, string) {
+func (n nodeFunction) do(t *testing.T, method, path, body string, header ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://functions.test"+path, strings.NewReader(body))
 	if err != nil {
@@ -142,49 +79,6 @@ func requireNode(t *testing.T) {
 	t.Helper()
 	_, err := exec.LookPath("node")
 	natstest.Require(t, "node", err, "install Node.js 18 or newer from https://nodejs.org")
-}
-
-// A lineWatch keeps what a process wrote, and lets tests wait for a line.
-type lineWatch struct {
-	mu      sync.Mutex
-	written bytes.Buffer
-	more    chan struct{}
-}
-
-func newLineWatch() *lineWatch { return &lineWatch{more: make(chan struct{})} }
-
-func (w *lineWatch) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	close(w.more)
-	w.more = make(chan struct{})
-	return w.written.Write(p)
-}
-
-func (w *lineWatch) text() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.written.String()
-}
-
-// await returns when the text was written, and fails the test if that takes too
-// long.
-func (w *lineWatch) await(t *testing.T, text string) {
-	t.Helper()
-	late := time.After(time.Minute)
-	for {
-		w.mu.Lock()
-		found, more := strings.Contains(w.written.String(), text), w.more
-		w.mu.Unlock()
-		if found {
-			return
-		}
-		select {
-		case <-more:
-		case <-late:
-			t.Fatalf("%q was not written, but %q", text, w.text())
-		}
-	}
 }
 
 func TestJavaScriptAnswers(t *testing.T) {
@@ -343,7 +237,7 @@ func TestJavaScriptCrashIsSaid(t *testing.T) {
 					t.Errorf("the trace names %s:\n%s", ours, body)
 				}
 			}
-			n.stderr.await(t, strings.SplitN(body, "\n", 2)[0])
+			n.stderr.wait(t, strings.SplitN(body, "\n", 2)[0])
 		})
 	}
 }
@@ -405,8 +299,8 @@ func TestJavaScriptStreamThatFailsBreaksOff(t *testing.T) {
 			t.Errorf("%s ended as if nothing had happened", path)
 		}
 	}
-	n.stderr.await(t, "Error: after the first chunk")
-	n.stderr.await(t, "a chunk of a stream must be text or bytes, not object")
+	n.stderr.wait(t, "Error: after the first chunk")
+	n.stderr.wait(t, "a chunk of a stream must be text or bytes, not object")
 	if _, got := n.do(t, "GET", "/text", ""); got != "hello" {
 		t.Errorf("afterwards the function says %q", got)
 	}
@@ -417,9 +311,9 @@ func TestJavaScriptLinesCarryTheirCall(t *testing.T) {
 	n := startJavaScript(t, "testdata/javascript/behaviour.js")
 	n.do(t, "GET", "/logs", "", mayfly.HeaderCall, "c1")
 	mark := func(call, text string) string { return mayfly.LineMark + call + mayfly.LineMark + text + "\n" }
-	n.stdout.await(t, mark("c1", "one"))
-	n.stdout.await(t, mark("c1", "half a line"))
-	n.stderr.await(t, mark("c1", "four"))
+	n.stdout.wait(t, mark("c1", "one"))
+	n.stdout.wait(t, mark("c1", "half a line"))
+	n.stderr.wait(t, mark("c1", "four"))
 
 	var both sync.WaitGroup
 	for _, name := range []string{"ada", "bob"} {
@@ -427,20 +321,20 @@ func TestJavaScriptLinesCarryTheirCall(t *testing.T) {
 	}
 	both.Wait()
 	for _, name := range []string{"ada", "bob"} {
-		n.stdout.await(t, mark(name+"1", name+" came"))
+		n.stdout.wait(t, mark(name+"1", name+" came"))
 	}
-	for line := range strings.Lines(n.stdout.text()) {
+	for line := range strings.Lines(n.stdout.String()) {
 		mark, text, _ := strings.Cut(strings.TrimPrefix(line, mayfly.LineMark), mayfly.LineMark)
 		if name := strings.Fields(text)[0]; (name == "ada" || name == "bob") && mark != name+"1" {
 			t.Errorf("%q is marked as a line of call %q", text, mark)
 		}
 	}
 	n.do(t, "GET", "/throwsText", "", mayfly.HeaderCall, "c3")
-	n.stderr.await(t, mark("c3", "'only text'"))
+	n.stderr.wait(t, mark("c3", "'only text'"))
 }
 
 // stream opens a reply and returns its body.
-func (n *nodeFunction) stream(t *testing.T, path string) (*bufio.Reader, func()) {
+func (n nodeFunction) stream(t *testing.T, path string) (*bufio.Reader, func()) {
 	t.Helper()
 	ctx, leave := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, "GET", "http://functions.test"+path, nil)
@@ -506,7 +400,7 @@ func TestJavaScriptClientThatLeavesCancels(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			conn, err := n.dial()
+			conn, err := n.dial(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -530,7 +424,7 @@ func TestJavaScriptClientThatLeavesCancels(t *testing.T) {
 			}
 		})
 	}
-	if text := n.stderr.text(); text != "" {
+	if text := n.stderr.String(); text != "" {
 		t.Errorf("a client that leaves is no error, but stderr says %q", text)
 	}
 }
@@ -572,13 +466,13 @@ func TestJavaScriptFinishesWhatWaitUntilWasGiven(t *testing.T) {
 	if _, got := n.do(t, "GET", "/", ""); got != "soon" {
 		t.Fatalf("got %q", got)
 	}
-	if err := n.process.Signal(syscall.SIGTERM); err != nil {
+	if err := n.process.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-n.ended; err != nil {
-		t.Errorf("it ended: %v", err)
+	if <-n.ended; n.err != nil {
+		t.Errorf("it ended: %v", n.err)
 	}
-	n.stdout.await(t, "done late")
+	n.stdout.wait(t, "done late")
 }
 
 func TestJavaScriptFinishesCallsBeforeItStops(t *testing.T) {
@@ -594,14 +488,38 @@ func TestJavaScriptFinishesCallsBeforeItStops(t *testing.T) {
 	if got, err := body.ReadString('\n'); got != "begun\n" {
 		t.Fatalf("got %q, %v", got, err)
 	}
-	if err := n.process.Signal(syscall.SIGTERM); err != nil {
+	if err := n.process.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	if rest, err := io.ReadAll(body); string(rest) != "ended\n" || err != nil {
 		t.Errorf("the rest is %q, %v", rest, err)
 	}
-	if err := <-n.ended; err != nil {
-		t.Errorf("it ended: %v", err)
+	if <-n.ended; n.err != nil {
+		t.Errorf("it ended: %v", n.err)
+	}
+}
+
+func TestJavaScriptThatCannotStartSaysWhy(t *testing.T) {
+	t.Parallel()
+	requireNode(t)
+	const none = "the default export is no handler: export default (request) => "
+	for _, tt := range []struct{ name, code, want, place string }{
+		{"fails", "const a = 1;\n\nthrow new Error('at its start');\nexport default a;", "Error: at its start\n", "a.js:3:7"},
+		{"fails later", "await null; null.x;\nexport default 1;", "TypeError: Cannot read properties of null (reading 'x')\n", "a.js:1:18"},
+		{"lacks a module", "const name = 'nowhere'; require(name); module.exports = 1", "Error: Cannot find module 'nowhere'\n", "a.js:1:25"},
+		{"text", "export default 'hello'", none, ""},
+		{"a class", "module.exports = class App { fetch() {} }", "the default export is a class: export default new App()\n", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			folder, r := buildJavaScript(t, writeFiles(t, "a.js", tt.code))
+			i := launch(t, r, folder)
+			<-i.ended
+			said := i.stderr.String()
+			if i.process.ProcessState.ExitCode() != 1 || !strings.HasPrefix(said, tt.want) || !strings.Contains(said, tt.place) || strings.Contains(said, "shim.cjs:") {
+				t.Errorf("%v:\n%swant %q at %q", i.err, said, tt.want, tt.place)
+			}
+		})
 	}
 }
 
@@ -617,28 +535,22 @@ func TestJavaScriptUncaughtErrorEndsIt(t *testing.T) {
 	if res, err := n.client.Do(req); err == nil {
 		res.Body.Close()
 	}
-	if err := <-n.ended; err == nil || err.Error() != "exit status 1" {
-		t.Errorf("it ended: %v", err)
+	if <-n.ended; n.err == nil || n.err.Error() != "exit status 1" {
+		t.Errorf("it ended: %v", n.err)
 	}
-	n.stderr.await(t, "in a timer")
-	n.stderr.await(t, "uncaught.ts:2:")
+	n.stderr.wait(t, "in a timer")
+	n.stderr.wait(t, "uncaught.ts:2:")
 }
 
 // writeFiles writes files, given as names and texts, into a new folder and returns
 // the path of the first.
 func writeFiles(t *testing.T, namesAndTexts ...string) string {
 	t.Helper()
-	folder := t.TempDir()
+	files := map[string]string{}
 	for i := 0; i < len(namesAndTexts); i += 2 {
-		name := filepath.Join(folder, filepath.FromSlash(namesAndTexts[i]))
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(namesAndTexts[i+1]), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		files[namesAndTexts[i]] = namesAndTexts[i+1]
 	}
-	return filepath.Join(folder, filepath.FromSlash(namesAndTexts[0]))
+	return filepath.Join(write(t, files), filepath.FromSlash(namesAndTexts[0]))
 }
 
 // mayflyTrace returns the trace of an error, or "".

@@ -38,8 +38,8 @@ begin();
 
 async function begin() {
   const listens = watchListen();
-  const handler = handlerOf(await load());
-  if (!listens()) serve(handler);
+  const loaded = await load();
+  if (!listens()) serve(handlerOf(loaded));
 }
 
 async function load() {
@@ -71,14 +71,18 @@ function handlerOf(loaded) {
   let value = loaded;
   for (let depth = 0; depth < 2 && typeof value === "object" && value?.default; depth++) value = value.default;
   if (typeof value?.fetch === "function") return (request, context) => value.fetch(request, env, context);
-  if (typeof value === "function") return value;
+  if (typeof value !== "function") refuse("no handler: export default (request) => new Response() or { fetch(request) { } }");
+  if (/^class\b/.test(Function.prototype.toString.call(value))) refuse("a class: export default new App()");
+  return value;
+}
+
+// refuse ends the process, because of what the default export is.
+function refuse(what) {
+  process.stderr.write(`the default export is ${what}\n`);
+  process.exit(1);
 }
 
 function serve(handler) {
-  if (!handler) {
-    process.stderr.write("the default export is no handler: export default (request) => new Response() or { fetch(request) { } }\n");
-    process.exit(1);
-  }
   // One trusted client keeps its connections and its own time.
   const answer = (call) => call.answer(handler, env);
   const server = http.createServer({
