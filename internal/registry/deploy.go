@@ -267,7 +267,7 @@ func (r *Registry) read(ctx context.Context, key string) (e entry, err error) {
 		}
 		stored, err := kv.Get(ctx, key)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			e, err = lastWords(ctx, kv, key)
+			e, err = lastWords(ctx, js, kv, key)
 			return err
 		}
 		if err == nil {
@@ -282,8 +282,20 @@ func (r *Registry) read(ctx context.Context, key string) (e entry, err error) {
 }
 
 // lastWords returns the entry of a key that is not there: none, or a tombstone
-// with the last number where another tool than ours deleted it.
-func lastWords(ctx context.Context, kv jetstream.KeyValue, key string) (entry, error) {
+// with the last number where another tool than ours deleted it. A history costs a
+// consumer, and most keys that are not there never were, so it is asked for last.
+func lastWords(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue, key string) (entry, error) {
+	stream, err := js.Stream(ctx, "KV_"+mayfly.BucketRegistry)
+	if err != nil {
+		return entry{}, err
+	}
+	_, err = stream.GetLastMsgForSubject(ctx, "$KV."+mayfly.BucketRegistry+"."+key)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return entry{}, nil
+	}
+	if err != nil {
+		return entry{}, err
+	}
 	stored, err := kv.History(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return entry{}, nil

@@ -20,6 +20,15 @@ type picture struct {
 	services  map[string]mayfly.Hosted
 	routes    map[string][]mayfly.Route
 	seen      map[string]uint64 // revision of each key that the picture shows, tombstones included
+
+	sorted *listing // of the three; nil after a change, until somebody asks
+}
+
+// A listing is what a picture shows, by name. Whoever asks gets the same one.
+type listing struct {
+	functions []mayfly.Function
+	services  []mayfly.Hosted
+	routes    []mayfly.Route
 }
 
 func newPicture() *picture {
@@ -39,6 +48,7 @@ func (p *picture) put(key string, e entry, unreadable error) (bool, error) {
 		return false, nil
 	}
 	p.seen[key] = e.kv
+	p.sorted = nil
 	delete(p.functions, key)
 	delete(p.services, key)
 	delete(p.routes, key)
@@ -78,10 +88,25 @@ func misnamed(key string) error {
 	return mayfly.Errorf(mayfly.Invalid, "the registry's entry %s has another name than its key", key)
 }
 
-func (p *picture) list() ([]mayfly.Function, []mayfly.Hosted) {
-	functions := slices.SortedFunc(maps.Values(p.functions), func(a, b mayfly.Function) int { return cmp.Compare(a.Name, b.Name) })
-	services := slices.SortedFunc(maps.Values(p.services), func(a, b mayfly.Hosted) int { return cmp.Compare(a.Name, b.Name) })
-	return functions, services
+// list returns all of it by name. It is made once for each change, because every
+// watcher asks after each, and clipped: who appends to it gets a copy.
+func (p *picture) list() *listing {
+	if p.sorted == nil {
+		p.sorted = &listing{
+			functions: slices.Clip(byKey(p.functions)),
+			services:  slices.Clip(byKey(p.services)),
+			routes:    slices.Clip(slices.Concat(byKey(p.routes)...)),
+		}
+	}
+	return p.sorted
+}
+
+func byKey[T any](things map[string]T) []T {
+	all := make([]T, 0, len(things))
+	for _, key := range slices.Sorted(maps.Keys(things)) {
+		all = append(all, things[key])
+	}
+	return all
 }
 
 // show puts an entry into the picture, and into the one that is being made: a

@@ -83,10 +83,22 @@ func (r *Registry) Close() error {
 }
 
 // List returns the functions and services that are deployed now, by name. It
-// answers from memory. What it returns is shared: do not change what is in it.
+// answers from memory. What it returns is shared: change neither the slices nor what
+// is in them.
 func (r *Registry) List() ([]mayfly.Function, []mayfly.Hosted) {
+	l := r.listing()
+	return l.functions, l.services
+}
+
+func (r *Registry) listing() *listing {
 	r.mu.RLock()
-	defer r.mu.RUnlock()
+	l := r.picture.sorted
+	r.mu.RUnlock()
+	if l != nil {
+		return l
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return r.picture.list()
 }
 
@@ -133,6 +145,13 @@ func get[T thing](ctx context.Context, r *Registry, key string, revision uint64)
 		}
 	}
 	return thingOf[T](e)
+}
+
+// Next returns the number that the next revision of a function will have, if nobody
+// is faster.
+func (r *Registry) Next(ctx context.Context, name mayfly.Name) (uint64, error) {
+	e, err := r.read(ctx, kindFunction+string(name))
+	return e.Revision + 1, err
 }
 
 // Watch returns a channel that gets news when something was deployed, scaled or

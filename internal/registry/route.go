@@ -1,10 +1,8 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -70,16 +68,7 @@ func (r *Registry) RemoveRoute(ctx context.Context, name mayfly.Name) error {
 
 // Routes returns the routes that are deployed now, one for each pattern, by name.
 // It answers from memory, as List does.
-func (r *Registry) Routes() []mayfly.Route {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	var all []mayfly.Route
-	for _, routes := range r.picture.routes {
-		all = append(all, routes...)
-	}
-	slices.SortStableFunc(all, func(a, b mayfly.Route) int { return cmp.Compare(a.Name, b.Name) })
-	return all
-}
+func (r *Registry) Routes() []mayfly.Route { return r.listing().routes }
 
 func storedRoute(r mayfly.Route) *route {
 	s := &route{
