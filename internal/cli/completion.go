@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -49,6 +50,17 @@ func allFlags(command *kong.Node) (flags []*kong.Flag) {
 // names returns a command's name and aliases.
 func names(command *kong.Node) []string { return append([]string{command.Name}, command.Aliases...) }
 
+// namesHere is a shell command that prints what is there, for those who take the name
+// of a function or service. Anybody on the bus can choose one: what a shell would
+// expand is left out.
+const namesHere = `mayfly list 2>/dev/null | awk "NR > 1 && \$1 !~ /[^A-Za-z0-9_-]/ { print \$1 }"`
+
+// takesName reports whether a command's first argument is such a name.
+func takesName(command *kong.Node) bool {
+	return command.Name != "new" && len(command.Positional) > 0 &&
+		slices.Contains([]string{"name", "first"}, command.Positional[0].Name)
+}
+
 func writeBash(b *strings.Builder, commands []*kong.Node) {
 	var all []string
 	for _, c := range commands {
@@ -75,7 +87,11 @@ _mayfly() {
 		for _, a := range c.Positional {
 			words = append(words, values(a)...)
 		}
-		fmt.Fprintf(b, "	%s) words='%s' flags='%s' ;;\n", strings.Join(names(c), "|"), strings.Join(words, " "), strings.Join(flags, " "))
+		fmt.Fprintf(b, "	%s) words='%s' flags='%s'", strings.Join(names(c), "|"), strings.Join(words, " "), strings.Join(flags, " "))
+		if takesName(c) {
+			fmt.Fprintf(b, "; [[ $cur == -* ]] || words=$(%s)", namesHere)
+		}
+		b.WriteString(" ;;\n")
 	}
 	b.WriteString("	esac\n	case $prev in\n")
 	seen := map[string]bool{}
@@ -130,7 +146,12 @@ func writeZsh(b *strings.Builder, commands []*kong.Node) {
 				fmt.Fprintf(b, " \\\n			%s", quote("1:"+a.Name+":("+strings.Join(v, " ")+")"))
 			}
 		}
-		b.WriteString(" \\\n			'*::file:_files'\n		;;\n")
+		if takesName(c) {
+			fmt.Fprintf(b, " \\\n			%s", "'*::name:{ compadd -- $("+namesHere+") }'")
+		} else {
+			b.WriteString(" \\\n			'*::file:_files'")
+		}
+		b.WriteString("\n		;;\n")
 	}
 	// The file is either autoloaded as the function itself or sourced.
 	b.WriteString(`	esac
@@ -171,6 +192,9 @@ func writeFish(b *strings.Builder, commands []*kong.Node) {
 			if v := values(a); v != nil {
 				fmt.Fprintf(b, "complete -c mayfly -n %s -f -a %s\n", on, quote(strings.Join(v, " ")))
 			}
+		}
+		if takesName(c) {
+			fmt.Fprintf(b, "complete -c mayfly -n %s -f -a '(%s)'\n", on, namesHere)
 		}
 	}
 }

@@ -26,10 +26,14 @@ func TestBashCompletes(t *testing.T) {
 		{"values of a flag", "mayfly up --log.format ''", "auto text json"},
 		{"values of an argument", "mayfly completion z", "zsh"},
 		{"a path is bash's own", "mayfly up exam", ""},
+		{"a name, but none that a shell would obey", "mayfly info ''", "hello Words"},
+		{"a name to call", "mayfly call W", "Words"},
+		{"a new name is nobody's", "mayfly new h", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			out, err := exec.CommandContext(t.Context(), bash, "--norc", "-c", script+`
+				mayfly() { printf '%s  x\n' NAME hello Words '$(touch${IFS}x)' '../x' '*'; }
 				COMP_WORDS=(`+tt.words+`)
 				COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 				_mayfly
