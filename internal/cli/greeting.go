@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/node"
 	"github.com/mayfly-run/mayfly/internal/telemetry"
@@ -40,7 +42,8 @@ func (p *process) greet(s node.Status) {
 	for _, h := range s.Hosted {
 		services = append(services, fmt.Sprintf("%s  %s", h.Name, plural(max(1, h.Instances), "instance")))
 	}
-	if n := len(s.Services); n > 0 && len(s.Hosted) == 0 {
+	others := slices.DeleteFunc(slices.Clone(s.Services), isFunction)
+	if n := len(others); n > 0 && len(s.Hosted) == 0 {
 		services = append(services, plural(n, "instance")+": mayfly list")
 	}
 	t.addSome("functions", functions, "mayfly list")
@@ -93,8 +96,12 @@ func tryLines(s node.Status) []string {
 	return lines
 }
 
-// tell prints that a service came or went.
+// tell prints that a service came or went. Functions do both with each deploy, and
+// there may be thousands: whoever deploys or develops them is told elsewhere.
 func (p *process) tell(c node.Change) {
+	if isFunction(c.Service) {
+		return
+	}
 	sign := "+"
 	if c.Gone {
 		sign = "-"
@@ -106,6 +113,10 @@ func (p *process) tell(c node.Change) {
 	s := c.Service
 	fmt.Fprintln(p.stdout, strings.TrimRight(plain(fmt.Sprintf("%s %s %s (%s) %s",
 		sign, clip(s.Name), clip(s.Version), clip(s.ID), clip(clipList(subjects, 4)))), " "))
+}
+
+func isFunction(s mayfly.Service) bool {
+	return slices.ContainsFunc(s.Endpoints, func(e mayfly.Endpoint) bool { return ofFunction(e.Subject) })
 }
 
 // An aside is where a running node says what is no result: to a person in words,

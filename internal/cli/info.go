@@ -278,7 +278,7 @@ func (t *table) addProgram(d described, revision uint64, project mayfly.Name, pr
 // printNode prints how something is doing on a node.
 func (p *process) printNode(n onNode) error {
 	fmt.Fprintf(p.stdout, "node %s\n", plain(n.Node))
-	t := table{{"platform", n.Platform}, {"memory limits", dash(n.Limiter)}}
+	t := table{{"platform", n.Platform}, {"memory limits", limiting(n.Limiter)}}
 	if n.Serving != n.Current {
 		t.add("serving", "revision "+count(n.Serving)+" instead of "+count(n.Current))
 	}
@@ -313,6 +313,20 @@ func (p *process) printNode(n onNode) error {
 		lives.add(in.ID, revision, in.Phase, time.Since(in.Started).Round(time.Second).String(), count(in.Calls), pid, memory, short(in.CPU))
 	}
 	return lives.print(p.stdout, "  ")
+}
+
+// limiting says in words how a node keeps memory limits.
+func limiting(limiter string) string {
+	switch limiter {
+	case "cgroup":
+		return "kept by the kernel (cgroup)"
+	case "rss":
+		return "kept by looking ten times a second (rss)"
+	case "none":
+		return "not kept on this system"
+	default:
+		return dash(limiter) // of a node that knows more
+	}
 }
 
 // round writes a limit without the zeros that a duration's own text ends with.
