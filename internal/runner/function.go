@@ -34,20 +34,19 @@ type function struct {
 	name   mayfly.Name
 
 	mu      sync.Mutex
-	value   mayfly.Function // as Set or Scale gave it
-	now     *revision       // that new calls go to; nil if there is none yet
-	good    *revision       // that served before now, until now has started once
-	ready   []*revision     // prepared, for a Set to come
-	leaving []*revision     // with calls that are not over
-	ended   error           // that calls get: removed, or the node stops
-	due     time.Time       // what the agenda says; zero if nothing
+	now     *revision   // that new calls go to; nil if there is none yet
+	good    *revision   // that served before now, until now has started once
+	ready   []*revision // prepared, for a Set to come
+	leaving []*revision // with calls that are not over
+	ended   error       // that calls get: removed, or the node stops
+	due     time.Time   // what the agenda says; zero if nothing
 	count   counters
 }
 
 // A revision is one value that was Set or is prepared, and its instances.
 type revision struct {
-	value   mayfly.Function
-	limits  mayfly.Limits // with defaults
+	value   mayfly.Function // as Set or Scale gave it
+	limits  mayfly.Limits   // with defaults
 	bundle  bundle
 	pool    *pool
 	expires time.Time // while it is prepared
@@ -75,7 +74,7 @@ func (f *function) set(value mayfly.Function, folder Folder) {
 	defer f.mu.Unlock()
 	v := f.claim(value)
 	if v == nil && f.now != nil && sameCode(f.now.value, value) {
-		f.value, f.now.value = value, value
+		f.now.value = value
 		f.resize(value.Instances)
 		return
 	}
@@ -83,7 +82,7 @@ func (f *function) set(value mayfly.Function, folder Folder) {
 		v = newRevision(value, folder)
 	}
 	before := f.now
-	f.value, f.now = value, v
+	f.now = v
 	if before != nil {
 		v.pool.adopt(before.pool)
 		if before.pool.proven || f.good == nil && before.pool.crashes == 0 {
@@ -143,22 +142,21 @@ func (f *function) resize(n mayfly.Instances) {
 func (f *function) scale(n mayfly.Instances) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.value.Instances = n
+	if f.now == nil {
+		return // it ended meanwhile
+	}
+	f.now.value.Instances = n
 	f.resize(n)
 }
 
-func (f *function) get() mayfly.Function {
+// get returns the current revision, if there is one.
+func (f *function) get() (mayfly.Function, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.value
-}
-
-func (f *function) engine() mayfly.Engine { return f.get().Engine }
-
-func (f *function) current() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.now != nil
+	if f.now == nil {
+		return mayfly.Function{}, false
+	}
+	return f.now.value, true
 }
 
 func (f *function) empty() bool {

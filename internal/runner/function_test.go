@@ -753,7 +753,7 @@ func TestFunctionThatNobodyCallsCostsLittle(t *testing.T) {
 		f := hello(1, func(f *mayfly.Function) { f.Name = mayfly.Name(fmt.Sprint("f", i)) })
 		set(t, r, f)
 	}
-	if each := (heap() - before) / n; each > 4<<10 {
+	if each := (heap() - before) / n; each > 2<<10 {
 		t.Errorf("a function takes %d bytes", each)
 	}
 	if more := runtime.NumGoroutine() - goroutines; more > 0 {

@@ -181,13 +181,18 @@ func (r *Runner) Prepare(ctx context.Context, f mayfly.Function, folder Folder) 
 	return err
 }
 
-// check returns what is wrong with limits that no door has looked at.
+// check returns what is wrong with a program that no door has looked at.
 func (r *Runner) check(engine mayfly.Engine, l mayfly.Limits) error {
-	n := l.Instances
-	switch {
-	case r.options.Engines[engine] == nil:
+	if r.options.Engines[engine] == nil {
 		return mayfly.Errorf(mayfly.Invalid, "no engine %q", engine).
 			WithHint("use one of %s", slices.Sorted(maps.Keys(r.options.Engines)))
+	}
+	return checkLimits(l)
+}
+
+func checkLimits(l mayfly.Limits) error {
+	n := l.Instances
+	switch {
 	case l.Concurrency < 0 || l.Timeout < 0 || n.Min < 0 || n.Max < 0 || n.Idle < 0 || n.Start < 0:
 		return mayfly.Errorf(mayfly.Invalid, "no limit but wait may be negative")
 	case n.Max > 0 && n.Min > n.Max:
@@ -237,7 +242,7 @@ func (r *Runner) Scale(name mayfly.Name, n mayfly.Instances) error {
 	if f == nil {
 		return unknown(name)
 	}
-	if err := r.check(f.engine(), mayfly.Limits{Instances: n}); err != nil {
+	if err := checkLimits(mayfly.Limits{Instances: n}); err != nil {
 		return err
 	}
 	f.scale(n)
@@ -250,7 +255,10 @@ func (r *Runner) find(name mayfly.Name) *function {
 	r.mu.RLock()
 	f := r.functions[name]
 	r.mu.RUnlock()
-	if f == nil || !f.current() {
+	if f == nil {
+		return nil
+	}
+	if _, ok := f.get(); !ok {
 		return nil
 	}
 	return f
@@ -262,7 +270,7 @@ func (r *Runner) Function(name mayfly.Name) (mayfly.Function, bool) {
 	if f == nil {
 		return mayfly.Function{}, false
 	}
-	return f.get(), true
+	return f.get()
 }
 
 // Functions returns the current revisions of all functions, by name.
@@ -271,8 +279,8 @@ func (r *Runner) Functions() []mayfly.Function {
 	defer r.mu.RUnlock()
 	all := make([]mayfly.Function, 0, len(r.functions))
 	for _, f := range r.functions {
-		if f.current() {
-			all = append(all, f.get())
+		if value, ok := f.get(); ok {
+			all = append(all, value)
 		}
 	}
 	slices.SortFunc(all, func(a, b mayfly.Function) int { return cmp.Compare(a.Name, b.Name) })

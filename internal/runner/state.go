@@ -132,10 +132,10 @@ func (r *Runner) host(name string) *hosted {
 func (f *function) state() (state State, lives []Instance) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	state = State{Function: f.value, Waiting: f.count.waiting}
 	if f.now == nil {
-		return state, nil
+		return State{}, nil
 	}
+	state = State{Function: f.now.value, Waiting: f.count.waiting}
 	now := time.Now()
 	serving := f.now
 	if f.good != nil && f.now.pool.crashes > 0 {
