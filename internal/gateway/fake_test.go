@@ -114,8 +114,8 @@ type functionsFunc func(ctx context.Context, c *mayfly.Call) (mayfly.Reply, erro
 func (functionsFunc) Function(name mayfly.Name) (mayfly.Function, bool) {
 	return mayfly.Function{Name: name}, name == "f"
 }
-func (functionsFunc) Expected(mayfly.Name) bool    { return false }
-func (functionsFunc) Functions() []mayfly.Function { return nil }
+func (functionsFunc) Expected(mayfly.Name) bool                 { return false }
+func (functionsFunc) Functions() []mayfly.Function              { return nil }
 func (functionsFunc) Watch(ctx context.Context) <-chan struct{} { return directory{}.Watch(ctx) }
 
 func (f functionsFunc) Call(ctx context.Context, _ mayfly.Name, c *mayfly.Call) (mayfly.Reply, error) {

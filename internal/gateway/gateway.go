@@ -327,6 +327,9 @@ func (g *Gateway) serve(x *exchange, r *http.Request) error {
 	if err := g.checkHost(r); err != nil {
 		return err
 	}
+	if err := checkUpgrade(r); err != nil {
+		return err
+	}
 	first, rest, deeper := strings.Cut(r.URL.Path[1:], "/")
 	switch first {
 	case "svc":

@@ -101,6 +101,24 @@ func TestHostilePaths(t *testing.T) {
 	}
 }
 
+// A program that is asked for a WebSocket without the headers of the connection
+// would answer something that its client cannot make sense of.
+func TestWebSocketIsRefused(t *testing.T) {
+	t.Parallel()
+	d := openHostile(t)
+	tap := d.tap(t)
+	const start = "GET /plain HTTP/1.1\r\nHost: localhost\r\nConnection: upgrade\r\nUpgrade: "
+	for upgrade, status := range map[string]int{"websocket": 501, "WebSocket": 501, "h2c, websocket": 501, "h2c": 200, "": 200} {
+		a := d.raw(t, start+upgrade+"\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+		if a.StatusCode != status || status == 501 && !strings.Contains(a.body, "server-sent events") {
+			t.Errorf("Upgrade %q = %d %s", upgrade, a.StatusCode, a.body)
+		}
+		if got := len(d.published(t, tap)); got != 0 && status == 501 {
+			t.Errorf("Upgrade %q published %d messages", upgrade, got)
+		}
+	}
+}
+
 // What one side takes for the end of a request and another side for its middle is
 // how requests are smuggled past a proxy. Each case has one pinned answer, and
 // what is refused is not published.

@@ -16,7 +16,10 @@ import (
 // characters and what is not UTF-8.
 func checkTarget(r *http.Request) error {
 	if r.Method == http.MethodConnect {
-		return withStatus(http.StatusMethodNotAllowed, mayfly.Errorf(mayfly.Invalid, "this is no proxy"))
+		return &statusError{
+			status: http.StatusMethodNotAllowed, header: http.Header{"Allow": {""}}, // there is no other method for a proxy's target
+			err: mayfly.Errorf(mayfly.Invalid, "this is no proxy"),
+		}
 	}
 	path := r.URL.Path
 	if s := r.URL.Scheme; s != "" && (s != "http" && s != "https" || r.URL.Host == "") || path == "" || path[0] != '/' {
@@ -36,6 +39,20 @@ func checkTarget(r *http.Request) error {
 		for segment := range strings.SplitSeq(path, "/") {
 			if segment == "." || segment == ".." {
 				return mayfly.Errorf(mayfly.Invalid, "the path has the segment %q", segment)
+			}
+		}
+	}
+	return nil
+}
+
+// checkUpgrade refuses a WebSocket, which nobody could speak: a call is one request
+// and one reply. Any other upgrade is an offer, which a server may pass over.
+func checkUpgrade(r *http.Request) error {
+	for _, list := range r.Header["Upgrade"] {
+		for protocol := range strings.SplitSeq(list, ",") {
+			if strings.EqualFold(strings.TrimSpace(protocol), "websocket") {
+				return withStatus(http.StatusNotImplemented, mayfly.Errorf(mayfly.Invalid, "this gateway has no WebSockets").
+					WithHint("a function can stream to its client, such as server-sent events; WebSockets of NATS go to the NATS server"))
 			}
 		}
 	}
