@@ -74,11 +74,10 @@ func (b *body) answer(while time.Duration) (last bool) {
 // expects any more of it.
 const quiet = time.Second
 
-// linger reads on in what is left of a body after its answer: a client that sends
-// all of it before it reads would lose the answer to the reset of its connection.
-// It does so for up to most bytes and a while.
+// linger reads on in what is left of a body after its answer was sent: a client that
+// sends all of it before it reads would lose the answer to the reset of its
+// connection. It does so for up to most bytes and a while.
 func (b *body) linger(most int64, while time.Duration) {
-	_ = b.control.Flush()
 	buffer := buffers.Get().(*[streamBuffer]byte)
 	defer buffers.Put(buffer)
 	for end := time.Now().Add(while); most > 0 && time.Now().Before(end); {

@@ -411,15 +411,13 @@ func (g *Gateway) finish(x *exchange, r *http.Request) {
 // that it is the server's again. Only an answer with a length is known to be whole
 // before its handler has returned: the client of any other would wait for its end.
 func (g *Gateway) leave(x *exchange) {
-	whole := !x.cut && len(x.Header()["Content-Length"]) > 0
-	wake := longAgo
-	if whole {
-		wake = time.Now().Add(quiet)
+	if x.cut || !x.body.left() || len(x.Header()["Content-Length"]) == 0 {
+		x.upload.end(longAgo)
+		return
 	}
-	x.upload.end(wake)
-	if whole && x.body.left() {
-		x.body.linger(g.options.MaxBody, g.options.BodyTimeout)
-	}
+	_ = x.body.control.Flush()
+	x.upload.end(time.Now().Add(quiet))
+	x.body.linger(g.options.MaxBody, g.options.BodyTimeout)
 }
 
 // longAgo as a deadline ends a read that waits.

@@ -67,6 +67,41 @@ func TestEarlyAnswerIsNotLost(t *testing.T) {
 	}
 }
 
+// A function may answer while its body is still being read; the answer does not
+// wait for a client that sends nothing.
+func TestEarlyAnswerOvertakesItsBody(t *testing.T) {
+	t.Parallel()
+	ended := make(chan struct{}, 10)
+	d := run(t, replying(reply(200, "ok")), directory{}, gateway.Options{
+		Functions: functionsFunc(func(_ context.Context, c *mayfly.Call) (mayfly.Reply, error) {
+			begun := make(chan struct{})
+			go func() {
+				var b [1]byte
+				c.Stream.Read(b[:])
+				close(begun)
+				io.Copy(io.Discard, c.Stream)
+				ended <- struct{}{}
+			}()
+			<-begun
+			return reply(200, "done"), nil
+		}),
+	})
+	for range 5 { // a busy machine may be as slow as a patient server, now and then
+		conn, r := d.send(t, "POST /fn/f HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nx")
+		if _, err := r.Peek(1); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-ended:
+		default:
+			conn.Close()
+			<-ended
+			return
+		}
+	}
+	t.Error("the answer came after the body was given up")
+}
+
 // What stands behind a body that could not be read to its end is the client's to
 // choose, and must never be taken for its next request.
 func TestRestOfABodyIsNoRequest(t *testing.T) {
