@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bundle"
@@ -18,16 +19,19 @@ import (
 // build makes bundles of a unit's source, for all platforms that nodes have, and
 // stores them.
 func (d *deployment) build(ctx context.Context, u *unit) error {
+	defer d.firstAlone(u.source.Code)()
 	name := u.source.Name
 	d.Tell(Event{Name: name, Step: "build"})
 	cache := d.Cache
 	if cache == "" {
 		cache = filepath.Join(d.Folder, "cache")
 	}
+	d.builders <- struct{}{}
 	built, err := project.Build(ctx, u.source, project.BuildOptions{
-		Folder: filepath.Join(d.Folder, "build"), Cache: cache, Platforms: d.platforms(), Output: d.Output,
+		Folder: filepath.Join(d.Folder, "build"), Cache: cache, Platforms: d.platforms(),
 		Progress: func(step string) { d.Tell(Event{Name: name, Step: step}) },
 	})
+	<-d.builders
 	if err != nil {
 		return err
 	}
@@ -48,6 +52,24 @@ func (d *deployment) build(ctx context.Context, u *unit) error {
 		return noNode(name, *u.program())
 	}
 	return nil
+}
+
+// firstAlone returns once another build of the same code has ended, if there was one:
+// the first installs the packages that the others find. What it returns is to be
+// called at the end.
+func (d *deployment) firstAlone(code string) (end func()) {
+	d.mu.Lock()
+	ended, begun := d.builds[code]
+	if !begun {
+		ended = make(chan struct{})
+		d.builds[code] = ended
+	}
+	d.mu.Unlock()
+	if !begun {
+		return func() { close(ended) }
+	}
+	<-ended
+	return func() {}
 }
 
 // platforms returns those of the nodes, or this machine's where there are none.
@@ -97,14 +119,29 @@ func (d *deployment) store(ctx context.Context, name, folder string) (digest str
 	}
 	defer os.Remove(file.Name())
 	defer file.Close()
+	d.builders <- struct{}{}
 	digest, size, err := bundle.Pack(file, folder)
+	<-d.builders
 	if err != nil {
 		return "", err
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return "", err
 	}
-	return digest, d.Registry.Upload(ctx, &told{r: file, tell: d.Tell, event: Event{Name: name, Step: "upload", Of: size}}, digest)
+	return digest, d.once(digest, func() error {
+		return d.Registry.Upload(ctx, &told{r: file, tell: d.Tell, event: Event{Name: name, Step: "upload", Of: size}}, digest)
+	})
+}
+
+// once uploads a bundle unless another unit has, or does just now.
+func (d *deployment) once(digest string, upload func() error) error {
+	d.mu.Lock()
+	if d.uploads[digest] == nil {
+		d.uploads[digest] = sync.OnceValue(upload)
+	}
+	upload = d.uploads[digest]
+	d.mu.Unlock()
+	return upload()
 }
 
 // A told reader says how far it is.

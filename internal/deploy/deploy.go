@@ -3,8 +3,9 @@ package deploy
 import (
 	"context"
 	"fmt"
-	"io"
+	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/project"
@@ -50,8 +51,7 @@ type Options struct {
 	NoWait bool   // also where no node can run it; and do not wait until it serves
 	Note   string // for the history
 
-	Output io.Writer   // gets what compilers say; discards if nil
-	Tell   func(Event) // hears of each step, one call at a time; may be nil
+	Tell func(Event) // hears of each step, one call at a time; may be nil
 }
 
 // An Event is a step that may take long.
@@ -81,21 +81,20 @@ type Result struct {
 // node can run something, Crashed with a mayfly.Trace where a node could not start
 // it. By then nothing has changed. Conflict also when somebody else changed the same at the same moment, Timeout or
 // Crashed when a node does not serve what is deployed: by then some results may be
-// there, and are returned.
+// there, and are returned. Of several that fail the error is that of the first in the
+// projects' order; it names the others.
 func Projects(ctx context.Context, projects []*project.Project, o Options) ([]Result, error) {
-	if o.Output == nil {
-		o.Output = io.Discard
+	o.Tell = oneByOne(o.Tell)
+	d := &deployment{
+		Options: o, builders: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
+		builds: map[string]chan struct{}{}, uploads: map[string]func() error{},
 	}
-	if o.Tell == nil {
-		o.Tell = func(Event) {}
-	}
-	d := &deployment{Options: o}
 	for _, p := range projects {
 		for _, s := range p.Sources() {
 			d.units = append(d.units, &unit{source: s, project: p.Name})
 		}
 	}
-	if err := d.checkNames(ctx, projects); err != nil {
+	if err := d.checkNames(projects); err != nil {
 		return nil, err
 	}
 	if err := d.try(ctx); err != nil {
@@ -121,6 +120,12 @@ type deployment struct {
 	Options
 	nodes []Node
 	units []*unit
+
+	builders chan struct{} // holds one for each build or packing that runs
+
+	mu      sync.Mutex
+	builds  map[string]chan struct{} // by code; closed when the first build of it has ended
+	uploads map[string]func() error  // by digest; each uploads once
 }
 
 // A unit is one function or service on its way.
@@ -160,17 +165,25 @@ func (d *deployment) try(ctx context.Context) error {
 		return mayfly.Errorf(mayfly.Unavailable, "no node is there to run what is deployed").
 			WithHint("start one with mayfly up, or deploy all the same with --no-wait")
 	}
-	for _, u := range d.units {
-		if err := d.build(ctx, u); err != nil {
-			return err
-		}
+	// All of them, so that all mistakes are known after one deploy; and more than can
+	// be built at once, because others are being uploaded.
+	if err := each(ctx, d.units, 4*cap(d.builders), toTheEnd, d.build); err != nil {
+		return err
 	}
 	return d.prepare(ctx)
 }
 
 // checkNames refuses names that cannot be deployed, before anything is built or
 // written: those that stand there twice, and those that belong to somebody else.
-func (d *deployment) checkNames(ctx context.Context, projects []*project.Project) error {
+func (d *deployment) checkNames(projects []*project.Project) error {
+	holders := map[string]holder{}
+	functions, services := d.Registry.List()
+	for _, f := range functions {
+		holders[string(f.Name)] = holder{"function", f.Project}
+	}
+	for _, h := range services {
+		holders[h.Name] = holder{"service", h.Project}
+	}
 	seen := map[string]*unit{}
 	for _, u := range d.units {
 		if other := seen[u.source.Name]; other != nil {
@@ -178,8 +191,10 @@ func (d *deployment) checkNames(ctx context.Context, projects []*project.Project
 				WithHint("give one of the two another name")
 		}
 		seen[u.source.Name] = u
-		if err := d.checkOwner(ctx, u); err != nil {
-			return err
+		if h, taken := holders[u.source.Name]; taken {
+			if err := d.checkHolder(u, h); err != nil {
+				return err
+			}
 		}
 	}
 	held := map[string]mayfly.Name{}
@@ -196,31 +211,22 @@ func (d *deployment) checkNames(ctx context.Context, projects []*project.Project
 	return nil
 }
 
-// checkOwner refuses the name of a unit that is another project's, or of another
+// A holder is what has a name now.
+type holder struct {
+	kind    string
+	project mayfly.Name
+}
+
+// checkHolder refuses the name of a unit that is another project's, or of another
 // kind.
-func (d *deployment) checkOwner(ctx context.Context, u *unit) error {
+func (d *deployment) checkHolder(u *unit, h holder) error {
 	name := u.source.Name
-	f, ofFunction := d.Registry.Get(ctx, mayfly.Ref{Name: mayfly.Name(name)})
-	h, ofService := d.Registry.GetService(ctx, name, 0)
-	for _, err := range []error{ofFunction, ofService} {
-		// Invalid is a service's name that no function can have.
-		if code := mayfly.CodeOf(err); err != nil && code != mayfly.NotFound && code != mayfly.Invalid {
-			return err
-		}
+	if h.project != u.project && !d.Take {
+		return foreign(h.kind, name, h.project, u.project)
 	}
-	kind, holder := "function", f.Project
-	switch {
-	case ofFunction != nil && ofService != nil:
-		return nil
-	case ofFunction != nil:
-		kind, holder = "service", h.Project
-	}
-	if kind != u.kind() {
-		return mayfly.Errorf(mayfly.Conflict, "%q is a %s already", name, kind).
-			WithHint("choose another name, or take it away first: mayfly remove %s", name)
-	}
-	if holder != u.project && !d.Take {
-		return foreign(kind, name, holder, u.project)
+	if h.kind != u.kind() {
+		return mayfly.Errorf(mayfly.Conflict, "%q is deployed as a %s, and is a %s here", name, h.kind, u.kind()).
+			WithHint("take the %s away first: mayfly remove %s; then deploy again, or choose another name", h.kind, name)
 	}
 	return nil
 }
@@ -230,26 +236,23 @@ func foreign(kind, name string, holder, asks mayfly.Name) error {
 		WithHint("choose another name, or take it over with --take")
 }
 
+// writers is how many entries are written at once. Those that are share a commit of
+// the disk.
+const writers = 16
+
 // write makes everything current and removes what is listed no more.
 func (d *deployment) write(ctx context.Context, projects []*project.Project) (results []Result, err error) {
 	change := registry.Change{Take: d.Take, Note: d.Note}
+	err = each(ctx, d.units, writers, untilOneFails, func(ctx context.Context, u *unit) error { return d.writeOne(ctx, u, change) })
 	for _, u := range d.units {
-		if u.hosted != nil {
-			h, changed, err := d.Registry.DeployService(ctx, *u.hosted, change)
-			if err != nil {
-				return results, err
-			}
-			u.revision, u.written = h.Revision, changed
-		} else {
-			f, changed, err := d.Registry.Deploy(ctx, *u.function, change)
-			if err != nil {
-				return results, err
-			}
-			u.revision, u.written = f.Revision, changed
+		if u.revision > 0 {
+			results = append(results, Result{
+				Name: u.source.Name, Kind: u.kind(), Revision: u.revision, Changed: u.written, Nodes: len(u.nodes),
+			})
 		}
-		results = append(results, Result{
-			Name: u.source.Name, Kind: u.kind(), Revision: u.revision, Changed: u.written, Nodes: len(u.nodes),
-		})
+	}
+	if err != nil {
+		return results, err
 	}
 	for _, p := range projects {
 		if _, err := d.Registry.DeployRoutes(ctx, p.Routes, change); err != nil {
@@ -262,6 +265,22 @@ func (d *deployment) write(ctx context.Context, projects []*project.Project) (re
 		}
 	}
 	return results, nil
+}
+
+// writeOne makes a unit current.
+func (d *deployment) writeOne(ctx context.Context, u *unit, change registry.Change) error {
+	if u.hosted != nil {
+		h, changed, err := d.Registry.DeployService(ctx, *u.hosted, change)
+		if err == nil {
+			u.revision, u.written = h.Revision, changed
+		}
+		return err
+	}
+	f, changed, err := d.Registry.Deploy(ctx, *u.function, change)
+	if err == nil {
+		u.revision, u.written = f.Revision, changed
+	}
+	return err
 }
 
 // removeUnlisted removes what the registry has of a project that it lists no more.

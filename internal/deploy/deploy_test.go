@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -176,11 +177,12 @@ func TestNamesThatClashChangeNothing(t *testing.T) {
 		name      string
 		manifests []string
 		code      mayfly.Code
+		hint      string
 	}{
-		{"in two projects", []string{"project: x\nfunctions: {n: {code: ./a.sh}}\n", "project: y\nfunctions: {n: {code: ./a.sh}}\n"}, mayfly.Conflict},
-		{"a service that was a function", []string{"project: shop\nfunctions: {b: {code: ./a.sh}}\nservices: {a: {code: ./a.sh, start: sh a.sh}}\n"}, mayfly.Conflict},
-		{"a route of another project", []string{"project: x\nfunctions: {n: {code: ./a.sh}}\nroutes: {r: {http: GET /x, subject: s}}\n"}, mayfly.Denied},
-		{"a service of another project", []string{"project: x\nservices: {Mailer: {code: ./a.sh, start: sh a.sh}}\n"}, mayfly.Denied},
+		{"in two projects", []string{"project: x\nfunctions: {n: {code: ./a.sh}}\n", "project: y\nfunctions: {n: {code: ./a.sh}}\n"}, mayfly.Conflict, "another name"},
+		{"a service that was a function", []string{"project: shop\nfunctions: {b: {code: ./a.sh}}\nservices: {a: {code: ./a.sh, start: sh a.sh}}\n"}, mayfly.Conflict, "mayfly remove a;"},
+		{"a route of another project", []string{"project: x\nfunctions: {n: {code: ./a.sh}}\nroutes: {r: {http: GET /x, subject: s}}\n"}, mayfly.Denied, "--take"},
+		{"a service of another project", []string{"project: x\nservices: {Mailer: {code: ./a.sh, start: sh a.sh}}\n"}, mayfly.Denied, "--take"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var all []*project.Project
@@ -188,7 +190,7 @@ func TestNamesThatClashChangeNothing(t *testing.T) {
 				all = append(all, p.project(m, nil))
 			}
 			_, err := Projects(t.Context(), all, p.options())
-			if mayfly.CodeOf(err) != tt.code || mayfly.HintOf(err) == "" {
+			if mayfly.CodeOf(err) != tt.code || !strings.Contains(mayfly.HintOf(err), tt.hint) {
 				t.Errorf("error is %v, hint %q", err, mayfly.HintOf(err))
 			}
 			want(t, "deployed", p.names(), there)
@@ -329,4 +331,63 @@ func TestBuildThatFailsChangesNothing(t *testing.T) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
+}
+
+func TestAllThatFailAreNamed(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	var names []string
+	manifest := "project: shop\nfunctions:\n"
+	for i := range 13 {
+		name := fmt.Sprintf("bad-%c", 'a'+i)
+		pause := ""
+		if i == 0 { // the first in the order fails last
+			pause = "sleep 0.1; "
+		}
+		manifest += fmt.Sprintf("  %s: {code: ./a.sh, build: '%secho %s >&2; exit 1'}\n", name, pause, name)
+		names = append(names, name)
+	}
+	_, err := Projects(t.Context(), []*project.Project{p.project(manifest+"  good: {code: ./a.sh}\n", nil)}, p.options())
+	if err == nil || !strings.HasPrefix(err.Error(), "build bad-a: ") || !strings.HasSuffix(err.Error(), "(and so failed "+strings.Join(names[1:11], ", ")+" and 2 more)") {
+		t.Errorf("error is %v", err)
+	}
+	if trace, _ := errors.AsType[mayfly.Trace](err); !strings.Contains(string(trace), "bad-a") {
+		t.Errorf("trace is %q", trace)
+	}
+	want(t, "deployed", p.names(), nil)
+}
+
+func TestBundlesOfOneDigestAreUploadedOnce(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	manifest := "project: shop\nfunctions:\n"
+	for i := range 20 {
+		manifest += fmt.Sprintf("  f%02d: {code: ./a.sh}\n", i)
+	}
+	o := p.options()
+	uploads := 0
+	o.Tell = func(e Event) { // one call at a time, or the race detector says so
+		if e.Step == "upload" {
+			uploads++
+		}
+	}
+	results := p.deploy(o, p.project(manifest, nil))
+	want(t, "uploads", uploads, 1)
+	for i, r := range results {
+		want(t, "result", r, Result{Name: fmt.Sprintf("f%02d", i), Kind: "function", Revision: 1, Changed: true, Nodes: 1})
+	}
+	want(t, "results", len(results), 20)
+}
+
+func TestBrokenOffDeployChangesNothing(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	o := p.options()
+	o.Tell = func(Event) { cancel() }
+	_, err := Projects(ctx, []*project.Project{p.project("functions: {a: {code: ./a.sh}, b: {code: ./a.sh}}\n", nil)}, o)
+	if !errors.Is(err, context.Canceled) || mayfly.HintOf(err) == "" || strings.Contains(err.Error(), "context") {
+		t.Errorf("error is %v", err)
+	}
+	want(t, "deployed", p.names(), nil)
 }

@@ -9,7 +9,8 @@
 //	   Registry.Deploy, and Remove of what is listed no more ──► wait until it serves
 //
 // It reads no manifest (project does), starts nothing (the nodes do) and prints
-// nothing: who calls it is told what is being done.
+// nothing: who calls it is told what is being done. It does several things at once:
+// builds as there are cores, starts and writes as the nodes and the store bear.
 //
 // Services are not tried before: they register themselves on the bus, where two of
 // different revisions would share the calls.
@@ -22,6 +23,8 @@
 //     TestNamesOfOthersChangeNothing, TestNamesThatClashChangeNothing.
 //   - A node is asked for what it can run, and for no more:
 //     TestOnlyNodesThatFitAreAsked.
+//   - What fails is told in the projects' order, whatever was faster:
+//     TestAllThatFailAreNamed.
 //   - What is deployed already is neither tried nor written again:
 //     TestSameContentIsUnchanged.
 //   - What a project lists no more is removed, and nothing of another's:

@@ -10,23 +10,21 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// prepare has each node start each function that is new to it, all at once.
+// starters is how many functions are started at once: a node that starts them all
+// would be too busy for any of them to be ready in time.
+const starters = 32
+
+// prepare has each node start each function that is new to it.
 func (d *deployment) prepare(ctx context.Context) error {
-	var fresh []*unit
-	for _, u := range d.units {
+	return each(ctx, d.units, starters, untilOneFails, func(ctx context.Context, u *unit) error {
 		if u.function == nil || len(u.nodes) == 0 {
-			continue
+			return nil
 		}
 		isNew, err := d.number(ctx, u)
-		if err != nil {
+		if err != nil || !isNew {
 			return err
 		}
-		if isNew {
-			d.Tell(Event{Name: u.source.Name, Step: "start"})
-			fresh = append(fresh, u)
-		}
-	}
-	return together(ctx, fresh, func(ctx context.Context, u *unit) error {
+		d.Tell(Event{Name: u.source.Name, Step: "start"})
 		return start(ctx, d.Nodes, u.nodes, *u.function)
 	})
 }
@@ -44,20 +42,8 @@ func (d *deployment) number(ctx context.Context, u *unit) (isNew bool, err error
 	case alike(current, *u.function):
 		return false, nil
 	}
-	u.function.Revision, err = d.nextNumber(ctx, string(name))
+	u.function.Revision, err = d.Registry.Next(ctx, name)
 	return true, err
-}
-
-// nextNumber returns the one that a name's next revision gets.
-func (o Options) nextNumber(ctx context.Context, name string) (uint64, error) {
-	lines, err := o.Registry.History(ctx, name)
-	if mayfly.CodeOf(err) == mayfly.NotFound {
-		return 1, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	return lines[0].Number + 1, nil
 }
 
 // alike reports whether two revisions differ in nothing that an instance could

@@ -1,0 +1,79 @@
+package deploy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// What each does when one has failed.
+const (
+	toTheEnd      = false // the others all the same
+	untilOneFails = true  // begin no other
+)
+
+// each does the same with each unit, in their order and at most so many at once. The
+// error is that of the first in the order, whoever failed first, and names the others.
+func each(ctx context.Context, units []*unit, most int, stop bool, f func(ctx context.Context, u *unit) error) error {
+	errs := make([]error, len(units))
+	places := make(chan struct{}, most)
+	var failed atomic.Bool
+	var all sync.WaitGroup
+	for i, u := range units {
+		places <- struct{}{}
+		if ctx.Err() != nil || stop && failed.Load() {
+			break
+		}
+		all.Go(func() {
+			if errs[i] = f(ctx, u); errs[i] != nil {
+				failed.Store(true)
+			}
+			<-places
+		})
+	}
+	all.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return &mayfly.Error{Code: mayfly.CodeOf(err), Message: "the deploy was broken off", Hint: "mayfly list shows what is deployed; deploy again for the rest", Err: err}
+	}
+	var first error
+	var others []string
+	for i, err := range errs {
+		switch {
+		case err == nil:
+		case first == nil:
+			first = err
+		default:
+			others = append(others, units[i].source.Name)
+		}
+	}
+	if len(others) == 0 {
+		return first
+	}
+	return fmt.Errorf("%w (and so failed %s)", first, some(others))
+}
+
+// some lists names, and no more of them than can be read.
+func some(names []string) string {
+	const most = 10
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// oneByOne returns tell, which may be nil, for several to call at once.
+func oneByOne(tell func(Event)) func(Event) {
+	if tell == nil {
+		return func(Event) {}
+	}
+	var mu sync.Mutex
+	return func(e Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		tell(e)
+	}
+}
