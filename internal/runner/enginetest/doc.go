@@ -7,7 +7,8 @@
 //
 // The engine's test brings the program, in whatever form the engine runs, and says
 // in Fixtures what the engine is by its nature; everything else is the same for all.
-// What the program has to do stands at Fixtures.Program.
+// What the program has to do stands at Fixtures.Program. Play makes the test binary
+// itself the program, and Keeper what starts it.
 //
 // Whether processes are gone is never asked of a process list. The program opens a
 // named pipe and lets its children inherit it; the suite reads the other end, and

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/mayfly-run/mayfly"
-	"github.com/mayfly-run/mayfly/internal/process"
 	"github.com/mayfly-run/mayfly/internal/runner/enginetest"
 	"github.com/mayfly-run/mayfly/internal/runner/exec"
 )
@@ -19,21 +18,12 @@ var adds = []string{
 
 func newEngine(t *testing.T) *exec.Engine {
 	t.Helper()
-	k, err := process.Open(t.Context(), process.Options{Reaper: []string{os.Args[0], "reaper"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := k.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return exec.New(exec.Options{Keeper: k})
+	return exec.New(exec.Options{Keeper: enginetest.Keeper(t)})
 }
 
 func fixtures(role string) enginetest.Fixtures {
 	return enginetest.Fixtures{
-		Program:    mayfly.Program{Engine: mayfly.EngineExec, Start: []string{os.Args[0], role}, CGI: role == "cgi"},
+		Program:    mayfly.Program{Engine: mayfly.EngineExec, Start: enginetest.Program(role), CGI: role == "cgi"},
 		Env:        environment(),
 		Broken:     mayfly.Program{Engine: mayfly.EngineExec, Start: []string{"/dev"}},
 		BrokenSays: "/dev is a folder",
@@ -45,15 +35,12 @@ func fixtures(role string) enginetest.Fixtures {
 
 func TestEngineConforms(t *testing.T) {
 	t.Parallel()
-	f := fixtures("program")
-	enginetest.Run(t, newEngine(t), f)
+	enginetest.Run(t, newEngine(t), fixtures("program"))
 }
 
 func TestEngineOfCGIConforms(t *testing.T) {
 	t.Parallel()
-	f := fixtures("cgi")
-	f.Raw = false
-	enginetest.Run(t, newEngine(t), f)
+	enginetest.Run(t, newEngine(t), fixtures("cgi"))
 }
 
 // environment is what programs need; those made with -race are to end at once.

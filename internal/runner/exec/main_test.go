@@ -7,44 +7,28 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"os/signal"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/mayfly-run/mayfly/internal/process"
+	"github.com/mayfly-run/mayfly/internal/runner/enginetest"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case "reaper":
-			if process.Reap(os.Stdin) != nil {
-				os.Exit(1)
-			}
-			return
-		case "program", "cgi", "child":
-			play(os.Args[1])
-			return
-		}
+	programs := map[string]func(){
+		"program": func() { play(false) },
+		"cgi":     func() { play(true) },
 	}
-	goleak.VerifyTestMain(m)
+	if !enginetest.Play(programs) {
+		goleak.VerifyTestMain(m)
+	}
 }
 
 // play is the program of the conformance suite.
-func play(role string) {
-	if role == "child" {
-		signal.Ignore(syscall.SIGTERM)
-		openLeash()
-		fmt.Println("up")
-		os.Stdout.Close()
-		<-time.After(time.Hour)
-	}
+func play(cgi bool) {
 	path := os.Getenv("PATH_INFO")
-	if role == "cgi" && path != "/hang" && path != "/crash" {
+	if cgi && path != "/hang" && path != "/crash" {
 		if path == "/reply" {
 			fmt.Print("Status: 201 Created\r\nX-Fixture: yes\r\n")
 		}
@@ -73,42 +57,20 @@ func play(role string) {
 		fmt.Print("first\n")
 		_, _ = io.Copy(os.Stdout, os.Stdin)
 	case "/endless":
-		fmt.Fprintln(openLeash(), "open")
+		defer enginetest.OpenLeash(os.Getenv("LEASH")).Close()
 		for x := bytes.Repeat([]byte("x"), 4096); ; {
 			if _, err := os.Stdout.Write(x); err != nil {
 				return
 			}
 		}
 	case "/hang":
-		fmt.Fprintln(openLeash(), "open")
+		defer enginetest.OpenLeash(os.Getenv("LEASH")).Close()
 		<-time.After(time.Hour)
 	case "/crash":
 		fmt.Fprintln(os.Stderr, "last words")
 		os.Exit(3)
 	case "/child":
-		child := exec.Command(os.Args[0], "child")
-		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		out, err := child.StdoutPipe()
-		if err == nil {
-			err = child.Start()
-		}
-		if err == nil {
-			_, err = io.Copy(io.Discard, out) // ends when it is up
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		fmt.Fprintln(openLeash(), "open")
+		enginetest.StartChild(os.Getenv("LEASH"))
 		fmt.Print("born")
 	}
-}
-
-func openLeash() *os.File {
-	f, err := os.OpenFile(os.Getenv("LEASH"), os.O_WRONLY, 0)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	return f
 }

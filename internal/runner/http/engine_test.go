@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -24,14 +23,11 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/natstest"
-	"github.com/mayfly-run/mayfly/internal/process"
 	"github.com/mayfly-run/mayfly/internal/runner"
 	"github.com/mayfly-run/mayfly/internal/runner/enginetest"
 )
 
-const programVariable = "HTTPENGINE_TEST_PROGRAM"
-
-// programs are the functions of the tests below, run by TestMain.
+// programs are the functions of the tests below.
 var programs = map[string]func(){
 	"fixture":  func() { serveOn("unix", os.Getenv(mayfly.EnvSocket), fixture()) },
 	"port":     func() { serveOn("tcp", "127.0.0.1:"+os.Getenv("PORT"), fixture()) },
@@ -47,13 +43,8 @@ var programs = map[string]func(){
 	"silent": func() {
 		fmt.Println("waiting for Godot")
 		if os.Getenv("LEASH") != "" {
-			fmt.Fprintln(openLeash(), "open")
+			defer enginetest.OpenLeash(os.Getenv("LEASH")).Close()
 		}
-		select {}
-	},
-	"child": func() {
-		signal.Ignore(syscall.SIGTERM)
-		fmt.Fprintln(openLeash(), "open")
 		select {}
 	},
 }
@@ -65,15 +56,6 @@ func serveOn(network, address string, h http.Handler) {
 		os.Exit(1)
 	}
 	_ = http.Serve(l, h)
-}
-
-func openLeash() *os.File {
-	f, err := os.OpenFile(os.Getenv("LEASH"), os.O_WRONLY, 0)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	return f
 }
 
 // deserter reads calls, closes their connections without a reply and lives on.
@@ -144,9 +126,7 @@ func fixture() http.Handler {
 		}
 	})
 	mux.HandleFunc("/endless", func(w http.ResponseWriter, _ *http.Request) {
-		leash := openLeash()
-		defer leash.Close()
-		fmt.Fprintln(leash, "open")
+		defer enginetest.OpenLeash(os.Getenv("LEASH")).Close()
 		for x := []byte(strings.Repeat("x", 4096)); ; {
 			if _, err := w.Write(x); err != nil {
 				return
@@ -155,9 +135,7 @@ func fixture() http.Handler {
 	})
 	mux.HandleFunc("/hang", func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		leash := openLeash()
-		defer leash.Close()
-		fmt.Fprintln(leash, "open")
+		defer enginetest.OpenLeash(os.Getenv("LEASH")).Close()
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
 	})
@@ -181,36 +159,23 @@ func fixture() http.Handler {
 		}
 	})
 	mux.HandleFunc("/child", func(w http.ResponseWriter, _ *http.Request) {
-		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), programVariable+"=child")
-		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		if err := child.Start(); err != nil {
-			http.Error(w, err.Error(), 500)
-			return
-		}
+		enginetest.StartChild(os.Getenv("LEASH"))
 		fmt.Fprint(w, "born")
 	})
 	return mux
 }
 
 // program returns one of the programs above.
-func program(t testing.TB, name string) mayfly.Program {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	// By env, so that the suite's own environment is left alone.
-	return mayfly.Program{Engine: mayfly.EngineHTTP, Start: []string{"/usr/bin/env", programVariable + "=" + name, self}}
+func program(name string) mayfly.Program {
+	return mayfly.Program{Engine: mayfly.EngineHTTP, Start: enginetest.Program(name)}
 }
+
+// environment is what programs need; those made with -race are to end at once.
+func environment() []string { return []string{"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"} }
 
 func newEngine(t testing.TB) (*Engine, string) {
 	t.Helper()
-	k, err := process.Open(t.Context(), process.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { k.Close() })
+	k := enginetest.Keeper(t)
 	dir := filepath.Join(shortDir(t), "sockets")
 	e, err := New(Options{Keeper: k, Folder: dir})
 	if err != nil {
@@ -257,7 +222,7 @@ func (l *lines) await(t *testing.T, text string) mayfly.Line {
 
 func specOf(p mayfly.Program) (runner.Spec, *lines) {
 	out := &lines{more: make(chan struct{}, 1)}
-	return runner.Spec{Name: "hello", Revision: 3, Program: p, Instance: "i1", Env: []string{"PATH=" + os.Getenv("PATH")}, Output: out.add}, out
+	return runner.Spec{Name: "hello", Revision: 3, Program: p, Instance: "i1", Env: environment(), Output: out.add}, out
 }
 
 func start(t *testing.T, e *Engine, p mayfly.Program) (runner.Instance, *lines) {
@@ -283,9 +248,9 @@ func TestEngineConforms(t *testing.T) {
 		t.Run(where, func(t *testing.T) {
 			t.Parallel()
 			enginetest.Run(t, e, enginetest.Fixtures{
-				Program: program(t, where), Folder: t.TempDir(), Env: []string{"PATH=" + os.Getenv("PATH")},
-				Broken: program(t, "broken"), BrokenSays: "no module named x", Silent: program(t, "silent"),
-				Adds: []string{mayfly.EnvSocket, "PORT", programVariable},
+				Program: program(where), Folder: t.TempDir(), Env: environment(),
+				Broken: program("broken"), BrokenSays: "no module named x", Silent: program("silent"),
+				Adds: []string{mayfly.EnvSocket, "PORT"},
 			})
 		})
 	}
@@ -305,7 +270,7 @@ func TestStartSaysWhyNot(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s, _ := specOf(program(t, tt.program))
+			s, _ := specOf(program(tt.program))
 			s.Limits.Instances.Start = mayfly.Duration(tt.wait)
 			ctx, cancel := context.WithTimeout(t.Context(), tt.wait)
 			defer cancel()
@@ -340,7 +305,7 @@ func TestDeathFailsTheCall(t *testing.T) {
 	} {
 		t.Run(tt.path, func(t *testing.T) {
 			t.Parallel()
-			p := program(t, "fixture")
+			p := program("fixture")
 			p.Memory = tt.memory
 			i, out := start(t, e, p)
 			if _, err := i.Call(ctxOf(t), get("/echo")); err != nil {
@@ -377,7 +342,7 @@ func TestDeathFailsTheCall(t *testing.T) {
 func TestDeathEndsTheStream(t *testing.T) {
 	t.Parallel()
 	e, _ := newEngine(t)
-	i, _ := start(t, e, program(t, "fixture"))
+	i, _ := start(t, e, program("fixture"))
 	r, err := i.Call(ctxOf(t), get("/half"))
 	if err != nil {
 		t.Fatal(err)
@@ -393,7 +358,7 @@ func TestDeathEndsTheStream(t *testing.T) {
 func TestClosedConnectionIsNoDeath(t *testing.T) {
 	t.Parallel()
 	e, _ := newEngine(t)
-	i, _ := start(t, e, program(t, "deserter"))
+	i, _ := start(t, e, program("deserter"))
 	_, err := i.Call(ctxOf(t), get("/"))
 	wantCode(t, err, mayfly.Crashed)
 	if !strings.Contains(fmt.Sprint(err), "closed the connection") {
@@ -409,7 +374,7 @@ func TestClosedConnectionIsNoDeath(t *testing.T) {
 func TestLinesBelongToTheirCall(t *testing.T) {
 	t.Parallel()
 	e, _ := newEngine(t)
-	i, out := start(t, e, program(t, "fixture"))
+	i, out := start(t, e, program("fixture"))
 	for _, tt := range []struct{ path, text string }{{"/say", "to stderr"}, {"/say", "to stdout"}, {"/mark", "marked"}} {
 		call := get(tt.path)
 		call.ID = tt.path + " " + tt.text
@@ -441,11 +406,7 @@ func TestMarksOfLines(t *testing.T) {
 
 func TestFolderOfSockets(t *testing.T) {
 	t.Parallel()
-	k, err := process.Open(t.Context(), process.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { k.Close() })
+	k := enginetest.Keeper(t)
 	if _, err := New(Options{Keeper: k, Folder: "/tmp/" + strings.Repeat("long/", 20)}); mayfly.CodeOf(err) != mayfly.Invalid || mayfly.HintOf(err) == "" {
 		t.Errorf("error is %v, want invalid with a hint", err)
 	}

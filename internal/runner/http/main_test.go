@@ -13,19 +13,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/runner/enginetest"
+	"go.uber.org/goleak"
 )
 
-// The test binary is the functions too: with programVariable it runs the named
-// program of the engine's tests.
 func TestMain(m *testing.M) {
-	if name := os.Getenv(programVariable); name != "" {
-		programs[name]()
-		os.Exit(0)
+	if !enginetest.Play(programs) {
+		goleak.VerifyTestMain(m)
 	}
-	goleak.VerifyTestMain(m)
 }
 
 // shortDir is a directory whose path leaves room for a socket, as t.TempDir's may not.

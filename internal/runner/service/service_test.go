@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strconv"
@@ -19,7 +17,6 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
-	"github.com/mayfly-run/mayfly/internal/process"
 	"github.com/mayfly-run/mayfly/internal/runner"
 	"github.com/mayfly-run/mayfly/internal/runner/enginetest"
 	"github.com/mayfly-run/mayfly/internal/runner/service"
@@ -27,97 +24,55 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case "reaper":
-			if process.Reap(os.Stdin) != nil {
-				os.Exit(1)
-			}
-			return
-		case "program", "child", "silent", "broken":
-			os.Exit(play(os.Args[1]))
-		}
+	programs := map[string]func(){
+		"program": play,
+		"silent": func() {
+			defer enginetest.OpenLeash(os.Getenv("LEASH")).Close()
+			<-time.After(time.Hour)
+		},
+		"broken": func() { fail("no good") },
 	}
-	goleak.VerifyTestMain(m)
+	if !enginetest.Play(programs) {
+		goleak.VerifyTestMain(m)
+	}
 }
 
-// play is the programs of the conformance suite.
-func play(role string) (status int) {
+// play is the service of the conformance suite.
+func play() {
 	terms := make(chan os.Signal, 1)
 	signal.Notify(terms, syscall.SIGTERM)
-	switch role {
-	case "child": // ignores SIGTERM
-		leash, err := os.OpenFile(os.Getenv("LEASH"), os.O_WRONLY, 0)
-		if err != nil {
-			return fail(err)
-		}
-		fmt.Fprintln(leash, "open")
-		os.Stdout.Close()
-		<-time.After(time.Hour)
-	case "silent":
-		leash, err := os.OpenFile(os.Getenv("LEASH"), os.O_WRONLY, 0)
-		if err != nil {
-			return fail(err)
-		}
-		fmt.Fprintln(leash, "open")
-		<-time.After(time.Hour)
-	case "broken":
-		fmt.Fprintln(os.Stderr, "no good")
-		return 3
-	}
 	for _, entry := range os.Environ() {
 		fmt.Println(entry)
 	}
 	fmt.Fprintln(os.Stderr, "to stderr")
 	if os.Getenv("CRASH") != "" {
-		return fail(errors.New("last words"))
+		fail("last words")
 	}
 	if os.Getenv("LEASH") != "" {
-		child := exec.Command(os.Args[0], "child")
-		child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		out, err := child.StdoutPipe()
-		if err == nil {
-			err = child.Start()
-		}
-		if err == nil {
-			_, err = io.Copy(io.Discard, out) // ends when it is up
-		}
-		if err != nil {
-			return fail(err)
-		}
+		enginetest.StartChild(os.Getenv("LEASH"))
 	}
 	if dir := os.Getenv(readyDir); dir != "" {
 		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(os.Getpid())), nil, 0o600); err != nil {
-			return fail(err)
+			fail(err)
 		}
 	}
 	fmt.Println("ready")
 	<-terms
-	return 0
 }
 
-func fail(err error) int {
-	fmt.Fprintln(os.Stderr, err)
-	return 3
+func fail(why any) {
+	fmt.Fprintln(os.Stderr, why)
+	os.Exit(3)
 }
 
 func newEngine(t *testing.T, o service.Options) *service.Engine {
 	t.Helper()
-	k, err := process.Open(t.Context(), process.Options{Reaper: []string{os.Args[0], "reaper"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := k.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	o.Keeper = k
+	o.Keeper = enginetest.Keeper(t)
 	return service.New(o)
 }
 
 func program(role string) mayfly.Program {
-	return mayfly.Program{Engine: mayfly.EngineService, Start: []string{os.Args[0], role}}
+	return mayfly.Program{Engine: mayfly.EngineService, Start: enginetest.Program(role)}
 }
 
 // readyDir names a variable with the folder where programs that are ready leave a
