@@ -6,11 +6,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 )
 
@@ -151,4 +153,37 @@ func startUp(t *testing.T, folder string, args []string, shown string) (gateway,
 		}
 	}
 	return gateway, nats
+}
+
+// Who operates a node looks for what the page names.
+func TestPageOfOperatorsNamesSettingsAndMetricsThatAreThere(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/operate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := os.ReadFile("../../internal/node/testdata/metrics.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var settings []string
+	for _, key := range config.Keys() {
+		settings = append(settings, key.Name)
+	}
+	found := 0
+	for _, m := range regexp.MustCompile("`(?:--)?((?:gateway|bus|admin|log|tls)\\.[a-z]+)\\b").FindAllStringSubmatch(string(page), -1) {
+		found++
+		if !slices.Contains(settings, m[1]) {
+			t.Errorf("no node has the setting %s", m[1])
+		}
+	}
+	for _, m := range regexp.MustCompile("`(mayfly_[a-z_]+)[`{]").FindAllStringSubmatch(string(page), -1) {
+		found++
+		if !strings.Contains(string(metrics), "# HELP "+m[1]+" ") {
+			t.Errorf("no node has the metric %s", m[1])
+		}
+	}
+	if found < 30 {
+		t.Errorf("the page names only %d settings and metrics", found)
+	}
 }
