@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"maps"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -40,10 +42,10 @@ type Watcher struct {
 
 	mu      sync.Mutex
 	targets []Target
-	files   map[string]bool
-	folders map[string]bool // that are watched
-	missing map[string]bool // that should be, and are not there: one above is watched instead
-	partial bool            // there were more than MaxFolders
+	files   map[string][]string        // what to tell of when a file changes: its name, those of links to it
+	folders map[string]string          // that are watched, and where they really are
+	watched map[string]map[string]bool // the other way round: the system knows a folder by one name
+	missing map[string]bool            // that should be, and are not there: one above is watched instead
 }
 
 // New returns a Watcher of nothing yet. The error is Unavailable where the system
@@ -54,69 +56,137 @@ func New() (*Watcher, error) {
 		return nil, mayfly.Errorf(mayfly.Unavailable, "files cannot be watched: %w", err).
 			WithHint("raise fs.inotify.max_user_instances, or end what holds the watches")
 	}
-	return &Watcher{system: system, files: map[string]bool{}, folders: map[string]bool{}, missing: map[string]bool{}}, nil
+	return &Watcher{
+		system: system, files: map[string][]string{},
+		folders: map[string]string{}, watched: map[string]map[string]bool{}, missing: map[string]bool{},
+	}, nil
 }
 
 // Set replaces what is watched. The error says what cannot be; the rest is.
 func (w *Watcher) Set(targets []Target) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.targets, w.files, w.partial = slices.Clone(targets), map[string]bool{}, false
-	wanted := map[string]bool{}
-	for _, t := range targets {
-		for _, file := range t.Files {
-			w.files[file] = true
-			wanted[filepath.Dir(file)] = true
-		}
-	}
-	for _, t := range targets {
-		w.walk(t, t.Tree, wanted)
-	}
-	for folder := range w.folders {
-		if !wanted[folder] {
-			_ = w.system.Remove(folder) // one that is gone has no watch
-			delete(w.folders, folder)
-		}
-	}
+	return w.set(targets)
+}
+
+// set is Set. The caller holds mu.
+func (w *Watcher) set(targets []Target) error {
+	w.targets, w.files = slices.Clone(targets), map[string][]string{}
 	clear(w.missing)
+	wanted := map[string]bool{}
 	var failed error
-	for _, folder := range slices.Sorted(maps.Keys(wanted)) {
-		if err := w.add(folder); err != nil && failed == nil {
+	want := func(folder string) {
+		if wanted[folder] {
+			return
+		}
+		nearest, err := w.add(folder)
+		wanted[folder], wanted[nearest] = true, true
+		if failed == nil {
 			failed = err
 		}
 	}
-	if failed == nil && w.partial {
+	partial := false
+	for _, t := range targets {
+		for _, file := range t.Files {
+			for _, name := range namesOf(file) {
+				w.files[name] = append(w.files[name], file)
+				want(filepath.Dir(name))
+			}
+		}
+		if t.Tree != "" {
+			want(t.Tree)
+		}
+	}
+	for _, t := range targets {
+		t.walk(t.Tree, func(folder string) bool {
+			partial = partial || len(wanted) >= MaxFolders
+			if !partial {
+				want(folder)
+			}
+			return !partial
+		})
+	}
+	for folder := range w.folders {
+		if !wanted[folder] {
+			w.drop(folder)
+		}
+	}
+	if failed == nil && partial {
 		failed = mayfly.Errorf(mayfly.Exhausted, "more than %d folders: changes in some are not seen", MaxFolders).
 			WithHint("name what need not be watched in .mayflyignore")
 	}
 	return failed
 }
 
-// add watches one folder, or where it is not there, the nearest one above, which
-// tells of its return. The caller holds mu.
-func (w *Watcher) add(folder string) error {
-	for nearest := folder; ; nearest = filepath.Dir(nearest) {
-		err := error(nil)
-		if !w.folders[nearest] {
-			err = w.system.Add(nearest)
-		}
-		switch {
-		case err == nil:
-			w.folders[nearest] = true
-			if nearest == folder {
-				delete(w.missing, folder)
-				return nil
-			}
-			w.missing[folder] = true
-			if _, err := os.Lstat(folder); err != nil {
-				return nil
-			}
-			nearest = filepath.Join(folder, "_") // it came back before anybody looked
-		case !os.IsNotExist(err) || nearest == filepath.Dir(nearest):
-			return mayfly.Errorf(mayfly.Unavailable, "folder %s cannot be watched: %w", folder, err).
-				WithHint("raise fs.inotify.max_user_watches")
+// namesOf returns a file's path and, if that is a link, the path of what it stands for.
+func namesOf(file string) []string {
+	if info, err := os.Lstat(file); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if real, err := filepath.EvalSymlinks(file); err == nil {
+			return []string{file, real}
 		}
 	}
+	return []string{file}
+}
+
+// add watches one folder, or where it is not there, the nearest one above, which
+// tells of its return. It returns the one that is watched. The caller holds mu.
+func (w *Watcher) add(folder string) (string, error) {
+	for nearest := folder; ; nearest = filepath.Dir(nearest) {
+		err := w.watch(nearest)
+		switch {
+		case err == nil:
+			if nearest == folder {
+				delete(w.missing, folder)
+				return folder, nil
+			}
+			w.missing[folder] = true
+			if _, err := os.Stat(folder); err != nil {
+				return nearest, nil
+			}
+			nearest = filepath.Join(folder, "_") // it came back before anybody looked
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) || nearest == filepath.Dir(nearest):
+			return nearest, unwatchable(folder, err)
+		}
+	}
+}
+
+// watch has the system watch a folder where it really is. The caller holds mu.
+func (w *Watcher) watch(folder string) error {
+	if w.folders[folder] != "" {
+		return nil
+	}
+	real, err := filepath.EvalSymlinks(folder)
+	if err != nil {
+		return err
+	}
+	if w.watched[real] == nil {
+		if err := w.system.Add(real); err != nil {
+			return err
+		}
+		w.watched[real] = map[string]bool{}
+	}
+	w.watched[real][folder], w.folders[folder] = true, real
+	return nil
+}
+
+// drop ends the watch on a folder. The caller holds mu.
+func (w *Watcher) drop(folder string) {
+	real := w.folders[folder]
+	delete(w.folders, folder)
+	delete(w.watched[real], folder)
+	if len(w.watched[real]) == 0 {
+		delete(w.watched, real)
+		_ = w.system.Remove(real) // the system may have dropped it
+	}
+}
+
+// unwatchable is the error of a folder that the system does not watch.
+func unwatchable(folder string, err error) error {
+	if errors.Is(err, syscall.ENOSPC) { // which it says of watches, too
+		return mayfly.Errorf(mayfly.Exhausted, "folder %s cannot be watched: the system's limit of watches is reached", folder).
+			WithHint("raise it (sysctl fs.inotify.max_user_watches), or name what need not be watched in .mayflyignore")
+	}
+	return mayfly.Errorf(mayfly.Unavailable, "folder %s cannot be watched: %w", folder, err)
 }
 
 // lose forgets the watches on a folder that is gone and on those in it. If it was
@@ -124,8 +194,7 @@ func (w *Watcher) add(folder string) error {
 func (w *Watcher) lose(gone string) {
 	for folder := range w.folders {
 		if within(folder, gone) {
-			_ = w.system.Remove(folder) // the system may have dropped it
-			delete(w.folders, folder)
+			w.drop(folder)
 		}
 	}
 	for file := range w.files {
@@ -152,7 +221,7 @@ func (w *Watcher) returned(path string) []string {
 		if !within(folder, path) {
 			continue
 		}
-		if _ = w.add(folder); !w.missing[folder] {
+		if _, _ = w.add(folder); !w.missing[folder] {
 			back[folder] = true
 		}
 	}
@@ -160,9 +229,9 @@ func (w *Watcher) returned(path string) []string {
 		return nil
 	}
 	var paths []string
-	for file := range w.files {
+	for file, names := range w.files {
 		if back[filepath.Dir(file)] {
-			paths = append(paths, file)
+			paths = append(paths, names...)
 		}
 	}
 	for _, t := range w.targets {
@@ -176,11 +245,10 @@ func (w *Watcher) returned(path string) []string {
 
 // enter watches a tree's folders from one on. The caller holds mu.
 func (w *Watcher) enter(t Target, from string) {
-	found := map[string]bool{}
-	w.walk(t, from, found)
-	for folder := range found {
-		_ = w.add(folder) // what cannot be watched now cannot be helped
-	}
+	t.walk(from, func(folder string) bool {
+		_, _ = w.add(folder) // what cannot be watched now cannot be helped: the next Set says so
+		return len(w.folders) < MaxFolders
+	})
 }
 
 // within reports whether path is folder or in it.
@@ -188,23 +256,28 @@ func within(path, folder string) bool {
 	return path == folder || strings.HasPrefix(path, folder+string(filepath.Separator))
 }
 
-// walk enters a tree's folders, from one on, into wanted. The caller holds mu.
-func (w *Watcher) walk(t Target, from string, wanted map[string]bool) {
+// walk gives a tree's folders, from one on, until there are enough. What is in a
+// folder is read after it was given, and so after it is watched: what appears
+// meanwhile is seen or told of.
+func (t Target) walk(from string, more func(folder string) bool) {
 	if t.Tree == "" {
 		return
 	}
-	_ = filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+	real, err := filepath.EvalSymlinks(from) // or a link would be the whole walk
+	if err != nil {
+		return
+	}
+	_ = filepath.WalkDir(real, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
 			return nil // unreadable: not watched
 		}
+		path = from + strings.TrimPrefix(path, real)
 		if path != t.Tree && t.skips(path, true) {
 			return filepath.SkipDir
 		}
-		if len(wanted) >= MaxFolders {
-			w.partial = true
+		if !more(path) {
 			return filepath.SkipAll
 		}
-		wanted[path] = true
 		return nil
 	})
 }
@@ -249,11 +322,9 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 				rest.Reset(quiet)
 			}
 		case <-w.system.Errors: // events were lost: better once too often than never
-			w.mu.Lock()
-			for file := range w.files {
-				pending[file] = true
+			for _, path := range w.again() {
+				pending[path] = true
 			}
-			w.mu.Unlock()
 			rest.Reset(quiet)
 		case <-rest.C:
 			paths := slices.Sorted(maps.Keys(pending))
@@ -263,25 +334,60 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 	}
 }
 
-// wanted returns what somebody asked for of what happened. A folder that appears in
-// a tree is watched from now on.
-func (w *Watcher) wanted(event fsnotify.Event) []string {
+// again watches everything anew, because nobody knows which folders are still those
+// that were watched, and returns all that is wanted.
+func (w *Watcher) again() (paths []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	path := event.Name
-	if w.folders[path] && (event.Has(fsnotify.Remove) || event.Has(fsnotify.Rename)) {
-		w.lose(path)
+	for folder := range w.folders {
+		w.drop(folder)
 	}
-	paths := w.returned(path)
+	_ = w.set(w.targets) // the caller of Set has heard what is wrong with them
+	for _, t := range w.targets {
+		paths = append(paths, t.Files...)
+		if t.Tree != "" {
+			paths = append(paths, t.Tree)
+		}
+	}
+	return paths
+}
+
+// wanted returns what somebody asked for of what happened.
+func (w *Watcher) wanted(event fsnotify.Event) (paths []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var names []string // of what it happened to
+	for folder := range w.watched[event.Name] {
+		names = append(names, folder)
+	}
+	for folder := range w.watched[filepath.Dir(event.Name)] {
+		names = append(names, filepath.Join(folder, filepath.Base(event.Name)))
+	}
+	for _, path := range names {
+		paths = append(paths, w.wantedAt(path, event.Op)...)
+	}
+	return paths
+}
+
+// wantedAt returns what somebody asked for of what happened at a path. A folder that
+// appears in a tree is watched from now on. The caller holds mu.
+func (w *Watcher) wantedAt(path string, op fsnotify.Op) []string {
+	if real := w.folders[path]; real != "" {
+		now, err := filepath.EvalSymlinks(path) // a link may lead elsewhere by now
+		if op.Has(fsnotify.Remove) || op.Has(fsnotify.Rename) || err != nil || now != real {
+			w.lose(path)
+		}
+	}
+	paths := append(w.returned(path), w.files[path]...)
 	info, err := os.Lstat(path)
 	folder := err == nil && info.IsDir()
-	wanted := w.files[path]
+	wanted := false
 	for _, t := range w.targets {
 		if t.Tree == "" || !strings.HasPrefix(path, t.Tree+string(filepath.Separator)) || t.skips(path, folder) {
 			continue
 		}
 		wanted = true
-		if folder && event.Has(fsnotify.Create) {
+		if folder && op.Has(fsnotify.Create) {
 			w.enter(t, path)
 		}
 	}

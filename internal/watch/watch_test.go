@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,12 @@ func start(t *testing.T, targets ...watch.Target) <-chan []string {
 	if err := w.Set(targets); err != nil {
 		t.Fatal(err)
 	}
+	return run(t, w)
+}
+
+// run runs a watcher until the test's end and returns what it tells.
+func run(t *testing.T, w *watch.Watcher) <-chan []string {
+	t.Helper()
 	told := make(chan []string, 100)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -148,6 +155,105 @@ func TestFolderThatReturnsIsToldOf(t *testing.T) {
 	}
 }
 
+// A folder may have two names, and a file be somewhere else than its name.
+func TestLinksAreFollowed(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	real, link := filepath.Join(folder, "real"), filepath.Join(folder, "link")
+	shared := filepath.Join(folder, "shared", "lib.py")
+	write(t, filepath.Join(real, "hello.js"), "old")
+	write(t, shared, "old")
+	for name, to := range map[string]string{link: "real", filepath.Join(real, "lib.py"): "../shared/lib.py"} {
+		if err := os.Symlink(to, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	byReal, byLink, lib := filepath.Join(real, "hello.js"), filepath.Join(link, "mayfly.yaml"), filepath.Join(link, "lib.py")
+	told := start(t, watch.Target{Files: []string{byReal, byLink, lib}})
+	for range 2 {
+		write(t, byReal, "new")
+		await(t, told, byReal)
+		write(t, byLink, "new")
+		await(t, told, byLink)
+		write(t, shared, "new")
+		await(t, told, lib)
+	}
+}
+
+func TestTreeMayBeALink(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	link := filepath.Join(folder, "current")
+	for _, release := range []string{"1", "2"} {
+		write(t, filepath.Join(folder, release, "lib", "a.js"), "old")
+	}
+	if err := os.Symlink("1", link); err != nil {
+		t.Fatal(err)
+	}
+	told := start(t, watch.Target{Files: []string{filepath.Join(folder, "mayfly.yaml")}}, watch.Target{Tree: link})
+	write(t, filepath.Join(folder, "1", "lib", "a.js"), "new")
+	await(t, told, filepath.Join(link, "lib", "a.js"))
+
+	if err := os.Symlink("2", link+".new"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(link+".new", link); err != nil {
+		t.Fatal(err)
+	}
+	await(t, told, link)
+	write(t, filepath.Join(folder, "2", "lib", "a.js"), "new")
+	await(t, told, filepath.Join(link, "lib", "a.js"))
+}
+
+// The system keeps only so many events for whoever is slow.
+func TestNothingIsLostWithEvents(t *testing.T) {
+	t.Parallel()
+	limit, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+	most, _ := strconv.Atoi(strings.TrimSpace(string(limit)))
+	if err != nil || most > 1<<15 {
+		t.Skipf("the system keeps %s events: %v", limit, err)
+	}
+	tree := t.TempDir()
+	w, err := watch.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Set([]watch.Target{{Tree: tree}}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range most/2 + 10_000 { // one to make, one to remove; the reader has some already
+		file := filepath.Join(tree, strconv.Itoa(i))
+		if err := os.Mkdir(file, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := filepath.Join(tree, "a", "b", "last.js")
+	write(t, last, "old")
+	told := run(t, w)
+	await(t, told, tree)
+	write(t, last, "new")
+	await(t, told, last)
+}
+
+func TestManyFoldersAtOnceAreWatched(t *testing.T) {
+	t.Parallel()
+	tree := t.TempDir()
+	told := start(t, watch.Target{Tree: tree})
+	for i := range 100 {
+		first := filepath.Join(tree, strconv.Itoa(i))
+		file := filepath.Join(first, "b", "c", "d", "a.js")
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		await(t, told, first)
+		write(t, file, "new")
+		await(t, told, file)
+	}
+}
+
 func TestFolderThatIsNotThereYetIsToldOf(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "a", "b", "hello.js")
@@ -204,14 +310,7 @@ func TestLaterTargetsReplaceEarlierOnes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	told := make(chan []string, 100)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = w.Run(ctx, func(paths []string) { told <- paths })
-	}()
-	defer func() { cancel(); <-done }()
+	told := run(t, w)
 	write(t, first, "new")
 	write(t, second, "new")
 	for paths := range told {
