@@ -123,7 +123,7 @@ func (i *instance) lost(trace error) error {
 	case exit != nil && exit.Signal == syscall.SIGKILL:
 		return e.WithHint("somebody killed it, or the kernel where memory was short; mayfly logs %s shows what it wrote before", i.spec.Name)
 	}
-	return e.WithHint("a call must not end the process; mayfly logs %s shows what it wrote before", i.spec.Name)
+	return e.WithHint("the process must outlive its calls; mayfly logs %s shows what it wrote before", i.spec.Name)
 }
 
 // ending says how a process ended, as a shell does.

@@ -3,6 +3,7 @@ package service
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"sync"
 	"time"
@@ -120,12 +121,10 @@ func (i *instance) how() string {
 	return "exit status 0"
 }
 
-// failed makes an error with the last lines as its cause.
+// failed makes an error with the last lines among its causes.
 func (i *instance) failed(format string, args ...any) *mayfly.Error {
 	err := mayfly.Errorf(mayfly.Crashed, format, args...)
-	if trace := i.tail.Trace(); trace != nil {
-		err.Err = trace
-	}
+	err.Err = errors.Join(i.tail.Trace(), err.Err)
 	return err
 }
 
