@@ -33,5 +33,6 @@
 //   - a function that answers before it has read the request is heard:
 //     TestEarlyReplyWins
 //   - an instance that dies fails its calls at once and says how it died:
-//     TestDeathFailsTheCall, TestDeathEndsTheStream
+//     TestDeathFailsTheCall, TestDeathEndsTheStream,
+//     TestKillUnderLoadCostsTheCallsInHand
 package httpengine

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -337,6 +338,59 @@ func TestDeathFailsTheCall(t *testing.T) {
 			t.Errorf("sockets are left: %v", left)
 		}
 	})
+}
+
+// A kill -9 under load costs the calls in that instance. Those that wait are served
+// by the next one, and nothing is left that counts.
+func TestKillUnderLoadCostsTheCallsInHand(t *testing.T) {
+	t.Parallel()
+	const concurrency, callers, each = 2, 8, 50
+	e, _ := newEngine(t)
+	r := runner.New(runner.Options{
+		Engines: map[mayfly.Engine]runner.Engine{mayfly.EngineHTTP: e},
+		Env:     func(mayfly.Program, string, uint64, string) ([]string, error) { return environment(), nil },
+	})
+	t.Cleanup(func() { r.Close() })
+	f := mayfly.Function{Name: "hello", Program: program("fixture")}
+	f.Concurrency, f.Instances.Max, f.Timeout = concurrency, 1, mayfly.Duration(time.Minute)
+	if err := r.Set(f, func(context.Context) (string, error) { return t.TempDir(), nil }); err != nil {
+		t.Fatal(err)
+	}
+	var calls sync.WaitGroup
+	var failed, done atomic.Int32
+	starts := func() uint64 {
+		s, _ := r.Stats("hello")
+		return s.Starts
+	}
+	half := make(chan struct{})
+	for range callers {
+		calls.Go(func() {
+			for i := 0; i < each || starts() < 2; i++ {
+				reply, err := r.Call(ctxOf(t), "hello", &mayfly.Call{Path: "/echo", Body: []byte("hi")})
+				if err != nil {
+					wantCode(t, err, mayfly.Crashed)
+					failed.Add(1)
+				} else if string(reply.Body) != "hi" {
+					t.Errorf("reply is %q", reply.Body)
+				}
+				if done.Add(1) == callers*each/2 {
+					close(half)
+				}
+			}
+		})
+	}
+	<-half
+	if s, _ := r.State("hello"); syscall.Kill(s.Instances[0].Usage.PID, syscall.SIGKILL) != nil {
+		t.Error("no instance was there to be killed")
+	}
+	calls.Wait()
+	s, _ := r.Stats("hello")
+	if n := failed.Load(); n > concurrency || int(s.Errors) != int(n) {
+		t.Errorf("%d calls failed and %d were counted, want at most %d", n, s.Errors, concurrency)
+	}
+	if int(s.Requests) != int(done.Load()) || s.InFlight != 0 || s.Waiting != 0 || s.Rejected != 0 || s.Starts != 2 || s.Crashes != 1 {
+		t.Errorf("Stats = %+v", s)
+	}
 }
 
 func TestDeathEndsTheStream(t *testing.T) {
