@@ -140,18 +140,22 @@ func (b *builder) pip(ctx context.Context, folder, out string) error {
 		return err
 	}
 	b.inputs = append(b.inputs, files...)
-	version, err := pythonVersion(ctx)
+	python := "python3"
+	if _, err := exec.LookPath(b.Python); err == nil { // it was found before: python3 may stand for a version manager, which takes its time
+		python = b.Python
+	}
+	version, err := pythonVersion(ctx, python)
 	if err != nil {
 		return err
 	}
 	installed, err := b.cached("python-"+version+"-"+key, func(made string) error {
 		b.Progress(fmt.Sprintf("installing the packages of %s with pip", b.Name))
-		err := b.run(ctx, command{dir: folder, failed: "pip install failed"}, "python3", "-m", "pip", "install",
+		err := b.run(ctx, command{dir: folder, failed: "pip install failed"}, python, "-m", "pip", "install",
 			"--disable-pip-version-check", "--no-input", "--no-compile", "--target", made, "--requirement", requirementsFile)
 		if err != nil {
 			return err
 		}
-		return b.run(ctx, command{dir: made, failed: "the packages cannot be compiled"}, "python3", "-c", compilePackages)
+		return b.run(ctx, command{dir: made, failed: "the packages cannot be compiled"}, python, "-c", compilePackages)
 	})
 	if err != nil {
 		return err
@@ -161,10 +165,10 @@ func (b *builder) pip(ctx context.Context, folder, out string) error {
 }
 
 // pythonVersion returns what tells packages for one Python from those for another.
-func pythonVersion(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "python3", "-I", "-S", "-c", "import sys; print(sys.implementation.cache_tag)").Output()
+func pythonVersion(ctx context.Context, python string) (string, error) {
+	out, err := exec.CommandContext(ctx, python, "-I", "-S", "-c", "import sys; print(sys.implementation.cache_tag)").Output()
 	if err != nil {
-		return "", fmt.Errorf("ask python3 for its version: %w", err)
+		return "", fmt.Errorf("ask %s for its version: %w", python, err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
