@@ -266,26 +266,31 @@ var errLeft = mayfly.Errorf(mayfly.Timeout, "the client left in the middle of th
 func (g *Gateway) writeStream(x *exchange, r *http.Request, reply mayfly.Reply) error {
 	buffer := buffers.Get().(*[streamBuffer]byte)
 	defer buffers.Put(buffer)
+	typed := len(reply.Header["Content-Type"]) > 0
+	var n int
+	var err error
+	if !typed {
+		// Without a word from the function its first bytes must tell. If none come there
+		// is still time to say why.
+		if n, err = reply.Stream.Read(buffer[:]); n == 0 && err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+	}
 	h := x.Header()
 	copyHeader(x, reply)
 	h["X-Content-Type-Options"] = nosniff
 	if reply.Length >= 0 {
 		h["Content-Length"] = contentLength(reply.Length)
 	}
+	if !typed {
+		h["Content-Type"] = streamType(buffer[:n])
+	}
+	g.begin(x, reply.Status)
 	control := http.NewResponseController(x.ResponseWriter)
-	typed := len(h["Content-Type"]) > 0
 	if typed {
-		g.begin(x, reply.Status)
 		_ = control.Flush() // an event stream's client waits for the head
 	}
-	for {
-		n, err := reply.Stream.Read(buffer[:])
-		if !typed {
-			// Without a word from the function its first bytes must tell.
-			h["Content-Type"] = streamType(buffer[:n])
-			g.begin(x, reply.Status)
-			typed = true
-		}
+	for ; ; n, err = reply.Stream.Read(buffer[:]) {
 		if n > 0 {
 			x.writeBy(time.Now().Add(g.options.WriteTimeout))
 			if _, werr := x.Write(buffer[:n]); werr != nil {

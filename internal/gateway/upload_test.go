@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -100,6 +102,37 @@ func TestEarlyAnswerOvertakesItsBody(t *testing.T) {
 		}
 	}
 	t.Error("the answer came after the body was given up")
+}
+
+// A stream that fails before its first byte is an error like another, where the
+// answer was not begun for its type's sake.
+func TestStreamThatFailsAtOnceIsAProblem(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		header http.Header
+		stream io.Reader
+		want   string
+	}{
+		{"nothing came", http.Header{"Etag": {"1"}}, iotest.ErrReader(mayfly.Errorf(mayfly.Crashed, "it died")), "502 crashed"},
+		{"an empty stream", nil, strings.NewReader(""), "200 "},
+		{"a stream without a type", nil, iotest.OneByteReader(strings.NewReader("abc")), "200 abc"},
+		{"a stream with one", http.Header{"Content-Type": {"text/plain"}}, iotest.OneByteReader(strings.NewReader("abc")), "200 abc"},
+	} {
+		d := run(t, replying(reply(200, "ok")), directory{}, gateway.Options{
+			Functions: functionsFunc(func(context.Context, *mayfly.Call) (mayfly.Reply, error) {
+				return mayfly.Reply{Status: 200, Header: tt.header, Stream: io.NopCloser(tt.stream), Length: -1}, nil
+			}),
+		})
+		a := d.ask(t, "GET", "/fn/f", "")
+		got := fmt.Sprint(a.StatusCode, " ", a.body)
+		if strings.Contains(a.body, `"crashed"`) && a.Header.Get("Etag") == "" {
+			got = fmt.Sprint(a.StatusCode, " crashed")
+		}
+		if got != tt.want || tt.want[:3] == "200" && a.Header.Get("Content-Type")[:10] != "text/plain" {
+			t.Errorf("%s: %s %v, want %s", tt.name, got, a.Header, tt.want)
+		}
+	}
 }
 
 // What stands behind a body that could not be read to its end is the client's to
