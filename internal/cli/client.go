@@ -3,6 +3,9 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 
@@ -78,6 +81,10 @@ func findNode(p *process, loaded config.Loaded) (node.Running, bool, error) {
 	if loaded.Data != "" {
 		if r, ok := node.RunningAt(loaded.Data); ok {
 			return r, true, nil
+		}
+		if _, err := os.ReadDir(loaded.Data); errors.Is(err, fs.ErrPermission) {
+			return node.Running{}, false, mayfly.Errorf(mayfly.Denied, "%s may not be read by this user", loaded.Data).
+				WithHint("do it as the user of that node, or name its server with --nats")
 		}
 		return node.Running{}, false, mayfly.Errorf(mayfly.Unavailable, "no node runs on %s", loaded.Data).
 			WithHint("mayfly up --data %s", loaded.Data)

@@ -114,7 +114,7 @@ func writeNew(file, text string) error {
 }
 
 func cannotWrite(file string, err error) error {
-	return mayfly.Errorf(mayfly.Unavailable, "%s cannot be written: %w", file, err).WithHint("choose a folder that you may write to")
+	return mayfly.Errorf(mayfly.Unavailable, "%s cannot be written: %w", file, err).WithHint("free some space, or choose a folder that you may write to")
 }
 
 // yamlWord quotes a name that YAML would take for a number or a truth value.
