@@ -16,6 +16,13 @@ import (
 // disk with much to write takes seconds.
 const syncWait = 30 * time.Second
 
+// Another process is asked again after syncTry, because it may have been killed and
+// started anew meanwhile, and after syncPause where it cannot be reached.
+const (
+	syncTry   = 5 * time.Second
+	syncPause = 250 * time.Millisecond
+)
+
 // lull is how long a commit that nobody waits for is put off.
 const lull = time.Second
 
@@ -34,16 +41,22 @@ func (b *Bus) Sync() error {
 	}
 	ctx, stop := b.untilRefused(context.Background())
 	defer stop()
-	m, err := b.links[0].request(ctx, &nats.Msg{Subject: mayfly.SubjectSync}, time.Now().Add(syncWait))
-	switch {
-	case errors.Is(err, mayfly.ErrNobody), refusal(ctx) != nil:
-		return nil // no server of ours
-	case err != nil:
-		return mayfly.Errorf(mayfly.CodeOf(err), "what was stored is not known to survive a power loss: %w", err).
-			WithHint("look at the node that runs the NATS server, then do it again")
+	for end := time.Now().Add(syncWait); ; time.Sleep(syncPause) {
+		m, err := b.links[0].request(ctx, &nats.Msg{Subject: mayfly.SubjectSync}, time.Now().Add(syncTry))
+		switch {
+		case err == nil:
+			_, err = decode(m)
+			return err
+		case errors.Is(err, mayfly.ErrNobody), refusal(ctx) != nil:
+			return nil // no server of ours
+		case time.Now().After(end):
+			return &mayfly.Error{
+				Code: mayfly.CodeOf(err), Err: err,
+				Message: "what was stored is not known to survive a power loss: the node that runs the NATS server does not answer",
+				Hint:    "look at that node, then do it again",
+			}
+		}
 	}
-	_, err = decode(m)
-	return err
 }
 
 // Broken is closed when the store cannot be trusted any more; Ready says why. On

@@ -64,6 +64,9 @@ func Fault(what string, err error) error {
 	case errors.Is(err, nats.ErrPermissionViolation):
 		return mayfly.Errorf(mayfly.Denied, "cannot %s: %s", what, trimNATS(err)).
 			WithHint("have its operator allow it, or choose another login (--creds, --user, --context)")
+	case Passing(err):
+		return mayfly.Errorf(mayfly.Unavailable, "cannot %s: NATS went away, or has just come back", what).
+			WithHint("do it again; if it stays so, look at the NATS server, or the node that runs it")
 	default:
 		return mayfly.Errorf(mayfly.Unavailable, "cannot %s: %s", what, trimNATS(err)).
 			WithHint("look at the NATS server; the connection is tried again all the time")

@@ -146,7 +146,7 @@ func (d *deployment) once(digest string, upload func() error) error {
 
 // A told reader says how far it is.
 type told struct {
-	r     io.Reader
+	r     io.ReadSeeker
 	tell  func(Event)
 	event Event
 	said  int64
@@ -163,4 +163,10 @@ func (t *told) Read(p []byte) (int, error) {
 		t.tell(t.event)
 	}
 	return n, err
+}
+
+// Seek begins anew.
+func (t *told) Seek(offset int64, whence int) (int64, error) {
+	t.event.Bytes, t.said = 0, 0
+	return t.r.Seek(offset, whence)
 }

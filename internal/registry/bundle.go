@@ -31,16 +31,33 @@ const (
 )
 
 // Upload stores a packed bundle under the digest that Pack returned, unless it is
-// there. What r gives is checked on the way: a bundle is never there half, or under
-// another's name. Errors: Invalid for other bytes than the digest says,
-// Exhausted, Unavailable.
-func (r *Registry) Upload(ctx context.Context, packed io.Reader, digest string) error {
+// there. What packed gives is checked on the way: a bundle is never there half, or
+// under another's name. It is read again where NATS goes away meanwhile. Errors:
+// Invalid for other bytes than the digest says, Exhausted, Unavailable.
+func (r *Registry) Upload(ctx context.Context, packed io.ReadSeeker, digest string) error {
 	if err := checkDigest(digest); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, transfer)
 	defer cancel()
-	objects, err := r.objects(ctx)
+	for again := 2; ; again-- {
+		err := r.upload(ctx, packed, digest)
+		if err == nil {
+			return r.bus.Sync()
+		}
+		if again == 0 || !bus.Passing(err) {
+			return bus.Fault("store a bundle", err)
+		}
+		r.log.Debug("bundle not stored, tried again", "err", err)
+		if _, err := packed.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+	}
+}
+
+// upload is one try. Its errors are still NATS's own.
+func (r *Registry) upload(ctx context.Context, packed io.Reader, digest string) error {
+	objects, err := r.objects(ctx) // waits until NATS is there
 	if err != nil {
 		return err
 	}
@@ -48,17 +65,13 @@ func (r *Registry) Upload(ctx context.Context, packed io.Reader, digest string) 
 	if err == nil && stored.Digest == objectDigest(digest) {
 		// There, and now as young as a new one: Collect must not take it from the
 		// deploy that is about to name it.
-		err = objects.UpdateMeta(ctx, digest, stored.ObjectMeta)
-		return bus.Fault("keep a bundle", err)
+		return objects.UpdateMeta(ctx, digest, stored.ObjectMeta)
 	}
 	if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
-		return bus.Fault("look for a bundle", err)
+		return err
 	}
 	_, err = objects.Put(ctx, jetstream.ObjectMeta{Name: digest}, &checked{r: packed, digest: digest, sum: sha256.New()})
-	if err != nil {
-		return bus.Fault("store a bundle", err)
-	}
-	return r.bus.Sync()
+	return err
 }
 
 // A checked reader ends with an error instead of io.EOF unless its bytes have the
@@ -253,13 +266,12 @@ func (r *Registry) named(ctx context.Context) (map[string]bool, error) {
 	}
 }
 
-func (r *Registry) objects(ctx context.Context) (jetstream.ObjectStore, error) {
-	js, err := r.bus.JetStream()
-	if err != nil {
-		return nil, err
-	}
-	objects, err := js.ObjectStore(ctx, mayfly.BucketCode)
-	return objects, bus.Fault("open bucket "+mayfly.BucketCode, err)
+func (r *Registry) objects(ctx context.Context) (objects jetstream.ObjectStore, err error) {
+	err = r.persist(ctx, "open bucket "+mayfly.BucketCode, func(ctx context.Context, js jetstream.JetStream) (err error) {
+		objects, err = js.ObjectStore(ctx, mayfly.BucketCode)
+		return err
+	})
+	return objects, err
 }
 
 // checkDigest refuses what is no sha256 in lower-case hex. A digest is the name of

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -57,6 +58,11 @@ func TestFetchReturnsWhatWasUploaded(t *testing.T) {
 	}
 }
 
+// A seeker is a reader that is read once.
+type seeker struct{ io.Reader }
+
+func (seeker) Seek(int64, int) (int64, error) { return 0, errors.New("read again") }
+
 func TestUploadRefusesOtherBytes(t *testing.T) {
 	t.Parallel()
 	r := open(t, natstest.New(t), registry.Options{Cache: t.TempDir()})
@@ -65,14 +71,14 @@ func TestUploadRefusesOtherBytes(t *testing.T) {
 	wantCode(t, r.Upload(t.Context(), bytes.NewReader(packed), other), mayfly.Invalid, "sha256")
 	wantCode(t, r.Upload(t.Context(), bytes.NewReader(packed), "../../etc"), mayfly.Invalid)
 	wantCode(t, r.Upload(t.Context(), bytes.NewReader(packed), strings.ToUpper(digest)), mayfly.Invalid)
-	if err := r.Upload(t.Context(), iotest.ErrReader(io.ErrClosedPipe), digest); err == nil {
+	if err := r.Upload(t.Context(), seeker{iotest.ErrReader(io.ErrClosedPipe)}, digest); err == nil {
 		t.Error("an upload whose source failed succeeded")
 	}
 	for _, d := range []string{digest, other} {
 		_, err := r.Fetch(t.Context(), d)
 		wantCode(t, err, mayfly.NotFound, "deploy the code again")
 	}
-	if err := r.Upload(t.Context(), iotest.OneByteReader(bytes.NewReader(packed)), digest); err != nil {
+	if err := r.Upload(t.Context(), seeker{iotest.OneByteReader(bytes.NewReader(packed))}, digest); err != nil {
 		t.Errorf("upload after a failed one: %v", err)
 	}
 	fetch(t, r, digest)

@@ -618,6 +618,7 @@ func TestPictureSurvivesTheServer(t *testing.T) {
 	}
 	server = serve()
 	// Nobody knows when the connection is back: what is written meanwhile waits.
+	digest = upload(t, r, "two")
 	deploy(t, r, function("two", "", digest))
 	other, err := registry.Open(t.Context(), server, registry.Options{})
 	if err != nil {
