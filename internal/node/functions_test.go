@@ -47,7 +47,7 @@ func openShelf(t *testing.T, nats, folder string) *shelf {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Upload(t.Context(), &packed, digest); err != nil {
+	if err := r.Upload(t.Context(), bytes.NewReader(packed.Bytes()), digest); err != nil {
 		t.Fatal(err)
 	}
 	return &shelf{r, digest}
