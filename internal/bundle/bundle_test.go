@@ -98,7 +98,14 @@ func TestPackRefusesWhatCannotTravel(t *testing.T) {
 				write(t, f, fmt.Sprintf("node_modules/p/%d", i), "", 0o600)
 			}
 			return nil
-		}, "a bundle would hold more than 12 files, most in node_modules/p (11 files), its own files (1 file), node_modules (1 file)"},
+		}, "a bundle would hold more than 12 files, most in node_modules/p (11 files), its own files (1 file)"},
+		{"many small folders", func(f string) error {
+			for i := range 5 {
+				write(t, f, fmt.Sprintf("node_modules/p%d/index.js", i), "", 0o600)
+				write(t, f, fmt.Sprintf("node_modules/p%d/package.json", i), "", 0o600)
+			}
+			return nil
+		}, "a bundle would hold more than 12 files, most in node_modules (12 files), its own files (1 file)"},
 		{"too many bytes", func(f string) error {
 			write(t, f, "a", "x", 0o600)
 			return os.Truncate(f+"/a", 5<<20)

@@ -3,7 +3,6 @@ package bundle
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -17,7 +16,7 @@ type Weight struct {
 
 	files   int
 	bytes   int64
-	folders map[string]*heap // by the first two names of the path
+	folders map[string]*heap // by the first name of the path, and by the first two
 }
 
 // A heap is what lies below one folder.
@@ -36,14 +35,15 @@ func (w *Weight) Add(name string, size int64) error {
 	l := w.Limits.withDefaults()
 	w.files++
 	w.bytes += size
-	at := folderOf(name)
-	h := w.folders[at]
-	if h == nil {
-		h = &heap{}
-		w.folders[at] = h
+	for _, folder := range foldersOf(name) {
+		h := w.folders[folder]
+		if h == nil {
+			h = &heap{}
+			w.folders[folder] = h
+		}
+		h.files++
+		h.bytes += size
 	}
-	h.files++
-	h.bytes += size
 	switch {
 	case w.files > l.Files:
 		return w.tooMuch(fmt.Sprintf("more than %d files", l.Files), func(h heap) int64 { return int64(h.files) }, count)
@@ -53,19 +53,34 @@ func (w *Weight) Add(name string, size int64) error {
 	return nil
 }
 
-// folderOf returns the first two folders of a path.
-func folderOf(name string) string {
+// foldersOf returns the first folder of a path, and the one in that. What lies in
+// none has "".
+func foldersOf(name string) []string {
 	parts := strings.SplitN(name, "/", 3)
-	return strings.Join(parts[:min(2, len(parts)-1)], "/")
+	if len(parts) < 3 {
+		return []string{strings.Join(parts[:len(parts)-1], "")}
+	}
+	return []string{parts[0], parts[0] + "/" + parts[1]}
 }
 
-// tooMuch names the three heaviest folders.
+// tooMuch names the three heaviest folders, each by the one in it that is most of it:
+// node_modules/huge, but node_modules if that has a thousand small ones.
 func (w *Weight) tooMuch(what string, weigh func(heap) int64, show func(int64) string) error {
-	names := slices.SortedFunc(maps.Keys(w.folders), func(a, b string) int {
+	tops, within := []string{}, map[string]string{}
+	for name, h := range w.folders {
+		top, _, deeper := strings.Cut(name, "/")
+		if !deeper {
+			tops = append(tops, name)
+		} else if 2*weigh(*h) > weigh(*w.folders[top]) {
+			within[top] = name
+		}
+	}
+	slices.SortFunc(tops, func(a, b string) int {
 		return cmp.Or(cmp.Compare(weigh(*w.folders[b]), weigh(*w.folders[a])), cmp.Compare(a, b))
 	})
 	var most []string
-	for _, name := range names[:min(3, len(names))] {
+	for _, top := range tops[:min(3, len(tops))] {
+		name := cmp.Or(within[top], top)
 		shown := "its own files"
 		if name != "" {
 			shown = clip(name)
