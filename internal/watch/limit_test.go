@@ -1,14 +1,19 @@
 package watch
 
 import (
+	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"github.com/mayfly-run/mayfly"
 )
 
@@ -28,6 +33,53 @@ func TestWhatCannotBeWatchedSaysWhatToDo(t *testing.T) {
 			t.Errorf("%v with hint %q, want %s", err, hint, tt.says)
 		}
 	}
+}
+
+// The system keeps only so many events for whoever is slow.
+func TestNothingIsLostWithEvents(t *testing.T) {
+	t.Parallel()
+	tree := t.TempDir()
+	w, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Set([]Target{{Tree: tree}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.system.Remove(tree); err != nil { // whose events are lost, and the watches on what they tell of
+		t.Fatal(err)
+	}
+	folder := filepath.Join(tree, "new")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	told := make(chan []string, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = w.Run(ctx, func(paths []string) { told <- paths }) })
+	defer running.Wait()
+	defer cancel()
+	await := func(path string) {
+		t.Helper()
+		late := time.After(time.Minute)
+		for {
+			select {
+			case paths := <-told:
+				if slices.Contains(paths, path) {
+					return
+				}
+			case <-late:
+				t.Fatalf("%s was never told of", path)
+			}
+		}
+	}
+	w.system.Errors <- fsnotify.ErrEventOverflow
+	await(tree)
+	file := filepath.Join(folder, "a.js")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	await(file)
 }
 
 func TestMoreFoldersThanAreWatchedIsSaid(t *testing.T) {
