@@ -43,7 +43,8 @@ type Bus struct {
 	health *health
 	wedged atomic.Pointer[string] // what our server said when a stream's disk failed
 
-	steward *steward // nil for a Remote
+	steward *steward    // nil for a Remote
+	synced  atomic.Bool // a Remote's steward has answered: there is one
 
 	forget atomic.Pointer[func(subject string)] // told of subjects that nobody answers; the Directory's
 

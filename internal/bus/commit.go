@@ -45,10 +45,11 @@ func (b *Bus) Sync() error {
 		m, err := b.links[0].request(ctx, &nats.Msg{Subject: mayfly.SubjectSync}, time.Now().Add(syncTry))
 		switch {
 		case err == nil:
+			b.synced.Store(true)
 			_, err = decode(m)
 			return err
-		case errors.Is(err, mayfly.ErrNobody), refusal(ctx) != nil:
-			return nil // no server of ours
+		case refusal(ctx) != nil, errors.Is(err, mayfly.ErrNobody) && !b.synced.Load():
+			return nil // no server of ours; or else one that starts anew
 		case time.Now().After(end):
 			return &mayfly.Error{
 				Code: mayfly.CodeOf(err), Err: err,

@@ -12,6 +12,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 )
 
 // errDisk is what the system says of a disk that lost something.
@@ -119,6 +120,49 @@ func TestSyncAsksWhoRunsTheServer(t *testing.T) {
 	}
 	if other.Broken() != nil {
 		t.Error("somebody else's server breaks us")
+	}
+}
+
+// A node that starts anew takes connections a moment before it can sync.
+func TestSyncWaitsForTheNodeThatItKnows(t *testing.T) {
+	t.Parallel()
+	s := startServer(t, server.Options{StoreDir: t.TempDir()})
+	nc, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	synced := func(m *nats.Msg) { _ = m.Respond(nil) }
+	steward, err := nc.Subscribe(mayfly.SubjectSync, synced)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: s.ClientURL()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	if err := b.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	if err := steward.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan error, 1)
+	go func() { asked <- b.Sync() }()
+	select {
+	case err := <-asked:
+		t.Fatalf("synced by nobody: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if _, err := nc.Subscribe(mayfly.SubjectSync, synced); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-asked; err != nil {
+		t.Error(err)
 	}
 }
 

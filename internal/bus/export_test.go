@@ -49,6 +49,9 @@ func (b *Bus) Listeners() (n int) {
 	return n
 }
 
+// Cut closes the connection for good, as a protocol error does.
+func (l *Listener) Cut() { l.link.conn.Load().Close() }
+
 // Raw is a call without encoding, decoding and the second try.
 func (b *Bus) Raw(ctx context.Context, m *nats.Msg, deadline time.Time) (*nats.Msg, error) {
 	return b.link().request(ctx, m, deadline)

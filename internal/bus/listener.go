@@ -24,8 +24,9 @@ type Listener struct {
 	link     *link
 	messages chan *nats.Msg
 
-	mu   sync.Mutex // one change at a time
-	subs map[Interest]*nats.Subscription
+	mu   sync.Mutex                      // one change at a time
+	conn *nats.Conn                      // that the subscriptions are on
+	subs map[Interest]*nats.Subscription // nil for one that waits for the next connection
 }
 
 // An Interest is a subject to listen on. Of the listeners with the same Queue one
@@ -43,6 +44,7 @@ func (b *Bus) Listen(ctx context.Context) (*Listener, error) {
 	if l.link, err = openLink(ctx, b.remote, b.name+" functions", b.log); err != nil {
 		return nil, err
 	}
+	l.conn = l.link.conn.Load().Conn
 	l.link.onConnect(l.resubscribe)
 	return l, nil
 }
@@ -52,6 +54,7 @@ func (b *Bus) Listen(ctx context.Context) (*Listener, error) {
 func (l *Listener) resubscribe(nc *nats.Conn) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.conn = nc
 	for interest := range l.subs {
 		sub, err := nc.ChanQueueSubscribe(interest.Subject, interest.Queue, l.messages)
 		if err != nil {
@@ -70,21 +73,20 @@ func (l *Listener) Change(add, drop []Interest) error {
 	for _, interest := range drop {
 		if sub := l.subs[interest]; sub != nil {
 			_ = sub.Unsubscribe() // a connection that is gone has no subscriptions
-			delete(l.subs, interest)
 		}
+		delete(l.subs, interest)
 	}
-	nc := l.link.conn.Load()
 	for _, interest := range add {
-		if l.subs[interest] != nil {
+		if _, there := l.subs[interest]; there {
 			continue
 		}
-		sub, err := nc.ChanQueueSubscribe(interest.Subject, interest.Queue, l.messages)
-		if err != nil {
+		sub, err := l.conn.ChanQueueSubscribe(interest.Subject, interest.Queue, l.messages)
+		if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 			return fmt.Errorf("listen on %s: %w", interest.Subject, unavailable(err))
 		}
 		l.subs[interest] = sub
 	}
-	if err := nc.FlushTimeout(dialTimeout); err != nil && nc.IsConnected() {
+	if err := l.conn.FlushTimeout(dialTimeout); err != nil && l.conn.IsConnected() {
 		return fmt.Errorf("listen: %w", unavailable(err))
 	}
 	return nil // while there is no server, it is told on the way back to it
