@@ -205,13 +205,6 @@ func (d *deployment) bundle(p mayfly.Program) runner.Folder {
 	}
 }
 
-// deployed reports whether the registry has something of that name.
-func (d *deployment) deployed(name string) bool {
-	functions, services := d.store.list()
-	return slices.ContainsFunc(functions, func(f mayfly.Function) bool { return string(f.Name) == name }) ||
-		slices.ContainsFunc(services, func(h mayfly.Hosted) bool { return h.Name == name })
-}
-
 // A Workshop is a node's runner as a session uses it: what it sets stands before
 // what is deployed, until it is removed.
 type Workshop struct{ deployment *deployment }
@@ -278,7 +271,7 @@ func (w Workshop) forget(name string, remove func()) {
 }
 
 // Deployed reports whether others see a deployed function of that name.
-func (w Workshop) Deployed(name string) bool { return w.deployment.deployed(name) }
+func (w Workshop) Deployed(name string) bool { return w.deployment.store.has(name) }
 
 // local are the functions of this node, for its own gateway.
 type local struct {
@@ -304,6 +297,6 @@ type public struct {
 // Functions returns them.
 func (p public) Functions() []mayfly.Function {
 	return slices.DeleteFunc(p.Runner.Functions(), func(f mayfly.Function) bool {
-		return f.Revision == 0 && p.deployment.deployed(string(f.Name))
+		return f.Revision == 0 && p.deployment.store.has(string(f.Name))
 	})
 }

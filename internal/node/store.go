@@ -77,6 +77,9 @@ func (s *store) list() ([]mayfly.Function, []mayfly.Hosted) {
 	return s.registry.List()
 }
 
+// has reports whether something of that name is deployed.
+func (s *store) has(name string) bool { return s.barred == nil && s.registry.Has(name) }
+
 // watch returns a channel with news of what is deployed, until ctx ends.
 func (s *store) watch(ctx context.Context) <-chan struct{} {
 	if s.barred != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -61,6 +62,9 @@ func Build(ctx context.Context, s Source, o BuildOptions) (built Built, err erro
 	b, err := newBuilder(s, o)
 	if err == nil {
 		built, err = b.finish(ctx)
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		err = mayfly.Errorf(mayfly.Unavailable, "the disk is full: %w", err).WithHint("free some space for %s", o.Folder)
 	}
 	if err != nil {
 		return Built{Inputs: built.Inputs}, fmt.Errorf("build %s: %w", s.Name, err)

@@ -102,6 +102,16 @@ func (r *Registry) listing() *listing {
 	return r.picture.list()
 }
 
+// Has reports whether a function or service of that name is deployed now. It answers
+// from memory.
+func (r *Registry) Has(name string) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	_, function := r.picture.functions[kindFunction+name]
+	_, service := r.picture.services[kindService+name]
+	return function || service
+}
+
 // Get returns a function's current revision, or the one that ref names, if the
 // history still has it. The error has code NotFound.
 func (r *Registry) Get(ctx context.Context, ref mayfly.Ref) (mayfly.Function, error) {
