@@ -60,8 +60,10 @@ func (g *Gateway) writeReply(x *exchange, r *http.Request, reply mayfly.Reply) e
 		if len(h["Content-Type"]) == 0 {
 			h["Content-Type"] = contentType(body)
 		}
-		if !x.head || len(body) > 0 {
-			h["Content-Length"] = contentLength(int64(len(body)))
+		if n := int64(len(body)); !x.head || n > 0 {
+			h["Content-Length"] = contentLength(n)
+		} else if n, err := strconv.ParseUint(reply.Header.Get("Content-Length"), 10, 63); err == nil {
+			h["Content-Length"] = contentLength(int64(n)) // what GET would have
 		}
 	}
 	g.begin(x, status)

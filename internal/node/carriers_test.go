@@ -210,6 +210,7 @@ func TestCarriersAnswerAlike(t *testing.T) {
 		{name: "get", to: "web", status: 200, has: []string{"GET / HTTP/1.1", "host localhost"}},
 		{name: "get with a body", to: "web/x", body: "why not", status: 200, has: []string{"GET /x", "\n7 "}},
 		{name: "head", method: "HEAD", to: "web/reply?X-A=1", status: 200, has: []string{`X-A: ["1"]`}},
+		{name: "the length of a head", method: "HEAD", to: "web/sized", status: 200, has: []string{`Content-Length: ["7"]`}},
 		{name: "post", method: "POST", to: "web/echo", body: "hello", status: 200, has: []string{"POST /echo"}},
 		{name: "put", method: "PUT", to: "web/echo", body: "hello", status: 200},
 		{name: "patch", method: "PATCH", to: "web/echo", body: "hello", status: 200, has: []string{"PATCH /echo"}},

@@ -111,6 +111,9 @@ func answerWeb(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusEarlyHints)
 		w.WriteHeader(http.StatusProcessing)
 		_, _ = io.WriteString(w, "late")
+	case "sized":
+		h.Set("Content-Length", "7") // net/http sends no body for a HEAD
+		_, _ = io.WriteString(w, "a sized")
 	case "tagged":
 		h.Set("Etag", `"1"`)
 		_, _ = io.WriteString(w, "tagged")
