@@ -194,11 +194,15 @@ func (w *world) waitReport(want func(report) bool) report {
 			if info == nil || info.Name != latestReport {
 				continue
 			}
-			// One that is replaced while it is read never ends; its successor is on its
-			// way to us then.
-			short, stop := context.WithTimeout(ctx, time.Second)
-			last, err = reports.GetBytes(short, latestReport)
-			stop()
+			// One that is replaced while it is read never ends: it is read again.
+			for {
+				short, stop := context.WithTimeout(ctx, time.Second)
+				last, err = reports.GetBytes(short, latestReport)
+				stop()
+				if err == nil || ctx.Err() != nil {
+					break
+				}
+			}
 			var r report
 			if err == nil && json.Unmarshal(last, &r) == nil && want(r) {
 				return r
