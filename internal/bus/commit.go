@@ -49,7 +49,7 @@ func (b *Bus) Sync() error {
 			_, err = decode(m)
 			return err
 		case refusal(ctx) != nil, errors.Is(err, mayfly.ErrNobody) && !b.synced.Load():
-			return nil // no server of ours; or else one that starts anew
+			return nil // no server of ours; one that has answered once only starts anew
 		case time.Now().After(end):
 			return &mayfly.Error{
 				Code: mayfly.CodeOf(err), Err: err,
