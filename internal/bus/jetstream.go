@@ -1,6 +1,10 @@
 package bus
 
 import (
+	"context"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -13,4 +17,37 @@ func (b *Bus) JetStream() (jetstream.JetStream, error) {
 		return nil, unavailable(err)
 	}
 	return js, nil
+}
+
+const (
+	retryFor   = 15 * time.Second // twice as long as a cluster takes to choose a leader
+	tryFor     = 5 * time.Second  // an answer that has not come by then is lost
+	retryPause = 250 * time.Millisecond
+)
+
+// Retry does work that may be repeated until it succeeds, fails for good, ctx ends,
+// or NATS has been away for 15 s. Each try gets a new js, because one belongs to its
+// connection. what completes "cannot ..." in the error, which is one of Fault.
+func (b *Bus) Retry(ctx context.Context, what string, work func(ctx context.Context, js jetstream.JetStream) error) error {
+	limit, cancel := context.WithTimeout(ctx, retryFor)
+	defer cancel()
+	for {
+		js, err := b.JetStream()
+		if err == nil {
+			try, done := context.WithTimeout(limit, tryFor)
+			err = b.UntilRefused(try, func(ctx context.Context) error { return work(ctx, js) })
+			done()
+		}
+		if err == nil || !Passing(err) {
+			return Fault(what, err)
+		}
+		select {
+		case <-ctx.Done():
+			return Fault(what, ctx.Err())
+		case <-limit.Done():
+			return mayfly.Errorf(mayfly.Unavailable, "cannot %s: NATS does not answer: %w", what, err).
+				WithHint("look at the NATS server, then try again")
+		case <-time.After(retryPause):
+		}
+	}
 }

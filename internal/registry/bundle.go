@@ -152,7 +152,7 @@ func (r *Registry) checkBundles(ctx context.Context, bundles map[string]string) 
 		if err := checkDigest(digest); err != nil {
 			return err
 		}
-		err := r.persist(ctx, "look for a bundle", func(ctx context.Context, js jetstream.JetStream) error {
+		err := r.bus.Retry(ctx, "look for a bundle", func(ctx context.Context, js jetstream.JetStream) error {
 			objects, err := js.ObjectStore(ctx, mayfly.BucketCode)
 			if err == nil {
 				_, err = objects.GetInfo(ctx, digest)
@@ -267,7 +267,7 @@ func (r *Registry) named(ctx context.Context) (map[string]bool, error) {
 }
 
 func (r *Registry) objects(ctx context.Context) (objects jetstream.ObjectStore, err error) {
-	err = r.persist(ctx, "open bucket "+mayfly.BucketCode, func(ctx context.Context, js jetstream.JetStream) (err error) {
+	err = r.bus.Retry(ctx, "open bucket "+mayfly.BucketCode, func(ctx context.Context, js jetstream.JetStream) (err error) {
 		objects, err = js.ObjectStore(ctx, mayfly.BucketCode)
 		return err
 	})

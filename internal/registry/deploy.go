@@ -218,7 +218,7 @@ func (r *Registry) update(ctx context.Context, key string, author func(present e
 		return entry{}, false, err
 	}
 	faster := false
-	err = r.persist(ctx, "write "+key, func(ctx context.Context, js jetstream.JetStream) error {
+	err = r.bus.Retry(ctx, "write "+key, func(ctx context.Context, js jetstream.JetStream) error {
 		kv, err := js.KeyValue(ctx, mayfly.BucketRegistry)
 		if err != nil {
 			return err
@@ -260,7 +260,7 @@ func (r *Registry) update(ctx context.Context, key string, author func(present e
 // shows it from then on, if it was behind: nobody is told of a thing and then finds
 // it gone.
 func (r *Registry) read(ctx context.Context, key string) (e entry, err error) {
-	err = r.persist(ctx, "read "+key, func(ctx context.Context, js jetstream.JetStream) error {
+	err = r.bus.Retry(ctx, "read "+key, func(ctx context.Context, js jetstream.JetStream) error {
 		kv, err := js.KeyValue(ctx, mayfly.BucketRegistry)
 		if err != nil {
 			return err

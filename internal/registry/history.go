@@ -94,7 +94,7 @@ func (r *Registry) past(ctx context.Context, key string, number uint64) (entry, 
 
 // entries returns all that is kept of an entry, the newest first.
 func (r *Registry) entries(ctx context.Context, key string) (entries []entry, err error) {
-	err = r.persist(ctx, "read the history of "+key, func(ctx context.Context, js jetstream.JetStream) error {
+	err = r.bus.Retry(ctx, "read the history of "+key, func(ctx context.Context, js jetstream.JetStream) error {
 		entries = nil
 		kv, err := js.KeyValue(ctx, mayfly.BucketRegistry)
 		if err != nil {

@@ -126,6 +126,9 @@ func (r *Registry) show(key string, e entry, unreadable error) {
 	}
 }
 
+// watchPause is the rest before a watch that ended is begun anew.
+const watchPause = 250 * time.Millisecond
+
 // follow keeps the picture until ctx ends. complete is closed when there is a
 // first one.
 func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
@@ -148,7 +151,7 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause):
+		case <-time.After(watchPause):
 		}
 	}
 }

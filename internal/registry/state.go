@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
@@ -134,40 +133,4 @@ func checkFormat(stored jetstream.KeyValueEntry) error {
 			WithHint("upgrade this Mayfly, or choose another --data folder or NATS account")
 	}
 	return nil
-}
-
-// patience is how long work on the registry is tried again while NATS is away: as
-// long as a cluster takes for a new leader, twice. An answer that does not come
-// within one try is lost; pause is the rest between two.
-const (
-	patience = 15 * time.Second
-	try      = 5 * time.Second
-	pause    = 250 * time.Millisecond
-)
-
-// persist does work that may be repeated until it succeeds, fails for good or has
-// no time any more. js belongs to the present connection, so each try has a new
-// one.
-func (r *Registry) persist(ctx context.Context, what string, work func(ctx context.Context, js jetstream.JetStream) error) error {
-	patient, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for {
-		js, err := r.bus.JetStream()
-		if err == nil {
-			once, done := context.WithTimeout(patient, try)
-			err = r.bus.UntilRefused(once, func(ctx context.Context) error { return work(ctx, js) })
-			done()
-		}
-		if err == nil || !bus.Passing(err) {
-			return bus.Fault(what, err)
-		}
-		select {
-		case <-ctx.Done():
-			return bus.Fault(what, ctx.Err())
-		case <-patient.Done():
-			return mayfly.Errorf(mayfly.Unavailable, "cannot %s: NATS does not answer: %w", what, err).
-				WithHint("look at the NATS server, then try again")
-		case <-time.After(pause):
-		}
-	}
 }

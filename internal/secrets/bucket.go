@@ -15,13 +15,15 @@ var state = bus.State{
 	Layout:   1, Percent: 1, Bytes: 64 << 20,
 }
 
-func (s *Secrets) bucket(ctx context.Context) (jetstream.KeyValue, error) {
-	js, err := s.bus.JetStream()
-	if err != nil {
-		return nil, err
-	}
-	kv, err := js.KeyValue(ctx, mayfly.BucketSecrets)
-	return kv, bus.Fault("open the secrets", err)
+// retry does work on the bucket as bus.Retry does: it may be repeated.
+func (s *Secrets) retry(ctx context.Context, what string, work func(ctx context.Context, kv jetstream.KeyValue) error) error {
+	return s.bus.Retry(ctx, what, func(ctx context.Context, js jetstream.JetStream) error {
+		kv, err := js.KeyValue(ctx, mayfly.BucketSecrets)
+		if err != nil {
+			return err
+		}
+		return work(ctx, kv)
+	})
 }
 
 // names returns the names of all secrets.
@@ -30,7 +32,7 @@ func names(ctx context.Context, kv jetstream.KeyValue) ([]string, error) {
 	if errors.Is(err, jetstream.ErrNoKeysFound) {
 		return nil, nil
 	}
-	return keys, bus.Fault("list the secrets", err)
+	return keys, err
 }
 
 // noneYet refuses to go on where there are secrets.

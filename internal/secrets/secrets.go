@@ -90,13 +90,9 @@ func (s *Secrets) Set(ctx context.Context, name mayfly.Name, value []byte) error
 		return mayfly.Errorf(mayfly.Invalid, "secret %q has %d bytes, at most %d are allowed", name, len(value), MaxValue).
 			WithHint("keep large files elsewhere, encrypted, and their key here")
 	}
-	kv, err := s.bucket(ctx)
-	if err != nil {
-		return err
-	}
 	identity, err := s.key.read()
 	if errors.Is(err, errNoKey) && s.key.ours {
-		identity, err = s.firstKey(ctx, kv)
+		identity, err = s.firstKey(ctx)
 	}
 	if err != nil {
 		return err
@@ -109,16 +105,20 @@ func (s *Secrets) Set(ctx context.Context, name mayfly.Name, value []byte) error
 	if err != nil {
 		return err
 	}
-	if _, err := kv.Put(ctx, string(name), data); err != nil {
-		return bus.Fault("store secret "+string(name), err)
+	err = s.retry(ctx, "store secret "+string(name), func(ctx context.Context, kv jetstream.KeyValue) error {
+		_, err := kv.Put(ctx, string(name), data)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	return s.bus.Sync()
 }
 
 // firstKey makes a key where there are no secrets. If there are, another process
 // may have made the key and set them since we looked: the key comes first.
-func (s *Secrets) firstKey(ctx context.Context, kv jetstream.KeyValue) (*age.X25519Identity, error) {
-	if err := noneYet(ctx, kv); err != nil {
+func (s *Secrets) firstKey(ctx context.Context) (*age.X25519Identity, error) {
+	if err := s.retry(ctx, "list the secrets", noneYet); err != nil {
 		if identity, e := s.key.read(); e == nil {
 			return identity, nil
 		}
@@ -133,16 +133,9 @@ func (s *Secrets) Get(ctx context.Context, name mayfly.Name) ([]byte, error) {
 	if err := check(name); err != nil {
 		return nil, err
 	}
-	kv, err := s.bucket(ctx)
+	e, err := s.read(ctx, name)
 	if err != nil {
 		return nil, err
-	}
-	e, err := kv.Get(ctx, string(name))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return nil, missing(name)
-	}
-	if err != nil {
-		return nil, bus.Fault("read secret "+string(name), err)
 	}
 	kept, err := decode(name, e.Value())
 	if err != nil {
@@ -159,28 +152,41 @@ func (s *Secrets) Get(ctx context.Context, name mayfly.Name) ([]byte, error) {
 	return unseal(identity, name, kept.Age)
 }
 
+// read returns what is in the bucket under a name. The error has code NotFound if
+// there is nothing.
+func (s *Secrets) read(ctx context.Context, name mayfly.Name) (e jetstream.KeyValueEntry, err error) {
+	err = s.retry(ctx, "read secret "+string(name), func(ctx context.Context, kv jetstream.KeyValue) (err error) {
+		e, err = kv.Get(ctx, string(name))
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return missing(name)
+		}
+		return err
+	})
+	return e, err
+}
+
 // List returns all secrets, by name.
 func (s *Secrets) List(ctx context.Context) ([]Secret, error) {
-	kv, err := s.bucket(ctx)
-	if err != nil {
-		return nil, err
-	}
-	keys, err := names(ctx, kv)
+	var keys []string
+	err := s.retry(ctx, "list the secrets", func(ctx context.Context, kv jetstream.KeyValue) (err error) {
+		keys, err = names(ctx, kv)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
 	var all []Secret
 	for _, key := range keys {
-		e, err := kv.Get(ctx, key)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			continue // removed this moment
-		}
-		if err != nil {
-			return nil, bus.Fault("list the secrets", err)
-		}
 		name, err := mayfly.ParseName(key)
 		if err != nil {
 			continue // not ours
+		}
+		e, err := s.read(ctx, name)
+		if mayfly.CodeOf(err) == mayfly.NotFound {
+			continue // removed this moment
+		}
+		if err != nil {
+			return nil, err
 		}
 		one := Secret{Name: name, Updated: e.Created()}
 		if kept, err := decode(name, e.Value()); err == nil {
@@ -198,18 +204,14 @@ func (s *Secrets) Remove(ctx context.Context, name mayfly.Name) error {
 	if err := check(name); err != nil {
 		return err
 	}
-	kv, err := s.bucket(ctx)
-	if err != nil {
+	if _, err := s.read(ctx, name); err != nil {
 		return err
 	}
-	if _, err := kv.Get(ctx, string(name)); err != nil {
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			return missing(name)
-		}
-		return bus.Fault("remove secret "+string(name), err)
-	}
-	if err := kv.Purge(ctx, string(name)); err != nil { // deletes the bytes too
-		return bus.Fault("remove secret "+string(name), err)
+	err := s.retry(ctx, "remove secret "+string(name), func(ctx context.Context, kv jetstream.KeyValue) error {
+		return kv.Purge(ctx, string(name)) // deletes the bytes too
+	})
+	if err != nil {
+		return err
 	}
 	return s.bus.Sync()
 }
