@@ -21,9 +21,6 @@ func ParseInfo(data []byte) (mayfly.Service, string) { return parseInfo(data) }
 // Decode is decode.
 func Decode(m *nats.Msg) (mayfly.Reply, error) { return decode(m) }
 
-// Reserved is reserved.
-func Reserved(header string) bool { return reserved(header) }
-
 // ValidText is validText.
 func ValidText(s string) bool { return validText(s) }
 

@@ -60,7 +60,7 @@ func FuzzDecodeReply(f *testing.F) {
 			t.Errorf("reply = %+v", r)
 		}
 		for name := range r.Header {
-			if bus.Reserved(name) || name != http.CanonicalHeaderKey(name) {
+			if mayfly.IsReserved(name) || name != http.CanonicalHeaderKey(name) {
 				t.Errorf("header %q came out", name)
 			}
 		}

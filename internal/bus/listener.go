@@ -153,7 +153,7 @@ func (in Inbound) Call() mayfly.Call {
 				c.Deadline = time.UnixMilli(ms)
 			}
 		default:
-			if !reserved(name) || len(name) > len(mayfly.HeaderParamPrefix) && name[:len(mayfly.HeaderParamPrefix)] == mayfly.HeaderParamPrefix {
+			if !mayfly.IsReserved(name) || mayfly.IsParam(name) {
 				c.Header[name] = values
 			}
 		}

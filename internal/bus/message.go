@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/textproto"
 	"strconv"
-	"strings"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/nats-io/nats.go"
@@ -88,7 +87,7 @@ func decode(m *nats.Msg) (mayfly.Reply, error) {
 			fault = vs[0]
 		case key == mayfly.HeaderHint:
 			hint = vs[0]
-		case reserved(key):
+		case mayfly.IsReserved(key):
 		default:
 			header[key] = append(header[key], vs...)
 		}
@@ -128,16 +127,4 @@ func faultOf(fault, text, hint string, trace []byte) error {
 		e.Err = mayfly.Trace(trace)
 	}
 	return e
-}
-
-// reserved reports whether a header belongs to NATS or to Mayfly and so never
-// leaves the bus. It folds case by itself: a name that is no HTTP token has no
-// canonical form.
-func reserved(key string) bool {
-	for _, prefix := range []string{"Nats-", "Mayfly-"} {
-		if len(key) >= len(prefix) && strings.EqualFold(key[:len(prefix)], prefix) {
-			return true
-		}
-	}
-	return strings.EqualFold(key, "Status") || strings.EqualFold(key, "Description")
 }

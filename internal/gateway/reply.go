@@ -80,7 +80,7 @@ func copyHeader(x *exchange, reply mayfly.Reply) {
 	h := x.Header()
 	cors := x.entry != nil && x.entry.CORS != nil
 	for name, values := range reply.Header {
-		if hopByHop[name] || cors && strings.HasPrefix(name, "Access-Control-") {
+		if mayfly.IsHopByHop(name) || cors && strings.HasPrefix(name, "Access-Control-") {
 			continue
 		}
 		h[name] = append(h[name], values...) // CORS may have set Vary

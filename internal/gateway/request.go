@@ -59,39 +59,6 @@ func checkUpgrade(r *http.Request) error {
 	return nil
 }
 
-// hopByHop are the headers that belong to one connection (RFC 9110, 7.6.1), and
-// the framing, which each side does anew.
-var hopByHop = map[string]bool{
-	"Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
-	"Proxy-Connection": true, "Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
-	"Content-Length": true, "Http2-Settings": true, "Expect": true,
-}
-
-// blocked reports whether a header of a request, by its canonical name, must not
-// reach the bus. Nats-Trace-Dest alone would let a client publish anywhere, and an
-// empty reply that carries "Status: 503" reads as nobody there.
-func blocked(name string) bool {
-	switch name[0] {
-	case 'N':
-		return strings.HasPrefix(name, "Nats-")
-	case 'M':
-		return strings.HasPrefix(name, "Mayfly-")
-	case 'S':
-		return name == "Status"
-	case 'D':
-		return name == "Description"
-	case 'K':
-		return name == "Kv-Operation" || hopByHop[name]
-	}
-	return hopByHop[name]
-}
-
-// forwarded reports whether a header says, by its canonical name, what a proxy
-// before us knows of the client.
-func forwarded(name string) bool {
-	return name[0] == 'X' && strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded"
-}
-
 // firewall returns the headers of r that may travel with its call. The map has
 // room for the eight that the gateway and the bus add. The values are shared with
 // r and must not be changed.
@@ -99,13 +66,13 @@ func (g *Gateway) firewall(r *http.Request) http.Header {
 	h := make(http.Header, len(r.Header)+8)
 	proxied := r.TLS != nil
 	for name, values := range r.Header {
-		if forwarded(name) {
+		if mayfly.IsForwarded(name) {
 			proxied = true
 			if !g.options.Trust {
 				continue
 			}
 		}
-		if !blocked(name) {
+		if !mayfly.IsHopByHop(name) && !mayfly.IsReserved(name) {
 			h[name] = values
 		}
 	}

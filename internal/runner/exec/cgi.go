@@ -9,13 +9,6 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// dropped are headers that say how one connection carries a body, which is not the
-// program's to know. Content-Length is counted, not believed. Description means to
-// NATS that nobody is there.
-var dropped = []string{
-	"Connection", "Content-Length", "Description", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
-}
-
 // parseCGI reads a response as RFC 3875 section 6 has it: header lines, an empty
 // line, the body. Location without a status is a redirect.
 func parseCGI(data []byte) (mayfly.Reply, error) {
@@ -41,17 +34,9 @@ func parseCGI(data []byte) (mayfly.Reply, error) {
 			if r.Status, ok = parseStatus(value); !ok {
 				return mayfly.Reply{}, malformed("%q is no status", clip(value))
 			}
-			continue
+		} else if !mayfly.IsHopByHop(name) && !mayfly.IsReserved(name) {
+			r.Header.Add(name, value)
 		}
-		r.Header.Add(name, value)
-	}
-	for name := range r.Header {
-		if strings.HasPrefix(name, "Mayfly-") || strings.HasPrefix(name, "Nats-") {
-			r.Header.Del(name)
-		}
-	}
-	for _, name := range dropped {
-		r.Header.Del(name)
 	}
 	if r.Status == 0 {
 		r.Status = http.StatusOK

@@ -70,23 +70,24 @@ func variables(ctx context.Context, c *mayfly.Call) []string {
 }
 
 // variable returns the name of the variable that holds a header. Some have none:
-// those that stand elsewhere, Mayfly's own, those whose underscore would make them
-// look like others, and Proxy, since HTTP_PROXY is what programs send their own
-// requests by.
+// those that do not travel or have a variable of their own, those whose underscore
+// would make them look like others, and Proxy, since programs take the proxy for
+// their own requests from HTTP_PROXY.
 func variable(header string) (name string, ok bool) {
-	switch http.CanonicalHeaderKey(header) {
-	case "Proxy", "Host", "Content-Type", "Content-Length":
+	name = http.CanonicalHeaderKey(header)
+	switch {
+	case name == "", name == "Proxy", name == "Host", name == "Content-Type", mayfly.IsHopByHop(name):
 		return "", false
 	}
-	name = strings.ToUpper(header)
+	name = strings.ToUpper(name)
 	for i := range len(name) {
 		if b := name[i]; b != '-' && (b < 'A' || b > 'Z') && (b < '0' || b > '9') {
 			return "", false
 		}
 	}
 	name = strings.ReplaceAll(name, "-", "_")
-	if param, ok := strings.CutPrefix(name, "MAYFLY_PARAM_"); ok {
-		return mayfly.EnvParam + param, param != ""
+	if mayfly.IsParam(header) {
+		return name, true // begins with mayfly.EnvParam
 	}
-	return "HTTP_" + name, name != "" && !strings.HasPrefix(name, "MAYFLY_")
+	return "HTTP_" + name, !mayfly.IsReserved(header)
 }

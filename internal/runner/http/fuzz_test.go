@@ -131,8 +131,8 @@ func travels(r *http.Response, method string) http.Header {
 		delete(h, "Cache-Control")
 	}
 	for name := range h {
-		if hopByHop(name) || name == "Transfer-Encoding" || name == "Content-Length" && method != "HEAD" ||
-			strings.HasPrefix(name, "Mayfly-") || strings.HasPrefix(name, "Nats-") {
+		if mayfly.IsHopByHop(name) && (name != "Content-Length" || method != "HEAD") ||
+			mayfly.IsReserved(name) {
 			delete(h, name)
 		}
 	}

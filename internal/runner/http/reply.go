@@ -81,8 +81,7 @@ func parseHead(b []byte, method string) (head, error) {
 		switch {
 		case name == mayfly.HeaderCrash:
 			h.crash = value
-		case hopByHop(name) || strings.HasPrefix(name, "Mayfly-") || strings.HasPrefix(name, "Nats-"):
-		case name == "Status" || name == "Description": // to NATS these two mean that nobody is there
+		case mayfly.IsHopByHop(name), mayfly.IsReserved(name):
 		default:
 			if before := h.header[name]; before != nil {
 				h.header[name] = append(before, value)

@@ -169,25 +169,14 @@ func appendHeader(b []byte, name, value string) []byte {
 	return append(b, "\r\n"...)
 }
 
-// ours reports whether a header of a request, by its canonical name, is said by
-// the client itself or belongs to the connection that the call came by.
+// ours reports whether a header of a request, by its canonical name, is written by
+// the client itself or does not travel.
 func ours(name string) bool {
 	switch name {
-	case "Host", "Content-Length", "Transfer-Encoding", "Expect", // the framing is done anew
-		mayfly.HeaderCall, mayfly.HeaderDeadline, mayfly.HeaderRemote:
+	case "Host", mayfly.HeaderCall, mayfly.HeaderDeadline, mayfly.HeaderRemote:
 		return true
 	}
-	return hopByHop(name)
-}
-
-// hopByHop reports whether a header belongs to one connection (RFC 9110, 7.6.1).
-func hopByHop(name string) bool {
-	switch name {
-	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
-		"Te", "Trailer", "Upgrade", "Http2-Settings":
-		return true
-	}
-	return false
+	return mayfly.IsHopByHop(name)
 }
 
 // canonicalName returns a header's name as net/http writes it, and whether it is
