@@ -91,8 +91,7 @@ func (c *client) take(ctx context.Context, id string, deadline time.Time) (*conn
 	switch {
 	case cn == nil:
 		return c.dial(ctx, id, deadline)
-	case c.network == "tcp" && stale(cn.Conn):
-		// A unix socket says so by itself when it is written to.
+	case cn.probe.stale():
 		cn.release(false)
 		return c.dial(ctx, id, deadline)
 	}

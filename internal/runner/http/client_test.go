@@ -281,6 +281,53 @@ func TestConnectionIsUsedAgain(t *testing.T) {
 	}
 }
 
+// A second reply to one request, however late, must not be taken for the reply to
+// the next.
+func TestUnaskedReplyReachesNobody(t *testing.T) {
+	t.Parallel()
+	for _, network := range []string{"unix", "tcp"} {
+		t.Run(network, func(t *testing.T) {
+			t.Parallel()
+			l := listen(t, network)
+			c := clientOf(t, l)
+			late, said := make(chan struct{}), make(chan struct{})
+			var serving sync.WaitGroup
+			serving.Go(func() {
+				for n := 1; ; n++ {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					serving.Go(func() {
+						defer conn.Close()
+						reply := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d", n)
+						answer(conn, reply)
+						if n == 1 {
+							<-late
+							_, _ = io.WriteString(conn, reply)
+							close(said)
+						}
+						_, _ = io.Copy(io.Discard, conn)
+					})
+				}
+			})
+			t.Cleanup(func() {
+				c.close()
+				_ = l.Close()
+				serving.Wait()
+			})
+			if r, err := c.call(ctxOf(t), &mayfly.Call{}); err != nil || string(r.Body) != "1" {
+				t.Fatalf("first reply is %q, %v", r.Body, err)
+			}
+			close(late)
+			<-said
+			if r, err := c.call(ctxOf(t), &mayfly.Call{}); err != nil || string(r.Body) != "2" {
+				t.Errorf("second reply is %q, %v: it was sent before it was asked for", r.Body, err)
+			}
+		})
+	}
+}
+
 func TestCallIsSentAgainOnlyIfItWasNotRead(t *testing.T) {
 	t.Parallel()
 	hi := "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"

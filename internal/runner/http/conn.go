@@ -22,6 +22,7 @@ const oneRead = 4 << 10
 type conn struct {
 	net.Conn
 	owner *client
+	probe *probe
 	in    []byte // in[r:w] was read and waits to be used
 	r, w  int
 	out   []byte // room for the request's head
@@ -43,7 +44,7 @@ type conn struct {
 
 // newConn returns a conn over a connection to the function.
 func newConn(owner *client, raw net.Conn) *conn {
-	c := &conn{Conn: raw, owner: owner}
+	c := &conn{Conn: raw, owner: owner, probe: newProbe(raw)}
 	c.cut = c.kill
 	return c
 }

@@ -26,6 +26,7 @@
 //   - a call reaches the function once: it is sent again only where the function
 //     cannot have read it, not even in part: TestCallIsSentAgainOnlyIfItWasNotRead,
 //     TestCallThatWasReadInPartIsNotSentAgain
+//   - a reply that nobody asked for reaches nobody: TestUnaskedReplyReachesNobody
 //   - the end of a call's context is the end of the function's request:
 //     TestContextEndsTheRequest
 //   - a stream passes as it comes, and is never held whole: TestEventsComeAtOnce,

@@ -7,22 +7,34 @@ import (
 	"syscall"
 )
 
-// stale reports whether a connection that lies idle was closed by the other side,
-// or says what nobody asked.
-func stale(c net.Conn) bool {
-	s, ok := c.(syscall.Conn)
-	if !ok {
+// A probe looks at an idle connection without waiting. Its parts are made once,
+// because a call must not pay for them.
+type probe struct {
+	raw  syscall.RawConn // nil if the connection cannot be looked at
+	peek func(fd uintptr) bool
+	err  error
+}
+
+func newProbe(c net.Conn) *probe {
+	p := &probe{}
+	if s, ok := c.(syscall.Conn); ok {
+		p.raw, _ = s.SyscallConn()
+	}
+	p.peek = func(fd uintptr) bool {
+		var one [1]byte
+		_, p.err = syscall.Read(int(fd), one[:])
+		return true
+	}
+	return p
+}
+
+// stale reports whether an idle connection was closed by the other side, or holds
+// bytes that no request asked for: they would be taken for the next reply, and
+// every later reply would reach the wrong caller (RFC 9112, 9.2).
+func (p *probe) stale() bool {
+	if p.raw == nil {
 		return false
 	}
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return true
-	}
-	var peeked error
-	err = raw.Read(func(fd uintptr) bool {
-		var one [1]byte
-		_, peeked = syscall.Read(int(fd), one[:])
-		return true
-	})
-	return err != nil || peeked != syscall.EAGAIN
+	err := p.raw.Read(p.peek)
+	return err != nil || p.err != syscall.EAGAIN
 }

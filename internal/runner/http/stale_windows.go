@@ -2,5 +2,9 @@ package httpengine
 
 import "net"
 
-// stale cannot tell here: such a connection fails its next call.
-func stale(net.Conn) bool { return false }
+// A probe cannot tell here: a stale connection fails its next call.
+type probe struct{}
+
+func newProbe(net.Conn) *probe { return nil }
+
+func (*probe) stale() bool { return false }
