@@ -40,6 +40,7 @@ var floors = map[string]int{
 
 	module + "/internal/bus": 4,
 
+	module + "/internal/micro":    5,
 	module + "/internal/project":  5,
 	module + "/internal/registry": 5,
 	module + "/internal/secrets":  5,

@@ -30,7 +30,7 @@ type Options struct {
 }
 
 // The oldest server that has what Mayfly keeps its state with.
-var oldest = version{2, 12, 0}
+var oldest = Version{2, 12, 0}
 
 // A Bus is the way to NATS: one or more connections that find back by themselves,
 // and the server behind them if we run it.
@@ -46,7 +46,7 @@ type Bus struct {
 	steward *steward    // nil for a Remote
 	synced  atomic.Bool // a Remote's steward has answered: there is one
 
-	forget atomic.Pointer[func(subject string)] // told of subjects that nobody answers; the Directory's
+	onNobody atomic.Pointer[func(subject string)] // see OnNobody
 
 	nobody  atomic.Uint64
 	retried atomic.Uint64
@@ -109,8 +109,8 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 // it should be.
 func (b *Bus) checkServer(ctx context.Context, needJetStream bool) error {
 	text := b.ServerVersion()
-	v, err := parseVersion(text)
-	if err != nil || v.less(oldest) {
+	v, err := ParseVersion(text)
+	if err != nil || v.Less(oldest) {
 		return mayfly.Errorf(mayfly.Unavailable, "the server at %s is nats-server %s: Mayfly needs %s or newer", b.remote, text, oldest).
 			WithHint("upgrade it, or leave out --nats to use the server inside Mayfly")
 	}
@@ -191,11 +191,21 @@ func (b *Bus) again(ctx context.Context, m *nats.Msg, deadline time.Time, first 
 	reply, err := b.link().request(ctx, m, deadline)
 	if errors.Is(err, mayfly.ErrNobody) {
 		b.nobody.Add(1)
-		if forget := b.forget.Load(); forget != nil {
-			(*forget)(m.Subject)
+		if f := b.onNobody.Load(); f != nil {
+			(*f)(m.Subject)
 		}
 	}
 	return reply, err
+}
+
+// OnNobody has f called with the subject of each call that reached nobody, in place
+// of any function before; nil is none. f must not block.
+func (b *Bus) OnNobody(f func(subject string)) {
+	if f == nil {
+		b.onNobody.Store(nil)
+		return
+	}
+	b.onNobody.Store(&f)
 }
 
 // Send publishes c with an inbox that nobody reads, so that a service that
@@ -272,12 +282,13 @@ func (b *Bus) ServerVersion() string { return b.links[0].conn.Load().ConnectedSe
 // Embedded reports whether the server runs inside this process.
 func (b *Bus) Embedded() bool { return b.server != nil }
 
-// A version is a server's major, minor and patch number.
-type version [3]int
+// A Version is major, minor and patch number of a server or a service.
+type Version [3]int
 
-func (v version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]) }
+func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]) }
 
-func (v version) less(w version) bool {
+// Less reports whether v is older than w.
+func (v Version) Less(w Version) bool {
 	for i := range v {
 		if v[i] != w[i] {
 			return v[i] < w[i]
@@ -286,8 +297,8 @@ func (v version) less(w version) bool {
 	return false
 }
 
-// parseVersion reads "2.15.2" and "2.15.2-RC.1".
-func parseVersion(s string) (v version, err error) {
+// ParseVersion reads "2.15.2" and "2.15.2-RC.1". The error has code Invalid.
+func ParseVersion(s string) (v Version, err error) {
 	s, _, _ = strings.Cut(strings.TrimPrefix(s, "v"), "-")
 	s, _, _ = strings.Cut(s, "+")
 	parts := strings.Split(s, ".")

@@ -420,7 +420,7 @@ func TestGatherReturnsEveryAnswer(t *testing.T) {
 	if answers, err = b.Gather(t.Context(), "nobody.here"); err != nil || len(answers) != 0 {
 		t.Errorf("nobody there: %d answers, error %v", len(answers), err)
 	}
-	if n := b.Listeners(); n != 0 {
+	if n := b.Stats().Inboxes; n != 0 {
 		t.Errorf("%d listeners left", n)
 	}
 }

@@ -1,5 +1,5 @@
-// Package bus is the way to NATS: the connection, the server behind it if we run
-// one, and the picture of which services are there.
+// Package bus is the way to NATS: the connections, the server behind them if we run
+// one, and the streams and buckets that Mayfly keeps there.
 //
 //	Call ──► encode ──► link ──► nats.go ──► server ──► service
 //	     ◄── decode ◄── replies ◄──────────────────────
@@ -9,7 +9,6 @@
 //	State      a stream or bucket as it should be; Keep makes it so
 //	steward    commits what JetStream acknowledged, for all who wait; see Sync
 //	health     asks the server and JetStream twice a second; Ready answers from memory
-//	Directory  asks all micro services, keeps what they say, answers from memory
 //
 // It knows neither HTTP nor functions. It alone imports nats-server, and no error
 // of NATS leaves it untranslated.
@@ -23,9 +22,6 @@
 //   - a connection that closed for good is made anew: TestClosedConnectionIsMadeAnew
 //   - an oversize message is refused before it reaches the server:
 //     TestCallRefusesWhatIsTooLarge
-//   - one hostile answer hides no other service: TestHostileAnswersHideNobody
-//   - a service that is busy is not forgotten, one that left is:
-//     TestSilentInstanceIsKeptWhileItIsSubscribed
 //   - what was acknowledged before Sync began is on the disk when it returns, and a
 //     disk that lost something is never tried again:
 //     TestWhoComesDuringACommitSharesTheNext, TestDiskThatFailedIsNotTriedAgain

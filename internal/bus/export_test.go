@@ -8,43 +8,11 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// What the tests may see of the inside.
-const (
-	AskTimeout   = askTimeout
-	AskAgain     = askAgain
-	MaxEndpoints = maxEndpoints
-)
-
-// ParseInfo is parseInfo.
-func ParseInfo(data []byte) (mayfly.Service, string) { return parseInfo(data) }
-
 // Decode is decode.
 func Decode(m *nats.Msg) (mayfly.Reply, error) { return decode(m) }
 
-// ValidText is validText.
-func ValidText(s string) bool { return validText(s) }
-
 // NoRoom is noRoom.
 func NoRoom(err error) bool { return noRoom(err) }
-
-// NewPicture returns the picture of these services.
-func NewPicture(services ...mayfly.Service) *Picture {
-	known := map[key]*instance{}
-	for _, s := range services {
-		known[key{s.Name, s.ID}] = &instance{service: s}
-	}
-	return newPicture(known)
-}
-
-// Listeners returns how many inboxes take more than one message.
-func (b *Bus) Listeners() (n int) {
-	for _, l := range b.links {
-		l.replies.mu.RLock()
-		n += len(l.replies.listeners)
-		l.replies.mu.RUnlock()
-	}
-	return n
-}
 
 // Cut closes the connection for good, as a protocol error does.
 func (l *Listener) Cut() { l.link.conn.Load().Close() }

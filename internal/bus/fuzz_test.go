@@ -9,28 +9,6 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-func FuzzParseInfo(f *testing.F) {
-	f.Add([]byte(info("shop", "1", "order", "shop.order.*")))
-	f.Add([]byte(`{"name":"a","id":"b","version":"1.0.0","metadata":{"n":1},"endpoints":[{"name":"e","subject":"$JS.x"},{}]}`))
-	f.Add([]byte(`{"Name":"\u001b","ID":"x","endpoints":null}`))
-	f.Add([]byte(`[]`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		s, why := bus.ParseInfo(data)
-		if why != "" {
-			return
-		}
-		if !bus.ValidText(s.Name) || !bus.ValidText(s.ID) || !s.Started.IsZero() || len(s.Endpoints) > bus.MaxEndpoints {
-			t.Errorf("service = %+v", s)
-		}
-		for _, e := range s.Endpoints {
-			if _, err := mayfly.ParseSubjectPattern(e.Subject); err != nil || !bus.ValidText(e.Name) {
-				t.Errorf("endpoint = %+v", e)
-			}
-		}
-		bus.NewPicture(s)
-	})
-}
-
 func FuzzDecodeReply(f *testing.F) {
 	for _, h := range []string{
 		"", "NATS/1.0\r\n\r\n", "NATS/1.0 503\r\n\r\n",

@@ -25,6 +25,30 @@ type Answer struct {
 	Took time.Duration // since the question
 }
 
+// An Inbox takes the answers to questions that many may answer, whenever they come.
+type Inbox struct {
+	link    *link
+	subject string
+	stop    func()
+}
+
+// Inbox returns an inbox that gives each answer to f, one at a time, until it is
+// closed; nobody says that no one is subscribed to what was asked. f must not block:
+// all replies of the bus wait behind it.
+func (b *Bus) Inbox(f func(answer []byte, nobody bool)) *Inbox {
+	l := b.links[0]
+	subject, stop := l.replies.listen(func(m *nats.Msg) { f(m.Data, nobody(m)) })
+	return &Inbox{l, subject, stop}
+}
+
+// Ask publishes an empty question on a subject.
+func (i *Inbox) Ask(subject string) error {
+	return i.link.publish(&nats.Msg{Subject: subject, Reply: i.subject})
+}
+
+// Close drops the answers that come from now on.
+func (i *Inbox) Close() { i.stop() }
+
 // Gather sends a question to a subject that many answer, such as $SRV.PING, and
 // returns what came back once nothing more comes. Nobody there is no error: the
 // list is empty then.
@@ -59,22 +83,21 @@ func (b *Bus) gather(ctx context.Context, subject string, first time.Duration, r
 	}
 	ctx, cancel := context.WithTimeout(ctx, gatherMost)
 	defer cancel()
-	l := b.links[0]
 	type arrival struct {
 		Answer
 		nobody bool
 	}
 	came := make(chan arrival, 1024)
 	asked := time.Now()
-	inbox, stop := l.replies.listen(func(m *nats.Msg) {
+	inbox := b.Inbox(func(answer []byte, nobody bool) {
 		select {
-		case came <- arrival{Answer{Body: m.Data, Took: time.Since(asked)}, nobody(m)}:
+		case came <- arrival{Answer{Body: answer, Took: time.Since(asked)}, nobody}:
 		case <-ctx.Done():
 		}
 	})
-	defer stop()
-	defer cancel() // before stop, so that a waiting listener lets go
-	if err := l.publish(&nats.Msg{Subject: subject, Reply: inbox}); err != nil {
+	defer inbox.Close()
+	defer cancel() // before Close, so that a waiting inbox lets go
+	if err := inbox.Ask(subject); err != nil {
 		return err
 	}
 	var last, widest time.Duration

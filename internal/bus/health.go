@@ -209,6 +209,7 @@ type Stats struct {
 	BytesIn     uint64
 	BytesOut    uint64
 	Waiting     int       // calls that wait for a reply
+	Inboxes     int       // that are open
 	Late        uint64    // replies that came when nobody waited any more
 	Retried     uint64    // calls sent a second time, because nobody had got them
 	Nobody      uint64    // calls that reached nobody the second time too
@@ -229,6 +230,7 @@ func (b *Bus) Stats() Stats {
 		s.BytesIn += n.InBytes
 		s.BytesOut += n.OutBytes
 		s.Waiting += l.replies.waitingNow()
+		s.Inboxes += l.replies.listening()
 		s.Late += l.replies.late.Load()
 	}
 	if info := b.health.jetStream.Load(); info != nil {

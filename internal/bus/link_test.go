@@ -74,8 +74,9 @@ func TestClosedConnectionIsMadeAnew(t *testing.T) {
 	t.Parallel()
 	log := newDiary("made anew")
 	b := open(t, bus.Options{Server: &bus.ServerOptions{Store: t.TempDir()}, Log: log.log()})
-	d := bus.OpenDirectory(b, nil)
-	t.Cleanup(func() { d.Close() })
+	answers := make(chan string, 1)
+	inbox := b.Inbox(func(answer []byte, _ bool) { answers <- string(answer) })
+	t.Cleanup(inbox.Close)
 	nc := natstest.Connect(t, b)
 	natstest.Serve(t, nc, "echo", func(m *nats.Msg) { m.Respond(m.Data) })
 
@@ -95,9 +96,14 @@ func TestClosedConnectionIsMadeAnew(t *testing.T) {
 	if err != nil || string(reply.Body) != "hi" {
 		t.Errorf("reply %q, error %v", reply.Body, err)
 	}
-	// Listeners go on: the directory's inbox hears of what comes now.
-	natstest.AddService(t, nc, "later", "1.0.0", natstest.Endpoint{Name: "work"})
-	waitFor(t, d, "the later service", func(p *bus.Picture) bool { return p.Has("later") })
+	// Inboxes go on.
+	natstest.Serve(t, nc, "later", func(m *nats.Msg) { m.Respond([]byte("here")) })
+	if err := inbox.Ask("later"); err != nil {
+		t.Fatal(err)
+	}
+	if answer := <-answers; answer != "here" {
+		t.Errorf("answer %q", answer)
+	}
 }
 
 func TestCallsGoOverTheConnectionsThatAreUp(t *testing.T) {

@@ -152,6 +152,13 @@ func (r *replies) listen(f func(*nats.Msg)) (inbox string, stop func()) {
 	}
 }
 
+// listening returns how many inboxes take more than one message.
+func (r *replies) listening() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.listeners)
+}
+
 // waitingNow returns how many calls wait.
 func (r *replies) waitingNow() int {
 	n := 0

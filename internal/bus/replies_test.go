@@ -103,7 +103,7 @@ func TestRepliesReachTheirCalls(t *testing.T) {
 	close(pushed)
 	pushing.Wait()
 	eventually(t, "nobody waits any more", func() bool { return b.Stats().Waiting == 0 })
-	if n := b.Listeners(); n != 0 {
+	if n := b.Stats().Inboxes; n != 0 {
 		t.Errorf("%d listeners left", n)
 	}
 	// A late reply and a second one find nobody. The twice-answered are certain;

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/nearest"
 )
 
@@ -17,10 +18,10 @@ import (
 // anybody on the bus: an answer that does not parse is skipped and hides no other,
 // and one that does may still hold any text.
 type identity struct {
-	Name     string       `json:"name"`
-	ID       string       `json:"id"`
-	Version  string       `json:"version"`
-	Metadata bus.Metadata `json:"metadata"`
+	Name     string         `json:"name"`
+	ID       string         `json:"id"`
+	Version  string         `json:"version"`
+	Metadata micro.Metadata `json:"metadata"`
 }
 
 func (i identity) valid() bool { return i.Name != "" && i.ID != "" }
@@ -37,10 +38,10 @@ type infoAnswer struct {
 }
 
 type infoEndpoint struct {
-	Name     string       `json:"name"`
-	Subject  string       `json:"subject"`
-	Queue    string       `json:"queue_group"`
-	Metadata bus.Metadata `json:"metadata"`
+	Name     string         `json:"name"`
+	Subject  string         `json:"subject"`
+	Queue    string         `json:"queue_group"`
+	Metadata micro.Metadata `json:"metadata"`
 }
 
 // isFunction tells a function from a service: it answers below fn.

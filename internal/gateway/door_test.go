@@ -25,6 +25,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/gateway"
+	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 )
 
@@ -56,7 +57,7 @@ func TestHealthAndReadiness(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	dir := bus.OpenDirectory(b, nil)
+	dir := micro.OpenDirectory(b, nil)
 	defer dir.Close()
 	d := run(t, b, dir, gateway.Options{Routes: []mayfly.Route{route(t, "r", "/r", "r", "")}})
 	d.bus = b
@@ -270,7 +271,7 @@ func TestRenewedCertificateIsUsedWithoutRestart(t *testing.T) {
 	}
 	first := write("first")
 	b := natstest.New(t)
-	dir := bus.OpenDirectory(b, nil)
+	dir := micro.OpenDirectory(b, nil)
 	defer dir.Close()
 	g := newGateway(t, b, dir, gateway.Options{Cert: certFile, Key: keyFile})
 	g.RecheckCertificate(0)

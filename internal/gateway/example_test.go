@@ -10,6 +10,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/gateway"
+	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/nats-io/nats.go"
 )
 
@@ -26,7 +27,7 @@ func Example() {
 		return
 	}
 	defer b.Close()
-	directory := bus.OpenDirectory(b, nil)
+	directory := micro.OpenDirectory(b, nil)
 	defer directory.Close()
 
 	// A worker, as it would be in a program of its own.

@@ -15,9 +15,10 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/gateway"
+	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/micro"
+	natsmicro "github.com/nats-io/nats.go/micro"
 	"go.uber.org/goleak"
 )
 
@@ -36,7 +37,7 @@ type door struct {
 func open(t *testing.T, o gateway.Options) *door {
 	t.Helper()
 	b := natstest.New(t)
-	dir := bus.OpenDirectory(b, nil)
+	dir := micro.OpenDirectory(b, nil)
 	t.Cleanup(func() { dir.Close() })
 	o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	d := run(t, b, dir, o)
@@ -119,10 +120,10 @@ func TestServiceIsReachedWithoutConfiguration(t *testing.T) {
 	t.Parallel()
 	d := open(t, gateway.Options{})
 	natstest.AddService(t, d.nc, "Echo", "1.0.0", natstest.Endpoint{Name: "echo"}, natstest.Endpoint{
-		Name: "fail", Answer: func(r micro.Request) {
-			r.Error("422", "not a story", []byte("why: "+string(r.Data())), micro.WithHeaders(micro.Headers{"X-Reason": {"a", "b"}}))
+		Name: "fail", Answer: func(r natsmicro.Request) {
+			r.Error("422", "not a story", []byte("why: "+string(r.Data())), natsmicro.WithHeaders(natsmicro.Headers{"X-Reason": {"a", "b"}}))
 		},
-	}, natstest.Endpoint{Name: "order", Subject: "orders.*.get", Answer: func(r micro.Request) { r.Respond([]byte(r.Subject())) }})
+	}, natstest.Endpoint{Name: "order", Subject: "orders.*.get", Answer: func(r natsmicro.Request) { r.Respond([]byte(r.Subject())) }})
 
 	for _, tt := range []struct {
 		name, method, path, body string

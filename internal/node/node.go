@@ -18,6 +18,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/console"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/logs"
+	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/process"
 	"github.com/mayfly-run/mayfly/internal/registry"
 	"github.com/mayfly-run/mayfly/internal/responder"
@@ -50,7 +51,7 @@ type Node struct {
 	options   Options
 	folder    *folder
 	bus       *bus.Bus
-	directory *bus.Directory
+	directory *micro.Directory
 	store     *store
 	keeper    *process.Keeper
 	runner    *runner.Runner
@@ -104,7 +105,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	closers = append(closers, n.bus.Close)
-	n.directory = bus.OpenDirectory(n.bus, logOf("directory"))
+	n.directory = micro.OpenDirectory(n.bus, logOf("directory"))
 	closers = append(closers, n.directory.Close)
 
 	// What is deployed, its secrets, and what its instances say.

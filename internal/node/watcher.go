@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"github.com/mayfly-run/mayfly"
-	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/micro"
 )
 
 // A Change is a service that came or went.
@@ -15,7 +15,7 @@ type Change struct {
 
 // A watcher tells of services that come and go.
 type watcher struct {
-	directory *bus.Directory
+	directory *micro.Directory
 	tell      func(Change)
 }
 

@@ -1,23 +1,18 @@
-package bus
+package micro
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"hash/maphash"
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/mayfly-run/mayfly"
-	"github.com/nats-io/nats.go"
+	"github.com/mayfly-run/mayfly/internal/bus"
 )
 
 // Bounds on what others may make us remember.
@@ -56,10 +51,9 @@ const (
 //
 // An answer that makes no sense is counted and dropped, and hides nobody else.
 type Directory struct {
-	bus     *Bus
+	bus     *bus.Bus
 	log     *slog.Logger
-	inbox   string
-	stop    func()
+	inbox   *bus.Inbox
 	cancel  context.CancelFunc
 	runner  sync.WaitGroup
 	answers chan []byte
@@ -82,15 +76,9 @@ type question struct {
 	err  error         // the question could not be asked; set before done is closed
 }
 
-// A Picture is what was on the bus at one moment. It does not change.
-type Picture struct {
-	Services []mayfly.Service // sorted by age, then name, then id
-	byName   map[string]map[string]mayfly.Endpoint
-}
-
 // OpenDirectory asks for all services and returns at once; the picture fills
 // as answers come in. Close it before the bus.
-func OpenDirectory(b *Bus, log *slog.Logger) *Directory {
+func OpenDirectory(b *bus.Bus, log *slog.Logger) *Directory {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -104,17 +92,16 @@ func OpenDirectory(b *Bus, log *slog.Logger) *Directory {
 		watchers: map[chan struct{}]struct{}{},
 	}
 	d.picture.Store(&Picture{})
-	d.inbox, d.stop = b.links[0].replies.listen(d.take)
-	forget := d.forget
-	b.forget.Store(&forget)
+	d.inbox = b.Inbox(d.take)
+	b.OnNobody(d.forget)
 	d.runner.Go(func() { d.run(ctx) })
 	return d
 }
 
 // Close ends the asking.
 func (d *Directory) Close() error {
-	d.bus.forget.Store(nil)
-	d.stop()
+	d.bus.OnNobody(nil)
+	d.inbox.Close()
 	d.cancel()
 	d.runner.Wait()
 	return nil
@@ -189,36 +176,32 @@ func (d *Directory) ask(service string) *question {
 	}
 	q := &question{at: now, done: make(chan struct{})}
 	end := sync.OnceFunc(func() { close(q.done) })
-	inbox, stop := d.bus.links[0].replies.listen(func(m *nats.Msg) {
-		if nobody(m) {
+	inbox := d.bus.Inbox(func(answer []byte, nobody bool) {
+		if nobody {
 			end()
 			return
 		}
-		d.take(m)
+		d.take(answer, false)
 	})
-	if q.err = d.publish(mayfly.SubjectMicro+".INFO."+service, inbox); q.err != nil {
-		stop()
+	if q.err = inbox.Ask(mayfly.SubjectMicro + ".INFO." + service); q.err != nil {
+		inbox.Close()
 		end()
 		return q // not remembered: the connection may be back for the next caller
 	}
 	d.asked[service] = q
 	time.AfterFunc(askTimeout, end)
-	time.AfterFunc(askAgain, stop) // an answer that is late for the caller is still news
+	time.AfterFunc(askAgain, inbox.Close) // an answer that is late for the caller is still news
 	return q
-}
-
-func (d *Directory) publish(subject, inbox string) error {
-	return d.bus.links[0].publish(&nats.Msg{Subject: subject, Reply: inbox})
 }
 
 // take queues an answer. It runs in the connection's callback, so it never waits:
 // with the queue full the answer is lost until the next round.
-func (d *Directory) take(m *nats.Msg) {
-	if len(m.Data) == 0 {
+func (d *Directory) take(answer []byte, _ bool) {
+	if len(answer) == 0 {
 		return
 	}
 	select {
-	case d.answers <- m.Data:
+	case d.answers <- answer:
 	default:
 		d.dropped.Add(1)
 	}
@@ -293,7 +276,7 @@ func (d *Directory) run(ctx context.Context) {
 			return
 		case <-refresh.C:
 			refresh.Reset(refreshLeast + time.Duration(len(known))*refreshEach)
-			if d.publish(mayfly.SubjectMicro+".INFO", d.inbox) != nil {
+			if d.inbox.Ask(mayfly.SubjectMicro+".INFO") != nil {
 				continue // not connected: silence says nothing about services
 			}
 			round++
@@ -336,8 +319,8 @@ func (d *Directory) miss(known map[key]*instance, round int) (changed bool) {
 
 // check asks one instance for a sign of life. Only that nobody is there is news.
 func (d *Directory) check(at key) {
-	inbox, stop := d.bus.links[0].replies.listen(func(m *nats.Msg) {
-		if !nobody(m) {
+	inbox := d.bus.Inbox(func(_ []byte, nobody bool) {
+		if !nobody {
 			return
 		}
 		select {
@@ -345,8 +328,8 @@ func (d *Directory) check(at key) {
 		default: // the next round asks again
 		}
 	})
-	time.AfterFunc(askAgain, stop)
-	_ = d.publish(mayfly.SubjectMicro+".PING."+at.name+"."+at.id, inbox) // the next round asks again
+	time.AfterFunc(askAgain, inbox.Close)
+	_ = inbox.Ask(mayfly.SubjectMicro + ".PING." + at.name + "." + at.id) // the next round asks again
 }
 
 // learn takes one answer, to INFO or to STATS, into known and reports whether the
@@ -403,88 +386,13 @@ func (d *Directory) learn(known map[key]*instance, data []byte, round int, seed 
 // asked again in the next round.
 func (d *Directory) askAge(s mayfly.Service) {
 	if s.Started.IsZero() && hasRoutes(s) {
-		_ = d.publish(mayfly.SubjectMicro+".STATS."+s.Name+"."+s.ID, d.inbox)
+		_ = d.inbox.Ask(mayfly.SubjectMicro + ".STATS." + s.Name + "." + s.ID)
 	}
 }
 
 func (d *Directory) reject(why string) {
 	d.hostile.Add(1)
 	d.log.Debug("answer to discovery dropped", "err", why)
-}
-
-// parseInfo reads an INFO answer, keeps what can be used and says why if nothing
-// can.
-func parseInfo(data []byte) (mayfly.Service, string) {
-	// Strings only in metadata: some clients send numbers, which name no route.
-	var info struct {
-		mayfly.Service
-		Metadata  Metadata `json:"metadata"`
-		Endpoints []struct {
-			mayfly.Endpoint
-			Metadata Metadata `json:"metadata"`
-		} `json:"endpoints"`
-	}
-	if err := json.Unmarshal(data, &info); err != nil {
-		return mayfly.Service{}, "not JSON of the right types"
-	}
-	s := info.Service
-	if !validText(s.Name) || !validText(s.ID) {
-		return mayfly.Service{}, "bad name or id"
-	}
-	s.Started = time.Time{} // not INFO's to tell
-	if len(s.Version) > maxText || strings.ContainsFunc(s.Version, unicode.IsControl) {
-		s.Version = ""
-	}
-	s.Description = plain(s.Description)
-	s.Metadata = info.Metadata
-	s.Endpoints = nil
-	for _, e := range info.Endpoints[:min(len(info.Endpoints), maxEndpoints)] {
-		if _, err := mayfly.ParseSubjectPattern(e.Subject); err != nil || !validText(e.Name) {
-			continue
-		}
-		e.Endpoint.Metadata = e.Metadata
-		s.Endpoints = append(s.Endpoints, e.Endpoint)
-	}
-	return s, ""
-}
-
-// Metadata is that of a service or endpoint as it came over the wire: values that
-// are no strings, which some clients send, are skipped.
-type Metadata map[string]string
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (m *Metadata) UnmarshalJSON(data []byte) error {
-	var raw map[string]json.RawMessage
-	if json.Unmarshal(data, &raw) != nil {
-		return nil // not an object: no metadata
-	}
-	*m = make(Metadata, len(raw))
-	for k, v := range raw {
-		var s string
-		if bytes.HasPrefix(v, []byte{'"'}) && json.Unmarshal(v, &s) == nil {
-			(*m)[k] = s
-		}
-	}
-	return nil
-}
-
-// validText reports whether s may stand as one token of a subject that we ask, and
-// be shown to people.
-func validText(s string) bool {
-	return s != "" && len(s) <= maxText && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
-		return !unicode.IsPrint(r) || strings.ContainsRune(" .*>", r)
-	})
-}
-
-// plain returns s as one line without control characters, which would be
-// commands to a terminal.
-func plain(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, s)
 }
 
 func hasRoutes(s mayfly.Service) bool {
@@ -505,61 +413,6 @@ func dropSubject(known map[key]*instance, subject string) (changed bool) {
 	}
 	return changed
 }
-
-func newPicture(known map[key]*instance) *Picture {
-	p := &Picture{
-		Services: make([]mayfly.Service, 0, len(known)),
-		byName:   map[string]map[string]mayfly.Endpoint{},
-	}
-	for _, in := range known {
-		p.Services = append(p.Services, in.service)
-	}
-	slices.SortFunc(p.Services, compareAge)
-	// The highest version wins a name; among equals the first in the sorted order.
-	winner := map[[2]string]version{}
-	for _, s := range p.Services {
-		v, _ := parseVersion(s.Version) // an unreadable one is the lowest
-		ends := p.byName[s.Name]
-		if ends == nil {
-			ends = map[string]mayfly.Endpoint{}
-			p.byName[s.Name] = ends
-		}
-		for _, e := range s.Endpoints {
-			if have, ok := winner[[2]string{s.Name, e.Name}]; !ok || have.less(v) {
-				winner[[2]string{s.Name, e.Name}] = v
-				ends[e.Name] = e
-			}
-		}
-	}
-	for _, s := range p.Services {
-		for _, e := range s.Endpoints {
-			if _, taken := p.byName[s.Name][e.Subject]; !taken {
-				p.byName[s.Name][e.Subject] = e
-			}
-		}
-	}
-	return p
-}
-
-// compareAge orders the oldest first; those whose age is unknown come last.
-func compareAge(a, b mayfly.Service) int {
-	if x, y := a.Started.IsZero(), b.Started.IsZero(); x != y {
-		if x {
-			return 1
-		}
-		return -1
-	}
-	return cmp.Or(a.Started.Compare(b.Started), strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
-}
-
-// Lookup returns a service's endpoint by name, or else by subject.
-func (p *Picture) Lookup(service, endpoint string) (mayfly.Endpoint, bool) {
-	e, ok := p.byName[service][endpoint]
-	return e, ok
-}
-
-// Has reports whether an instance of the service is there.
-func (p *Picture) Has(service string) bool { return p.byName[service] != nil }
 
 // Services returns the services of the present picture, the oldest first. The
 // slice is shared and must not be changed.

@@ -1,4 +1,4 @@
-package bus_test
+package micro_test
 
 import (
 	"context"
@@ -13,21 +13,42 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/micro"
+	natsmicro "github.com/nats-io/nats.go/micro"
+	"go.uber.org/goleak"
 )
 
-// openDirectory opens a directory for the length of the test.
-func openDirectory(t testing.TB, b *bus.Bus) *bus.Directory {
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// soonIn is longer than anything takes but in a test that fails.
+const soonIn = 20 * time.Second
+
+// eventually waits until ok says so: what it asks is remembered by the other side of
+// a socket, which tells nobody.
+func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	d := bus.OpenDirectory(b, nil)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(soonIn); time.Now().Before(end); <-tick.C {
+		if ok() {
+			return
+		}
+	}
+	t.Fatalf("in vain waited for: %s", what)
+}
+
+// openDirectory opens a directory for the length of the test.
+func openDirectory(t testing.TB, b *bus.Bus) *micro.Directory {
+	t.Helper()
+	d := micro.OpenDirectory(b, nil)
 	t.Cleanup(func() { d.Close() })
 	return d
 }
 
 // waitFor waits until the directory's picture is as ok wants it.
-func waitFor(t *testing.T, d *bus.Directory, what string, ok func(*bus.Picture) bool) {
+func waitFor(t *testing.T, d *micro.Directory, what string, ok func(*micro.Picture) bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), soonIn)
 	defer cancel()
@@ -72,7 +93,7 @@ func TestDirectorySeesServicesThatAreThereAndThatCome(t *testing.T) {
 		Name: "work", Subject: "early.work.*", Metadata: map[string]string{"k": "v"},
 	})
 	d := openDirectory(t, b)
-	waitFor(t, d, "the early service", func(p *bus.Picture) bool { return p.Has("early") })
+	waitFor(t, d, "the early service", func(p *micro.Picture) bool { return p.Has("early") })
 	s := d.Picture().Services[0]
 	if s.Name != "early" || s.Version != "1.2.3" || s.ID == "" || len(s.Endpoints) != 1 {
 		t.Fatalf("service = %+v", s)
@@ -82,7 +103,7 @@ func TestDirectorySeesServicesThatAreThereAndThatCome(t *testing.T) {
 		t.Errorf("endpoint = %+v", e)
 	}
 	natstest.AddService(t, nc, "late", "1.0.0", natstest.Endpoint{Name: "work", Subject: "late"})
-	waitFor(t, d, "the late service", func(p *bus.Picture) bool { return p.Has("late") && p.Has("early") })
+	waitFor(t, d, "the late service", func(p *micro.Picture) bool { return p.Has("late") && p.Has("early") })
 }
 
 // The service answers to its name only, so the picture has it from Lookup alone.
@@ -121,7 +142,7 @@ func TestLookupOfAnUnknownServiceNeedsNoWaiting(t *testing.T) {
 			t.Fatalf("error = %v", err)
 		}
 	}
-	if least >= bus.AskTimeout {
+	if least >= micro.AskTimeout {
 		t.Errorf("each took %s or more", least)
 	}
 }
@@ -151,7 +172,7 @@ func TestLookupOfAnUnknownEndpointAsksOnceASecond(t *testing.T) {
 	nc := natstest.Connect(t, b)
 	natstest.AddService(t, nc, "known", "1.0.0", natstest.Endpoint{Name: "work"})
 	d := openDirectory(t, b)
-	waitFor(t, d, "the service", func(p *bus.Picture) bool { return p.Has("known") })
+	waitFor(t, d, "the service", func(p *micro.Picture) bool { return p.Has("known") })
 	asked := answer(t, nc, "$SRV.INFO.known")
 	start := time.Now()
 	for range 3 {
@@ -160,7 +181,7 @@ func TestLookupOfAnUnknownEndpointAsksOnceASecond(t *testing.T) {
 			t.Fatalf("error = %v", err)
 		}
 	}
-	most := int32(time.Since(start)/bus.AskAgain) + 1
+	most := int32(time.Since(start)/micro.AskAgain) + 1
 	if n := asked.Load(); n < 1 || n > most {
 		t.Errorf("the bus was asked %d times in %s", n, time.Since(start))
 	}
@@ -194,8 +215,8 @@ func TestLookupFindsAnEndpointThatWasAdded(t *testing.T) {
 	nc := natstest.Connect(t, b)
 	s := natstest.AddService(t, nc, "growing", "1.0.0", natstest.Endpoint{Name: "first"})
 	d := openDirectory(t, b)
-	waitFor(t, d, "the service", func(p *bus.Picture) bool { return p.Has("growing") })
-	if err := s.AddEndpoint("second", micro.HandlerFunc(func(micro.Request) {}), micro.WithEndpointSubject("grown")); err != nil {
+	waitFor(t, d, "the service", func(p *micro.Picture) bool { return p.Has("growing") })
+	if err := s.AddEndpoint("second", natsmicro.HandlerFunc(func(natsmicro.Request) {}), natsmicro.WithEndpointSubject("grown")); err != nil {
 		t.Fatal(err)
 	}
 	if err := nc.Flush(); err != nil {
@@ -217,10 +238,10 @@ func TestDirectoryForgetsWhatNobodyAnswers(t *testing.T) {
 	if _, err := d.Lookup(t.Context(), "liar", "work"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Call(t.Context(), call("liar.work", "")); !errors.Is(err, mayfly.ErrNobody) {
+	if _, err := b.Call(t.Context(), mayfly.Call{Subject: "liar.work", Deadline: time.Now().Add(soonIn)}); !errors.Is(err, mayfly.ErrNobody) {
 		t.Fatalf("error = %v", err)
 	}
-	waitFor(t, d, "the endpoint to go", func(p *bus.Picture) bool {
+	waitFor(t, d, "the endpoint to go", func(p *micro.Picture) bool {
 		_, ok := p.Lookup("liar", "work")
 		return !ok
 	})
@@ -239,11 +260,11 @@ func TestDirectoryForgetsWhoDoesNotAnswer(t *testing.T) {
 	s := natstest.AddService(t, nc, "passing", "1.0.0", natstest.Endpoint{Name: "work"})
 	natstest.AddService(t, nc, "staying", "1.0.0", natstest.Endpoint{Name: "work"})
 	d := openDirectory(t, b)
-	waitFor(t, d, "both services", func(p *bus.Picture) bool { return p.Has("passing") && p.Has("staying") })
+	waitFor(t, d, "both services", func(p *micro.Picture) bool { return p.Has("passing") && p.Has("staying") })
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, d, "one to go", func(p *bus.Picture) bool { return !p.Has("passing") })
+	waitFor(t, d, "one to go", func(p *micro.Picture) bool { return !p.Has("passing") })
 	if !d.Picture().Has("staying") {
 		t.Error("the other went, too")
 	}
@@ -270,7 +291,7 @@ func TestHighestVersionWinsAnEndpointsName(t *testing.T) {
 		}, "named"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p := bus.NewPicture(tt.services...)
+			p := micro.NewPicture(tt.services...)
 			if e, ok := p.Lookup("s", "work"); !ok || e.Subject != tt.want {
 				t.Errorf("s/work = %+v, want subject %s", e, tt.want)
 			}
@@ -293,7 +314,7 @@ func TestPictureIsOrderedByAge(t *testing.T) {
 	first := natstest.AddService(t, nc, "zeta", "1.0.0", natstest.Endpoint{Name: "z", Metadata: route})
 	natstest.AddService(t, nc, "beta", "1.0.0", natstest.Endpoint{Name: "b", Metadata: route})
 	d := openDirectory(t, b)
-	waitFor(t, d, "all ages", func(p *bus.Picture) bool {
+	waitFor(t, d, "all ages", func(p *micro.Picture) bool {
 		var names []string
 		for _, s := range p.Services {
 			names = append(names, s.Name)
@@ -338,7 +359,7 @@ func TestHostileAnswersHideNobody(t *testing.T) {
 		{name: "a long name", text: head + `"name":"` + strings.Repeat("x", 1000) + `","id":"1"}`, counted: true},
 		{name: "deep JSON", text: strings.Repeat("[", 500_000), counted: true},
 		{name: "a huge description", text: head + `"name":"odd","id":"1","description":"` + strings.Repeat("x", 900<<10) + `"}`, service: "odd"},
-		{name: "a thousand endpoints and more", text: head + `"name":"odd","id":"1","endpoints":[` + strings.Join(many, ",") + `]}`, service: "odd", ends: bus.MaxEndpoints},
+		{name: "a thousand endpoints and more", text: head + `"name":"odd","id":"1","endpoints":[` + strings.Join(many, ",") + `]}`, service: "odd", ends: micro.MaxEndpoints},
 		{
 			name: "subjects that are not theirs to give", service: "odd", ends: 1,
 			text: head + `"name":"odd","id":"1","endpoints":[{"name":"a","subject":"*.x"},{"name":"b","subject":">"},` +
@@ -361,7 +382,7 @@ func TestHostileAnswersHideNobody(t *testing.T) {
 			// One after the other, and the good one last.
 			answer(t, natstest.Connect(t, b), "$SRV.INFO", tt.text, info("good", "same", "work", "work"))
 			d := openDirectory(t, b)
-			waitFor(t, d, "the good service", func(p *bus.Picture) bool { return p.Has("good") })
+			waitFor(t, d, "the good service", func(p *micro.Picture) bool { return p.Has("good") })
 			if got := d.Hostile() > 0; got != tt.counted {
 				t.Errorf("counted %v, want %v", got, tt.counted)
 			}
@@ -382,7 +403,7 @@ func TestHostileAnswersHideNobody(t *testing.T) {
 
 func TestParseInfoKeepsWhatCanBeUsed(t *testing.T) {
 	t.Parallel()
-	s, why := bus.ParseInfo([]byte(`{"name":"odd","id":"1","version":"1\u001b[0m","description":"two\nlines\u009b","started":"2020-01-01T00:00:00Z",` +
+	s, why := micro.ParseInfo([]byte(`{"name":"odd","id":"1","version":"1\u001b[0m","description":"two\nlines\u009b","started":"2020-01-01T00:00:00Z",` +
 		`"metadata":{"n":1,"s":"x","z":null},"endpoints":[{"name":"e","subject":"e.>","queue_group":"q","metadata":{"k":"v","n":2}}]}`))
 	if why != "" {
 		t.Fatal(why)
@@ -415,10 +436,10 @@ func TestWatchTellsOfNowAndClosesWithItsContext(t *testing.T) {
 func TestDirectoryLeavesNoListener(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
-	d := bus.OpenDirectory(b, nil)
+	d := micro.OpenDirectory(b, nil)
 	if _, err := d.Lookup(t.Context(), "nobody", "work"); err == nil {
 		t.Error("found nobody")
 	}
 	d.Close()
-	eventually(t, "the listeners are gone", func() bool { return b.Listeners() == 0 })
+	eventually(t, "the listeners are gone", func() bool { return b.Stats().Inboxes == 0 })
 }

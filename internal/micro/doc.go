@@ -1,0 +1,13 @@
+// Package micro knows the micro services of NATS (ADR-32): what they say of
+// themselves, and which are there.
+//
+//	$SRV.INFO ──► services ──answers──► parseInfo ──► Directory ──► Picture ──► Lookup, Watch
+//
+// It does not call services; that is the bus's part.
+//
+// Invariants, and the tests that guard them:
+//   - one hostile answer hides no other service: TestHostileAnswersHideNobody
+//   - a busy service is kept, one that left is dropped:
+//     TestSilentInstanceIsKeptWhileItIsSubscribed
+//   - many who look for one service share one question: TestLookupAsksOnceForAllWhoWait
+package micro
