@@ -4,83 +4,69 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/yamlfile"
 )
 
-const (
-	anyOrigin = "*"
-	anOrigin  = "an origin such as https://shop.example, or *"
-)
+const anyOrigin = "*"
 
-// parseCORS reads cors: which is an origin, a list of them, or a map.
-func parseCORS(n *yamlfile.Node) (c *mayfly.CORS, err error) {
-	c = &mayfly.CORS{}
-	if n.Kind != yamlfile.Map {
-		c.Origins, err = parseEach(n, anOrigin, origin)
-		return c, err
-	}
-	if err := n.Only("origins", "methods", "headers", "expose", "credentials", "maxage"); err != nil {
-		return nil, err
-	}
-	v := n.Get("origins")
-	if v == nil {
-		return nil, n.Errorf("%s has no origins: nobody may use it", n.Path)
-	}
-	if c.Origins, err = parseEach(v, anOrigin, origin); err != nil {
-		return nil, err
-	}
-	if v := n.Get("methods"); v != nil {
-		if c.Methods, err = parseEach(v, "an HTTP method in capitals", method); err != nil {
-			return nil, err
-		}
-	}
-	if v := n.Get("headers"); v != nil {
-		if c.Headers, err = parseEach(v, "the name of a header", httpToken); err != nil {
-			return nil, err
-		}
-	}
-	if v := n.Get("expose"); v != nil {
-		if c.Expose, err = parseEach(v, "the name of a header", httpToken); err != nil {
-			return nil, err
-		}
-	}
-	if v := n.Get("maxage"); v != nil {
-		if c.MaxAge, err = v.Duration(); err != nil {
-			return nil, err
-		}
-		if c.MaxAge < 0 {
-			return nil, v.Errorf("maxage %s is less than 0", v.Text)
-		}
-	}
-	if v := n.Get("credentials"); v != nil {
-		if c.Credentials, err = v.Bool(); err != nil {
-			return nil, err
-		}
-		if c.Credentials && slices.Contains(c.Origins, anyOrigin) {
-			return nil, v.Errorf("credentials for the origin * would let every web page act as its visitor").WithHint("list the origins")
-		}
-	}
-	return c, nil
+var corsKeys = table[mayfly.CORS]{
+	set("origins", asOrigins, func(c *mayfly.CORS) *[]string { return &c.Origins },
+		"Origins that may use it, such as https://shop.example: one or a list. `*` is any.").required("no page may use it", "https://shop.example"),
+	set("methods", asList(asMethod), func(c *mayfly.CORS) *[]string { return &c.Methods },
+		"Methods that they may use. By default those of the pattern."),
+	set("headers", asList(asHeader), func(c *mayfly.CORS) *[]string { return &c.Headers },
+		"Request headers that they may send, besides the safelisted ones. By default Content-Type."),
+	set("expose", asList(asHeader), func(c *mayfly.CORS) *[]string { return &c.Expose },
+		"Reply headers that they may read."),
+	set("credentials", asBool, func(c *mayfly.CORS) *bool { return &c.Credentials },
+		"Whether requests may carry cookies. Not with origin `*`.").and(checkCredentials).or(false),
+	set("maxage", asAge, func(c *mayfly.CORS) *time.Duration { return &c.MaxAge },
+		"How long a browser may cache the answer, such as 10m."),
 }
 
-// parseEach reads one text or a list, each of which read must accept; what says
-// what they are.
-func parseEach(n *yamlfile.Node, what string, read func(string) (string, bool)) ([]string, error) {
-	var all []string
-	for _, item := range n.Each() {
-		s, err := item.Str()
+var (
+	asOrigins = asList(asWord("an origin such as https://shop.example, or *", `^\*$|^[A-Za-z][A-Za-z0-9+.-]*://[^/?#*, ]+$`, origin))
+	asMethod  = asWord("an HTTP method in capitals", "^[^ ,]+$", method)
+	asHeader  = asWord("a header name", "^[^ ,]+$", httpToken)
+)
+
+// asWord is text that accept takes; what says what that is.
+func asWord(what, pattern string, accept func(string) (string, bool)) kind[string] {
+	return kind[string]{matching(pattern), func(n *yamlfile.Node) (string, error) {
+		s, err := n.Str()
 		if err != nil {
-			return nil, err
+			return "", err
 		}
-		v, ok := read(s)
+		v, ok := accept(s)
 		if !ok {
-			return nil, item.Errorf("%q in %s is not %s", clip(s), n.Path, what)
+			return "", n.Errorf("%q in %s is not %s", clip(s), n.Path, what)
 		}
-		all = append(all, v)
+		return v, nil
+	}}
+}
+
+// cors is a key whose value is origins, or a map.
+func cors[T any](name string, field func(*T) **mayfly.CORS, doc string) key[T] {
+	s := schema{"anyOf": []schema{asOrigins.schema, corsKeys.schema()}}
+	return own(name, s, func(m *manifest, n *yamlfile.Node, t *T) (err error) {
+		c := &mayfly.CORS{}
+		*field(t) = c
+		if n.Kind == yamlfile.Map {
+			return corsKeys.read(m, n, n, c)
+		}
+		c.Origins, err = asOrigins.read(n)
+		return err
+	}, doc).group(corsKeys.rows())
+}
+
+func checkCredentials(n *yamlfile.Node, c *mayfly.CORS) error {
+	if c.Credentials && slices.Contains(c.Origins, anyOrigin) {
+		return n.Errorf("credentials with origin * would let every web page act as its visitor").WithHint("list the origins")
 	}
-	return all, nil
+	return nil
 }
 
 // origin returns s as browsers send it: in lower case, without a path.

@@ -7,6 +7,10 @@
 //	       └─► detect, nameOf ──► Project of one Source       ▼
 //	                                          Built{Function, Folder, Inputs}
 //
+// A key of the manifest is one row of a table (functionKeys, routeKeys, ...), which says
+// how it is read, its JSON Schema, its default and its line in the manual. To add a
+// key is to add a row.
+//
 // Every error of a manifest names file, line and column and, where a word is
 // mistyped, the nearest one. What Parse returns needs no further check: names,
 // patterns, subjects and templates are of parsed types, and no two routes or
@@ -27,6 +31,8 @@
 //     http.ServeMux: FuzzParse.
 //   - What the JSON Schema refuses, Parse refuses, and every example of the manual
 //     is accepted by both: TestSchemaAgreesWithParse, TestManualsExamplesAreProjects.
+//   - The manual lists the keys as the tables have them, and defaults are those that
+//     hold: TestManualListsEveryKey, TestDefaultsAreTheRealOnes.
 //   - The environment fills values, never keys: TestVariablesFillValues.
 //   - A schema's file lies in the manifest's folder: TestSchemaFiles.
 //   - What code is, is seen the same way everywhere: TestDetectKnowsEachRow,

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
@@ -139,13 +140,13 @@ func Parse(file string, data []byte, env func(name string) (string, bool)) (*Pro
 	if err != nil {
 		return nil, mayfly.Errorf(mayfly.Invalid, "find the folder of %s: %w", file, err)
 	}
-	p := &Project{File: path, Folder: filepath.Dir(path)}
+	m := &manifest{&Project{File: path, Folder: filepath.Dir(path)}, &patterns{mux: http.NewServeMux()}}
 	root, err := yamlfile.Parse(file, data)
 	if err != nil {
 		return nil, err
 	}
 	if root.Kind == yamlfile.Null {
-		return nil, root.Errorf("the file is empty").WithHint("write functions: and routes: here")
+		return nil, root.Errorf("the file is empty").WithHint("add functions:, services: or routes:")
 	}
 	if err := checkKeys(root); err != nil {
 		return nil, err
@@ -153,62 +154,61 @@ func Parse(file string, data []byte, env func(name string) (string, bool)) (*Pro
 	if err := fill(root, env); err != nil {
 		return nil, err
 	}
-	if p.Name, err = p.parseName(root.Get("project")); err != nil {
+	if root.Get("project") == nil {
+		if m.Name, err = folderName(m.Folder); err != nil {
+			return nil, err
+		}
+	}
+	if err := projectKeys.read(m, root, root, m.Project); err != nil {
 		return nil, err
 	}
-	taken := &patterns{mux: http.NewServeMux()}
-	if p.Functions, err = p.parseFunctions(root.Get("functions"), taken); err != nil {
-		return nil, err
-	}
-	if p.Services, err = p.parseServices(root.Get("services")); err != nil {
-		return nil, err
-	}
-	if p.Routes, err = p.parseRoutes(root.Get("routes"), taken); err != nil {
-		return nil, err
-	}
-	slices.SortStableFunc(p.Routes, func(a, b mayfly.Route) int { return cmp.Compare(a.Name, b.Name) })
-	return p, nil
+	byName := func(a, b Source) int { return strings.Compare(a.Name, b.Name) }
+	slices.SortFunc(m.Functions, byName)
+	slices.SortFunc(m.Services, byName)
+	slices.SortStableFunc(m.Routes, func(a, b mayfly.Route) int { return cmp.Compare(a.Name, b.Name) })
+	return m.Project, nil
 }
 
-// topKeys are all that a manifest may say.
-var topKeys = []string{"project", "functions", "services", "routes"}
+// A manifest is being read into a project.
+type manifest struct {
+	*Project
+	taken *patterns
+}
 
-// checkKeys refuses the top keys that cannot be served and says where they belong.
+var projectKeys = table[Project]{
+	set("project", asName, func(p *Project) *mayfly.Name { return &p.Name },
+		"Name of the project. By default the folder's name."),
+	each("functions", nameKeys, functionKeys.schema(), (*manifest).function,
+		"Functions by name. Each answers at `/fn/<name>` and on the subject `fn.<name>`."),
+	each("services", schema{"pattern": serviceName.String()}, serviceKeys.schema(), (*manifest).service,
+		"Programs that use NATS themselves, by name. Mayfly builds and runs them."),
+	each("routes", nameKeys, routeKeys.schema().with(oneTarget), (*manifest).route,
+		"HTTP paths, by name, and the subjects or service endpoints that answer them."),
+}
+
+var (
+	nameKeys  = schema{"pattern": "^[a-z0-9][a-z0-9-]{0,62}$"}
+	oneTarget = schema{"oneOf": []schema{{"required": []string{"subject"}}, {"required": []string{"service"}}}}
+)
+
+// checkKeys rejects unknown keys of a manifest and says where those of the node's
+// config file belong.
 func checkKeys(root *yamlfile.Node) error {
-	fields, err := root.Map()
-	if err != nil {
-		return err
-	}
-	for _, f := range fields {
-		switch key := f.Key.Text; {
-		case slices.Contains(topKeys, key):
-		case config.IsNodeKey(key):
-			return root.Unknown(f.Key, nil).WithHint("%s is a setting of the node: it belongs into its config file (--config)", key)
-		default:
-			return root.Unknown(f.Key, topKeys)
+	for _, f := range root.Fields {
+		if config.IsNodeKey(f.Key.Text) {
+			return root.Unknown(f.Key, nil).WithHint("%s is a setting of the node: move it to the config file (--config)", f.Key.Text)
 		}
 	}
-	return nil
+	return projectKeys.known(root)
 }
 
-// parseName returns the project's name, which is the folder's if n is nil.
-func (p *Project) parseName(n *yamlfile.Node) (mayfly.Name, error) {
-	if n == nil {
-		base := filepath.Base(p.Folder)
-		name, err := plainName(base)
-		if err != nil {
-			return "", mayfly.Errorf(mayfly.Invalid, "folder %q gives the project no name: %w", base, err).
-				WithHint("write project: NAME into %s", Manifest)
-		}
-		return name, nil
-	}
-	s, err := n.Str()
+// folderName returns the name that a folder gives to the project in it.
+func folderName(folder string) (mayfly.Name, error) {
+	base := filepath.Base(folder)
+	name, err := plainName(base)
 	if err != nil {
-		return "", err
-	}
-	name, err := mayfly.ParseName(s)
-	if err != nil {
-		return "", n.Wrap(err)
+		return "", mayfly.Errorf(mayfly.Invalid, "cannot name the project after folder %q: %w", base, err).
+			WithHint("add project: NAME to %s", Manifest)
 	}
 	return name, nil
 }

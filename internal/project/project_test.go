@@ -2,7 +2,6 @@ package project_test
 
 import (
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -16,8 +15,6 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/project"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func TestParseReadsRoutes(t *testing.T) {
 	t.Parallel()
@@ -192,7 +189,7 @@ func TestParseNamesEachMistake(t *testing.T) {
 		got.WriteByte('\n')
 	}
 	const golden = "testdata/errors.golden"
-	if *update {
+	if *project.Update {
 		if err := os.WriteFile(golden, []byte(got.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -358,7 +355,7 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 		{"a file as folder", "hello.js/x", "open project: stat FOLDER/hello.js/x: not a directory", mayfly.Invalid},
 		{"a bad line in .env", "dot", "FOLDER/dot/.env:2:1: the line is not NAME=value", mayfly.Invalid},
 		{"a bad quote in .env", "quote", "FOLDER/quote/.env:1:1: the value of A has no end to its quotes, or text after it", mayfly.Invalid},
-		{"a folder that is no name", "größe", "folder \"größe\" gives the project no name: name \"größe\" has \"ö\" at byte 3: use a-z, 0-9 and, not first, -", mayfly.Invalid},
+		{"a folder that is no name", "größe", "cannot name the project after folder \"größe\": name \"größe\" has \"ö\" at byte 3: use a-z, 0-9 and, not first, -", mayfly.Invalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -389,12 +386,12 @@ func TestSchemaFiles(t *testing.T) {
 	for _, tt := range []struct{ name, file, want, err string }{
 		{"JSON", "./schemas/order.json", `{"type":"object"}`, ""},
 		{"YAML", "order.yaml", `{"type":"object"}`, ""},
-		{"JSON that is no object", "list.json", "", "list.json holds no JSON Schema: it must be a JSON object"},
-		{"YAML that is no map", "list.yaml", "", "list.yaml holds no JSON Schema: it must be a map"},
+		{"JSON that is no object", "list.json", "", "list.json is not a JSON Schema: it must be a JSON object"},
+		{"YAML that is no map", "list.yaml", "", "list.yaml is not a JSON Schema: it must be a map"},
 		{"YAML with a mistake", "bad.yaml", "", "bad.yaml:1:4: sequence end token ']' not found"},
 		{"a folder", "schemas", "", "read schemas: it is no regular file"},
-		{"above", "../secret.json", "", `file "../secret.json" does not lie below the manifest's folder`},
-		{"anywhere", above + "/secret.json", "", fmt.Sprintf("file %q does not lie below the manifest's folder", above+"/secret.json")},
+		{"above", "../secret.json", "", `file "../secret.json" is not below the manifest's folder`},
+		{"anywhere", above + "/secret.json", "", fmt.Sprintf("file %q is not below the manifest's folder", above+"/secret.json")},
 		{"a link that leads out", "link.json", "", "read link.json: statat link.json: path escapes from parent"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,7 +1,12 @@
 package project
 
 import (
+	"encoding/json"
+	"errors"
+	"io/fs"
 	"net/http"
+	"os"
+	"path"
 	"regexp"
 	"strings"
 	"time"
@@ -10,160 +15,109 @@ import (
 	"github.com/mayfly-run/mayfly/internal/yamlfile"
 )
 
-// routeKeys are all that a route may say.
-var routeKeys = []string{"http", "subject", "service", "payload", "timeout", "summary", "request", "response", "cors"}
+// A route is an entry of routes. Each of its patterns becomes a mayfly.Route.
+type route struct {
+	mayfly.Route
+	patterns []*yamlfile.Node
+}
 
-// target is an endpoint of a service, as ADR-32 names both.
-var target = regexp.MustCompile(`^([A-Za-z0-9_-]+)/([A-Za-z0-9_-]+)$`)
+var routeKeys = table[route]{
+	own("http", asPatterns.schema.with(schema{"minItems": 1}), readRoutePatterns,
+		"`[METHOD ][HOST]/path/{name}/{rest...}` as in Go's http.ServeMux, or a list of them. Without a method, all methods match.").required("no request reaches it", "GET /orders/{id}"),
+	set("subject", asSubject, func(r *route) *mayfly.SubjectPattern { return &r.Subject },
+		"Subject to call. Its wildcards take the values of the path, in order."),
+	own("service", matching("^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+$"), readEndpoint,
+		"Endpoint to call instead, as Service/endpoint. It is found by name on each call, so it may move."),
+	set("payload", asTemplate, func(r *route) *mayfly.Template { return &r.Payload },
+		"Body of requests that have none: a template such as {n}, or `json` for an object of all values of path and query."),
+	set("timeout", duration[time.Duration](), func(r *route) *time.Duration { return &r.Timeout },
+		"Time to wait for the reply. By default `gateway.timeout`."),
+	set("summary", asText, func(r *route) *string { return &r.Summary },
+		"One line for people and for /openapi.json."),
+	jsonSchema("request", func(r *route) *json.RawMessage { return &r.Request },
+		"JSON Schema of the request body, or a file with one, for /openapi.json. Bodies are not checked."),
+	jsonSchema("response", func(r *route) *json.RawMessage { return &r.Response },
+		"JSON Schema of the reply's body, or a file with one."),
+	cors("cors", func(r *route) **mayfly.CORS { return &r.CORS },
+		"Origins whose pages may use the route: one, a list, or a map. By default none."),
+}
 
-// parseRoutes returns the routes of a manifest, which has none if n is nil.
-func (p *Project) parseRoutes(n *yamlfile.Node, taken *patterns) ([]mayfly.Route, error) {
-	if n == nil {
-		return nil, nil
-	}
-	fields, err := n.Map()
+// The kinds of values that routes take, and functions for their own paths.
+var (
+	asPatterns = asList(kind[mayfly.Pattern]{matching(`^([A-Z]+[ \t]+)?[^/ ]*/[^ ]*$`), readPattern})
+	asSubject  = kind[mayfly.SubjectPattern]{matching(`^[^ \t]+$`), func(n *yamlfile.Node) (mayfly.SubjectPattern, error) {
+		return parsed(n, mayfly.ParseSubjectPattern)
+	}}
+	asTemplate = kind[mayfly.Template]{asText.schema, func(n *yamlfile.Node) (mayfly.Template, error) {
+		return parsed(n, mayfly.ParseTemplate)
+	}}
+
+	// endpoint names one of a service, both as ADR-32 has them.
+	endpoint = regexp.MustCompile(`^([A-Za-z0-9_-]+)/([A-Za-z0-9_-]+)$`)
+)
+
+// route reads one entry of routes.
+func (m *manifest) route(f yamlfile.Field) error {
+	name, err := mayfly.ParseName(f.Key.Text)
 	if err != nil {
-		return nil, err
+		return f.Key.Wrap(err)
 	}
-	var routes []mayfly.Route
-	for _, f := range fields {
-		name, err := mayfly.ParseName(f.Key.Text)
-		if err != nil {
-			return nil, f.Key.Wrap(err)
-		}
-		route, err := p.parseRoute(f)
-		if err != nil {
-			return nil, err
-		}
-		route.Name = string(name)
-		for _, item := range f.Value.Get("http").Each() {
-			if route.Pattern, err = parsePattern(item); err != nil {
-				return nil, err
-			}
-			if !fits(route.Subject, route.Pattern) {
-				return nil, item.Errorf("pattern %q does not give subject %q a value for each wildcard", route.Pattern, route.Subject).
-					WithHint("a {value} stands for one *, and {rest...} for >")
-			}
-			if err := taken.take(item, route.Pattern, "routes."+route.Name); err != nil {
-				return nil, err
-			}
-			routes = append(routes, route)
-		}
+	if err := checkReserved(f.Value); err != nil {
+		return err
 	}
-	return routes, nil
-}
-
-// parseRoute returns a route without name and pattern.
-func (p *Project) parseRoute(f yamlfile.Field) (r mayfly.Route, err error) {
-	n := f.Value
-	for _, f := range n.Fields {
-		if f.Key.Text == "auth" {
-			return r, notYet(n, f.Key)
-		}
+	r := route{Route: mayfly.Route{Name: string(name), Project: m.Name}}
+	if err := routeKeys.read(m, f.Key, f.Value, &r); err != nil {
+		return err
 	}
-	if err := n.Only(routeKeys...); err != nil {
-		return r, err
-	}
-	if list := n.Get("http"); list == nil || list.Kind == yamlfile.List && len(list.Items) == 0 {
-		return r, f.Key.Errorf("%s has no http: no request reaches it", n.Path).WithHint(`write http: "GET /orders/{id}"`)
-	}
-	r.Project = p.Name
-	if err := parseTarget(&r, f); err != nil {
-		return r, err
-	}
-	if v := n.Get("payload"); v != nil {
-		text, err := v.Str()
-		if err != nil {
-			return r, err
-		}
-		if r.Payload, err = mayfly.ParseTemplate(text); err != nil {
-			return r, v.Wrap(err)
-		}
-	}
-	if v := n.Get("timeout"); v != nil {
-		if r.Timeout, err = parseTimeout(v); err != nil {
-			return r, err
-		}
-	}
-	if v := n.Get("summary"); v != nil {
-		if r.Summary, err = v.Str(); err != nil {
-			return r, err
-		}
-	}
-	if v := n.Get("request"); v != nil {
-		if r.Request, err = p.parseSchema(v); err != nil {
-			return r, err
-		}
-	}
-	if v := n.Get("response"); v != nil {
-		if r.Response, err = p.parseSchema(v); err != nil {
-			return r, err
-		}
-	}
-	if v := n.Get("cors"); v != nil {
-		if r.CORS, err = parseCORS(v); err != nil {
-			return r, err
-		}
-	}
-	return r, nil
-}
-
-// parseTarget reads where the route's calls go: a subject or an endpoint.
-func parseTarget(r *mayfly.Route, f yamlfile.Field) error {
-	subject, service := f.Value.Get("subject"), f.Value.Get("service")
-	switch {
-	case subject == nil && service == nil:
+	if r.Service == "" && r.Subject.String() == "" {
 		return f.Key.Errorf("%s has neither subject nor service: a call has nowhere to go", f.Value.Path)
-	case subject != nil && service != nil:
-		return service.Errorf("%s has both subject and service: a call goes to one of them", f.Value.Path)
-	case subject != nil:
-		text, err := subject.Str()
-		if err != nil {
-			return err
-		}
-		if r.Subject, err = mayfly.ParseSubjectPattern(text); err != nil {
-			return subject.Wrap(err)
-		}
-		return nil
-	default:
-		text, err := service.Str()
-		if err != nil {
-			return err
-		}
-		parts := target.FindStringSubmatch(text)
-		if parts == nil {
-			return service.Errorf("service %q is not Name/endpoint", clip(text)).
-				WithHint("both are made of letters, digits, _ and -, as `nats micro info` shows them")
-		}
-		r.Service, r.Endpoint = parts[1], parts[2]
-		return nil
 	}
+	for _, item := range r.patterns {
+		if r.Pattern, err = readPattern(item); err != nil {
+			return err
+		}
+		if !fits(r.Subject, r.Pattern) {
+			return item.Errorf("pattern %q does not have a value for each wildcard of subject %q", r.Pattern, r.Subject).
+				WithHint("a {value} fills one *, and {rest...} fills >")
+		}
+		if err := m.taken.take(item, r.Pattern, "routes."+r.Name); err != nil {
+			return err
+		}
+		m.Routes = append(m.Routes, r.Route)
+	}
+	return nil
 }
 
-func parsePattern(n *yamlfile.Node) (mayfly.Pattern, error) {
+func readRoutePatterns(_ *manifest, n *yamlfile.Node, r *route) error {
+	if r.patterns = n.Each(); len(r.patterns) == 0 {
+		return n.Errorf("%s is empty: no request reaches the route", n.Path).WithHint("add a pattern, such as GET /orders/{id}")
+	}
+	return nil
+}
+
+func readEndpoint(_ *manifest, n *yamlfile.Node, r *route) error {
 	text, err := n.Str()
 	if err != nil {
-		return mayfly.Pattern{}, err
+		return err
 	}
-	p, err := mayfly.ParsePattern(text)
-	if err != nil {
-		return p, n.Wrap(err)
+	if r.Subject.String() != "" {
+		return n.Errorf("%s: a route has a subject or a service, not both", n.Path)
 	}
-	if p.Reserved() {
-		return p, n.Errorf("pattern %q lies under a path that the gateway keeps for itself", p)
+	parts := endpoint.FindStringSubmatch(text)
+	if parts == nil {
+		return n.Errorf("service %q is not of the form Service/endpoint", clip(text)).
+			WithHint("both consist of letters, digits, _ and -, as `nats micro info` shows them")
 	}
-	return p, nil
+	r.Service, r.Endpoint = parts[1], parts[2]
+	return nil
 }
 
-func parseTimeout(n *yamlfile.Node) (time.Duration, error) {
-	d, err := n.Duration()
-	if err != nil {
-		return 0, err
+func readPattern(n *yamlfile.Node) (mayfly.Pattern, error) {
+	p, err := parsed(n, mayfly.ParsePattern)
+	if err == nil && p.Reserved() {
+		err = n.Errorf("pattern %q is under a path that the gateway reserves", p)
 	}
-	if d <= 0 {
-		return 0, n.Errorf("timeout %s is not more than 0", n.Text)
-	}
-	return d, nil
+	return p, err
 }
 
 // fits reports whether requests that p takes can fill all wildcards of s. A
@@ -189,8 +143,7 @@ func fits(s mayfly.SubjectPattern, p mayfly.Pattern) bool {
 }
 
 // patterns knows which requests a project takes, by routes and by functions.
-// http.ServeMux is the judge, because the gateway asks it too; it says no by a
-// panic.
+// http.ServeMux decides, as in the gateway; it panics to say no.
 type patterns struct {
 	mux   *http.ServeMux
 	taken []claim
@@ -202,7 +155,7 @@ type claim struct {
 	owner   string
 }
 
-// take gives the pattern's requests to the owner, unless somebody has some of them.
+// take gives the pattern's requests to the owner, unless others have some of them.
 func (t *patterns) take(n *yamlfile.Node, p mayfly.Pattern, owner string) error {
 	if takes(t.mux, p) {
 		t.taken = append(t.taken, claim{p, owner})
@@ -217,9 +170,9 @@ func (t *patterns) take(n *yamlfile.Node, p mayfly.Pattern, owner string) error 
 		}
 	}
 	if other.pattern.String() == p.String() {
-		return n.Errorf("pattern %q stands there twice: first in %s", p, other.owner)
+		return n.Errorf("pattern %q is already used by %s", p, other.owner)
 	}
-	return n.Errorf("pattern %q takes requests of %q in %s, and neither is the narrower one", p, other.pattern, other.owner)
+	return n.Errorf("pattern %q overlaps %q in %s, and neither is more specific", p, other.pattern, other.owner)
 }
 
 // takes reports whether mux takes p beside what it has.
@@ -229,11 +182,53 @@ func takes(mux *http.ServeMux, p mayfly.Pattern) (ok bool) {
 	return true
 }
 
-// clip shortens text from the file for a message.
-func clip(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return s
+// jsonSchema is a key whose value is a JSON Schema, as a map or as the name of a file
+// (JSON, or YAML by its name) below the manifest's folder.
+func jsonSchema(name string, field func(*route) *json.RawMessage, doc string) key[route] {
+	return own(name, schema{"type": []string{"object", "string"}}, func(m *manifest, n *yamlfile.Node, r *route) (err error) {
+		switch n.Kind {
+		case yamlfile.Map:
+			*field(r), err = n.JSON()
+		case yamlfile.String:
+			*field(r), err = m.readSchema(n)
+		default:
+			err = n.Errorf("%s must be a JSON Schema or the name of a file with one, not %s", n.Path, n.Kind)
+		}
+		return err
+	}, doc)
+}
+
+func (m *manifest) readSchema(n *yamlfile.Node) (json.RawMessage, error) {
+	name := path.Clean(n.Text)
+	if !fs.ValidPath(name) {
+		return nil, n.Errorf("file %q is not below the manifest's folder", clip(n.Text))
 	}
-	return s[:most] + "..."
+	// A root does not follow a link out of the folder either.
+	root, err := os.OpenRoot(m.Folder)
+	if err != nil {
+		return nil, n.Errorf("read %s: %w", clip(name), err)
+	}
+	defer root.Close()
+	data, err := readFile(root.FS(), name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, n.Errorf("no file %s in the manifest's folder", clip(name))
+	}
+	if err != nil {
+		return nil, n.Errorf("read %s: %w", clip(name), err)
+	}
+	if ext := path.Ext(name); ext == ".yaml" || ext == ".yml" {
+		schema, err := yamlfile.Parse(name, data)
+		if err != nil {
+			return nil, n.Wrap(err)
+		}
+		if schema.Kind != yamlfile.Map {
+			return nil, n.Errorf("%s is not a JSON Schema: it must be a map", clip(name))
+		}
+		return schema.JSON()
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(data, &object); err != nil || object == nil {
+		return nil, n.Errorf("%s is not a JSON Schema: it must be a JSON object", clip(name))
+	}
+	return data, nil
 }
