@@ -85,6 +85,7 @@ type Gateway struct {
 	BodyTimeout   time.Duration `name:"bodytimeout" help:"How long a client may take to send the body of a request." default:"30s" above0:""`
 	WriteTimeout  time.Duration `name:"writetimeout" help:"How long a client may take to take an answer." default:"30s" above0:""`
 	Local         bool          `name:"local" help:"Call the functions of this node without NATS in between. Off sends all calls over NATS, as other nodes do." default:"true"`
+	Front         bool          `name:"front" help:"Serve plain HTTP/1.1 requests with Mayfly's own fast server. Off leaves everything to Go's net/http." default:"true"`
 	AccessLog     bool          `name:"accesslog" help:"Log a line for each request." default:"true"`
 }
 

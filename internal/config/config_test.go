@@ -27,7 +27,7 @@ func TestLoadOfNothingIsTheDefaults(t *testing.T) {
 		Gateway: config.Gateway{
 			Addr: "127.0.0.1:8080", MaxBody: 64 << 20, MaxHeader: 16 << 10, InFlight: 10_000, Timeout: 5 * time.Second,
 			HeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, BodyTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second,
-			Local: true, AccessLog: true,
+			Local: true, Front: true, AccessLog: true,
 		},
 		Admin: config.Admin{Addr: "127.0.0.1:8081"},
 	}

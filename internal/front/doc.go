@@ -1,35 +1,39 @@
-// Package front is a small HTTP/1.1 server for plain requests, with net/http's own
-// behind it for all others.
+// Package front is a small HTTP/1.1 server for plain requests, with net/http behind
+// it for all others.
 //
 //	connection ──► scan ──► plain ──► *http.Request ──► Handler ──► response ──► connection
 //	                 └────► odd ────► net/http, with the bytes read, until the connection ends
 //
-// A gateway spends more on HTTP than on anything else. Most of what net/http does
-// for a request is for requests that hardly come: this server does the rest at half
-// the price. It starts no goroutine for a request, sets deadlines only where
-// somebody waits, and answers a small request with one read and one write.
+// A gateway spends more on HTTP than on anything else, and much of what net/http
+// does per request serves rare requests. This server handles the common ones at
+// half the price: it starts no goroutine per request, sets deadlines only where
+// something waits, and answers a small request with one read and one write.
+// BenchmarkServe compares the two; gateway.front=false switches this one off.
 //
-// It is safe because it judges nobody. The grammar that it takes is a small part
-// of HTTP that leaves no room for opinion, stated at the top of head.go; whatever
-// is outside, valid or not, net/http gets from its first byte on: HTTP/1.0, HTTP/2,
-// TLS, chunked bodies, Expect, Upgrade, folded lines, bare line feeds, two lengths,
-// odd hosts and targets. So there is one opinion on hostile input, the standard
-// library's, and a Handler cannot tell who called it.
+// It is safe because it never decides what odd input means. It accepts a small,
+// unambiguous part of HTTP, stated at the top of head.go. The rest, valid or not,
+// goes to net/http from its first byte on, so there is one judge of hostile input,
+// the standard library, and a Handler gets the same from both.
 //
-// It knows no trailers and no Hijack: what asks for them is handed over. A handler
-// cannot choose the framing of an answer.
+// What it does not cover, and leaves to net/http:
+//   - TLS, and with it HTTP/2; HTTP/1.0, h2c
+//   - chunked requests, trailers, Expect, Upgrade
+//   - folded lines, bare line feeds, two lengths, odd hosts and targets
+//
+// There is no Hijack, and a handler cannot choose the framing of an answer.
 //
 // Invariants, and the tests that guard them:
-//   - a handler gets the same requests as by net/http, and a client the same
+//   - a handler sees the same requests as behind net/http, and a client the same
 //     answers: TestFrontAndPlainAreAlike, FuzzFrontAndPlainAreAlike
-//   - a client that leaves ends its request's context, within 50 ms also while the
-//     handler streams, and what it sent ahead is kept: TestClientThatLeavesEndsTheContext,
+//   - a client that disconnects cancels its request's context, within 50 ms even
+//     while the handler streams, and pipelined requests are kept: TestClientThatLeavesEndsTheContext,
 //     TestRequestSentAheadIsAnswered
-//   - a flushed event arrives at once, and a body is never held: TestFlushedEventArrivesAtOnce,
+//   - a flushed event arrives at once, and a long body is never buffered: TestFlushedEventArrivesAtOnce,
 //     TestLongBodiesAreNotHeld
-//   - a body that nobody reads loses no answer: TestUnreadBodyIsDrainedOrTheConnectionEnds,
+//   - an unread request body costs no answer: TestUnreadBodyIsDrainedOrTheConnectionEnds,
 //     TestUnreadBodyInFullDuplexLosesNoAnswer
-//   - deadlines hold, although they are set late: TestSlowClientsAreCut
+//   - deadlines hold, though they are set late: TestSlowClientsAreCut
 //   - Shutdown leaves no answer half sent, and Serve no goroutine:
 //     TestShutdownLetsAnswersFinish, TestMain
+//   - Off leaves every connection to net/http: TestOffLeavesAllToNetHTTP
 package front

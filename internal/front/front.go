@@ -19,7 +19,8 @@ import (
 // does.
 type Server struct {
 	Handler           http.Handler
-	TLSConfig         *tls.Config // HTTPS and HTTP/2, all by net/http, if set
+	TLSConfig         *tls.Config // if set, net/http serves everything, with HTTPS and HTTP/2
+	Off               bool        // net/http serves everything
 	ReadHeaderTimeout time.Duration
 	WriteTimeout      time.Duration // from the end of a request's head; up to an eighth more may be given
 	IdleTimeout       time.Duration // up to an eighth more may be given
@@ -47,8 +48,8 @@ func (s *Server) Serve(l net.Listener) error {
 	if err != nil {
 		return err
 	}
-	if s.TLSConfig != nil {
-		return behind.ServeTLS(l, "", "")
+	if s.TLSConfig != nil || s.Off {
+		return s.alone(behind, l)
 	}
 	defer s.serving.Wait()
 	s.serving.Go(func() { _ = behind.Serve(s.handover) }) // it ends with s
@@ -66,6 +67,19 @@ func (s *Server) Serve(l net.Listener) error {
 		}
 		s.serve(newConn(s, c))
 	}
+}
+
+// alone leaves the listener to net/http. stop closes it before net/http hears of
+// the end, so its error may be about that.
+func (s *Server) alone(behind *http.Server, l net.Listener) error {
+	serve := behind.Serve
+	if s.TLSConfig != nil {
+		serve = func(l net.Listener) error { return behind.ServeTLS(l, "", "") }
+	}
+	if err := serve(l); !s.closing.Load() {
+		return err
+	}
+	return http.ErrServerClosed
 }
 
 // start makes what Serve needs, unless the server is closed already.

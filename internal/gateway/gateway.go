@@ -72,6 +72,7 @@ type Options struct {
 	Routes    []mayfly.Route // of the projects
 	Functions Functions      // that this node holds; none if nil
 	Remote    bool           // call these over the bus too, as other nodes would
+	NoFront   bool           // net/http serves all requests, package front none
 
 	Timeout       time.Duration // of a call that says none; 5 s if zero
 	HeaderTimeout time.Duration // for a client to send its headers; 10 s if zero
@@ -179,6 +180,7 @@ func New(caller Caller, directory Directory, o Options) (*Gateway, error) {
 	}
 	g.server = &front.Server{
 		Handler:           g,
+		Off:               o.NoFront,
 		ReadHeaderTimeout: o.HeaderTimeout,
 		WriteTimeout:      o.BodyTimeout + o.WriteTimeout, // counts from the end of the headers
 		IdleTimeout:       o.IdleTimeout,

@@ -263,7 +263,7 @@ func gatewayOptions(o Options, embedded bool, log *slog.Logger) gateway.Options 
 		expose = []string{"*"}
 	}
 	return gateway.Options{
-		Addr: g.Addr, Cert: g.Cert, Key: g.Key, Expose: expose, Hosts: g.Hosts, Trust: g.Trust, Routes: o.Routes, Remote: !g.Local,
+		Addr: g.Addr, Cert: g.Cert, Key: g.Key, Expose: expose, Hosts: g.Hosts, Trust: g.Trust, Routes: o.Routes, Remote: !g.Local, NoFront: !g.Front,
 		Timeout: g.Timeout, HeaderTimeout: g.HeaderTimeout, BodyTimeout: g.BodyTimeout, WriteTimeout: g.WriteTimeout,
 		IdleTimeout: g.IdleTimeout, DrainTimeout: o.Config.Drain, MaxBody: int64(g.MaxBody), MaxHeader: int(g.MaxHeader), InFlight: g.InFlight,
 		Development: o.Config.Dev, Version: o.Version, Access: o.Access, Log: log,
