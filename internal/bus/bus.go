@@ -43,8 +43,8 @@ type Bus struct {
 	health *health
 	wedged atomic.Pointer[string] // what our server said when a stream's disk failed
 
-	steward *steward    // nil for a Remote
-	synced  atomic.Bool // a Remote's steward has answered: there is one
+	committer *committer  // nil for a Remote
+	synced    atomic.Bool // a Remote's committer has answered: there is one
 
 	onNobody atomic.Pointer[func(subject string)] // see OnNobody
 
@@ -79,7 +79,7 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 		if b.server, err = startServer(ctx, s); err != nil {
 			return nil, err
 		}
-		if b.steward, err = openSteward(s.Store, s.Log); err != nil {
+		if b.committer, err = openCommitter(s.Store, s.Log); err != nil {
 			return nil, err
 		}
 		b.remote = Remote{URL: b.server.ClientURL(), User: s.User, Password: s.Password, Token: s.Token}
@@ -96,8 +96,8 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 	if err := b.checkServer(start, !o.NoJetStream); err != nil {
 		return nil, err
 	}
-	if b.steward != nil {
-		if _, err := b.links[0].answer(mayfly.SubjectSync, b.steward.ask); err != nil {
+	if b.committer != nil {
+		if _, err := b.links[0].answer(mayfly.SubjectSync, b.committer.ask); err != nil {
 			return nil, unavailable(err)
 		}
 	}
@@ -140,8 +140,8 @@ func (b *Bus) Close() error {
 	if b.health != nil {
 		b.health.close()
 	}
-	if b.steward != nil {
-		b.steward.close()
+	if b.committer != nil {
+		b.committer.close()
 	}
 	for _, l := range b.links {
 		l.close()

@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -18,22 +19,23 @@ import (
 // errDisk is what the system says of a disk that lost something.
 var errDisk = errors.New("input/output error")
 
-// A commit covers what was written before it began, so who comes while one runs
-// needs another; one is enough for all of them.
-func TestWhoComesDuringACommitSharesTheNext(t *testing.T) {
+// A commit covers what was written before it began, so callers that arrive while one
+// runs need another; one is enough for all of them.
+func TestCallersDuringACommitShareTheNext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var began atomic.Int32
-		c := bus.NewCommits(func() error {
+		c := bus.NewCommitter(func() error {
 			began.Add(1)
 			time.Sleep(time.Second)
 			return nil
 		})
+		defer c.Close()
 		start := time.Now()
 		var all sync.WaitGroup
 		sync := func() {
 			all.Go(func() {
-				if err := c.Sync(); err != nil {
+				if err := c.Sync(t.Context()); err != nil {
 					t.Error(err)
 				}
 			})
@@ -58,23 +60,52 @@ func TestDiskThatFailedIsNotTriedAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tries := 0
-		c := bus.NewCommits(func() error {
+		c := bus.NewCommitter(func() error {
 			tries++
 			time.Sleep(time.Second)
 			return errDisk
 		})
+		defer c.Close()
 		var all sync.WaitGroup
 		for range 2 {
 			all.Go(func() {
-				if err := c.Sync(); !errors.Is(err, errDisk) {
+				if err := c.Sync(t.Context()); !errors.Is(err, errDisk) {
 					t.Errorf("error = %v", err)
 				}
 			})
 			synctest.Wait() // the second waits for the turn when the first fails
 		}
 		all.Wait()
-		if err := c.Sync(); !errors.Is(err, errDisk) || mayfly.HintOf(err) == "" || tries != 1 {
+		if err := c.Sync(t.Context()); !errors.Is(err, errDisk) || mayfly.HintOf(err) == "" || tries != 1 {
 			t.Errorf("later: %v after %d tries", err, tries)
+		}
+	})
+}
+
+// A caller that leaves does not take the commit with it.
+func TestSyncEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		commits := 0
+		c := bus.NewCommitter(func() error {
+			commits++
+			time.Sleep(time.Minute)
+			return nil
+		})
+		ctx, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		if err := c.Sync(ctx); mayfly.CodeOf(err) != mayfly.Timeout || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("while it commits: %v", err)
+		}
+		if err := c.Sync(ctx); mayfly.CodeOf(err) != mayfly.Timeout {
+			t.Errorf("while it waits: %v", err)
+		}
+		c.Close()
+		if commits != 2 {
+			t.Errorf("%d commits, want 2", commits)
+		}
+		if err := c.Sync(t.Context()); mayfly.CodeOf(err) != mayfly.Unavailable {
+			t.Errorf("of a closed store: %v", err)
 		}
 	})
 }
@@ -82,7 +113,7 @@ func TestDiskThatFailedIsNotTriedAgain(t *testing.T) {
 func TestBrokenStoreIsNotReady(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
-	if err := b.Sync(); err != nil {
+	if err := b.Sync(t.Context()); err != nil {
 		t.Fatalf("a good disk: %v", err)
 	}
 	select {
@@ -91,7 +122,7 @@ func TestBrokenStoreIsNotReady(t *testing.T) {
 	default:
 	}
 	b.CommitWith(func() error { return errDisk })
-	if err := b.Sync(); mayfly.CodeOf(err) != mayfly.Internal {
+	if err := b.Sync(t.Context()); mayfly.CodeOf(err) != mayfly.Internal {
 		t.Errorf("sync: %v", err)
 	}
 	<-b.Broken()
@@ -111,11 +142,11 @@ func TestSyncAsksWhoRunsTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { other.Close() })
-	if err := other.Sync(); err != nil || synced.Load() != 1 {
+	if err := other.Sync(t.Context()); err != nil || synced.Load() != 1 {
 		t.Errorf("sync: %v after %d commits", err, synced.Load())
 	}
 	b.CommitWith(func() error { return errDisk })
-	if err := other.Sync(); mayfly.CodeOf(err) != mayfly.Internal || mayfly.HintOf(err) == "" {
+	if err := other.Sync(t.Context()); mayfly.CodeOf(err) != mayfly.Internal || mayfly.HintOf(err) == "" {
 		t.Errorf("a disk that fails: %v (hint %q)", err, mayfly.HintOf(err))
 	}
 	if other.Broken() != nil {
@@ -133,7 +164,7 @@ func TestSyncWaitsForTheNodeThatItKnows(t *testing.T) {
 	}
 	t.Cleanup(nc.Close)
 	synced := func(m *nats.Msg) { _ = m.Respond(nil) }
-	steward, err := nc.Subscribe(mayfly.SubjectSync, synced)
+	answering, err := nc.Subscribe(mayfly.SubjectSync, synced)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,17 +173,17 @@ func TestSyncWaitsForTheNodeThatItKnows(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
-	if err := b.Sync(); err != nil {
+	if err := b.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := steward.Unsubscribe(); err != nil {
+	if err := answering.Unsubscribe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	asked := make(chan error, 1)
-	go func() { asked <- b.Sync() }()
+	go func() { asked <- b.Sync(t.Context()) }()
 	select {
 	case err := <-asked:
 		t.Fatalf("synced by nobody: %v", err)
@@ -186,7 +217,7 @@ func TestSyncLeavesOtherServersToTheirOperators(t *testing.T) {
 			}
 			t.Cleanup(func() { b.Close() })
 			start := time.Now()
-			if err := b.Sync(); err != nil || time.Since(start) > soonIn {
+			if err := b.Sync(t.Context()); err != nil || time.Since(start) > soonIn {
 				t.Errorf("sync: %v after %s", err, time.Since(start))
 			}
 		})

@@ -7,7 +7,7 @@
 //	Open       startServer (embedded) or Remote, then links, then health
 //	link       one connection; found again or made anew; its reply multiplexer
 //	State      a stream or bucket as it should be; Keep makes it so
-//	steward    commits what JetStream acknowledged, for all who wait; see Sync
+//	committer  syncs what JetStream acknowledged, for all who wait; see Sync
 //	health     asks the server and JetStream twice a second; Ready answers from memory
 //
 // It knows neither HTTP nor functions. It alone imports nats-server, and no error
@@ -24,7 +24,7 @@
 //     TestCallRefusesWhatIsTooLarge
 //   - what was acknowledged before Sync began is on the disk when it returns, and a
 //     disk that lost something is never tried again:
-//     TestWhoComesDuringACommitSharesTheNext, TestDiskThatFailedIsNotTriedAgain
+//     TestCallersDuringACommitShareTheNext, TestDiskThatFailedIsNotTriedAgain
 //   - a stream that is there loses neither copies nor room, and one of a newer
 //     Mayfly nothing at all: TestStatesGetTheirShareOfTheStore,
 //     TestLayoutDecidesWhatIsChanged

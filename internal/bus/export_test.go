@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -22,20 +23,25 @@ func (b *Bus) Raw(ctx context.Context, m *nats.Msg, deadline time.Time) (*nats.M
 	return b.link().request(ctx, m, deadline)
 }
 
-// Commits are commits.
-type Commits = commits
+// A Committer is a committer.
+type Committer = committer
 
-// NewCommits is newCommits.
-func NewCommits(f func() error) *Commits { return newCommits(f) }
+// NewCommitter is newCommitter.
+func NewCommitter(f func() error) *Committer {
+	return newCommitter(f, slog.New(slog.DiscardHandler))
+}
 
 // Sync is sync.
-func (c *commits) Sync() error { return c.sync() }
+func (c *committer) Sync(ctx context.Context) error { return c.sync(ctx) }
+
+// Close is close.
+func (c *committer) Close() { c.close() }
 
 // CommitWith has f make the store of b durable.
 func (b *Bus) CommitWith(f func() error) {
-	b.steward.commits.turn <- struct{}{}
-	b.steward.commits.commit = f
-	<-b.steward.commits.turn
+	b.committer.mu.Lock()
+	b.committer.commit = f
+	b.committer.mu.Unlock()
 }
 
 // RestOfGlance is restOfGlance.

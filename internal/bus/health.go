@@ -177,8 +177,8 @@ func jetStreamOf(s *server.Server) (info JetStream, err error) {
 // a disk that lost something it does not recover (see Sync). It
 // knows of a loss within two seconds and never waits.
 func (b *Bus) Ready() error {
-	if b.steward != nil {
-		if err := b.steward.commits.err(); err != nil {
+	if b.committer != nil {
+		if err := b.committer.err(); err != nil {
 			return err
 		}
 	}

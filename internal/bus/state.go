@@ -103,8 +103,8 @@ func (b *Bus) keep(ctx context.Context, js jetstream.JetStream, s State, limit i
 			size = max(size/2, leastSize)
 		case replicas > leastReplicas && apiError(err, noPeers, noReplicas, storeFull):
 			replicas = leastReplicas
-		case err == nil && b.steward != nil:
-			b.steward.soon() // nobody waits: who stores something there syncs
+		case err == nil && b.committer != nil:
+			b.committer.soon() // nobody waits: who stores something there syncs
 			return nil
 		default:
 			return err

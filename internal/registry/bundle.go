@@ -43,7 +43,7 @@ func (r *Registry) Upload(ctx context.Context, packed io.ReadSeeker, digest stri
 	for again := 2; ; again-- {
 		err := r.upload(ctx, packed, digest)
 		if err == nil {
-			return r.bus.Sync()
+			return r.bus.Sync(ctx)
 		}
 		if again == 0 || !bus.Passing(err) {
 			return bus.Fault("store a bundle", err)

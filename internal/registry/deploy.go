@@ -246,7 +246,7 @@ func (r *Registry) update(ctx context.Context, key string, author func(present e
 		}
 		next.kv = theirs.kv
 	}
-	if err := r.bus.Sync(); err != nil {
+	if err := r.bus.Sync(ctx); err != nil {
 		return entry{}, false, err
 	}
 	if next, err = decode(key, next.data, next.kv); err != nil {

@@ -112,7 +112,7 @@ func (s *Secrets) Set(ctx context.Context, name mayfly.Name, value []byte) error
 	if err != nil {
 		return err
 	}
-	return s.bus.Sync()
+	return s.bus.Sync(ctx)
 }
 
 // firstKey makes a key where there are no secrets. If there are, another process
@@ -213,7 +213,7 @@ func (s *Secrets) Remove(ctx context.Context, name mayfly.Name) error {
 	if err != nil {
 		return err
 	}
-	return s.bus.Sync()
+	return s.bus.Sync(ctx)
 }
 
 // EnvName returns the name of the environment variable that holds a secret:
