@@ -40,6 +40,10 @@ func TestPythonAnswers(t *testing.T) {
 		{"None", "GET /none", nil, 204, "", ""},
 		{"a status", "GET /status", nil, 201, "text/plain; charset=utf-8", "made"},
 		{"None with a status", "GET /gone", nil, 410, "", ""},
+		{"a 205 has no body", "GET /reset", nil, 205, "text/plain; charset=utf-8", ""},
+		{"nor has a stream's 205", "GET /reset-stream", nil, 205, "", ""},
+		{"a pool of processes", "GET /pool", nil, 200, "application/json", `[1,4,9]`},
+		{"a child that is terminated", "GET /terminated", nil, 200, "application/json", `{"exit":-15}`},
 		{"a generator", "GET /generator", nil, 200, "", "012"},
 		{"a generator with a status", "GET /generator-status", nil, 203, "", "ab"},
 		{"an empty generator", "GET /empty-generator", nil, 200, "", ""},
@@ -93,6 +97,10 @@ func TestPythonSetsHeaders(t *testing.T) {
 	}
 	if r := i.get(t, "/pairs"); r.status != 304 || r.header.Get("ETag") != `"x"` {
 		t.Errorf("304 = %d %v", r.status, r.header)
+	}
+	r = i.get(t, "/reset")
+	if _, sent := r.header["X-None"]; sent || !slices.Equal(r.header.Values("X-Some"), []string{"a"}) || r.header.Get("Content-Length") != "0" {
+		t.Errorf("header with values of None = %v", r.header)
 	}
 }
 
@@ -469,6 +477,14 @@ func TestPythonLeavesPackagesAlone(t *testing.T) {
 }
 
 // A function may be called as a module of Python's own, which others import.
+func TestPythonPackageImportsItsOwn(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "package/main.py")
+	if r := i.get(t, "/"); r.status != 200 || r.body != "from the package and its word" {
+		t.Errorf("%d %q\n%s", r.status, r.body, i.stderr)
+	}
+}
+
 func TestPythonFileMayBeNamedAsPythonsOwn(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"socket.py", "email.py", "types.py", "time.py", "hello-world.v2.py"} {

@@ -5,6 +5,22 @@ import sys
 
 from .crash import FOLDER
 
+PACKAGE = "mayfly_function"  # what a folder with an __init__.py is called
+
+
+def package(name):
+    """The name of a module in the package that its folder is, if it is one: then
+    from .other import thing works."""
+    import importlib.util
+
+    init = os.path.join(FOLDER, "__init__.py")
+    if not os.path.isfile(init):
+        return name
+    spec = importlib.util.spec_from_file_location(PACKAGE, init, submodule_search_locations=[FOLDER])
+    module = sys.modules[PACKAGE] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return f"{PACKAGE}.{name}"
+
 
 def load(file):
     """Imports the user's module and returns what answers calls."""
@@ -16,6 +32,7 @@ def load(file):
         name = "function_" + name
     else:
         sys.path.insert(0, FOLDER)
+    name = package(name)
     spec = importlib.util.spec_from_file_location(name, os.path.join(FOLDER, file))
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

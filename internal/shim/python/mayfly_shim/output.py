@@ -18,6 +18,12 @@ class Log(io.TextIOBase):
     def __init__(self, fd):
         self.fd = fd
         self.buffer = open(fd, "wb", buffering=0, closefd=False)
+        self.forked()
+        os.register_at_fork(after_in_child=self.forked)
+
+    def forked(self):
+        """Begins anew: in a forked child nobody is left to release the lock, and the
+        lines that were begun are the parent's."""
         self.lock = threading.RLock()
         self.begun = {}  # by call: the line that has no end yet
 

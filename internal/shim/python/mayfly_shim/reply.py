@@ -4,6 +4,8 @@ import functools
 
 TOKEN = str.maketrans("", "", "!#$%&'*+-.^_`|~")  # what a name may have besides letters and digits
 BREAKS = str.maketrans("", "", "\r\n\0")
+NO_BODY = (204, 205, 304)  # RFC 9110, 15.3.5, 15.3.6, 15.4.5
+NO_LENGTH = (204, 304)  # a 205 says that it is empty
 FRAMING = ("content-length", "transfer-encoding", "connection", "keep-alive")
 
 
@@ -24,9 +26,9 @@ class Reply:
     def whole(self, status, lines, body, reason=""):
         """Writes a response at once."""
         self.begun = True
-        if status in (204, 304):
+        if status in NO_BODY:
             body = b""
-        else:
+        if status not in NO_LENGTH:
             lines += b"Content-Length: %d\r\n" % len(body)
         head = self.first_line(status, reason) + lines + b"\r\n"
         if self.head or not body:
@@ -41,8 +43,12 @@ class Reply:
         """Begins a stream; the head goes out with its first chunk."""
         self.begun = self.open = True
         self.left = length
-        if status in (204, 304):
+        if status in NO_BODY:
             self.head = True
+        if status == 205:
+            lines += b"Content-Length: 0\r\n"
+        elif status in NO_LENGTH:
+            pass
         elif length is None:
             lines += b"Transfer-Encoding: chunked\r\n"
         else:
@@ -84,7 +90,7 @@ def first_line(status, reason, last):
 
 def header_lines(headers):
     """The header as bytes, and the names in it. How a body is framed is ours to
-    say, so what the user says about that is left out."""
+    say, so what the user says about that is left out, and so is a value of None."""
     text, names = "", set()
     for name, value in headers.items() if hasattr(headers, "items") else headers:
         if not isinstance(name, str) or not name.isascii() or not name.translate(TOKEN).isalnum():
@@ -93,6 +99,8 @@ def header_lines(headers):
             continue
         names.add(name.lower())
         for one in value if isinstance(value, (list, tuple)) else (value,):
+            if one is None:
+                continue
             one = str(one)
             if one.translate(BREAKS) != one:
                 raise ValueError(f"the header {name} would break the line: {one!r}")

@@ -10,6 +10,7 @@ from .connection import Connection
 from .output import ERR
 
 CONNECTIONS = 1024  # open at once; more wait until one is closed
+SIGNALS = signal.SIGTERM, signal.SIGINT
 TICK = 0.5  # seconds between two looks for clients that left
 
 
@@ -30,8 +31,9 @@ class Server:
         self.signals, told = os.pipe()
         os.set_blocking(told, False)
         signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-        for number in signal.SIGTERM, signal.SIGINT:
+        for number in SIGNALS:
             signal.signal(number, self.stop)
+        os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=self.forked)
         while not self.stopping:
             self.accept()
         self.listener.close()
@@ -51,6 +53,17 @@ class Server:
         """Hears of a signal. It only says so: an exception would strike whatever the
         main thread is at, such as the lock of a thread that it starts."""
         self.stopping = True
+
+    def forked(self):
+        """Makes a forked child an ordinary process: a signal ends it, and none of our
+        connections stays open because it lives on."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.listener.close()
+        for c in self.connections:
+            c.sock.close()
+        unblock()
 
     def accept(self):
         """Takes a connection if one comes before the next look is due, or a signal."""
@@ -93,3 +106,13 @@ class Server:
         with self.lock:
             self.connections.discard(connection)
             connection.sock.close()
+
+
+def block():
+    """Holds signals back during a fork: one that came before the child has handlers of
+    its own would be lost."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def unblock():
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

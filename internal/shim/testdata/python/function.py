@@ -100,6 +100,27 @@ def pieces(request):
     return {"bytes": total}
 
 
+def square(n):
+    return n * n
+
+
+def pool(request):
+    from multiprocessing import get_context
+
+    with get_context("fork").Pool(2) as workers:  # its end sends SIGTERM to them and waits
+        return workers.map(square, [1, 2, 3])
+
+
+def terminated(request):
+    from multiprocessing import get_context
+
+    child = get_context("fork").Process(target=threading.Event().wait)
+    child.start()
+    child.terminate()
+    child.join()
+    return {"exit": child.exitcode}
+
+
 def leave(request):
     sys.exit("leaving")
 
@@ -114,6 +135,10 @@ PATHS = {
     "/headers": lambda r: ("<b>", 200, {"Content-Type": "text/html", "X-One": 1, "Set-Cookie": ["a=1", "b=2"], "Content-Length": 99}),
     "/pairs": lambda r: (None, 304, [("ETag", '"x"')]),
     "/gone": lambda r: (None, 410),
+    "/reset": lambda r: ("fill it in again", 205, {"X-None": None, "X-Some": ["a", None]}),
+    "/reset-stream": lambda r: (iter("ab"), 205),
+    "/pool": pool,
+    "/terminated": terminated,
     "/generator": lambda r: (str(n) for n in range(3)),
     "/generator-status": lambda r: ((b for b in [b"a", b"", b"b"]), 203, {"X-S": "1"}),
     "/empty-generator": lambda r: iter(()),

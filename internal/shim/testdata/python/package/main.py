@@ -1,0 +1,5 @@
+from .word import WORD
+
+
+def handle(request):
+    return WORD

@@ -1,0 +1,3 @@
+from . import ORIGIN
+
+WORD = f"from {ORIGIN} and its word"
