@@ -45,6 +45,7 @@ var floors = map[string]int{
 	module + "/internal/registry": 5,
 	module + "/internal/secrets":  5,
 	module + "/internal/logs":     5,
+	module + "/internal/peers":    5,
 	module + "/internal/runner":   5,
 
 	module + "/internal/gateway":        6,
@@ -151,6 +152,24 @@ func TestImportsPointDown(t *testing.T) {
 				t.Errorf("%s imports %s, which is for tests", f.path, imported)
 			case to >= floors[f.pkg]:
 				t.Errorf("%s imports %s: from floor %d to floor %d", f.path, imported, floors[f.pkg], to)
+			}
+		}
+	}
+}
+
+// strangers says which packages an importer must not know, though they stand lower.
+var strangers = map[string][]string{
+	module + "/internal/cli": {module + "/internal/runner"}, // what runs, nodes say: see peers
+}
+
+func TestImportsKeepTheirDistance(t *testing.T) {
+	t.Parallel()
+	for _, f := range goFiles(t) {
+		for _, imported := range f.imports() {
+			for _, stranger := range strangers[f.pkg] {
+				if imported == stranger || strings.HasPrefix(imported, stranger+"/") {
+					t.Errorf("%s imports %s", f.path, imported)
+				}
 			}
 		}
 	}

@@ -37,6 +37,7 @@ type grammar struct {
 	Info   info       `cmd:"" group:"Look" usage:"NAME" help:"Show all that is known of a service or function."`
 	Stats  stats      `cmd:"" group:"Look" usage:"[NAME]" help:"Show requests, errors and times of each endpoint."`
 	Ping   ping       `cmd:"" group:"Look" usage:"[NAME]" help:"Ask each instance for a sign of life."`
+	Nodes  nodesVerb  `cmd:"" group:"Look" help:"List the nodes."`
 	Routes routes     `cmd:"" group:"Look" help:"List the HTTP routes of the nodes."`
 	Config configVerb `cmd:"" group:"Look" help:"Show every setting of a node here and where it comes from."`
 

@@ -8,6 +8,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/deploy"
+	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/project"
 )
 
@@ -54,7 +55,7 @@ func (d *deployVerb) Run(ctx context.Context, p *process) error {
 	defer progress.close()
 	cache, _ := config.CacheHome(p.lookup) // without a home nothing is kept
 	results, err := deploy.Projects(ctx, projects, deploy.Options{
-		Registry: s.Registry, Nodes: nodes{s.bus}, Folder: folder, Cache: cache,
+		Registry: s.Registry, Nodes: peers.New(s.bus), Folder: folder, Cache: cache,
 		Take: d.Take, NoWait: d.NoWait, Note: d.Note, Tell: progress.step,
 	})
 	progress.close()

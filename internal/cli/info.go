@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,8 +11,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
-	"github.com/mayfly-run/mayfly/internal/node"
-	"github.com/mayfly-run/mayfly/internal/runner"
+	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/secrets"
 )
 
@@ -33,17 +31,38 @@ of itself, after what Mayfly knows of it, if Mayfly runs it.`
 
 // A described is all that is known of what Mayfly runs under one name.
 type described struct {
-	Function *mayfly.Function `json:"function,omitempty"` // or
-	Hosted   *mayfly.Hosted   `json:"service,omitempty"`
-	Deployed *deployed        `json:"deployed,omitempty"` // nil while it is only developed
-	URL      string           `json:"url,omitempty"`
-	Nodes    []onNode         `json:"nodes"`
-	Micro    []infoAnswer     `json:"micro"` // what it says to $SRV.INFO
+	Function *functionInfo `json:"function,omitempty"` // or
+	Hosted   *hostedInfo   `json:"service,omitempty"`
+	Deployed *deployed     `json:"deployed,omitempty"` // nil while it is only developed
+	URL      string        `json:"url,omitempty"`
+	Nodes    []onNode      `json:"nodes"`
+	Micro    []infoAnswer  `json:"micro"` // what it says to $SRV.INFO
+}
+
+// A functionInfo is a function whose env shows in JSON as a list of names: people put
+// secrets into it.
+type functionInfo struct {
+	mayfly.Function
+	Env []string `json:"env,omitempty"`
+}
+
+// A hostedInfo is the same of a service.
+type hostedInfo struct {
+	mayfly.Hosted
+	Env []string `json:"env,omitempty"`
+}
+
+func (d *described) setFunction(f mayfly.Function) {
+	d.Function = &functionInfo{f, slices.Sorted(maps.Keys(f.Env))}
+}
+
+func (d *described) setHosted(h mayfly.Hosted) {
+	d.Hosted = &hostedInfo{h, slices.Sorted(maps.Keys(h.Env))}
 }
 
 // An onNode is how it is doing on one node.
 type onNode struct {
-	node.Listed
+	peers.Node
 	Current   uint64        `json:"current"` // revision that should answer
 	Serving   uint64        `json:"serving"` // the one that does
 	Waiting   int           `json:"waiting"` // calls
@@ -63,9 +82,9 @@ type oneInstance struct {
 	CPU      time.Duration `json:"cpu_ns"`
 }
 
-func onNodeOf(n node.Listed, s runner.State) onNode {
+func onNodeOf(n peers.Node, s peers.State) onNode {
 	o := onNode{
-		Listed: n, Current: cmp.Or(s.Function.Revision, s.Hosted.Revision), Serving: s.Serving,
+		Node: n, Current: s.Current(), Serving: s.Serving,
 		Waiting: s.Waiting, Failing: s.Failing, Rests: s.Rests, Instances: []oneInstance{},
 	}
 	for _, in := range s.Instances {
@@ -99,7 +118,7 @@ func (i *info) Run(ctx context.Context, p *process) error {
 	if err := d.addDeployed(ctx, s, i.Name); err != nil {
 		return err
 	}
-	if err := d.addNodes(ctx, s, i.Name); err != nil {
+	if err := d.addNodes(ctx, p, s, i.Name); err != nil {
 		return err
 	}
 	switch {
@@ -121,7 +140,7 @@ func (d *described) addDeployed(ctx context.Context, s *store, name string) erro
 	if n, err := mayfly.ParseName(name); err == nil {
 		f, err := s.Get(ctx, mayfly.Ref{Name: n})
 		if err == nil {
-			d.Function = &f
+			d.setFunction(f)
 		} else if mayfly.CodeOf(err) != mayfly.NotFound {
 			return err
 		}
@@ -134,7 +153,7 @@ func (d *described) addDeployed(ctx context.Context, s *store, name string) erro
 		if err != nil {
 			return err
 		}
-		d.Hosted = &h
+		d.setHosted(h)
 	}
 	lines, err := s.History(ctx, name)
 	if err == nil && len(lines) > 0 {
@@ -144,23 +163,29 @@ func (d *described) addDeployed(ctx context.Context, s *store, name string) erro
 }
 
 // addNodes adds how it is doing. What is developed, only its node knows.
-func (d *described) addNodes(ctx context.Context, s *store, name string) error {
-	ns := nodes{s.bus}
-	all, err := ns.listed(ctx)
+func (d *described) addNodes(ctx context.Context, p *process, s *store, name string) error {
+	nodes := peers.New(s.bus)
+	all, err := nodes.List(ctx)
 	if err != nil {
 		return err
 	}
 	for _, n := range all {
-		state, err := ns.state(ctx, n.Node, name)
+		state, err := nodes.State(ctx, n.ID, name)
+		if mayfly.CodeOf(err) == mayfly.NotFound {
+			continue
+		}
 		if err != nil {
-			continue // it has none of that name
+			p.note("%s", plain(err.Error()))
+			continue
 		}
 		d.Nodes = append(d.Nodes, onNodeOf(n, state))
-		if f := state.Function; f.Name != "" && d.Function == nil && d.Hosted == nil {
-			d.Function = &f
+		if d.Function != nil || d.Hosted != nil {
+			continue
 		}
-		if h := state.Hosted; h.Name != "" && d.Function == nil && d.Hosted == nil {
-			d.Hosted = &h
+		if state.Function != nil {
+			d.setFunction(*state.Function)
+		} else if state.Hosted != nil {
+			d.setHosted(*state.Hosted)
 		}
 	}
 	if d.Function != nil {
@@ -277,7 +302,7 @@ func (t *table) addProgram(d described, revision uint64, project mayfly.Name, pr
 
 // printNode prints how something is doing on a node.
 func (p *process) printNode(n onNode) error {
-	fmt.Fprintf(p.stdout, "node %s\n", plain(n.Node))
+	fmt.Fprintf(p.stdout, "node %s\n", plain(n.ID))
 	t := table{{"platform", n.Platform}, {"memory limits", limiting(n.Limiter)}}
 	if n.Serving != n.Current {
 		t.add("serving", "revision "+count(n.Serving)+" instead of "+count(n.Current))

@@ -1,101 +1,73 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
-	"github.com/mayfly-run/mayfly/internal/bus"
-	"github.com/mayfly-run/mayfly/internal/deploy"
-	"github.com/mayfly-run/mayfly/internal/node"
-	"github.com/mayfly-run/mayfly/internal/runner"
+	"github.com/mayfly-run/mayfly/internal/peers"
 )
 
-// How long a node may take: to say how something is doing, and to start a function
-// whose code it has to fetch first, besides the function's own time to start.
-const (
-	stateTimeout   = 2 * time.Second
-	prepareTimeout = 70 * time.Second
-)
-
-// nodes asks the nodes on a bus. It is a deploy.Nodes.
-type nodes struct{ bus *bus.Bus }
-
-// List implements deploy.Nodes.
-func (n nodes) List(ctx context.Context) ([]deploy.Node, error) {
-	listed, err := n.listed(ctx)
-	var all []deploy.Node
-	for _, l := range listed {
-		all = append(all, deploy.Node{ID: l.Node, Platform: l.Platform, Labels: l.Labels})
-	}
-	return all, err
+// nodesVerb is the verb nodes.
+type nodesVerb struct {
+	client `embed:""`
+	JSON   bool `name:"json" help:"Print JSON."`
 }
 
-// listed returns what the nodes say of themselves.
-func (n nodes) listed(ctx context.Context) ([]node.Listed, error) {
-	var answers []bus.Answer
-	err := n.bus.Glance(ctx, mayfly.SubjectNodes, 0, func(a bus.Answer) { answers = append(answers, a) })
-	return parseListed(answers), err
+// Help is shown by mayfly nodes --help.
+func (*nodesVerb) Help() string {
+	return `MEMORY LIMITS is how a node enforces them: cgroup (by the kernel), rss (by polling 10 times a second)
+or none. --json also prints each node's full id and what a newer node says that this version does
+not know.`
 }
 
-// parseListed keeps what makes sense, each node once, by id. An id becomes part of a
-// subject, so what is none is skipped.
-func parseListed(answers []bus.Answer) (all []node.Listed) {
-	for _, a := range answers {
-		var l node.Listed
-		if json.Unmarshal(a.Body, &l) != nil {
-			continue
-		}
-		if _, err := mayfly.ParseName(l.Node); err == nil {
-			all = append(all, l)
-		}
-	}
-	slices.SortFunc(all, func(a, b node.Listed) int { return strings.Compare(a.Node, b.Node) })
-	return slices.CompactFunc(all, func(a, b node.Listed) bool { return a.Node == b.Node })
-}
-
-// Prepare implements deploy.Nodes.
-func (n nodes) Prepare(ctx context.Context, id string, f mayfly.Function) error {
-	body, err := json.Marshal(f)
+// Run is called by kong.
+func (n *nodesVerb) Run(ctx context.Context, p *process) error {
+	b, err := n.open(ctx, p)
 	if err != nil {
 		return err
 	}
-	wait := prepareTimeout + time.Duration(f.WithDefaults().Instances.Start)
-	_, err = n.ask(ctx, node.PrepareSubject(id), body, wait)
-	return err
-}
-
-// State implements deploy.Nodes.
-func (n nodes) State(ctx context.Context, id, name string) (deploy.State, error) {
-	s, err := n.state(ctx, id, name)
+	defer b.Close()
+	all, err := peers.New(b).List(ctx)
 	if err != nil {
-		return deploy.State{}, err
+		return err
 	}
-	developed := s.Function.Name != "" && s.Function.Revision == 0 || s.Hosted.Name != "" && s.Hosted.Revision == 0
-	return deploy.State{Serving: s.Serving, Developed: developed, Failing: s.Failing}, nil
+	if len(all) == 0 {
+		return noNodes(b.URL())
+	}
+	if n.JSON {
+		raw := make([]json.RawMessage, len(all))
+		for i, one := range all {
+			raw[i] = one.Raw
+		}
+		return writeJSON(p.stdout, raw)
+	}
+	t := table{{"NODE", "VERSION", "PLATFORM", "MEMORY LIMITS", "UP", "LABELS"}}
+	for _, one := range all {
+		up := "-"
+		if !one.Started.IsZero() {
+			up = time.Since(one.Started).Round(time.Second).String()
+		}
+		t.add(cmp.Or(one.Name, one.ID), dash(one.Version), dash(one.Platform), dash(one.Limiter), up, dash(labels(one.Labels)))
+	}
+	return t.print(p.stdout, "")
 }
 
-// state returns all that a node knows of a function or service.
-func (n nodes) state(ctx context.Context, id, name string) (s runner.State, err error) {
-	body, err := n.ask(ctx, node.SubjectOfState(id), []byte(name), stateTimeout)
-	if err != nil {
-		return s, err
-	}
-	if err := json.Unmarshal(body, &s); err != nil {
-		return s, mayfly.Errorf(mayfly.Internal, "node %s does not make sense: %w", id, err).
-			WithHint("is its Mayfly of another version? mayfly version")
-	}
-	return s, nil
+// noNodes says that none answers on a bus.
+func noNodes(url string) error {
+	return mayfly.Errorf(mayfly.Unavailable, "no node answers at %s", url).WithHint("start one with mayfly up --nats %s", url)
 }
 
-// ask sends one node a question. The subject is of our own making.
-func (n nodes) ask(ctx context.Context, subject string, body []byte, wait time.Duration) ([]byte, error) {
-	reply, err := n.bus.Call(ctx, mayfly.Call{Subject: mayfly.Subject(subject), Body: body, Deadline: time.Now().Add(wait)})
-	if err == nil {
-		err = reply.Err()
+// labels writes labels as people set them.
+func labels(all map[string]string) string {
+	var each []string
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		each = append(each, key+"="+all[key])
 	}
-	return reply.Body, err
+	return strings.Join(each, ",")
 }

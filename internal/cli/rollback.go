@@ -7,6 +7,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/deploy"
+	"github.com/mayfly-run/mayfly/internal/peers"
 )
 
 // rollback is the verb rollback.
@@ -39,7 +40,7 @@ func (r *rollback) Run(ctx context.Context, p *process) error {
 	progress := newProgress(p.stderr)
 	defer progress.close()
 	done, err := deploy.Rollback(ctx, name, revision, deploy.Options{
-		Registry: s.Registry, Nodes: nodes{s.bus}, NoWait: r.NoWait, Tell: progress.step,
+		Registry: s.Registry, Nodes: peers.New(s.bus), NoWait: r.NoWait, Tell: progress.step,
 	})
 	progress.close()
 	if done.Revision > 0 {

@@ -6,8 +6,7 @@ import (
 	"fmt"
 
 	"github.com/mayfly-run/mayfly"
-	"github.com/mayfly-run/mayfly/internal/bus"
-	"github.com/mayfly-run/mayfly/internal/node"
+	"github.com/mayfly-run/mayfly/internal/peers"
 )
 
 // routes is the verb routes.
@@ -30,24 +29,28 @@ func (r *routes) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	defer b.Close()
-	answers, err := b.Gather(ctx, mayfly.SubjectRoutes)
+	all, nodes, err := peers.New(b).Routes(ctx)
 	if err != nil {
 		return err
 	}
-	all := parseRoutes(answers)
-	if len(answers) == 0 {
-		return mayfly.Errorf(mayfly.Unavailable, "no node answers at %s", b.URL()).WithHint("start one with mayfly up --nats %s", b.URL())
+	if nodes == 0 {
+		return noNodes(b.URL())
 	}
 	if r.JSON {
-		return writeJSON(p.stdout, all)
+		raw := []json.RawMessage{} // not nil: in JSON an empty list is []
+		for _, one := range all {
+			raw = append(raw, one.Raw)
+		}
+		return writeJSON(p.stdout, raw)
 	}
 	active, shadowed := table{{"ROUTE", "TARGET", "FROM"}}, table{{"ROUTE", "TARGET", "FROM", "WHY"}}
-	seen := map[node.RouteListing]bool{}
+	seen := map[[4]string]bool{}
 	for _, l := range all {
-		if l.Node = ""; seen[l] {
+		row := [4]string{l.Pattern, l.Target, l.Origin, l.Shadowed}
+		if seen[row] {
 			continue // another node serves the same
 		}
-		seen[l] = true
+		seen[row] = true
 		if l.Shadowed == "" {
 			active.add(l.Pattern, l.Target, l.Origin)
 		} else {
@@ -66,16 +69,4 @@ func (r *routes) Run(ctx context.Context, p *process) error {
 		return shadowed.print(p.stdout, "  ")
 	}
 	return nil
-}
-
-// parseRoutes joins what the nodes answered.
-func parseRoutes(answers []bus.Answer) []node.RouteListing {
-	all := []node.RouteListing{} // not nil: in JSON an empty list is []
-	for _, a := range answers {
-		var one []node.RouteListing
-		if json.Unmarshal(a.Body, &one) == nil {
-			all = append(all, one...)
-		}
-	}
-	return all
 }

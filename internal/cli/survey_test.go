@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/peers"
 )
 
 func answers(bodies ...string) (all []bus.Answer) {
@@ -153,7 +154,9 @@ func FuzzAnswers(f *testing.F) {
 		for _, g := range parsePongs(same) {
 			table{{g.Name, g.Version, g.ID}}.print(&out, "")
 		}
-		for _, l := range parseRoutes(same) {
+		var routes []peers.Route
+		_ = json.Unmarshal(body, &routes)
+		for _, l := range routes {
 			table{{l.Pattern, l.Target, l.Origin, l.Shadowed}}.print(&out, "")
 		}
 		if i := strings.IndexFunc(out.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/peers"
 )
 
 const (
@@ -16,23 +17,23 @@ const (
 )
 
 // await returns when all of the nodes serve a revision.
-func (o Options) await(ctx context.Context, name string, revision uint64, on []Node) error {
+func (o Options) await(ctx context.Context, name string, revision uint64, on []peers.Node) error {
 	o.Tell(Event{Name: name, Step: "wait"})
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return together(ctx, on, func(ctx context.Context, n Node) error { return o.awaitOne(ctx, name, revision, n) })
+	return together(ctx, on, func(ctx context.Context, n peers.Node) error { return o.awaitOne(ctx, name, revision, n) })
 }
 
 // awaitOne returns when a node serves a revision or a newer one.
-func (o Options) awaitOne(ctx context.Context, name string, revision uint64, n Node) error {
+func (o Options) awaitOne(ctx context.Context, name string, revision uint64, n peers.Node) error {
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
-	for last := (State{}); ; {
+	for last := (peers.State{}); ; {
 		// A node that has not heard of it yet says that it knows no such name.
 		if s, err := o.Nodes.State(ctx, n.ID, name); err == nil {
 			last = s
 		}
-		if last.Developed || last.Serving >= revision && last.Failing == "" {
+		if last.Developed() || last.Serving >= revision && last.Failing == "" {
 			return nil
 		}
 		select {

@@ -7,10 +7,11 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/peers"
 )
 
 // A stateFunc is nodes that only say how something is doing.
-type stateFunc func(asked int) (State, error)
+type stateFunc func(asked int) (peers.State, error)
 
 // An oracle asks a stateFunc, one call after the other.
 type oracle struct {
@@ -18,9 +19,9 @@ type oracle struct {
 	asked int
 }
 
-func (o *oracle) List(context.Context) ([]Node, error)                   { return nil, nil }
-func (o *oracle) Prepare(context.Context, string, mayfly.Function) error { return nil }
-func (o *oracle) State(_ context.Context, _, _ string) (State, error) {
+func (o *oracle) List(context.Context) ([]peers.Node, error)                 { return nil, nil }
+func (o *oracle) Prepare(context.Context, peers.Node, mayfly.Function) error { return nil }
+func (o *oracle) State(_ context.Context, _, _ string) (peers.State, error) {
 	o.asked++
 	return o.state(o.asked)
 }
@@ -34,33 +35,33 @@ func TestAwaitEndsWithTheAnswer(t *testing.T) {
 		code  mayfly.Code
 		fails bool
 	}{
-		{"at once", func(int) (State, error) { return State{Serving: 7}, nil }, 0, 0, false},
-		{"a newer one", func(int) (State, error) { return State{Serving: 8}, nil }, 0, 0, false},
-		{"once the node has heard of it", func(asked int) (State, error) {
+		{"at once", func(int) (peers.State, error) { return peers.State{Serving: 7}, nil }, 0, 0, false},
+		{"a newer one", func(int) (peers.State, error) { return peers.State{Serving: 8}, nil }, 0, 0, false},
+		{"once the node has heard of it", func(asked int) (peers.State, error) {
 			switch asked {
 			case 1:
-				return State{}, mayfly.Errorf(mayfly.NotFound, "nothing here is named so")
+				return peers.State{}, mayfly.Errorf(mayfly.NotFound, "nothing here is named so")
 			case 2:
-				return State{Serving: 6}, nil
+				return peers.State{Serving: 6}, nil
 			}
-			return State{Serving: 7}, nil
+			return peers.State{Serving: 7}, nil
 		}, 2 * askAgain, 0, false},
-		{"a developer's own", func(int) (State, error) { return State{Developed: true}, nil }, 0, 0, false},
-		{"a service that recovers", func(asked int) (State, error) {
+		{"a developer's own", func(int) (peers.State, error) { return peers.State{Function: &mayfly.Function{Name: "hello"}}, nil }, 0, 0, false},
+		{"a service that recovers", func(asked int) (peers.State, error) {
 			if asked < 3 {
-				return State{Serving: 7, Failing: "crashed"}, nil
+				return peers.State{Serving: 7, Failing: "crashed"}, nil
 			}
-			return State{Serving: 7}, nil
+			return peers.State{Serving: 7}, nil
 		}, 2 * askAgain, 0, false},
-		{"one that fails", func(int) (State, error) { return State{Serving: 6, Failing: "crashed"}, nil }, patience, mayfly.Crashed, true},
-		{"a node that says nothing", func(int) (State, error) { return State{}, context.DeadlineExceeded }, patience, mayfly.Timeout, true},
+		{"one that fails", func(int) (peers.State, error) { return peers.State{Serving: 6, Failing: "crashed"}, nil }, patience, mayfly.Crashed, true},
+		{"a node that says nothing", func(int) (peers.State, error) { return peers.State{}, context.DeadlineExceeded }, patience, mayfly.Timeout, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
 				o := Options{Nodes: &oracle{state: tt.state}, Tell: func(Event) {}}
-				err := o.await(t.Context(), "hello", 7, []Node{{ID: "n1"}})
+				err := o.await(t.Context(), "hello", 7, []peers.Node{{ID: "n1"}})
 				if (err != nil) != tt.fails || err != nil && mayfly.CodeOf(err) != tt.code {
 					t.Errorf("error is %v", err)
 				}

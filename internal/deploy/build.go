@@ -13,6 +13,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bundle"
+	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/project"
 )
 
@@ -86,7 +87,7 @@ func (d *deployment) platforms() []string {
 }
 
 // fit returns the nodes that can run a program.
-func fit(nodes []Node, p mayfly.Program) (fitting []Node) {
+func fit(nodes []peers.Node, p mayfly.Program) (fitting []peers.Node) {
 	for _, n := range nodes {
 		labelled := true
 		for key, value := range p.Labels {

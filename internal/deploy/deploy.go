@@ -8,35 +8,16 @@ import (
 	"sync"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/project"
 	"github.com/mayfly-run/mayfly/internal/registry"
 )
 
-// A Node is one that may run what is deployed.
-type Node struct {
-	ID       string
-	Platform string            // see mayfly.Platform
-	Labels   map[string]string // its own
-}
-
-// Nodes are those on the bus. In the command line they are asked over NATS.
+// Nodes are those on the bus: peers.Peers.
 type Nodes interface {
-	// List returns all that answer.
-	List(ctx context.Context) ([]Node, error)
-
-	// Prepare has a node start an instance of a function and returns what kept it
-	// from that.
-	Prepare(ctx context.Context, node string, f mayfly.Function) error
-
-	// State returns how a function or service is doing on a node.
-	State(ctx context.Context, node, name string) (State, error)
-}
-
-// A State is how a function or service is doing on one node.
-type State struct {
-	Serving   uint64 // revision that answers; 0 if none does yet
-	Developed bool   // the node serves a developer's own instead, as long as he works on it
-	Failing   string // why the current revision does not start; "" if it does
+	List(ctx context.Context) ([]peers.Node, error)
+	Prepare(ctx context.Context, n peers.Node, f mayfly.Function) error
+	State(ctx context.Context, node, name string) (peers.State, error)
 }
 
 // Options say how to deploy. Registry, Nodes and Folder are required.
@@ -118,7 +99,7 @@ func Projects(ctx context.Context, projects []*project.Project, o Options) ([]Re
 // A deployment is one run of Projects.
 type deployment struct {
 	Options
-	nodes []Node
+	nodes []peers.Node
 	units []*unit
 
 	builders chan struct{} // holds one for each build or packing that runs
@@ -135,7 +116,7 @@ type unit struct {
 
 	function *mayfly.Function // or
 	hosted   *mayfly.Hosted   // what is deployed
-	nodes    []Node           // that can run it
+	nodes    []peers.Node     // that can run it
 	revision uint64           // once it is written
 	written  bool             // it was not current before
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/project"
 	"github.com/mayfly-run/mayfly/internal/registry"
 )
@@ -23,29 +24,29 @@ import (
 // current what the registry has.
 type fleet struct {
 	registry *registry.Registry
-	nodes    []Node
+	nodes    []peers.Node
 	fails    map[string]error // by node
 
 	mu       sync.Mutex
 	prepared []string // node: function@revision
 }
 
-func (f *fleet) List(context.Context) ([]Node, error) { return f.nodes, nil }
+func (f *fleet) List(context.Context) ([]peers.Node, error) { return f.nodes, nil }
 
-func (f *fleet) Prepare(_ context.Context, node string, fn mayfly.Function) error {
+func (f *fleet) Prepare(_ context.Context, n peers.Node, fn mayfly.Function) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.prepared = append(f.prepared, node+": "+fn.String())
-	return f.fails[node]
+	f.prepared = append(f.prepared, n.ID+": "+fn.String())
+	return f.fails[n.ID]
 }
 
-func (f *fleet) State(ctx context.Context, _, name string) (State, error) {
+func (f *fleet) State(ctx context.Context, _, name string) (peers.State, error) {
 	fn, err := f.registry.Get(ctx, mayfly.Ref{Name: mayfly.Name(name)})
 	if err == nil {
-		return State{Serving: fn.Revision}, nil
+		return peers.State{Serving: fn.Revision}, nil
 	}
 	h, err := f.registry.GetService(ctx, name, 0)
-	return State{Serving: h.Revision}, err
+	return peers.State{Serving: h.Revision}, err
 }
 
 // asked returns what was prepared since it was called last, in order.
@@ -66,7 +67,7 @@ type place struct {
 	folder   string
 }
 
-func newPlace(t *testing.T, nodes ...Node) *place {
+func newPlace(t *testing.T, nodes ...peers.Node) *place {
 	t.Helper()
 	r, err := registry.Open(t.Context(), natstest.New(t), registry.Options{By: "ada@example"})
 	if err != nil {
@@ -74,7 +75,7 @@ func newPlace(t *testing.T, nodes ...Node) *place {
 	}
 	t.Cleanup(func() { r.Close() })
 	if nodes == nil {
-		nodes = []Node{{ID: "n1", Platform: mayfly.Platform()}}
+		nodes = []peers.Node{{ID: "n1", Platform: mayfly.Platform()}}
 	}
 	return &place{t: t, registry: r, fleet: &fleet{registry: r, nodes: nodes, fails: map[string]error{}}, folder: t.TempDir()}
 }
@@ -134,7 +135,7 @@ func want[T any](t *testing.T, what string, got, want T) {
 
 func TestOneNodeThatFailsChangesNothing(t *testing.T) {
 	t.Parallel()
-	p := newPlace(t, Node{ID: "good", Platform: mayfly.Platform()}, Node{ID: "bad", Platform: mayfly.Platform()})
+	p := newPlace(t, peers.Node{ID: "good", Platform: mayfly.Platform()}, peers.Node{ID: "bad", Platform: mayfly.Platform()})
 	trace := mayfly.Trace("Error: no module\n")
 	p.fleet.fails["bad"] = mayfly.Errorf(mayfly.Crashed, "a@1 did not start: %w", trace)
 	results, err := Projects(t.Context(), []*project.Project{p.project("project: shop\nfunctions: {a: {code: ./a.sh}, b: {code: ./a.sh}}\nroutes: {r: {http: GET /r, subject: s}}\n", nil)}, p.options())
@@ -201,9 +202,9 @@ func TestNamesThatClashChangeNothing(t *testing.T) {
 func TestOnlyNodesThatFitAreAsked(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t,
-		Node{ID: "eu", Platform: mayfly.Platform(), Labels: map[string]string{"zone": "eu"}},
-		Node{ID: "us", Platform: mayfly.Platform(), Labels: map[string]string{"zone": "us"}},
-		Node{ID: "plain", Platform: mayfly.Platform()},
+		peers.Node{ID: "eu", Platform: mayfly.Platform(), Labels: map[string]string{"zone": "eu"}},
+		peers.Node{ID: "us", Platform: mayfly.Platform(), Labels: map[string]string{"zone": "us"}},
+		peers.Node{ID: "plain", Platform: mayfly.Platform()},
 	)
 	p.deploy(p.options(), p.project("project: shop\nfunctions: {a: {code: ./a.sh, labels: {zone: eu}}, b: {code: ./a.sh}}\n", nil))
 	want(t, "asked", p.fleet.asked(), []string{"eu: a@1", "eu: b@1", "plain: b@1", "us: b@1"})

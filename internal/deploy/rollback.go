@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/peers"
 )
 
 // Rollback makes an old revision of a function or service current again, as a new
@@ -62,7 +63,7 @@ func (o Options) kindOf(ctx context.Context, name string) (string, error) {
 }
 
 // tryAgain has nodes start a function's old revision and returns which one it is.
-func (o Options) tryAgain(ctx context.Context, ref mayfly.Ref, nodes []Node) (mayfly.Ref, error) {
+func (o Options) tryAgain(ctx context.Context, ref mayfly.Ref, nodes []peers.Node) (mayfly.Ref, error) {
 	lines, err := o.Registry.History(ctx, string(ref.Name))
 	if err != nil {
 		return ref, err

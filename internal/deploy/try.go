@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/peers"
 )
 
 // starters is how many functions are started at once: a node that starts them all
@@ -57,9 +58,9 @@ func alike(a, b mayfly.Function) bool {
 }
 
 // start has nodes start an instance of a function, all at once.
-func start(ctx context.Context, nodes Nodes, on []Node, f mayfly.Function) error {
-	return together(ctx, on, func(ctx context.Context, n Node) error {
-		if err := nodes.Prepare(ctx, n.ID, f); err != nil {
+func start(ctx context.Context, nodes Nodes, on []peers.Node, f mayfly.Function) error {
+	return together(ctx, on, func(ctx context.Context, n peers.Node) error {
+		if err := nodes.Prepare(ctx, n, f); err != nil {
 			return fmt.Errorf("%s does not start on node %s: %w", f.Name, n.ID, err)
 		}
 		return nil

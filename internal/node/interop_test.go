@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/natstest"
-	"github.com/mayfly-run/mayfly/internal/node"
+	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/nats-io/nats.go/micro"
 )
 
@@ -332,7 +332,7 @@ func TestOlderServiceKeepsItsPattern(t *testing.T) {
 	// A route that is new now is in a table that was made with the ages known.
 	nc := connect(t, n.NATS)
 	natstest.AddService(t, nc, "Last", "1.0.0", natstest.Endpoint{Name: "last", Metadata: map[string]string{mayfly.MetaHTTP: "/last"}})
-	var routes []node.RouteListing
+	var routes []peers.Route
 	eventually(t, "the last route is in force", func() bool {
 		m, err := nc.Request(mayfly.SubjectRoutes, nil, patience)
 		if err != nil {
@@ -342,7 +342,7 @@ func TestOlderServiceKeepsItsPattern(t *testing.T) {
 		if err := json.Unmarshal(m.Data, &routes); err != nil {
 			t.Fatal(err)
 		}
-		return slices.ContainsFunc(routes, func(r node.RouteListing) bool { return r.Name == "Last/last" })
+		return slices.ContainsFunc(routes, func(r peers.Route) bool { return r.Name == "Last/last" })
 	})
 	for _, r := range routes {
 		want := map[string]string{"JavaScript/top": "", "Go/top": `route "GET /top/{n}" has it`, "Last/last": ""}

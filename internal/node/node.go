@@ -19,6 +19,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/logs"
 	"github.com/mayfly-run/mayfly/internal/micro"
+	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/process"
 	"github.com/mayfly-run/mayfly/internal/registry"
 	"github.com/mayfly-run/mayfly/internal/responder"
@@ -62,7 +63,7 @@ type Node struct {
 
 	labels     map[string]string
 	deployment *deployment
-	questions  *questions
+	answerer   *peers.Answerer
 	started    time.Time
 	took       time.Duration
 
@@ -174,15 +175,10 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	}
 
 	// Now others can ask us, and those on this machine can find us.
-	stopAnswering, err := n.bus.Answer(mayfly.SubjectRoutes, func([]byte) []byte { return n.listRoutes() })
-	if err != nil {
+	if n.answerer, err = peers.NewAnswerer(ctx, n.bus, n.answers(logOf("peers"))); err != nil {
 		return nil, err
 	}
-	closers = append(closers, func() error { stopAnswering(); return nil })
-	if n.questions, err = newQuestions(ctx, n, logOf("questions")); err != nil {
-		return nil, err
-	}
-	closers = append(closers, n.questions.close)
+	closers = append(closers, n.answerer.Close)
 	n.listening = n.findListening()
 	if err := n.folder.announce(n.listening); err != nil {
 		return nil, err
@@ -195,7 +191,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 // what is in flight, then the runner, which ends the instances, then what all stand
 // on.
 func (n *Node) Run(ctx context.Context) error {
-	doors := []worker{n.gateway, n.responder, n.questions, footing{n.bus}}
+	doors := []worker{n.gateway, n.responder, n.answerer, footing{n.bus}}
 	if n.console != nil {
 		doors = append(doors, n.console)
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 	"github.com/mayfly-run/mayfly/internal/node"
+	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/project"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -398,12 +399,12 @@ func TestNodesAnswerWithTheirRoutes(t *testing.T) {
 	natstest.AddService(t, nc, "Shop", "1.0.0",
 		natstest.Endpoint{Name: "create", Metadata: map[string]string{mayfly.MetaHTTP: "/createTask"}},
 		natstest.Endpoint{Name: "top", Metadata: map[string]string{mayfly.MetaHTTP: "GET /top/{n}"}})
-	want := []node.RouteListing{
+	want := []peers.Route{
 		{Pattern: "/createTask", Target: "tasks", Name: "create", Origin: "project shop"},
 		{Pattern: "GET /top/{n}", Target: "Shop/top", Name: "Shop/top", Origin: "metadata"},
 		{Pattern: "/createTask", Target: "Shop/create", Name: "Shop/create", Origin: "metadata", Shadowed: `route "/createTask" has it`},
 	}
-	var got []node.RouteListing
+	var got []peers.Route
 	eventually(t, "all routes are listed", func() bool {
 		m, err := nc.Request(mayfly.SubjectRoutes, nil, patience)
 		if err != nil {
@@ -416,10 +417,10 @@ func TestNodesAnswerWithTheirRoutes(t *testing.T) {
 		return len(got) == len(want)
 	})
 	for i := range got {
-		if got[i].Node == "" {
-			t.Errorf("route %s does not say whose it is", got[i].Name)
+		if got[i].Node == "" || got[i].V != peers.Version {
+			t.Errorf("route %s does not say whose it is or in which format", got[i].Name)
 		}
-		got[i].Node = ""
+		got[i].Node, got[i].V = "", 0
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

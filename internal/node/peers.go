@@ -1,0 +1,71 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/gateway"
+	"github.com/mayfly-run/mayfly/internal/peers"
+	"github.com/mayfly-run/mayfly/internal/runner"
+)
+
+// answers returns what this node tells its peers.
+func (n *Node) answers(log *slog.Logger) peers.Options {
+	return peers.Options{
+		Self: peers.Node{
+			ID: n.id(), Name: n.folder.identity.Server, Platform: mayfly.Platform(), Version: n.options.Version,
+			Limiter: n.keeper.Limiter(), Started: n.started, Labels: n.labels,
+		},
+		Routes: n.routes,
+		Prepare: func(ctx context.Context, f mayfly.Function) error {
+			return n.runner.Prepare(ctx, f, n.deployment.bundle(f.Program))
+		},
+		State: func(name string) (peers.State, bool) {
+			s, ok := n.runner.State(name)
+			return stateOf(s), ok
+		},
+		Log: log,
+	}
+}
+
+// stateOf translates what the runner says.
+func stateOf(s runner.State) peers.State {
+	out := peers.State{Serving: s.Serving, Failing: s.Failing, Rests: s.Rests, Waiting: s.Waiting, Instances: make([]peers.Instance, 0, len(s.Instances))}
+	if s.Function.Name != "" {
+		out.Function = &s.Function
+	}
+	if s.Hosted.Name != "" {
+		out.Hosted = &s.Hosted
+	}
+	for _, in := range s.Instances {
+		out.Instances = append(out.Instances, peers.Instance{
+			ID: in.ID, Revision: in.Revision, Phase: in.Phase, Started: in.Started, Calls: in.Calls, Usage: peers.Usage(in.Usage),
+		})
+	}
+	return out
+}
+
+// routes returns those in force first, in the order of precedence.
+func (n *Node) routes() []peers.Route {
+	active, shadowed := n.gateway.Routes()
+	all := make([]peers.Route, 0, len(active)+len(shadowed))
+	for _, r := range active {
+		all = append(all, n.route(gateway.Shadowed{Route: r}))
+	}
+	for _, s := range shadowed {
+		all = append(all, n.route(s))
+	}
+	return all
+}
+
+func (n *Node) route(s gateway.Shadowed) peers.Route {
+	r := peers.Route{
+		Node: n.folder.identity.Server, Pattern: s.Pattern.String(), Target: s.Target(), Name: s.Name,
+		Origin: "metadata", Shadowed: s.Reason,
+	}
+	if s.Project != "" {
+		r.Origin = "project " + string(s.Project)
+	}
+	return r
+}

@@ -1,0 +1,132 @@
+package peers
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
+)
+
+// Options are what a node answers with. All but Log are required. The functions may
+// be called at once by several goroutines.
+type Options struct {
+	Self    Node // V need not be set
+	Routes  func() []Route
+	Prepare func(ctx context.Context, f mayfly.Function) error
+	State   func(name string) (State, bool) // false if nothing here has the name
+	Log     *slog.Logger                    // discards if nil
+}
+
+// An Answerer answers what other nodes and the command line ask this node.
+type Answerer struct {
+	options  Options
+	bus      *bus.Bus
+	listener *bus.Listener
+	log      *slog.Logger
+}
+
+// NewAnswerer returns one that listens. Questions wait until Run answers them. ctx
+// bounds the opening only.
+func NewAnswerer(ctx context.Context, b *bus.Bus, o Options) (*Answerer, error) {
+	listener, err := b.Listen(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a := &Answerer{options: o, bus: b, listener: listener, log: o.Log}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	err = listener.Change([]bus.Interest{
+		{Subject: mayfly.SubjectNodes},
+		{Subject: mayfly.SubjectRoutes},
+		{Subject: prepareSubject(o.Self.ID)},
+		{Subject: stateSubject(o.Self.ID)},
+	}, nil)
+	if err != nil {
+		listener.Close()
+		return nil, err
+	}
+	return a, nil
+}
+
+// Close ends the connection.
+func (a *Answerer) Close() error { return a.listener.Close() }
+
+// Run answers until ctx ends, then finishes what it was asked.
+func (a *Answerer) Run(ctx context.Context) error {
+	var asked sync.WaitGroup
+	defer asked.Wait()
+	for {
+		in, ok := a.listener.Next(ctx)
+		if !ok {
+			return nil
+		}
+		asked.Go(func() {
+			if err := a.answer(ctx, in); err != nil {
+				a.log.Debug("answer not sent", telemetry.KeyErr, err)
+			}
+		})
+	}
+}
+
+func (a *Answerer) answer(ctx context.Context, in bus.Inbound) error {
+	switch in.Subject() {
+	case mayfly.SubjectNodes:
+		self := a.options.Self
+		self.V = Version
+		return respond(in, self)
+	case mayfly.SubjectRoutes:
+		return a.answerRoutes(in)
+	case prepareSubject(a.options.Self.ID):
+		return a.prepare(ctx, in)
+	default:
+		name := string(in.Call().Body)
+		state, ok := a.options.State(name)
+		if !ok {
+			return in.Fail(mayfly.Errorf(mayfly.NotFound, "nothing on this node is named %q", name), false)
+		}
+		state.V = Version
+		return respond(in, state.withoutValues())
+	}
+}
+
+// prepare starts what the question asks for.
+func (a *Answerer) prepare(ctx context.Context, in bus.Inbound) error {
+	var f mayfly.Function
+	if err := json.Unmarshal(in.Call().Body, &f); err != nil {
+		return in.Fail(mayfly.Errorf(mayfly.Invalid, "the question is not a function: %w", err), true)
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout(f))
+	defer cancel()
+	if err := a.options.Prepare(ctx, f); err != nil {
+		return in.Fail(err, true)
+	}
+	return in.Respond(nil)
+}
+
+// answerRoutes cuts the list to what one message holds.
+func (a *Answerer) answerRoutes(in bus.Inbound) error {
+	routes := a.options.Routes()
+	for i := range routes {
+		routes[i].V = Version
+	}
+	for {
+		data, err := json.Marshal(routes)
+		if err == nil && int64(len(data)) < a.bus.MaxPayload()-1024 {
+			return in.Respond(data)
+		}
+		routes = routes[:len(routes)/2]
+	}
+}
+
+func respond(in bus.Inbound, answer any) error {
+	data, err := json.Marshal(answer)
+	if err != nil {
+		return in.Fail(mayfly.Errorf(mayfly.Internal, "write JSON: %w", err), false)
+	}
+	return in.Respond(data)
+}

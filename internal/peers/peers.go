@@ -1,0 +1,87 @@
+package peers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+)
+
+// How long a node may take to say how something is doing; and to start a function,
+// besides the function's own time to start: it may have to fetch the bundle first.
+// The one who asks waits longer, so that it gets the node's own error.
+const (
+	stateTimeout   = 2 * time.Second
+	prepareTimeout = time.Minute
+	askLonger      = 10 * time.Second
+)
+
+func prepareSubject(node string) string { return mayfly.SubjectNode + "." + node + ".prepare" }
+func stateSubject(node string) string   { return mayfly.SubjectNode + "." + node + ".state" }
+
+// startTimeout returns how long a node may take to start f.
+func startTimeout(f mayfly.Function) time.Duration {
+	return prepareTimeout + time.Duration(f.WithDefaults().Instances.Start)
+}
+
+// Peers asks the nodes on a bus.
+type Peers struct{ bus *bus.Bus }
+
+// New returns the nodes on b.
+func New(b *bus.Bus) Peers { return Peers{b} }
+
+// List returns the nodes that answer, by id. An empty bus is not an error.
+func (p Peers) List(ctx context.Context) ([]Node, error) {
+	var all []Node
+	err := p.bus.Glance(ctx, mayfly.SubjectNodes, 0, func(a bus.Answer) {
+		if n, ok := parseNode(a.Body); ok {
+			all = append(all, n)
+		}
+	})
+	slices.SortStableFunc(all, compareNodes)
+	return slices.CompactFunc(all, func(a, b Node) bool { return a.ID == b.ID }), err
+}
+
+// Routes returns the routes of all nodes that answer, each node's in its gateway's
+// order of precedence, and how many nodes that are.
+func (p Peers) Routes(ctx context.Context) (routes []Route, nodes int, err error) {
+	answers, err := p.bus.Gather(ctx, mayfly.SubjectRoutes)
+	for _, a := range answers {
+		routes = append(routes, parseRoutes(a.Body)...)
+	}
+	return routes, len(answers), err
+}
+
+// Prepare has a node start an instance of f and returns what kept it from that.
+func (p Peers) Prepare(ctx context.Context, n Node, f mayfly.Function) error {
+	question, err := json.Marshal(f)
+	if err != nil {
+		return err
+	}
+	_, err = p.ask(ctx, n.ID, prepareSubject(n.ID), question, startTimeout(f)+askLonger)
+	return err
+}
+
+// State returns how a function or service is doing on a node, or NotFound where the
+// node has none of that name.
+func (p Peers) State(ctx context.Context, node, name string) (State, error) {
+	answer, err := p.ask(ctx, node, stateSubject(node), []byte(name), stateTimeout)
+	if err != nil {
+		return State{}, err
+	}
+	return parseState(node, answer)
+}
+
+// ask sends one node a question. The error is the node's own, or says that it did
+// not answer.
+func (p Peers) ask(ctx context.Context, node, subject string, question []byte, wait time.Duration) ([]byte, error) {
+	reply, err := p.bus.Call(ctx, mayfly.Call{Subject: mayfly.Subject(subject), Body: question, Deadline: time.Now().Add(wait)})
+	if err != nil {
+		return nil, fmt.Errorf("ask node %s: %w", node, err)
+	}
+	return reply.Body, reply.Err()
+}
