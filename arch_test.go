@@ -62,6 +62,7 @@ var floors = map[string]int{
 	module + "/internal/cli": 8,
 	natstest:                 8,
 	enginetest:               8,
+	image:                    8,
 
 	module + "/cmd/mayfly": 9,
 }
@@ -70,9 +71,10 @@ var floors = map[string]int{
 const (
 	natstest   = module + "/internal/natstest"
 	enginetest = module + "/internal/runner/enginetest"
+	image      = module + "/internal/image"
 )
 
-func forTests(pkg string) bool { return pkg == natstest || pkg == enginetest }
+func forTests(pkg string) bool { return pkg == natstest || pkg == enginetest || pkg == image }
 
 // guests are programs as a user would write them, and the one that measures: they
 // know nothing of ours but what everybody sees from outside.
@@ -111,9 +113,8 @@ var testOwners = map[string][]string{
 	"github.com/nats-io/nats-server/v2":        {"internal/bus", "internal/node", "examples/createtask/worker", "examples/hackernews"},
 	"github.com/nats-io/jwt/v2":                {"internal/bus"},
 	"github.com/nats-io/nkeys":                 {"internal/bus"},
-	"github.com/compose-spec/compose-go/v2":    {""},
 	"github.com/getkin/kin-openapi":            {"internal/gateway", "internal/node"},
-	"github.com/santhosh-tekuri/jsonschema/v6": {"", "internal/bus", "internal/gateway", "internal/project", "internal/responder"},
+	"github.com/santhosh-tekuri/jsonschema/v6": {"internal/bus", "internal/gateway", "internal/image", "internal/project", "internal/responder"},
 	"github.com/nats-io/jsm.go":                {"internal/responder"},
 	"github.com/prometheus/client_model":       {"internal/telemetry", "internal/node"},
 	"github.com/prometheus/common":             {"internal/telemetry", "internal/node"},

@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -116,4 +117,13 @@ func constantText(t *testing.T, e ast.Expr, known map[string]string) string {
 		t.Fatalf("wire.go has a constant made by %T", e)
 		return ""
 	}
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }

@@ -1,8 +1,9 @@
-package mayfly_test
+package image_test
 
 import (
-	"context"
+	"bytes"
 	"debug/elf"
+	"encoding/json"
 	goversion "go/version"
 	"net/netip"
 	"os"
@@ -14,59 +15,72 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/compose-spec/compose-go/v2/loader"
-	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/mayfly-run/mayfly/internal/yamlfile"
 )
 
-// These tests check what compose.yaml and the Dockerfile promise by reading them
-// and by building what they build. No container engine takes part.
+// root is the module's folder, where compose.yaml and the Dockerfile are.
+const root = "../.."
 
-func TestComposeHasNoObsoleteKeys(t *testing.T) {
+func TestComposeFollowsItsSchema(t *testing.T) {
 	t.Parallel()
-	keys := regexp.MustCompile(`(?m)^([^\s#:]+):`).FindAllStringSubmatch(readFile(t, "compose.yaml"), -1)
-	if len(keys) == 0 {
-		t.Fatal("compose.yaml has no keys")
+	schema, err := jsonschema.NewCompiler().Compile("testdata/compose.schema.json")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, key := range keys {
-		if !slices.Contains([]string{"name", "services", "volumes"}, key[1]) {
-			t.Errorf("compose.yaml has the key %s", key[1])
+	validate := func(text string) error {
+		value, err := jsonschema.UnmarshalJSON(bytes.NewReader(readYAML(t, text)))
+		if err != nil {
+			t.Fatal(err)
 		}
+		return schema.Validate(value)
 	}
-	for name, service := range loadCompose(t).Services {
-		if len(service.Links) > 0 {
-			t.Errorf("service %s has links: services find each other by name", name)
+	text := readFile(t, "compose.yaml")
+	if err := validate(text); err != nil {
+		t.Fatal(err)
+	}
+	// The schema must be able to say no. Links are obsolete, services find each other by
+	// name; a container name allows only one; no service leaves the project's network.
+	for _, tt := range []struct{ old, wrong string }{
+		{"name:", "version: \"3\"\nname:"},
+		{"  worker:\n", "  worker:\n    links: [mayfly]\n"},
+		{"  worker:\n", "  worker:\n    container_name: worker\n"},
+		{"  mayfly:\n", "  mayfly:\n    network_mode: host\n"},
+		{"restart: unless-stopped", "restart: sometimes"},
+		{"interval: 5s", "interval: 5"},
+		{"retries: 3", "retries: three"},
+		{"condition: service_healthy", "condition: healthy"},
+		{"127.0.0.1:8080:8080", "8080"},
+	} {
+		if bad := strings.Replace(text, tt.old, tt.wrong, 1); bad == text || validate(bad) == nil {
+			t.Errorf("%q in place of %q is accepted", tt.wrong, tt.old)
 		}
 	}
 }
 
 func TestComposePublishesTheGatewayToThisMachineOnly(t *testing.T) {
 	t.Parallel()
-	project := loadCompose(t)
-	published := map[string][]types.ServicePortConfig{}
-	for name, service := range project.Services {
-		if len(service.Ports) > 0 {
-			published[name] = service.Ports
-		}
-		if service.NetworkMode != "" {
-			t.Errorf("service %s leaves the project's network for %q", name, service.NetworkMode)
+	var published []string
+	for name, service := range readCompose(t).Services {
+		for _, port := range service.Ports {
+			published = append(published, name+" "+port)
 		}
 	}
-	ports := published["mayfly"]
-	if len(published) != 1 || len(ports) != 1 {
-		t.Fatalf("published ports: %v, want one of mayfly", published)
+	if len(published) != 1 {
+		t.Fatalf("published ports: %q, want one of mayfly", published)
 	}
-	addr, err := netip.ParseAddr(ports[0].HostIP)
-	if err != nil || !addr.IsLoopback() {
-		t.Errorf("the gateway is published on %q, want a loopback address", ports[0].HostIP)
-	}
-	if ports[0].Target != 8080 || ports[0].Published != "8080" {
-		t.Errorf("port %d is published as %s, want 8080", ports[0].Target, ports[0].Published)
+	host, ports, _ := strings.Cut(strings.TrimPrefix(published[0], "mayfly "), ":")
+	addr, err := netip.ParseAddr(host)
+	if err != nil || !addr.IsLoopback() || ports != "8080:8080" {
+		t.Errorf("%s: want 8080 of mayfly on a loopback address", published[0])
 	}
 }
 
 func TestComposeRunsMayflyOnTheExample(t *testing.T) {
 	t.Parallel()
-	mayfly := service(t, "mayfly")
+	project := readCompose(t)
+	mayfly := project.Services["mayfly"]
 	if want := []string{"up", "/createtask"}; len(mayfly.Command) < 2 || !slices.Equal(mayfly.Command[:2], want) {
 		t.Errorf("command = %q, want it to begin with %q", mayfly.Command, want)
 	}
@@ -75,86 +89,69 @@ func TestComposeRunsMayflyOnTheExample(t *testing.T) {
 			t.Errorf("the command lacks %s", flag)
 		}
 	}
-	check := mayfly.HealthCheck
-	if check == nil {
-		t.Fatal("mayfly has no healthcheck")
+	if want := []string{"CMD", "/mayfly", "ready", "http://127.0.0.1:8080"}; !slices.Equal(mayfly.Healthcheck.Test, want) {
+		t.Errorf("healthcheck = %q, want %q", mayfly.Healthcheck.Test, want)
 	}
-	if want := []string{"CMD", "/mayfly", "ready", "http://127.0.0.1:8080"}; !slices.Equal(check.Test, want) {
-		t.Errorf("healthcheck = %q, want %q", check.Test, want)
+	mounts := mayfly.mounts()
+	if _, ok := project.Volumes[mounts["/data"]]; !ok || !slices.Contains(mayfly.Command, "--data=/data") {
+		t.Errorf("the data folder %q is not a declared volume that the command names", mounts["/data"])
 	}
-
-	source := map[string]types.ServiceVolumeConfig{}
-	for _, volume := range mayfly.Volumes {
-		source[volume.Target] = volume
-	}
-	data := source["/data"]
-	if data.Type != types.VolumeTypeVolume || !slices.Contains(mayfly.Command, "--data="+data.Target) {
-		t.Errorf("the data folder %+v is no named volume that the command names", data)
-	}
-	if _, ok := loadCompose(t).Volumes[data.Source]; !ok {
-		t.Errorf("volume %q is not declared", data.Source)
-	}
-	example := source["/createtask"]
-	if !example.ReadOnly {
+	example, readOnly := strings.CutSuffix(mounts["/createtask"], ":ro")
+	if !readOnly {
 		t.Error("the example is not mounted read-only")
 	}
-	if _, err := os.Stat(filepath.Join(example.Source, "mayfly.yaml")); err != nil {
+	if _, err := os.Stat(filepath.Join(root, example, "mayfly.yaml")); err != nil {
 		t.Errorf("no manifest is mounted: %v", err)
 	}
 }
 
 func TestComposeScalesTheWorker(t *testing.T) {
 	t.Parallel()
-	worker := service(t, "worker")
-	if worker.ContainerName != "" {
-		t.Errorf("container name %q allows only one", worker.ContainerName)
+	worker := readCompose(t).Services["worker"]
+	if worker.Deploy.Replicas != 2 {
+		t.Errorf("%d replicas, want 2", worker.Deploy.Replicas)
 	}
-	if worker.GetScale() != 2 {
-		t.Errorf("%d replicas, want 2", worker.GetScale())
+	if uri := worker.Environment["NATS_URI"]; uri != "nats://mayfly:4222" {
+		t.Errorf("NATS_URI = %q", uri)
 	}
-	if uri := worker.Environment["NATS_URI"]; uri == nil || *uri != "nats://mayfly:4222" {
-		t.Errorf("NATS_URI = %v", uri)
-	}
-	if worker.Environment["HEALTH_ADDR"] == nil {
+	if worker.Environment["HEALTH_ADDR"] == "" {
 		t.Error("HEALTH_ADDR is not set")
 	}
-	if on := worker.DependsOn["mayfly"]; on.Condition != types.ServiceConditionHealthy {
-		t.Errorf("worker waits for mayfly to be %q", on.Condition)
+	if on := worker.DependsOn["mayfly"].Condition; len(worker.DependsOn) != 1 || on != "service_healthy" {
+		t.Errorf("worker waits for %v, want mayfly to be healthy", worker.DependsOn)
 	}
 }
 
 func TestComposeBuildsStagesOfTheDockerfile(t *testing.T) {
 	t.Parallel()
 	stages := readStages(t)
-	for name, service := range loadCompose(t).Services {
-		if service.Build == nil {
-			t.Errorf("service %s is not built here", name)
-			continue
-		}
-		stage, ok := stages[service.Build.Target]
+	project := readCompose(t)
+	for name, service := range project.Services {
+		target := service.Build.Target
+		stage, ok := stages[target]
 		if !ok {
-			t.Errorf("service %s wants the stage %q, which the Dockerfile lacks", name, service.Build.Target)
+			t.Errorf("service %s wants the stage %q, which the Dockerfile lacks", name, target)
 			continue
 		}
 		if stage.base != "scratch" {
-			t.Errorf("stage %s stands on %s, want scratch", service.Build.Target, stage.base)
+			t.Errorf("stage %s stands on %s, want scratch", target, stage.base)
 		}
 		if entry := `ENTRYPOINT ["/` + name + `"]`; !slices.Contains(stage.lines, entry) {
-			t.Errorf("stage %s lacks %s", service.Build.Target, entry)
+			t.Errorf("stage %s lacks %s", target, entry)
 		}
 		user := stage.argument("USER ")
 		if !regexp.MustCompile(`^[1-9][0-9]*:[1-9][0-9]*$`).MatchString(user) {
-			t.Errorf("stage %s runs as %q, want numbers that are not root's", service.Build.Target, user)
+			t.Errorf("stage %s runs as %q, want numbers that are not root's", target, user)
 		}
-		for _, volume := range service.Volumes {
-			if volume.Type != types.VolumeTypeVolume {
+		for folder, source := range service.mounts() {
+			if _, volume := project.Volumes[source]; !volume {
 				continue
 			}
 			// A new volume gets the owner of the image's folder at its path.
 			if !slices.ContainsFunc(stage.lines, func(line string) bool {
-				return strings.HasPrefix(line, "COPY ") && strings.Contains(line, "--chown="+user+" ") && strings.HasSuffix(line, " "+volume.Target)
+				return strings.HasPrefix(line, "COPY ") && strings.Contains(line, "--chown="+user+" ") && strings.HasSuffix(line, " "+folder)
 			}) {
-				t.Errorf("stage %s has no folder %s that belongs to %s: the volume would be root's", service.Build.Target, volume.Target, user)
+				t.Errorf("stage %s has no folder %s that belongs to %s: the volume would be root's", target, folder, user)
 			}
 		}
 	}
@@ -200,7 +197,6 @@ func TestDockerfileUsesTheGoOfTheModule(t *testing.T) {
 // Scratch has no loader and no libc: a binary that asks for one does not start.
 func TestDockerfileBuildsStaticBinaries(t *testing.T) {
 	t.Parallel()
-	t.Log("built with the go command of this machine; no container engine is used")
 	if !regexp.MustCompile(`(?m)^ENV CGO_ENABLED=0$`).MatchString(readFile(t, "Dockerfile")) {
 		t.Error("the Dockerfile does not turn cgo off")
 	}
@@ -208,26 +204,31 @@ func TestDockerfileBuildsStaticBinaries(t *testing.T) {
 	if len(builds) != 2 {
 		t.Fatalf("the Dockerfile builds %d binaries, want mayfly and worker", len(builds))
 	}
+	folder := t.TempDir()
+	args := append(slices.Clone(builds[0].flags), "-o", folder)
 	for _, build := range builds {
-		t.Run(path.Base(build.output), func(t *testing.T) {
-			t.Parallel()
-			binary := filepath.Join(t.TempDir(), path.Base(build.output))
-			runGo(t, append(slices.Clone(build.flags), "-o", binary, build.pkg)...)
-			file, err := elf.Open(binary)
-			if err != nil {
-				t.Fatal(err)
+		if !slices.Equal(build.flags, builds[0].flags) {
+			t.Errorf("%s is built with %q, %s with %q", build.pkg, build.flags, builds[0].pkg, builds[0].flags)
+		}
+		args = append(args, build.pkg)
+	}
+	runGo(t, args...)
+	for _, build := range builds {
+		binary := path.Base(build.output)
+		file, err := elf.Open(filepath.Join(folder, binary))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		for _, p := range file.Progs {
+			if p.Type == elf.PT_INTERP {
+				t.Errorf("%s is not static: it names an interpreter", binary)
 			}
-			defer file.Close()
-			for _, p := range file.Progs {
-				if p.Type == elf.PT_INTERP {
-					t.Error("it is not static: it names an interpreter")
-				}
-			}
-			if libs, err := file.ImportedLibraries(); err != nil || len(libs) > 0 {
-				t.Errorf("it wants the libraries %q, %v", libs, err)
-			}
-			wantInBuildContext(t, build.pkg)
-		})
+		}
+		if libs, err := file.ImportedLibraries(); err != nil || len(libs) > 0 {
+			t.Errorf("%s wants the libraries %q, %v", binary, libs, err)
+		}
+		wantInBuildContext(t, build.pkg)
 	}
 }
 
@@ -252,27 +253,57 @@ func wantInBuildContext(t *testing.T, pkg string) {
 	}
 }
 
-func loadCompose(t *testing.T) *types.Project {
-	t.Helper()
-	details := types.ConfigDetails{
-		WorkingDir:  ".",
-		ConfigFiles: []types.ConfigFile{{Filename: "compose.yaml"}},
-		Environment: types.Mapping{}, // it must not depend on anybody's shell
-	}
-	project, err := loader.LoadWithContext(context.Background(), details)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return project
+// A compose is what the tests ask of compose.yaml.
+type compose struct {
+	Services map[string]service
+	Volumes  map[string]any
 }
 
-func service(t *testing.T, name string) types.ServiceConfig {
+type service struct {
+	Build       struct{ Target string }
+	Command     []string
+	Ports       []string
+	Volumes     []string
+	Environment map[string]string
+	Healthcheck struct{ Test []string }
+	DependsOn   map[string]struct{ Condition string } `json:"depends_on"`
+	Deploy      struct{ Replicas int }
+}
+
+// mounts returns what is mounted, by folder; ":ro" follows what is read-only.
+func (s service) mounts() map[string]string {
+	all := map[string]string{}
+	for _, v := range s.Volumes {
+		source, folder, _ := strings.Cut(v, ":")
+		folder, readOnly := strings.CutSuffix(folder, ":ro")
+		if readOnly {
+			source += ":ro"
+		}
+		all[folder] = source
+	}
+	return all
+}
+
+func readCompose(t *testing.T) (c compose) {
 	t.Helper()
-	s, err := loadCompose(t).GetService(name)
+	if err := json.Unmarshal(readYAML(t, readFile(t, "compose.yaml")), &c); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// readYAML returns a YAML document as JSON.
+func readYAML(t *testing.T, text string) []byte {
+	t.Helper()
+	node, err := yamlfile.Parse("compose.yaml", []byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	data, err := node.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // A stage is one FROM of the Dockerfile, with the lines up to the next.
@@ -328,6 +359,7 @@ func readBuilds(t *testing.T) []build {
 func runGo(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", args...)
+	cmd.Dir = root
 	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -340,7 +372,7 @@ func runGo(t *testing.T, args ...string) string {
 
 func readFile(t *testing.T, name string) string {
 	t.Helper()
-	data, err := os.ReadFile(name)
+	data, err := os.ReadFile(filepath.Join(root, name))
 	if err != nil {
 		t.Fatal(err)
 	}
