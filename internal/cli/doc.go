@@ -26,11 +26,8 @@
 //   - Every error has a hint: TestEveryErrorHasAHint.
 //   - Nothing that a service says reaches the terminal as a control character:
 //     FuzzAnswers, TestLineTextObeysNobody.
-//   - Nobody on the bus chooses which subjects are asked:
-//     TestNodesWithoutAProperIDAreSkipped.
 //   - What mayfly new writes passes its own tests: TestNewProjectsPassTheirOwnTests.
 //   - A command finds the server that the closest source means:
 //     TestFindServerPrefersTheCloserSource.
 //   - Each flag of a node is in a group of the help: TestHelpGroupsEveryFlag.
-//   - The access log loses no line at the end: TestAccessLogFlushesAtTheEnd.
 package cli

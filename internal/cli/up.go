@@ -63,20 +63,20 @@ func (u *up) Run(ctx context.Context, p *process) error {
 		return err
 	}
 
-	access := newAccessLog(p.stderr)
+	lines := telemetry.NewBatch(p.stderr)
 	if loaded.Gateway.AccessLog {
-		o.Access = newAccessLines(access, loaded.Log.Format, terminal)
+		o.Access = telemetry.NewAccessLog(lines, loaded.Log.Format, terminal)
 	}
 	if loaded.Bus.Trace {
 		o.Trace = p.stderr
 	}
 	person := loaded.Log.Format == "text" || terminal && loaded.Log.Format == "auto"
-	if o.Output, err = outputTo(access, loaded.Config, terminal, person && o.Config.Dev); err != nil {
+	if o.Output, err = outputTo(lines, loaded.Config, terminal, person && o.Config.Dev); err != nil {
 		return err
 	}
 	var writer sync.WaitGroup
 	logging, endLog := context.WithCancel(context.WithoutCancel(ctx))
-	writer.Go(func() { _ = access.Run(logging) }) // it returns nil
+	writer.Go(func() { _ = lines.Run(logging) }) // it returns nil
 	defer writer.Wait()
 	defer endLog()
 

@@ -11,12 +11,13 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/gateway"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
 // An accessLog remembers what it was told.
-type accessLog struct{ told []gateway.Access }
+type accessLog struct{ told []telemetry.Access }
 
-func (l *accessLog) Log(a gateway.Access) { l.told = append(l.told, a) }
+func (l *accessLog) Log(a telemetry.Access) { l.told = append(l.told, a) }
 
 func TestAccessLogIsToldOfEachExchange(t *testing.T) {
 	t.Parallel()
@@ -27,14 +28,14 @@ func TestAccessLogIsToldOfEachExchange(t *testing.T) {
 	})
 	for _, tt := range []struct {
 		name, request string
-		want          gateway.Access
+		want          telemetry.Access
 	}{
-		{"a route", "GET /orders/7?token=secret", gateway.Access{Method: "GET", Path: "/orders/7", Status: 200, Bytes: 5, Route: "GET /orders/{id}"}},
-		{"HEAD", "HEAD /orders/7", gateway.Access{Method: "HEAD", Path: "/orders/7", Status: 200, Route: "GET /orders/{id}"}},
-		{"a service", "GET /svc/Echo/echo", gateway.Access{Method: "GET", Path: "/svc/Echo/echo", Status: 200, Bytes: 5, Route: "svc"}},
-		{"our own", "GET /healthz", gateway.Access{Method: "GET", Path: "/healthz", Status: 200, Bytes: 3, Route: "builtin"}},
-		{"nothing", "GET /x%0a%1b%5b31m", gateway.Access{Method: "GET", Path: "/x%0a%1b%5b31m", Status: 400, Route: "none", Err: "the path has a control character"}},
-		{"a long path", "GET /" + strings.Repeat("a", 200), gateway.Access{Method: "GET", Path: "/" + strings.Repeat("a", 79) + "...", Status: 404, Route: "none"}},
+		{"a route", "GET /orders/7?token=secret", telemetry.Access{Method: "GET", Path: "/orders/7", Status: 200, Bytes: 5, Route: "GET /orders/{id}"}},
+		{"HEAD", "HEAD /orders/7", telemetry.Access{Method: "HEAD", Path: "/orders/7", Status: 200, Route: "GET /orders/{id}"}},
+		{"a service", "GET /svc/Echo/echo", telemetry.Access{Method: "GET", Path: "/svc/Echo/echo", Status: 200, Bytes: 5, Route: "svc"}},
+		{"our own", "GET /healthz", telemetry.Access{Method: "GET", Path: "/healthz", Status: 200, Bytes: 3, Route: "builtin"}},
+		{"nothing", "GET /x%0a%1b%5b31m", telemetry.Access{Method: "GET", Path: "/x%0a%1b%5b31m", Status: 400, Route: "none", Err: "the path has a control character"}},
+		{"a long path", "GET /" + strings.Repeat("a", 200), telemetry.Access{Method: "GET", Path: "/" + strings.Repeat("a", 79) + "...", Status: 404, Route: "none"}},
 	} {
 		log.told = nil
 		w := serve(g, tt.request+" HTTP/1.1\r\nHost: localhost\r\n\r\n")

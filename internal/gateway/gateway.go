@@ -46,19 +46,7 @@ type Directory interface {
 
 // An AccessLog is told of each exchange when it is over. In a node it writes a
 // line. Log must not block.
-type AccessLog interface{ Log(a Access) }
-
-// An Access is what an access log tells of one exchange.
-type Access struct {
-	Method string // clipped like all that comes from outside
-	Path   string // escaped, without the query
-	Status int    // 499 for a client that left
-	Took   time.Duration
-	Bytes  int    // of the answer's body
-	Route  string // the pattern that took it, or what else answered: svc, builtin, none
-	Call   string // id
-	Err    string // empty if there was none
-}
+type AccessLog interface{ Log(a telemetry.Access) }
 
 // Options say how a Gateway listens and what it lets through. The zero value
 // serves on a free local port and reaches no service by name.
@@ -428,7 +416,7 @@ var longAgo = time.Unix(1, 0)
 // logAccess tells the access log. The query is left out: it is where clients put
 // tokens. The path is escaped, so that it has no control characters.
 func (g *Gateway) logAccess(x *exchange, r *http.Request, took time.Duration) {
-	a := Access{
+	a := telemetry.Access{
 		Method: clip(r.Method), Path: clip(r.URL.EscapedPath()), Status: x.status, Took: took.Round(time.Microsecond),
 		Bytes: x.bytes, Route: x.route(), Call: x.id,
 	}

@@ -24,6 +24,8 @@ type Node struct {
 	Started  time.Time         `json:"started,omitzero"` // zero where the node does not say
 	Labels   map[string]string `json:"labels,omitempty"`
 
+	Key []byte `json:"key,omitempty"` // public key that questions to it are sealed with; new at each start
+
 	Raw json.RawMessage `json:"-"` // the answer as it came, to pass on
 }
 

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"context"
+	"crypto/hpke"
 	"encoding/json"
 	"log/slog"
 	"sync"
@@ -14,7 +15,7 @@ import (
 // Options are what a node answers with. All but Log are required. The functions may
 // be called at once by several goroutines.
 type Options struct {
-	Self    Node // V need not be set
+	Self    Node // V and Key are set by NewAnswerer
 	Routes  func() []Route
 	Prepare func(ctx context.Context, f mayfly.Function) error
 	State   func(name string) (State, bool) // false if nothing here has the name
@@ -24,6 +25,7 @@ type Options struct {
 // An Answerer answers what other nodes and the command line ask this node.
 type Answerer struct {
 	options  Options
+	key      hpke.PrivateKey // opens what is sealed with Self.Key
 	bus      *bus.Bus
 	listener *bus.Listener
 	log      *slog.Logger
@@ -32,11 +34,16 @@ type Answerer struct {
 // NewAnswerer returns one that listens. Questions wait until Run answers them. ctx
 // bounds the opening only.
 func NewAnswerer(ctx context.Context, b *bus.Bus, o Options) (*Answerer, error) {
+	key, err := kem().GenerateKey()
+	if err != nil {
+		return nil, mayfly.Errorf(mayfly.Internal, "make a key: %w", err)
+	}
+	o.Self.V, o.Self.Key = Version, key.PublicKey().Bytes()
 	listener, err := b.Listen(ctx)
 	if err != nil {
 		return nil, err
 	}
-	a := &Answerer{options: o, bus: b, listener: listener, log: o.Log}
+	a := &Answerer{options: o, key: key, bus: b, listener: listener, log: o.Log}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -76,9 +83,7 @@ func (a *Answerer) Run(ctx context.Context) error {
 func (a *Answerer) answer(ctx context.Context, in bus.Inbound) error {
 	switch in.Subject() {
 	case mayfly.SubjectNodes:
-		self := a.options.Self
-		self.V = Version
-		return respond(in, self)
+		return respond(in, a.options.Self)
 	case mayfly.SubjectRoutes:
 		return a.answerRoutes(in)
 	case prepareSubject(a.options.Self.ID):
@@ -96,9 +101,9 @@ func (a *Answerer) answer(ctx context.Context, in bus.Inbound) error {
 
 // prepare starts what the question asks for.
 func (a *Answerer) prepare(ctx context.Context, in bus.Inbound) error {
-	var f mayfly.Function
-	if err := json.Unmarshal(in.Call().Body, &f); err != nil {
-		return in.Fail(mayfly.Errorf(mayfly.Invalid, "the question is not a function: %w", err), true)
+	f, err := parsePrepare(a.options.Self.ID, a.key, in.Call().Body)
+	if err != nil {
+		return in.Fail(err, false)
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout(f))
 	defer cancel()

@@ -15,7 +15,7 @@
 //
 // # Invariants
 //
-//   - No answer shows the values of env:
+//   - No question or answer shows the values of env:
 //     TestNoValueOfEnvLeavesTheNode.
 //   - An answer of the build before is understood, and its values of env go no
 //     further: TestAnswersOfTheBuildBeforeAreUnderstood.

@@ -2,7 +2,6 @@ package peers
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -58,7 +57,7 @@ func (p Peers) Routes(ctx context.Context) (routes []Route, nodes int, err error
 
 // Prepare has a node start an instance of f and returns what kept it from that.
 func (p Peers) Prepare(ctx context.Context, n Node, f mayfly.Function) error {
-	question, err := json.Marshal(f)
+	question, err := prepareQuestion(n, f)
 	if err != nil {
 		return err
 	}

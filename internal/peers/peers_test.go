@@ -106,7 +106,10 @@ func TestBothEndsUnderstandEachOther(t *testing.T) {
 		t.Fatal(nodes, err)
 	}
 	want := o.Self
-	want.V, want.Raw = peers.Version, nodes[0].Raw
+	want.V, want.Key, want.Raw = peers.Version, nodes[0].Key, nodes[0].Raw
+	if len(want.Key) == 0 {
+		t.Error("the node has no key")
+	}
 	if diff := cmp.Diff(want, nodes[0]); diff != "" {
 		t.Error(diff)
 	}
@@ -168,6 +171,13 @@ func TestNoValueOfEnvLeavesTheNode(t *testing.T) {
 	if _, err := p.State(t.Context(), "n1", "hello"); err != nil {
 		t.Fatal(err)
 	}
+	nodes, err := p.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Prepare(t.Context(), nodes[0], hello()); err != nil {
+		t.Fatal(err)
+	}
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +191,7 @@ func TestNoValueOfEnvLeavesTheNode(t *testing.T) {
 			t.Errorf("%s shows a value of env: %s", m.Subject, m.Data)
 		}
 	}
-	if seen < 2 {
+	if seen < 6 {
 		t.Errorf("only %d messages were seen", seen)
 	}
 }
@@ -322,6 +332,46 @@ func TestWhatCannotBeUnderstoodIsSaid(t *testing.T) {
 		_, err := peers.New(b).State(t.Context(), node, "hello")
 		if mayfly.CodeOf(err) != tt.code || !strings.Contains(fmt.Sprint(err), tt.says) || !strings.Contains(mayfly.HintOf(err), tt.hint) {
 			t.Errorf("%s: error %v, hint %q", tt.name, err, mayfly.HintOf(err))
+		}
+	}
+}
+
+func TestPrepareRefusesWhatItCannotOpen(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	o := options()
+	o.Prepare = func(_ context.Context, f mayfly.Function) error { return fmt.Errorf("started %s", f) }
+	answer(t, b, o)
+	p := peers.New(b)
+	nodes, err := p.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The key of another start of the node.
+	other := natstest.New(t)
+	answer(t, other, options())
+	others, err := peers.New(other).List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	nodes[0].Key = others[0].Key
+	if err := p.Prepare(t.Context(), nodes[0], hello()); mayfly.CodeOf(err) != mayfly.Unavailable || mayfly.HintOf(err) != "deploy again" {
+		t.Errorf("a restarted node: %v", err)
+	}
+	nodes[0].Key = []byte("short")
+	if err := p.Prepare(t.Context(), nodes[0], hello()); err == nil || !strings.Contains(err.Error(), "invalid key") {
+		t.Errorf("a node with a bad key: %v", err)
+	}
+	for question, want := range map[string]mayfly.Code{
+		`{"v":2,"sealed":"AAAA"}`: mayfly.Unavailable, `{"v":1,"sealed":"AAAA"}`: mayfly.Unavailable,
+		`{"v":1}`: mayfly.Invalid, `hello`: mayfly.Invalid, `[]`: mayfly.Invalid, ``: mayfly.Invalid,
+	} {
+		reply, err := b.Call(t.Context(), mayfly.Call{Subject: "mayfly.node.n1.prepare", Body: []byte(question), Deadline: time.Now().Add(10 * time.Second)})
+		if err == nil {
+			err = reply.Err()
+		}
+		if mayfly.CodeOf(err) != want {
+			t.Errorf("%q: %v, want code %s", question, err, want)
 		}
 	}
 }

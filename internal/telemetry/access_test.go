@@ -1,4 +1,4 @@
-package cli
+package telemetry
 
 import (
 	"bytes"
@@ -8,27 +8,24 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
-
-	"github.com/mayfly-run/mayfly/internal/gateway"
-	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
 // slogLine is the line that slog makes of an exchange.
-func slogLine(t *testing.T, format string, now time.Time, a gateway.Access) string {
+func slogLine(t *testing.T, format string, now time.Time, a Access) string {
 	t.Helper()
 	var out bytes.Buffer
-	log, err := telemetry.NewLog(&out, format, "info", false)
+	log, err := NewLog(&out, format, "info", false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := slog.NewRecord(now, slog.LevelInfo, "call", 0)
 	r.AddAttrs(
-		slog.String("method", a.Method), slog.String("path", a.Path), slog.Int(telemetry.KeyStatus, a.Status),
-		slog.Duration(telemetry.KeyTook, a.Took), slog.Int("bytes", a.Bytes), slog.String(telemetry.KeyRoute, a.Route),
-		slog.String(telemetry.KeyCall, a.Call),
+		slog.String("method", a.Method), slog.String("path", a.Path), slog.Int(KeyStatus, a.Status),
+		slog.Duration(KeyTook, a.Took), slog.Int("bytes", a.Bytes), slog.String(KeyRoute, a.Route),
+		slog.String(KeyCall, a.Call),
 	)
 	if a.Err != "" {
-		r.AddAttrs(slog.String(telemetry.KeyErr, a.Err))
+		r.AddAttrs(slog.String(KeyErr, a.Err))
 	}
 	if err := log.Handler().Handle(context.Background(), r); err != nil {
 		t.Fatal(err)
@@ -42,14 +39,14 @@ func FuzzAccessLine(f *testing.F) {
 	f.Add("", "/\"\\\n\r\t\x00\x1f\x7f", "a=b", "\u2028\u2029\u00a0\ufffd", "\xff\xc3(\xe2\x80", 0, -1, int64(90*time.Second))
 	f.Add("é", "日本", "\u200b\U0001f600", "\b\f", "<>&'", 999, 1<<40, int64(-5_000))
 	f.Fuzz(func(t *testing.T, method, path, route, call, err string, status, size int, took int64) {
-		a := gateway.Access{
+		a := Access{
 			Method: method, Path: path, Route: route, Call: call, Err: err,
 			Status: status, Bytes: size, Took: time.Duration(took).Round(time.Microsecond),
 		}
 		now := time.Now()
 		for format, text := range map[string]bool{"json": false, "text": true} {
 			want := slogLine(t, format, now, a)
-			if got := string(accessLines{text: text}.append(nil, now, a)); got != want {
+			if got := string(AccessLog{text: text}.append(nil, now, a)); got != want {
 				t.Errorf("%s:\n got %q\nwant %q", format, got, want)
 			}
 		}
@@ -76,8 +73,8 @@ func TestAccessLinesHaveTheFormatOfTheLog(t *testing.T) {
 		{"json on a terminal", "json", true, '{'},
 	} {
 		w := &writes{}
-		l := newAccessLog(w)
-		newAccessLines(l, tt.format, tt.terminal).Log(gateway.Access{Method: "GET", Path: "/", Status: 200})
+		l := NewBatch(w)
+		NewAccessLog(l, tt.format, tt.terminal).Log(Access{Method: "GET", Path: "/", Status: 200})
 		l.flush()
 		all := w.take()
 		if len(all) != 1 || (all[0][0] == '{') != (tt.want == '{') {
@@ -87,9 +84,9 @@ func TestAccessLinesHaveTheFormatOfTheLog(t *testing.T) {
 }
 
 func BenchmarkAccessLine(b *testing.B) {
-	l := newAccessLog(&writes{})
-	lines := newAccessLines(l, "json", false)
-	a := gateway.Access{Method: "POST", Path: "/svc/bench/echo", Status: 200, Took: 1234 * time.Microsecond, Bytes: 128, Route: "svc", Call: "0123456789abcdef0123456789abcdef"}
+	l := NewBatch(&writes{})
+	lines := NewAccessLog(l, "json", false)
+	a := Access{Method: "POST", Path: "/svc/bench/echo", Status: 200, Took: 1234 * time.Microsecond, Bytes: 128, Route: "svc", Call: "0123456789abcdef0123456789abcdef"}
 	b.ReportAllocs()
 	for b.Loop() {
 		lines.Log(a)

@@ -1,4 +1,4 @@
-package cli
+package telemetry
 
 import (
 	"strconv"
@@ -6,82 +6,91 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/mayfly-run/mayfly/internal/gateway"
-	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
-// accessLines writes the access log: the lines that telemetry.NewLog would write,
-// byte for byte (FuzzAccessLine), made by hand because there is one for each call.
-// By way of slog they took a fifteenth of a node's time.
+// An Access is what the access log says of one HTTP exchange.
+type Access struct {
+	Method string // clipped like all that comes from outside
+	Path   string // escaped, without the query
+	Status int    // 499 for a client that left
+	Took   time.Duration
+	Bytes  int    // of the answer's body
+	Route  string // the pattern that took it, or what else answered: svc, builtin, none
+	Call   string // id
+	Err    string // empty if there was none
+}
+
+// An AccessLog writes the lines that NewLog would, byte for byte (FuzzAccessLine). It
+// makes them by hand because there is one for each call: slog took a fifteenth of a
+// node's time.
 //
 //	{"time":"...","level":"INFO","msg":"call","method":"GET","path":"/","status":200,...}
 //	15:04:05 INFO  call method=GET path=/ status=200 ...
-type accessLines struct {
-	log  *accessLog
-	text bool // for people; JSON otherwise
+type AccessLog struct {
+	w    *Batch // not an io.Writer, so that a line needs no room on the heap
+	text bool   // for people; JSON otherwise
 }
 
-// newAccessLines returns lines of the format that telemetry.NewLog knows.
-func newAccessLines(log *accessLog, format string, terminal bool) accessLines {
-	return accessLines{log: log, text: format == "text" || format == "auto" && terminal}
+// NewAccessLog returns one that writes in the format that NewLog would choose.
+func NewAccessLog(w *Batch, format string, terminal bool) AccessLog {
+	return AccessLog{w: w, text: format == "text" || format == "auto" && terminal}
 }
 
-// Log implements gateway.AccessLog.
-func (l accessLines) Log(a gateway.Access) {
+// Log writes a line. Errors are dropped: a call does not fail because of its log.
+func (l AccessLog) Log(a Access) {
 	var room [512]byte // nearly every line
-	_, _ = l.log.Write(l.append(room[:0], time.Now(), a))
+	_, _ = l.w.Write(l.append(room[:0], time.Now(), a))
 }
 
-func (l accessLines) append(line []byte, now time.Time, a gateway.Access) []byte {
+func (l AccessLog) append(line []byte, now time.Time, a Access) []byte {
 	if l.text {
 		return appendTextLine(line, now, a)
 	}
 	return appendJSONLine(line, now, a)
 }
 
-func appendJSONLine(line []byte, now time.Time, a gateway.Access) []byte {
+func appendJSONLine(line []byte, now time.Time, a Access) []byte {
 	line = append(line, `{"time":"`...)
 	line = now.AppendFormat(line, time.RFC3339Nano)
 	line = append(line, `","level":"INFO","msg":"call","method":`...)
 	line = appendJSON(line, a.Method)
 	line = append(line, `,"path":`...)
 	line = appendJSON(line, a.Path)
-	line = append(line, `,"`+telemetry.KeyStatus+`":`...)
+	line = append(line, `,"`+KeyStatus+`":`...)
 	line = strconv.AppendInt(line, int64(a.Status), 10)
-	line = append(line, `,"`+telemetry.KeyTook+`":`...)
+	line = append(line, `,"`+KeyTook+`":`...)
 	line = strconv.AppendInt(line, int64(a.Took), 10)
 	line = append(line, `,"bytes":`...)
 	line = strconv.AppendInt(line, int64(a.Bytes), 10)
-	line = append(line, `,"`+telemetry.KeyRoute+`":`...)
+	line = append(line, `,"`+KeyRoute+`":`...)
 	line = appendJSON(line, a.Route)
-	line = append(line, `,"`+telemetry.KeyCall+`":`...)
+	line = append(line, `,"`+KeyCall+`":`...)
 	line = appendJSON(line, a.Call)
 	if a.Err != "" {
-		line = append(line, `,"`+telemetry.KeyErr+`":`...)
+		line = append(line, `,"`+KeyErr+`":`...)
 		line = appendJSON(line, a.Err)
 	}
 	return append(line, "}\n"...)
 }
 
-func appendTextLine(line []byte, now time.Time, a gateway.Access) []byte {
+func appendTextLine(line []byte, now time.Time, a Access) []byte {
 	line = now.AppendFormat(line, "15:04:05 ")
 	line = append(line, "INFO  call method="...)
 	line = appendText(line, a.Method)
 	line = append(line, " path="...)
 	line = appendText(line, a.Path)
-	line = append(line, " "+telemetry.KeyStatus+"="...)
+	line = append(line, " "+KeyStatus+"="...)
 	line = strconv.AppendInt(line, int64(a.Status), 10)
-	line = append(line, " "+telemetry.KeyTook+"="...)
+	line = append(line, " "+KeyTook+"="...)
 	line = append(line, a.Took.String()...)
 	line = append(line, " bytes="...)
 	line = strconv.AppendInt(line, int64(a.Bytes), 10)
-	line = append(line, " "+telemetry.KeyRoute+"="...)
+	line = append(line, " "+KeyRoute+"="...)
 	line = appendText(line, a.Route)
-	line = append(line, " "+telemetry.KeyCall+"="...)
+	line = append(line, " "+KeyCall+"="...)
 	line = appendText(line, a.Call)
 	if a.Err != "" {
-		line = append(line, " "+telemetry.KeyErr+"="...)
+		line = append(line, " "+KeyErr+"="...)
 		line = appendText(line, a.Err)
 	}
 	return append(line, '\n')

@@ -1,4 +1,4 @@
-package cli
+package telemetry
 
 import (
 	"context"
@@ -31,11 +31,11 @@ func (w *writes) take() []string {
 	return all
 }
 
-func TestAccessLogGathersLines(t *testing.T) {
+func TestBatchGathersLines(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &writes{}
-		l := newAccessLog(w)
+		l := NewBatch(w)
 		ctx, cancel := context.WithCancel(t.Context())
 		var owner sync.WaitGroup
 		owner.Go(func() { l.Run(ctx) })
@@ -44,7 +44,7 @@ func TestAccessLogGathersLines(t *testing.T) {
 		for _, line := range []string{"one\n", "two\n", "three\n"} {
 			l.Write([]byte(line))
 		}
-		time.Sleep(accessRest - time.Millisecond)
+		time.Sleep(batchWait - time.Millisecond)
 		synctest.Wait()
 		if got := w.take(); len(got) != 0 {
 			t.Errorf("written too early: %q", got)
@@ -62,11 +62,11 @@ func TestAccessLogGathersLines(t *testing.T) {
 	})
 }
 
-func TestAccessLogFlushesAtTheEnd(t *testing.T) {
+func TestBatchFlushesAtTheEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := &writes{}
-		l := newAccessLog(w)
+		l := NewBatch(w)
 		ctx, cancel := context.WithCancel(t.Context())
 		var owner sync.WaitGroup
 		owner.Go(func() { l.Run(ctx) })
@@ -80,24 +80,24 @@ func TestAccessLogFlushesAtTheEnd(t *testing.T) {
 	})
 }
 
-func TestAccessLogIsBounded(t *testing.T) {
+func TestBatchIsBounded(t *testing.T) {
 	t.Parallel()
 	w := &writes{}
-	l := newAccessLog(w) // nobody runs it
-	line := make([]byte, accessMost/4)
+	l := NewBatch(w) // nobody runs it
+	line := make([]byte, batchSize/4)
 	for range 4 {
 		l.Write(line)
 	}
-	if got := w.take(); len(got) != 1 || len(got[0]) != accessMost {
-		t.Errorf("%d writes, want one as soon as %d bytes wait", len(got), accessMost)
+	if got := w.take(); len(got) != 1 || len(got[0]) != batchSize {
+		t.Errorf("%d writes, want one as soon as %d bytes wait", len(got), batchSize)
 	}
 }
 
-func TestAccessLogTellsThatNobodyReads(t *testing.T) {
+func TestBatchReportsAFailedWrite(t *testing.T) {
 	t.Parallel()
 	gone := errors.New("gone")
-	l := newAccessLog(&writes{err: gone})
-	l.Write(make([]byte, accessMost))
+	l := NewBatch(&writes{err: gone})
+	l.Write(make([]byte, batchSize))
 	if _, err := l.Write([]byte("x\n")); !errors.Is(err, gone) {
 		t.Errorf("Write = %v, want %v", err, gone)
 	}

@@ -1,4 +1,4 @@
-package cli
+package telemetry
 
 import (
 	"context"
@@ -8,18 +8,13 @@ import (
 )
 
 const (
-	// accessRest is how long a line of the access log may wait for others: a write
-	// for each line would cost more than the call it tells of.
-	accessRest = 100 * time.Millisecond
-
-	// accessMost bounds what waits, in bytes. Who is ahead of a slow reader by
-	// that much waits for it.
-	accessMost = 1 << 20
+	batchWait = 100 * time.Millisecond // for more lines: a write of each would cost more than the call it tells of
+	batchSize = 1 << 20                // bytes that may wait; a writer who gets ahead of a slow reader by more waits for it
 )
 
-// An accessLog gathers lines and writes many at once. Run must be running for the
-// lines to come out.
-type accessLog struct {
+// A Batch gathers lines and writes many at once. Run must be running for the lines to
+// come out.
+type Batch struct {
 	w    io.Writer
 	wake chan struct{} // there are lines; room for one
 
@@ -31,10 +26,11 @@ type accessLog struct {
 	spare   []byte     // the room of the batch before, for the next
 }
 
-func newAccessLog(w io.Writer) *accessLog { return &accessLog{w: w, wake: make(chan struct{}, 1)} }
+// NewBatch returns one that writes to w.
+func NewBatch(w io.Writer) *Batch { return &Batch{w: w, wake: make(chan struct{}, 1)} }
 
 // Write takes whole lines. It fails once the lines can no longer be written.
-func (l *accessLog) Write(lines []byte) (int, error) {
+func (l *Batch) Write(lines []byte) (int, error) {
 	l.mu.Lock()
 	first, err := len(l.lines) == 0, l.err
 	if err == nil {
@@ -45,7 +41,7 @@ func (l *accessLog) Write(lines []byte) (int, error) {
 	switch {
 	case err != nil:
 		return 0, err
-	case waiting >= accessMost:
+	case waiting >= batchSize:
 		l.flush()
 	case first:
 		select {
@@ -58,14 +54,14 @@ func (l *accessLog) Write(lines []byte) (int, error) {
 
 // Run writes the lines, the first of a batch 100 ms after it came, until ctx ends,
 // and then the rest.
-func (l *accessLog) Run(ctx context.Context) error {
+func (l *Batch) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-l.wake:
 			select {
 			case <-ctx.Done():
-			case <-time.After(accessRest):
+			case <-time.After(batchWait):
 			}
 		}
 		l.flush()
@@ -74,7 +70,7 @@ func (l *accessLog) Run(ctx context.Context) error {
 }
 
 // flush writes what waits. Calls go on meanwhile, into the other buffer.
-func (l *accessLog) flush() {
+func (l *Batch) flush() {
 	l.writing.Lock()
 	defer l.writing.Unlock()
 	l.mu.Lock()
