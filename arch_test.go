@@ -26,6 +26,7 @@ const module = "github.com/mayfly-run/mayfly"
 var floors = map[string]int{
 	module:                       0,
 	module + "/internal/nearest": 1,
+	module + "/internal/news":    1,
 
 	module + "/internal/telemetry": 2,
 	module + "/internal/yamlfile":  2,
@@ -51,6 +52,7 @@ var floors = map[string]int{
 	module + "/internal/gateway":        6,
 	module + "/internal/console":        6,
 	module + "/internal/responder":      6,
+	module + "/internal/roster":         6,
 	module + "/internal/session":        6,
 	module + "/internal/deploy":         6,
 	module + "/internal/runner/http":    6,

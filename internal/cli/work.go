@@ -35,8 +35,8 @@ func newWork(p *process, say aside, n *node.Node, projects []*project.Project, o
 	w.session, err = session.New(session.Options{
 		Projects:  projects,
 		Open:      func(file string) (*project.Project, error) { return project.Open(file, p.lookup) },
-		Runner:    n.Workshop(),
-		SetRoutes: n.SetRoutes,
+		Runner:    n.Roster(),
+		SetRoutes: n.Roster().SetRoutes,
 		Folder:    filepath.Join(o.Folder, "build"),
 		Watch:     o.Config.Dev, Development: o.Config.Dev,
 		Tell: w.tell, Log: o.Log.With(telemetry.KeyPart, "session"),
@@ -100,7 +100,7 @@ func (w *work) tell(e session.Event) {
 		w.say.log.Error("build failed", attrs...)
 	case w.say.person:
 		w.p.note("%s is live after %s", e.Name, took(e.Took))
-		if w.node.Workshop().Deployed(e.Name) {
+		if w.node.Roster().Deployed(e.Name) {
 			w.p.note("note: %s is deployed here too: NATS clients and other nodes go on calling that one", e.Name)
 		}
 	default:

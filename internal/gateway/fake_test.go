@@ -111,12 +111,15 @@ func panicking(v any) callerFunc {
 // A functionsFunc is one function, "f", which answers calls.
 type functionsFunc func(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error)
 
-func (functionsFunc) Function(name mayfly.Name) (mayfly.Function, bool) {
-	return mayfly.Function{Name: name}, name == "f"
+func (functionsFunc) Function(name mayfly.Name) (*mayfly.Function, bool) {
+	if name != "f" {
+		return nil, false
+	}
+	return &mayfly.Function{Name: name}, false
 }
-func (functionsFunc) Expected(mayfly.Name) bool                 { return false }
-func (functionsFunc) Functions() []mayfly.Function              { return nil }
-func (functionsFunc) Watch(ctx context.Context) <-chan struct{} { return directory{}.Watch(ctx) }
+func (functionsFunc) Functions() []*mayfly.Function                         { return nil }
+func (functionsFunc) Routes() []mayfly.Route                                { return nil }
+func (functionsFunc) Watch(context.Context) <-chan map[mayfly.Name]struct{} { return nil }
 
 func (f functionsFunc) Call(ctx context.Context, _ mayfly.Name, c *mayfly.Call) (mayfly.Reply, error) {
 	return f(ctx, c)

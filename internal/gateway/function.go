@@ -15,16 +15,20 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// Functions are those that this node holds. In a node they are the runner's.
+// Functions are those that this node serves, and its routes. In a node they are those
+// of the roster.Roster, and the runner makes the calls.
 type Functions interface {
-	// Function returns the one with that name.
-	Function(name mayfly.Name) (mayfly.Function, bool)
-	// Expected reports whether one of that name is to be built: it is not here yet.
-	Expected(name mayfly.Name) bool
+	// Function returns the one with that name, or nil; then building reports whether
+	// one is being built.
+	Function(name mayfly.Name) (f *mayfly.Function, building bool)
 	// Functions returns all, in any order.
-	Functions() []mayfly.Function
-	// Watch returns a channel that gets a value after changes, until ctx ends.
-	Watch(ctx context.Context) <-chan struct{}
+	Functions() []*mayfly.Function
+	// Routes returns those of this node in the order of precedence, in the same slice
+	// until one changes.
+	Routes() []mayfly.Route
+	// Watch returns a channel with the names of functions that changed, until ctx
+	// ends; the empty name stands for routes.
+	Watch(ctx context.Context) <-chan map[mayfly.Name]struct{}
 	// Call gives a function one call. Where the reply has a Stream, ctx governs
 	// that too.
 	Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error)
@@ -33,10 +37,10 @@ type Functions interface {
 // noFunctions are the Functions of a gateway that was given none.
 type noFunctions struct{}
 
-func (noFunctions) Function(mayfly.Name) (f mayfly.Function, ok bool) { return f, false }
-func (noFunctions) Expected(mayfly.Name) bool                         { return false }
-func (noFunctions) Functions() []mayfly.Function                      { return nil }
-func (noFunctions) Watch(context.Context) <-chan struct{}             { return nil }
+func (noFunctions) Function(mayfly.Name) (*mayfly.Function, bool)         { return nil, false }
+func (noFunctions) Functions() []*mayfly.Function                         { return nil }
+func (noFunctions) Routes() []mayfly.Route                                { return nil }
+func (noFunctions) Watch(context.Context) <-chan map[mayfly.Name]struct{} { return nil }
 
 func (noFunctions) Call(_ context.Context, name mayfly.Name, _ *mayfly.Call) (mayfly.Reply, error) {
 	return mayfly.Reply{}, noFunction(string(name))
@@ -85,14 +89,18 @@ func (g *Gateway) callFunction(x *exchange, r *http.Request, name mayfly.Name, p
 	if wantsAsync(r) {
 		return noJobs()
 	}
-	f, here := g.functions.Function(name)
-	local := here && !g.options.Remote
-	timeout := time.Duration(f.Timeout)
-	if !here && g.functions.Expected(name) {
+	here, building := g.functions.Function(name)
+	local := here != nil && !g.options.Remote
+	if building {
 		return mayfly.Errorf(mayfly.Unavailable, "function %q is not built yet", name).
 			WithHint("try again in a moment, or see what mayfly up says of its build")
 	}
-	if !here {
+	var f mayfly.Function // its limits, as far as they are known here
+	if here != nil {
+		f = *here
+	}
+	timeout := time.Duration(f.Timeout)
+	if here == nil {
 		// Only names that somebody answers to become subjects.
 		endpoint, err := g.directory.Lookup(r.Context(), string(name), mayfly.FunctionEndpoint)
 		if mayfly.CodeOf(err) == mayfly.NotFound || err == nil && !isFunction(endpoint) {
@@ -327,20 +335,6 @@ func streamType(start []byte) []string {
 		return typeText
 	}
 	return typeBinary
-}
-
-// functionRoutes returns the routes that functions ask for themselves.
-func functionRoutes(functions []mayfly.Function) []mayfly.Route {
-	var routes []mayfly.Route
-	for _, f := range functions {
-		for _, p := range f.HTTP {
-			routes = append(routes, mayfly.Route{
-				Name: string(f.Name), Pattern: p, Function: f.Name, Project: f.Project, Summary: f.Summary,
-				Timeout: time.Duration(f.Timeout),
-			})
-		}
-	}
-	return routes
 }
 
 func noJobs() error {

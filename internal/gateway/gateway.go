@@ -232,31 +232,34 @@ func (g *Gateway) Close() error {
 	return nil
 }
 
-// tableRest is how long a new table rests before the next: a hundred services
-// that start together make few tables. A table of 10,000 patterns takes twice as
-// long to make (BenchmarkTable).
+// tableRest is how long after a table the next one is made because of services: a
+// hundred that start together make few tables. A table of 10,000 patterns takes twice
+// as long to make (BenchmarkTable).
 const tableRest = 50 * time.Millisecond
 
-// watchServices makes a new table whenever services or functions change.
+// watchServices makes a new table when services change, after a rest, and when this
+// node's routes do, at once.
 func (g *Gateway) watchServices(ctx context.Context) {
 	services, functions := g.directory.Watch(ctx), g.functions.Watch(ctx)
+	var due <-chan time.Time // of a table; nil if none is wanted
+	var last time.Time
 	for {
-		var ok bool
 		select {
 		case <-ctx.Done():
 			return
-		case _, ok = <-services:
-		case _, ok = <-functions:
-		}
-		if !ok {
-			return
+		case <-services:
+			if due == nil {
+				due = time.After(time.Until(last.Add(tableRest)))
+			}
+			continue
+		case <-due:
+		case changed := <-functions:
+			if _, ok := changed[""]; !ok {
+				continue
+			}
 		}
 		g.Refresh()
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(tableRest):
-		}
+		due, last = nil, time.Now()
 	}
 }
 
@@ -279,11 +282,12 @@ func (g *Gateway) Refresh() {
 
 // makeTable puts a table of what there is now in force. The caller holds making.
 func (g *Gateway) makeTable() {
-	own := functionRoutes(g.functions.Functions())
 	notOwn := func(subject string) bool {
-		return !slices.ContainsFunc(own, func(r mayfly.Route) bool { return mayfly.FunctionSubject(r.Function) == subject })
+		name, _ := strings.CutPrefix(subject, mayfly.SubjectFunctions+".")
+		f, _ := g.functions.Function(mayfly.Name(name))
+		return f == nil || len(f.HTTP) == 0
 	}
-	g.table.Store(newTable(g.routes, slices.Concat(own, metadataRoutes(g.directory.Services(), g.exposed, notOwn))))
+	g.table.Store(newTable(slices.Concat(g.routes, g.functions.Routes()), metadataRoutes(g.directory.Services(), g.exposed, notOwn)))
 }
 
 // Routes returns the routes in force and those that are shadowed.

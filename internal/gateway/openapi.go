@@ -29,7 +29,7 @@ func (g *Gateway) openAPI(x *exchange, r *http.Request) error {
 		d.route(e.Route)
 	}
 	for _, f := range g.functions.Functions() {
-		d.function(f)
+		d.function(*f)
 	}
 	for _, s := range g.directory.Services() {
 		if g.exposed(s.Name) {

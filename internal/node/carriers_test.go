@@ -192,7 +192,7 @@ func carriers(t *testing.T, development bool) (direct, bus string) {
 // set serves f by a node, as a session does.
 func set(t *testing.T, n *running, f mayfly.Function, folder string) {
 	t.Helper()
-	if err := n.Workshop().Set(f, runner.Folder(func(context.Context) (string, error) { return folder, nil })); err != nil {
+	if err := n.Roster().Set(f, runner.Folder(func(context.Context) (string, error) { return folder, nil })); err != nil {
 		t.Fatal(err)
 	}
 }

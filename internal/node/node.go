@@ -23,6 +23,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/process"
 	"github.com/mayfly-run/mayfly/internal/registry"
 	"github.com/mayfly-run/mayfly/internal/responder"
+	"github.com/mayfly-run/mayfly/internal/roster"
 	"github.com/mayfly-run/mayfly/internal/runner"
 	"github.com/mayfly-run/mayfly/internal/runner/exec"
 	httpengine "github.com/mayfly-run/mayfly/internal/runner/http"
@@ -61,11 +62,11 @@ type Node struct {
 	console   *console.Console // nil if admin.addr is off
 	listening *Listening       // set by New, never changed
 
-	labels     map[string]string
-	deployment *deployment
-	answerer   *peers.Answerer
-	started    time.Time
-	took       time.Duration
+	labels   map[string]string
+	roster   *roster.Roster
+	answerer *peers.Answerer
+	started  time.Time
+	took     time.Duration
 
 	close func() error // everything that is open, once
 }
@@ -146,20 +147,19 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if n.labels, err = c.LabelMap(); err != nil {
 		return nil, err
 	}
-	n.deployment = newDeployment(n.runner, n.store, n.labels, logOf("deployment"))
-	n.deployment.develop(o.Routes)
-	n.deployment.follow()
+	n.roster = roster.New(roster.Options{
+		Registry: n.store.registry, Runner: n.runner, Labels: n.labels, Routes: o.Routes, Log: logOf("roster"),
+	})
 
 	// The doors listen last, when there is something behind them.
 	g := gatewayOptions(o, n.bus.Embedded(), logOf("gateway"))
-	g.Functions = local{n.runner, n.deployment}
+	g.Functions = callable{n.roster, n.runner}
 	if n.gateway, err = gateway.New(n.bus, n.directory, g); err != nil {
 		return nil, err
 	}
 	closers = append(closers, n.gateway.Close)
-	n.deployment.routeBy(n.gateway.SetRoutes)
-	n.responder, err = responder.New(ctx, n.bus, public{n.runner, n.deployment}, responder.Options{
-		Node: n.id(), DrainTimeout: c.Drain, Development: c.Dev, Also: n.store.watch, Log: logOf("responder"),
+	n.responder, err = responder.New(ctx, n.bus, n.roster, n.runner, responder.Options{
+		Node: n.id(), DrainTimeout: c.Drain, Development: c.Dev, Log: logOf("responder"),
 	})
 	if err != nil {
 		return nil, err
@@ -198,15 +198,23 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.options.Watch != nil {
 		doors = append(doors, watcher{n.directory, n.options.Watch})
 	}
-	err := runStages(ctx, doors, []worker{n.deployment}, []worker{n.runner})
+	err := runStages(ctx, doors, []worker{n.roster}, []worker{n.runner})
 	return errors.Join(err, n.close())
 }
 
-// Workshop returns what a session serves its functions with.
-func (n *Node) Workshop() Workshop { return Workshop{n.deployment} }
+// Roster returns what the node serves, for a session to add to it.
+func (n *Node) Roster() *roster.Roster { return n.roster }
 
-// SetRoutes replaces the routes of projects.
-func (n *Node) SetRoutes(routes []mayfly.Route) { n.deployment.develop(routes) }
+// A callable is what the node serves, with the runner to call it.
+type callable struct {
+	*roster.Roster
+	runner *runner.Runner
+}
+
+// Call implements gateway.Functions.
+func (c callable) Call(ctx context.Context, name mayfly.Name, call *mayfly.Call) (mayfly.Reply, error) {
+	return c.runner.Call(ctx, name, call)
+}
 
 // id tells this node from others, on every start.
 func (n *Node) id() string { return n.folder.identity.ID }
@@ -259,7 +267,7 @@ func gatewayOptions(o Options, embedded bool, log *slog.Logger) gateway.Options 
 		expose = []string{"*"}
 	}
 	return gateway.Options{
-		Addr: g.Addr, Cert: g.Cert, Key: g.Key, Expose: expose, Hosts: g.Hosts, Trust: g.Trust, Routes: o.Routes, Remote: !g.Local, NoFront: !g.Front,
+		Addr: g.Addr, Cert: g.Cert, Key: g.Key, Expose: expose, Hosts: g.Hosts, Trust: g.Trust, Remote: !g.Local, NoFront: !g.Front,
 		Timeout: g.Timeout, HeaderTimeout: g.HeaderTimeout, BodyTimeout: g.BodyTimeout, WriteTimeout: g.WriteTimeout,
 		IdleTimeout: g.IdleTimeout, DrainTimeout: o.Config.Drain, MaxBody: int64(g.MaxBody), MaxHeader: int(g.MaxHeader), InFlight: g.InFlight,
 		Development: o.Config.Dev, Version: o.Version, Access: o.Access, Log: log,

@@ -433,7 +433,7 @@ func TestMetricsAreThoseOfTheGoldenFile(t *testing.T) {
 	n := start(t, options(t))
 	ask(t, "GET", n.Gateway+"/healthz", nil) // a counter by status shows itself once it has counted
 	hello := mayfly.Function{Name: "hello", Program: mayfly.Program{Engine: mayfly.EngineExec, Start: []string{"hello"}}}
-	if err := n.Workshop().Set(hello, func(context.Context) (string, error) { return t.TempDir(), nil }); err != nil {
+	if err := n.Roster().Set(hello, func(context.Context) (string, error) { return t.TempDir(), nil }); err != nil {
 		t.Fatal(err)
 	}
 	a := ask(t, "GET", n.Admin+"/metrics", nil)

@@ -19,7 +19,7 @@ func (n *Node) answers(log *slog.Logger) peers.Options {
 		},
 		Routes: n.routes,
 		Prepare: func(ctx context.Context, f mayfly.Function) error {
-			return n.runner.Prepare(ctx, f, n.deployment.bundle(f.Program))
+			return n.runner.Prepare(ctx, f, n.roster.Bundle(f.Program))
 		},
 		State: func(name string) (peers.State, bool) {
 			s, ok := n.runner.State(name)

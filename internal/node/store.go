@@ -18,11 +18,11 @@ import (
 // keep anything. Then nothing is deployed, and the node is a gateway all the same;
 // what is developed on it has no secrets and no stored logs.
 type store struct {
-	barred error // why we keep nothing; nil if we do, and then all of these are there
+	registry *registry.Registry // registry.None if we keep nothing
 
-	registry *registry.Registry
-	secrets  *secrets.Secrets
-	logs     *logs.Logs
+	barred  error // why we keep nothing; nil if we do, and then these are there
+	secrets *secrets.Secrets
+	logs    *logs.Logs
 }
 
 type storeOptions struct {
@@ -43,7 +43,8 @@ func openStore(ctx context.Context, b *bus.Bus, o storeOptions, log *slog.Logger
 		return nil, err
 	}
 	log.Warn("functions cannot be deployed here", telemetry.KeyErr, err)
-	return &store{barred: fmt.Errorf("this node keeps no functions and no secrets: %w", err)}, nil
+	err = fmt.Errorf("this node stores no functions and no secrets: %w", err)
+	return &store{registry: registry.None(err), barred: err}, nil
 }
 
 func (s *store) open(ctx context.Context, b *bus.Bus, o storeOptions) (err error) {
@@ -67,51 +68,6 @@ func (s *store) close() error {
 		s.registry.Close()
 	}
 	return err
-}
-
-// list returns what is deployed.
-func (s *store) list() ([]mayfly.Function, []mayfly.Hosted) {
-	if s.barred != nil {
-		return nil, nil
-	}
-	return s.registry.List()
-}
-
-// has reports whether something of that name is deployed.
-func (s *store) has(name string) bool { return s.barred == nil && s.registry.Has(name) }
-
-// watch returns a channel with news of what is deployed, until ctx ends.
-func (s *store) watch(ctx context.Context) <-chan struct{} {
-	if s.barred != nil {
-		silence := make(chan struct{})
-		context.AfterFunc(ctx, func() { close(silence) })
-		return silence
-	}
-	return s.registry.Watch(ctx)
-}
-
-// routes returns those that are deployed.
-func (s *store) routes() []mayfly.Route {
-	if s.barred != nil {
-		return nil
-	}
-	return s.registry.Routes()
-}
-
-// collect deletes bundles that no entry names, but for those in use.
-func (s *store) collect(ctx context.Context, used []string) (int, error) {
-	if s.barred != nil {
-		return 0, nil
-	}
-	return s.registry.Collect(ctx, used...)
-}
-
-// fetch returns a folder with a deployed bundle.
-func (s *store) fetch(ctx context.Context, digest string) (string, error) {
-	if s.barred != nil {
-		return "", s.barred
-	}
-	return s.registry.Fetch(ctx, digest)
 }
 
 // secret returns a secret's value.

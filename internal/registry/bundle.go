@@ -174,6 +174,9 @@ func (r *Registry) checkBundles(ctx context.Context, bundles map[string]string) 
 // is younger than an hour stays, and what inUse names: the folders of instances
 // that still run.
 func (r *Registry) Collect(ctx context.Context, inUse ...string) (int, error) {
+	if r.barred != nil {
+		return 0, nil
+	}
 	return r.collect(ctx, time.Now().Add(-spared), inUse)
 }
 

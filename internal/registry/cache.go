@@ -46,6 +46,9 @@ func (r *Registry) Fetch(ctx context.Context, digest string) (string, error) {
 	if err := checkDigest(digest); err != nil {
 		return "", err
 	}
+	if r.barred != nil {
+		return "", r.barred
+	}
 	if r.options.Cache == "" {
 		return "", mayfly.Errorf(mayfly.Internal, "bundle %s cannot be fetched: there is no cache folder", digest)
 	}

@@ -16,25 +16,25 @@ import (
 
 // A picture is all that is deployed at one moment, by the keys of the entries.
 type picture struct {
-	functions map[string]mayfly.Function
-	services  map[string]mayfly.Hosted
+	functions map[string]*mayfly.Function
+	services  map[string]*mayfly.Hosted
 	routes    map[string][]mayfly.Route
 	seen      map[string]uint64 // revision of each key that the picture shows, tombstones included
 
-	sorted *listing // of the three; nil after a change, until somebody asks
+	units *listing       // by name; nil after a change, until somebody asks
+	paths []mayfly.Route // by name; nil after a change of routes, until somebody asks
 }
 
-// A listing is what a picture shows, by name. Whoever asks gets the same one.
+// A listing is what a picture shows, by name. Every caller gets the same one.
 type listing struct {
 	functions []mayfly.Function
 	services  []mayfly.Hosted
-	routes    []mayfly.Route
 }
 
 func newPicture() *picture {
 	return &picture{
-		functions: map[string]mayfly.Function{},
-		services:  map[string]mayfly.Hosted{},
+		functions: map[string]*mayfly.Function{},
+		services:  map[string]*mayfly.Hosted{},
 		routes:    map[string][]mayfly.Route{},
 		seen:      map[string]uint64{},
 	}
@@ -48,7 +48,11 @@ func (p *picture) put(key string, e entry, unreadable error) (bool, error) {
 		return false, nil
 	}
 	p.seen[key] = e.kv
-	p.sorted = nil
+	if watched(key) == "" {
+		p.paths = nil
+	} else {
+		p.units = nil
+	}
 	delete(p.functions, key)
 	delete(p.services, key)
 	delete(p.routes, key)
@@ -66,13 +70,13 @@ func (p *picture) fill(key string, e entry) error {
 		if err != nil || kindFunction+string(f.Name) != key {
 			return cmp.Or(err, misnamed(key))
 		}
-		p.functions[key] = f
+		p.functions[key] = &f
 	case strings.HasPrefix(key, kindService):
 		h, err := thingOf[mayfly.Hosted](e)
 		if err != nil || kindService+h.Name != key {
 			return cmp.Or(err, misnamed(key))
 		}
-		p.services[key] = h
+		p.services[key] = &h
 	case strings.HasPrefix(key, kindRoute):
 		s, err := thingOf[route](e)
 		if err != nil || kindRoute+s.Name != key {
@@ -88,25 +92,54 @@ func misnamed(key string) error {
 	return mayfly.Errorf(mayfly.Invalid, "the registry's entry %s has another name than its key", key)
 }
 
-// list returns all of it by name. It is made once for each change, because every
-// watcher asks after each, and clipped: who appends to it gets a copy.
-func (p *picture) list() *listing {
-	if p.sorted == nil {
-		p.sorted = &listing{
-			functions: slices.Clip(byKey(p.functions)),
-			services:  slices.Clip(byKey(p.services)),
-			routes:    slices.Clip(slices.Concat(byKey(p.routes)...)),
-		}
+// watched returns what watchers call a key: the name of its function or service, or ""
+// for any route.
+func watched(key string) string {
+	if strings.HasPrefix(key, kindRoute) {
+		return ""
 	}
-	return p.sorted
+	return nameOf(key)
 }
 
-func byKey[T any](things map[string]T) []T {
+// names returns what there is to watch: the names of functions and services, and the
+// empty one for routes.
+func (p *picture) names() []string {
+	names := []string{""}
+	for key := range p.seen {
+		if name := watched(key); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// list returns the functions and services by name. The list is made once for each
+// change, and clipped: appending to it makes a copy.
+func (p *picture) list() *listing {
+	if p.units == nil {
+		p.units = &listing{slices.Clip(byKey(p.functions)), slices.Clip(byKey(p.services))}
+	}
+	return p.units
+}
+
+func byKey[T any](things map[string]*T) []T {
 	all := make([]T, 0, len(things))
 	for _, key := range slices.Sorted(maps.Keys(things)) {
-		all = append(all, things[key])
+		all = append(all, *things[key])
 	}
 	return all
+}
+
+// listRoutes returns the routes by name, made once like the list of the rest.
+func (p *picture) listRoutes() []mayfly.Route {
+	if p.paths == nil {
+		all := []mayfly.Route{}
+		for _, key := range slices.Sorted(maps.Keys(p.routes)) {
+			all = append(all, p.routes[key]...)
+		}
+		p.paths = slices.Clip(all)
+	}
+	return p.paths
 }
 
 // show puts an entry into the picture, and into the one that is being made: a
@@ -122,7 +155,7 @@ func (r *Registry) show(key string, e entry, unreadable error) {
 		r.log.Warn("registry entry not understood", "subject", key, "err", err)
 	}
 	if shown {
-		r.notify()
+		r.changed.Tell(watched(key))
 	}
 }
 
@@ -208,8 +241,9 @@ func (r *Registry) swap() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.next != nil {
+		gone := r.picture.names()
 		r.picture, r.next = r.next, nil
-		r.notify()
+		r.changed.Tell(slices.Concat(gone, r.picture.names())...)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/news"
 )
 
 // Options say who changes the registry and where bundles are kept. The zero value
@@ -29,10 +30,18 @@ type Registry struct {
 	follower sync.WaitGroup
 	fetcher  fetcher
 
-	mu       sync.RWMutex
-	picture  *picture // what readers see
-	next     *picture // filled by a new watch, until it has everything; nil otherwise
-	watchers map[chan struct{}]struct{}
+	mu      sync.RWMutex
+	picture *picture // what readers see
+	next    *picture // filled by a new watch, until it has everything; nil otherwise
+	changed news.Feed[string]
+
+	barred error // why there is nothing at all, see None
+}
+
+// None returns a Registry where nothing is deployed and nothing can be fetched, for
+// the given reason.
+func None(why error) *Registry {
+	return &Registry{picture: newPicture(), cancel: func() {}, barred: why}
 }
 
 // Open makes the buckets where they are missing and returns when the picture is
@@ -44,8 +53,7 @@ func Open(ctx context.Context, b *bus.Bus, o Options) (*Registry, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	r := &Registry{
-		bus: b, options: o, log: o.Log,
-		picture: newPicture(), watchers: map[chan struct{}]struct{}{},
+		bus: b, options: o, log: o.Log, picture: newPicture(),
 	}
 	if err := r.openState(ctx); err != nil {
 		return nil, err
@@ -86,40 +94,28 @@ func (r *Registry) Close() error {
 // answers from memory. What it returns is shared: change neither the slices nor what
 // is in them.
 func (r *Registry) List() ([]mayfly.Function, []mayfly.Hosted) {
-	l := r.listing()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.picture.list()
 	return l.functions, l.services
 }
 
-func (r *Registry) listing() *listing {
-	r.mu.RLock()
-	l := r.picture.sorted
-	r.mu.RUnlock()
-	if l != nil {
-		return l
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.picture.list()
-}
-
-// Has reports whether a function or service of that name is deployed now. It answers
-// from memory.
-func (r *Registry) Has(name string) bool {
+// Current returns the function or the service that is deployed under a name now, as
+// nil if there is none. It answers from memory. Change neither.
+func (r *Registry) Current(name string) (*mayfly.Function, *mayfly.Hosted) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	_, function := r.picture.functions[kindFunction+name]
-	_, service := r.picture.services[kindService+name]
-	return function || service
+	return r.picture.functions[kindFunction+name], r.picture.services[kindService+name]
 }
 
 // Get returns a function's current revision, or the one that ref names, if the
 // history still has it. The error has code NotFound.
 func (r *Registry) Get(ctx context.Context, ref mayfly.Ref) (mayfly.Function, error) {
 	r.mu.RLock()
-	f, ok := r.picture.functions[kindFunction+string(ref.Name)]
+	f := r.picture.functions[kindFunction+string(ref.Name)]
 	r.mu.RUnlock()
-	if ok && (ref.Revision == 0 || ref.Revision == f.Revision) {
-		return f, nil
+	if f != nil && (ref.Revision == 0 || ref.Revision == f.Revision) {
+		return *f, nil
 	}
 	return get[mayfly.Function](ctx, r, kindFunction+string(ref.Name), ref.Revision)
 }
@@ -127,10 +123,10 @@ func (r *Registry) Get(ctx context.Context, ref mayfly.Ref) (mayfly.Function, er
 // GetService is Get for a hosted service; revision 0 is the current one.
 func (r *Registry) GetService(ctx context.Context, name string, revision uint64) (mayfly.Hosted, error) {
 	r.mu.RLock()
-	h, ok := r.picture.services[kindService+name]
+	h := r.picture.services[kindService+name]
 	r.mu.RUnlock()
-	if ok && (revision == 0 || revision == h.Revision) {
-		return h, nil
+	if h != nil && (revision == 0 || revision == h.Revision) {
+		return *h, nil
 	}
 	return get[mayfly.Hosted](ctx, r, kindService+name, revision)
 }
@@ -164,30 +160,11 @@ func (r *Registry) Next(ctx context.Context, name mayfly.Name) (uint64, error) {
 	return e.Revision + 1, err
 }
 
-// Watch returns a channel that gets news when something was deployed, scaled or
-// removed; many changes may be one piece of news. The first comes at once. The
-// channel is closed when ctx ends.
-func (r *Registry) Watch(ctx context.Context) <-chan struct{} {
-	c := make(chan struct{}, 1)
-	c <- struct{}{}
-	r.mu.Lock()
-	r.watchers[c] = struct{}{}
-	r.mu.Unlock()
-	context.AfterFunc(ctx, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.watchers, c)
-		close(c)
-	})
-	return c
-}
-
-// notify tells the watchers. r.mu is held, so that none is closed meanwhile.
-func (r *Registry) notify() {
-	for c := range r.watchers {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
+// Watch returns a channel with the names of what was deployed, scaled or removed;
+// the empty name stands for routes. The first value comes at once and holds all
+// names. The channel is closed when ctx ends.
+func (r *Registry) Watch(ctx context.Context) <-chan map[string]struct{} {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.changed.Watch(ctx, r.picture.names()...)
 }

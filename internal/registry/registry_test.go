@@ -640,7 +640,7 @@ func TestPictureSurvivesTheServer(t *testing.T) {
 }
 
 // await waits for news until what is expected is there.
-func await(t *testing.T, news <-chan struct{}, there func() bool) {
+func await(t *testing.T, news <-chan map[string]struct{}, there func() bool) {
 	t.Helper()
 	late := time.After(time.Minute)
 	for !there() {

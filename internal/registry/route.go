@@ -68,7 +68,11 @@ func (r *Registry) RemoveRoute(ctx context.Context, name mayfly.Name) error {
 
 // Routes returns the routes that are deployed now, one for each pattern, by name.
 // It answers from memory, as List does.
-func (r *Registry) Routes() []mayfly.Route { return r.listing().routes }
+func (r *Registry) Routes() []mayfly.Route {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.picture.listRoutes()
+}
 
 func storedRoute(r mayfly.Route) *route {
 	s := &route{

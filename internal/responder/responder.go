@@ -15,31 +15,39 @@ import (
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
-// A Runner holds the functions. In a node it is the runner.Runner, less what others
-// must not see.
+// A Roster knows which functions the bus may see. In a node it is the roster.Roster.
+type Roster interface {
+	// Public returns the function of a name, or nil.
+	Public(name mayfly.Name) *mayfly.Function
+	// Watch returns a channel with the names that changed, at first all, until ctx
+	// ends.
+	Watch(ctx context.Context) <-chan map[mayfly.Name]struct{}
+}
+
+// A Runner has functions answer. In a node it is the runner.Runner.
 type Runner interface {
-	Functions() []mayfly.Function
-	// Watch returns a channel that gets a value after changes, until ctx ends.
-	Watch(ctx context.Context) <-chan struct{}
 	Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error)
 	Stats(name string) (runner.Stats, bool)
 }
 
 // Options say how a Responder answers.
 type Options struct {
-	Node         string                                    // id of the node: part of each service's id
-	DrainTimeout time.Duration                             // for calls in hand at the end; 30 s if zero
-	Also         func(ctx context.Context) <-chan struct{} // more news like Runner.Watch; may be nil
-	Development  bool                                      // put stack traces into the body of a crash
-	Log          *slog.Logger                              // discards if nil
+	Node         string        // id of the node: part of each service's id
+	DrainTimeout time.Duration // for calls in hand at the end; 30 s if zero
+	Development  bool          // put stack traces into the body of a crash
+	Log          *slog.Logger  // discards if nil
 }
 
 // A Responder answers for the functions of one node. New makes one that listens;
 // Run answers.
 type Responder struct {
+	roster   Roster
 	runner   Runner
 	options  Options
 	listener *bus.Listener
+
+	changes <-chan map[mayfly.Name]struct{}
+	stop    context.CancelFunc // of changes
 
 	mu    sync.RWMutex
 	shown map[mayfly.Name]*service // what we listen for
@@ -50,12 +58,12 @@ type Responder struct {
 // A service is how one revision of a function shows itself.
 type service struct {
 	mayfly.Service
-	function  mayfly.Function
+	function  *mayfly.Function
 	interests []bus.Interest
 }
 
 // New returns a Responder that listens for the functions that are there.
-func New(ctx context.Context, b *bus.Bus, r Runner, o Options) (*Responder, error) {
+func New(ctx context.Context, b *bus.Bus, roster Roster, runner Runner, o Options) (*Responder, error) {
 	if o.DrainTimeout == 0 {
 		o.DrainTimeout = 30 * time.Second
 	}
@@ -66,12 +74,14 @@ func New(ctx context.Context, b *bus.Bus, r Runner, o Options) (*Responder, erro
 	if err != nil {
 		return nil, err
 	}
-	p := &Responder{runner: r, options: o, listener: listener, shown: map[mayfly.Name]*service{}}
+	p := &Responder{roster: roster, runner: runner, options: o, listener: listener, shown: map[mayfly.Name]*service{}}
 	if err := listener.Change(everybody(), nil); err != nil {
 		listener.Close()
 		return nil, err
 	}
-	p.show()
+	watching, stop := context.WithCancel(context.Background())
+	p.changes, p.stop = roster.Watch(watching), stop
+	p.show(<-p.changes)
 	return p, nil
 }
 
@@ -84,33 +94,29 @@ func everybody() []bus.Interest {
 	return all
 }
 
-// show brings what we listen for in step with the functions that are there.
-func (p *Responder) show() {
-	functions := p.runner.Functions()
-	there := make(map[mayfly.Name]bool, len(functions))
+// show brings what we listen for in step with the functions of these names.
+func (p *Responder) show(changed map[mayfly.Name]struct{}) {
 	var add, drop []bus.Interest
 	p.mu.Lock()
-	for _, f := range functions {
-		there[f.Name] = true
-		old := p.shown[f.Name]
-		if old != nil && old.function.Revision == f.Revision && f.Revision != 0 {
-			continue
-		}
-		s := p.newService(f)
-		if old != nil {
-			s.Started = old.Started
-			if s.ID != old.ID {
-				s.Started = time.Now()
+	for name := range changed {
+		f, old := p.roster.Public(name), p.shown[name]
+		switch {
+		case f == nil && old == nil:
+		case f == nil:
+			drop = append(drop, old.interests...)
+			delete(p.shown, name)
+		case old == nil:
+			p.shown[name] = p.newService(f)
+			add = append(add, p.shown[name].interests...)
+		case old.function.Revision != f.Revision || f.Revision == 0:
+			s := p.newService(f)
+			if s.ID == old.ID {
+				s.Started = old.Started
+			} else {
 				drop = append(drop, old.interests...)
 			}
-		}
-		add = append(add, s.interests...)
-		p.shown[f.Name] = s
-	}
-	for name, s := range p.shown {
-		if !there[name] {
-			drop = append(drop, s.interests...)
-			delete(p.shown, name)
+			p.shown[name] = s
+			add = append(add, s.interests...)
 		}
 	}
 	p.mu.Unlock()
@@ -139,7 +145,7 @@ func without(a, b []bus.Interest) []bus.Interest {
 }
 
 // newService returns how f shows itself. The id tells nodes and revisions apart.
-func (p *Responder) newService(f mayfly.Function) *service {
+func (p *Responder) newService(f *mayfly.Function) *service {
 	s := &service{Service: f.Service(fmt.Sprintf("%s-%s-%d", p.options.Node, f.Name, f.Revision)), function: f}
 	s.Started = time.Now()
 	s.interests = append(s.interests, bus.Interest{Subject: mayfly.FunctionSubject(f.Name), Queue: mayfly.FunctionQueue})
@@ -155,8 +161,8 @@ func (p *Responder) newService(f mayfly.Function) *service {
 func (p *Responder) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	surveys := make(chan bus.Inbound, 1024)
-	working, stop := context.WithCancel(context.WithoutCancel(ctx)) // of calls: they outlive ctx
-	defer stop()
+	working, cutOff := context.WithCancel(context.WithoutCancel(ctx)) // of calls: they outlive ctx
+	defer cutOff()
 	parts.Go(func() { p.watch(ctx) })
 	parts.Go(func() { p.survey(ctx, surveys) })
 	p.dispatch(ctx, working, surveys)
@@ -172,14 +178,17 @@ func (p *Responder) Run(ctx context.Context) error {
 	case <-drained:
 	case <-time.After(p.options.DrainTimeout):
 		p.options.Log.Warn("calls cut off at the end of the drain time")
-		stop()
+		cutOff()
 		<-drained
 	}
 	return p.listener.Close()
 }
 
 // Close ends a Responder that was never run.
-func (p *Responder) Close() error { return p.listener.Close() }
+func (p *Responder) Close() error {
+	p.stop()
+	return p.listener.Close()
+}
 
 // leave stops listening on every subject.
 func (p *Responder) leave() {
@@ -196,21 +205,14 @@ func (p *Responder) leave() {
 
 // watch follows the functions that come and go.
 func (p *Responder) watch(ctx context.Context) {
-	var also <-chan struct{}
-	if p.options.Also != nil {
-		also = p.options.Also(ctx)
-	}
-	changes := p.runner.Watch(ctx)
+	defer p.stop()
 	for {
-		var ok bool
 		select {
-		case _, ok = <-changes:
-		case _, ok = <-also:
-		}
-		if !ok {
+		case changed := <-p.changes:
+			p.show(changed)
+		case <-ctx.Done():
 			return
 		}
-		p.show()
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/mayfly-run/mayfly/internal/news"
 	"github.com/mayfly-run/mayfly/internal/responder"
 	"github.com/mayfly-run/mayfly/internal/runner"
 	"github.com/nats-io/jsm.go/schemas"
@@ -48,8 +49,9 @@ func (i *instance) Err() error            { return nil }
 func (i *instance) Stop(context.Context)  { i.once.Do(func() { close(i.done) }) }
 func (i *instance) Usage() runner.Usage   { return runner.Usage{} }
 
-// A stage is a node as far as the responder sees it.
+// A stage is a node as far as the responder sees it. All that it has is public.
 type stage struct {
+	news   news.Feed[mayfly.Name]
 	runner *runner.Runner
 	bus    *bus.Bus
 	nc     *nats.Conn
@@ -64,7 +66,7 @@ func start(t *testing.T, f engineFunc, names ...mayfly.Name) *stage {
 	for _, name := range names {
 		s.set(t, mayfly.Function{Name: name, Revision: 1})
 	}
-	p, err := responder.New(t.Context(), b, r, responder.Options{Node: "n1", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	p, err := responder.New(t.Context(), b, s, r, responder.Options{Node: "n1", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,6 +92,27 @@ func (s *stage) set(t *testing.T, f mayfly.Function) {
 	if err := s.runner.Set(f, func(context.Context) (string, error) { return folder, nil }); err != nil {
 		t.Fatal(err)
 	}
+	s.news.Tell(f.Name)
+}
+
+func (s *stage) remove(name mayfly.Name) {
+	s.runner.Remove(name)
+	s.news.Tell(name)
+}
+
+func (s *stage) Public(name mayfly.Name) *mayfly.Function {
+	if f, ok := s.runner.Function(name); ok {
+		return &f
+	}
+	return nil
+}
+
+func (s *stage) Watch(ctx context.Context) <-chan map[mayfly.Name]struct{} {
+	var all []mayfly.Name
+	for _, f := range s.runner.Functions() {
+		all = append(all, f.Name)
+	}
+	return s.news.Watch(ctx, all...)
 }
 
 // ask sends a plain request.
@@ -249,7 +272,7 @@ func TestRemovedFunctionHasNoResponders(t *testing.T) {
 	t.Parallel()
 	s := start(t, echo, "hello", "other")
 	s.ask(t, "fn.hello", "")
-	s.runner.Remove("hello")
+	s.remove("hello")
 	for { // one that comes while it goes may get no answer at all
 		_, err := s.nc.Request("fn.hello", nil, 100*time.Millisecond)
 		if errors.Is(err, nats.ErrNoResponders) {

@@ -1,7 +1,6 @@
 package runner
 
 import (
-	"context"
 	"sync"
 	"time"
 )
@@ -49,40 +48,4 @@ func (a *agenda) take(now time.Time) (due []*function, next time.Time) {
 	}
 	a.next = next
 	return due, next
-}
-
-// News tell watchers that something changed, not what.
-type news struct {
-	mu       sync.Mutex
-	watchers map[chan struct{}]struct{}
-}
-
-func (n *news) watch(ctx context.Context) <-chan struct{} {
-	c := make(chan struct{}, 1)
-	c <- struct{}{} // what is there is the first news
-	n.mu.Lock()
-	if n.watchers == nil {
-		n.watchers = map[chan struct{}]struct{}{}
-	}
-	n.watchers[c] = struct{}{}
-	n.mu.Unlock()
-	context.AfterFunc(ctx, func() {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		delete(n.watchers, c)
-		close(c)
-	})
-	return c
-}
-
-// tell holds the lock while sending, so that no channel is closed meanwhile.
-func (n *news) tell() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for c := range n.watchers {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
 }

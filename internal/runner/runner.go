@@ -55,7 +55,6 @@ type Folder = func(ctx context.Context) (string, error)
 type Runner struct {
 	options Options
 	agenda  agenda
-	news    news
 
 	mu        sync.RWMutex // taken before any function's
 	functions map[mayfly.Name]*function
@@ -155,7 +154,6 @@ func (r *Runner) Set(f mayfly.Function, folder Folder) error {
 		return r.unavailable()
 	}
 	r.of(f.Name).set(f, folder)
-	r.news.tell()
 	return nil
 }
 
@@ -219,7 +217,6 @@ func (r *Runner) Remove(name mayfly.Name) {
 	if f := r.functions[name]; f != nil {
 		delete(r.functions, name)
 		f.end(unknown(name))
-		r.news.tell()
 	}
 }
 
@@ -246,7 +243,6 @@ func (r *Runner) Scale(name mayfly.Name, n mayfly.Instances) error {
 		return err
 	}
 	f.scale(n)
-	r.news.tell()
 	return nil
 }
 
@@ -305,7 +301,6 @@ func (r *Runner) Host(h mayfly.Hosted, folder Folder) error {
 		r.hosted[h.Name] = one
 	}
 	one.set(h, folder)
-	r.news.tell()
 	return nil
 }
 
@@ -316,7 +311,6 @@ func (r *Runner) Unhost(name string) {
 	if h := r.hosted[name]; h != nil {
 		delete(r.hosted, name)
 		h.end()
-		r.news.tell()
 	}
 }
 
@@ -331,11 +325,6 @@ func (r *Runner) Hosted() []mayfly.Hosted {
 	slices.SortFunc(all, func(a, b mayfly.Hosted) int { return cmp.Compare(a.Name, b.Name) })
 	return all
 }
-
-// Watch returns a channel that gets a value now and after each change of the lists
-// of functions and services; changes in quick succession share one. It is closed
-// by the end of ctx.
-func (r *Runner) Watch(ctx context.Context) <-chan struct{} { return r.news.watch(ctx) }
 
 // sameCode reports whether instances of a are as good as instances of b.
 func sameCode(a, b mayfly.Function) bool {

@@ -111,38 +111,6 @@ func TestCloseStopsWhatStarts(t *testing.T) {
 	wantCode(t, err, mayfly.Unavailable)
 }
 
-func TestWatchTellsOfChanges(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		r := run(t, &program{})
-		ctx, cancel := context.WithCancel(t.Context())
-		news := r.Watch(ctx)
-		<-news // what is there
-		for _, change := range []func(){
-			func() { set(t, r, hello(1)) },
-			func() { set(t, r, hello(2)); set(t, r, hello(3)) },
-			func() { _ = r.Scale("hello", mayfly.Instances{Max: 2}) },
-			func() { r.Remove("hello") },
-			func() {
-				_ = r.Host(mayfly.Hosted{Name: "W", Program: mayfly.Program{Engine: mayfly.EngineService}}, here)
-			},
-			func() { r.Unhost("W") },
-		} {
-			change()
-			<-news
-			select {
-			case <-news:
-				t.Error("one change was told twice")
-			default:
-			}
-		}
-		cancel()
-		if _, open := <-news; open {
-			t.Error("news after the end")
-		}
-	})
-}
-
 func TestListsAreSorted(t *testing.T) {
 	t.Parallel()
 	r := run(t, &program{})

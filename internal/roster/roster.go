@@ -1,0 +1,185 @@
+package roster
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/news"
+	"github.com/mayfly-run/mayfly/internal/registry"
+	"github.com/mayfly-run/mayfly/internal/runner"
+)
+
+// Options say what a Roster keeps in step.
+type Options struct {
+	Registry *registry.Registry
+	Runner   *runner.Runner
+	Labels   map[string]string // of this node
+	Routes   []mayfly.Route    // of sessions, see SetRoutes
+	Log      *slog.Logger      // discards if nil
+}
+
+// A Roster is what this node serves. New makes one that has all that is deployed;
+// Run follows what changes.
+type Roster struct {
+	registry *registry.Registry
+	runner   *runner.Runner
+	labels   map[string]string
+	log      *slog.Logger
+	news     news.Feed[mayfly.Name]
+
+	changing sync.Mutex // one change of the runner at a time; taken before mu
+
+	mu        sync.RWMutex // what readers see is written with both locks held
+	functions map[mayfly.Name]*mayfly.Function
+	services  map[string]*mayfly.Hosted
+	developed map[string]bool      // functions and services that a session has set
+	building  map[mayfly.Name]bool // functions that a session has announced, and not set yet
+	sessions  []mayfly.Route
+	routes    []mayfly.Route // of all; nil after a change, until somebody asks
+}
+
+// New returns a Roster of all that is deployed now.
+func New(o Options) *Roster {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Roster{
+		registry: o.Registry, runner: o.Runner, labels: o.Labels, log: o.Log, sessions: o.Routes,
+		functions: map[mayfly.Name]*mayfly.Function{}, services: map[string]*mayfly.Hosted{},
+		developed: map[string]bool{}, building: map[mayfly.Name]bool{},
+	}
+	functions, services := o.Registry.List()
+	for _, f := range functions {
+		r.follow(string(f.Name))
+	}
+	for _, h := range services {
+		r.follow(h.Name)
+	}
+	return r
+}
+
+// collectEvery is how often bundles are looked for that nothing names any more.
+const collectEvery = time.Hour
+
+// Run follows the registry until ctx ends, and deletes bundles that nothing names.
+func (r *Roster) Run(ctx context.Context) error {
+	hourly := time.NewTicker(collectEvery)
+	defer hourly.Stop()
+	deployed := r.registry.Watch(ctx)
+	for {
+		select {
+		case changed, ok := <-deployed:
+			if !ok {
+				return nil
+			}
+			for name := range changed {
+				r.follow(name)
+			}
+		case <-hourly.C:
+			r.collect(ctx)
+		}
+	}
+}
+
+// Function returns the function that calls of a name go to on this node, or nil; then
+// building reports whether a session is to build one. Do not change the function.
+func (r *Roster) Function(name mayfly.Name) (f *mayfly.Function, building bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	f = r.functions[name]
+	return f, f == nil && r.building[name]
+}
+
+// Functions returns all functions that this node serves, by name.
+func (r *Roster) Functions() []*mayfly.Function {
+	r.mu.RLock()
+	all := slices.Collect(maps.Values(r.functions))
+	r.mu.RUnlock()
+	slices.SortFunc(all, func(a, b *mayfly.Function) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Public returns the function of a name as the bus may see it, or nil: not one that is
+// developed here while another is deployed under its name.
+func (r *Roster) Public(name mayfly.Name) *mayfly.Function {
+	r.mu.RLock()
+	f, developed := r.functions[name], r.developed[string(name)]
+	r.mu.RUnlock()
+	if developed && r.Deployed(string(name)) {
+		return nil
+	}
+	return f
+}
+
+// Deployed reports whether a function or service is deployed under a name, here or
+// on another node.
+func (r *Roster) Deployed(name string) bool {
+	f, h := r.registry.Current(name)
+	return f != nil || h != nil
+}
+
+// Routes returns the routes of this node in the order of precedence: those of
+// sessions, those that are deployed, and those that its functions ask for. It returns
+// the same slice until one of them changes. Do not change it.
+func (r *Roster) Routes() []mayfly.Route {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.routes == nil {
+		r.routes = append([]mayfly.Route{}, slices.Concat(r.sessions, r.registry.Routes(), r.functionRoutes())...)
+	}
+	return r.routes
+}
+
+// functionRoutes returns the routes that functions ask for, by name. The caller holds
+// mu.
+func (r *Roster) functionRoutes() []mayfly.Route {
+	var routes []mayfly.Route
+	for _, f := range r.functions {
+		for _, p := range f.HTTP {
+			routes = append(routes, mayfly.Route{
+				Name: string(f.Name), Pattern: p, Function: f.Name, Project: f.Project, Summary: f.Summary,
+				Timeout: time.Duration(f.Timeout),
+			})
+		}
+	}
+	slices.SortStableFunc(routes, func(a, b mayfly.Route) int { return cmp.Compare(a.Name, b.Name) })
+	return routes
+}
+
+// Watch returns a channel with the names of functions of which something changed; the
+// empty name stands for routes. The first value comes at once and holds all names. The
+// channel is closed when ctx ends.
+func (r *Roster) Watch(ctx context.Context) <-chan map[mayfly.Name]struct{} {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.news.Watch(ctx, append(slices.Collect(maps.Keys(r.functions)), "")...)
+}
+
+// show puts f in the place of a function, or nothing if it is nil, and tells. The
+// caller holds changing.
+func (r *Roster) show(name mayfly.Name, f *mayfly.Function) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.functions[name]
+	if f == nil {
+		delete(r.functions, name)
+	} else {
+		r.functions[name] = f
+	}
+	r.news.Tell(name)
+	if before != nil && len(before.HTTP) > 0 || f != nil && len(f.HTTP) > 0 {
+		r.reroute()
+	}
+}
+
+// reroute has the routes made anew. The caller holds mu.
+func (r *Roster) reroute() {
+	r.routes = nil
+	r.news.Tell("")
+}

@@ -1,0 +1,352 @@
+package roster_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bundle"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/mayfly-run/mayfly/internal/registry"
+	"github.com/mayfly-run/mayfly/internal/roster"
+	"github.com/mayfly-run/mayfly/internal/runner"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	// nats.go 1.55.0 starts this goroutine for each upload. Where the upload is done
+	// before it has run for the first time, it finds nothing to wait for, and waits.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
+}
+
+// An engine makes instances that answer with their name and revision.
+type engine struct{}
+
+func (engine) Start(_ context.Context, s runner.Spec) (runner.Instance, error) {
+	return &instance{who: mayfly.Function{Name: mayfly.Name(s.Name), Revision: s.Revision}.String(), done: make(chan struct{})}, nil
+}
+
+type instance struct {
+	who  string
+	once sync.Once
+	done chan struct{}
+}
+
+func (i *instance) Call(context.Context, *mayfly.Call) (mayfly.Reply, error) {
+	return mayfly.Reply{Status: 200, Body: []byte(i.who)}, nil
+}
+func (i *instance) Done() <-chan struct{} { return i.done }
+func (i *instance) Err() error            { return nil }
+func (i *instance) Stop(context.Context)  { i.once.Do(func() { close(i.done) }) }
+func (i *instance) Usage() runner.Usage   { return runner.Usage{} }
+
+// A stage is a node as far as the roster sees it.
+type stage struct {
+	*roster.Roster
+	bus      *bus.Bus
+	registry *registry.Registry
+	runner   *runner.Runner
+	digest   string // of a bundle that is there
+}
+
+func start(t testing.TB, labels map[string]string) *stage {
+	t.Helper()
+	s := &stage{bus: natstest.New(t)}
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	var err error
+	if s.registry, err = registry.Open(t.Context(), s.bus, registry.Options{Cache: t.TempDir(), Log: log}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.registry.Close() })
+	var packed bytes.Buffer
+	if s.digest, _, err = bundle.Pack(&packed, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.registry.Upload(t.Context(), bytes.NewReader(packed.Bytes()), s.digest); err != nil {
+		t.Fatal(err)
+	}
+	s.serve(t, labels, log)
+	return s
+}
+
+// serve makes the roster, and runs it until the end of the test.
+func (s *stage) serve(t testing.TB, labels map[string]string, log *slog.Logger) {
+	t.Helper()
+	s.runner = runner.New(runner.Options{Engines: map[mayfly.Engine]runner.Engine{mayfly.EngineHTTP: engine{}, mayfly.EngineService: engine{}}})
+	s.Roster = roster.New(roster.Options{Registry: s.registry, Runner: s.runner, Labels: labels, Log: log})
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = s.Run(ctx) })
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+		s.runner.Close()
+	})
+}
+
+func (s *stage) function(name mayfly.Name, change ...func(*mayfly.Function)) mayfly.Function {
+	f := mayfly.Function{Name: name}
+	f.Engine, f.Bundles, f.Env = mayfly.EngineHTTP, map[string]string{mayfly.AnyPlatform: s.digest}, map[string]string{}
+	for _, c := range change {
+		c(&f)
+	}
+	return f
+}
+
+func (s *stage) deploy(t testing.TB, f mayfly.Function) {
+	t.Helper()
+	if _, _, err := s.registry.Deploy(t.Context(), f, registry.Change{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// develop sets a function as a session does.
+func (s *stage) develop(t *testing.T, f mayfly.Function) {
+	t.Helper()
+	f.Bundles = nil
+	folder := t.TempDir()
+	if err := s.Set(f, func(context.Context) (string, error) { return folder, nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// await waits for news until there is what is expected.
+func (s *stage) await(t testing.TB, what string, there func() bool) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	news, late := s.Watch(ctx), time.After(time.Minute)
+	for !there() {
+		select {
+		case <-news:
+		case <-late:
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// awaitAnswer waits until calls of a function are answered so; "" is by nobody.
+func (s *stage) awaitAnswer(t *testing.T, name mayfly.Name, want string) {
+	t.Helper()
+	s.await(t, fmt.Sprintf("%s is answered by %q", name, want), func() bool {
+		if f, _ := s.Function(name); f == nil {
+			return want == ""
+		}
+		reply, err := s.runner.Call(t.Context(), name, &mayfly.Call{})
+		return err == nil && string(reply.Body) == want
+	})
+}
+
+// public returns who answers for a name on the bus.
+func (s *stage) public(name mayfly.Name) string {
+	if f := s.Public(name); f != nil {
+		return f.String()
+	}
+	return ""
+}
+
+func TestDevelopedTakesPrecedence(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	revision := func(text string) mayfly.Function {
+		return s.function("hello", func(f *mayfly.Function) { f.Env["TEXT"] = text })
+	}
+	s.deploy(t, revision("one"))
+	s.awaitAnswer(t, "hello", "hello@1")
+	s.Expect("hello")
+	if f, building := s.Function("hello"); f == nil || building {
+		t.Error("what is deployed does not answer while another is built")
+	}
+	s.Remove("hello") // the build failed, and it left the manifest
+	s.awaitAnswer(t, "hello", "hello@1")
+
+	s.develop(t, s.function("hello"))
+	s.awaitAnswer(t, "hello", "hello@dev")
+	s.deploy(t, revision("two"))
+	s.deploy(t, s.function("other"))
+	s.awaitAnswer(t, "other", "other@1") // so the roster has heard of both
+	s.awaitAnswer(t, "hello", "hello@dev")
+	if got := s.public("hello"); got != "" {
+		t.Errorf("the bus sees %s, want what other nodes have deployed", got)
+	}
+	s.Remove("hello")
+	s.awaitAnswer(t, "hello", "hello@2")
+	if got := s.public("hello"); got != "hello@2" {
+		t.Errorf("the bus sees %q", got)
+	}
+}
+
+func TestDevelopedIsPublicUnderAFreeName(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	s.Expect("mine")
+	if f, building := s.Function("mine"); f != nil || !building {
+		t.Errorf("%v, %v while it is built", f, building)
+	}
+	s.develop(t, s.function("mine"))
+	if _, building := s.Function("mine"); building || s.public("mine") != "mine@dev" {
+		t.Errorf("the bus sees %q", s.public("mine"))
+	}
+	s.deploy(t, s.function("mine"))
+	s.await(t, "it is hidden behind the deployed one", func() bool { return s.public("mine") == "" })
+	if err := s.registry.Remove(t.Context(), "mine"); err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, "it is public again", func() bool { return s.public("mine") == "mine@dev" })
+	s.Remove("mine")
+	s.awaitAnswer(t, "mine", "")
+}
+
+func TestOnlyWhatFitsIsServed(t *testing.T) {
+	t.Parallel()
+	s := start(t, map[string]string{"gpu": "yes"})
+	s.deploy(t, s.function("elsewhere", func(f *mayfly.Function) { f.Labels = map[string]string{"gpu": "no"} }))
+	s.deploy(t, s.function("foreign", func(f *mayfly.Function) { f.Bundles = map[string]string{"plan9/mips": s.digest} }))
+	s.deploy(t, s.function("here", func(f *mayfly.Function) { f.Labels = map[string]string{"gpu": "yes"} }))
+	s.awaitAnswer(t, "here", "here@1")
+	for _, name := range []mayfly.Name{"elsewhere", "foreign"} {
+		if f, _ := s.Function(name); f != nil {
+			t.Errorf("%s is served", f)
+		}
+		if !s.Deployed(string(name)) {
+			t.Errorf("%s does not count as deployed", name)
+		}
+	}
+	s.deploy(t, s.function("here", func(f *mayfly.Function) { f.Labels = map[string]string{"gpu": "no"} }))
+	s.awaitAnswer(t, "here", "")
+}
+
+func TestWatchTellsWhatChanged(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	pattern, err := mayfly.ParsePattern("GET /third")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetRoutes([]mayfly.Route{{Name: "early", Pattern: pattern, Function: "first"}})
+	s.deploy(t, s.function("first"))
+	s.awaitAnswer(t, "first", "first@1")
+	ctx, stop := context.WithCancel(t.Context())
+	news := s.Watch(ctx)
+	want := func(after string, names ...mayfly.Name) {
+		t.Helper()
+		got := map[mayfly.Name]bool{}
+		for late := time.After(time.Minute); len(got) < len(names); {
+			select {
+			case changed := <-news:
+				for name := range changed {
+					got[name] = true
+				}
+			case <-late:
+				t.Fatalf("after %s only %v is told", after, got)
+			}
+		}
+		if all := slices.Sorted(maps.Keys(got)); !slices.Equal(all, names) {
+			t.Errorf("after %s %q are told, want %q", after, all, names)
+		}
+	}
+	want("the start", "", "first")
+	routes := s.Routes()
+	s.deploy(t, s.function("second"))
+	want("a deploy", "second")
+	if _, err := s.registry.Scale(t.Context(), "second", mayfly.Instances{Max: 2}); err != nil {
+		t.Fatal(err)
+	}
+	want("scaling", "second")
+	if f, _ := s.Function("second"); f.Instances.Max != 2 {
+		t.Errorf("second has %+v", f.Instances)
+	}
+	if again := s.Routes(); &again[0] != &routes[0] {
+		t.Error("no route has changed, and they were made anew")
+	}
+	s.deploy(t, s.function("third", func(f *mayfly.Function) { f.HTTP = []mayfly.Pattern{pattern} }))
+	want("the deploy of a pattern", "", "third")
+	s.SetRoutes([]mayfly.Route{{Name: "session", Pattern: pattern, Function: "first"}})
+	want("routes of a session", "")
+	if _, err := s.registry.DeployRoutes(t.Context(), []mayfly.Route{{Name: "deployed", Pattern: pattern, Function: "first"}}, registry.Change{}); err != nil {
+		t.Fatal(err)
+	}
+	want("the deploy of a route", "")
+	var names []string
+	for _, r := range s.Routes() {
+		names = append(names, r.Name)
+	}
+	if diff := cmp.Diff([]string{"session", "deployed", "third"}, names); diff != "" {
+		t.Errorf("the order of precedence: %s", diff)
+	}
+	if err := s.registry.Remove(t.Context(), "third"); err != nil {
+		t.Fatal(err)
+	}
+	want("a removal", "", "third")
+	stop()
+	for range news { // is closed
+	}
+}
+
+func TestServicesAreKeptLikeFunctions(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	service := mayfly.Hosted{Name: "Ticker", Instances: 1}
+	service.Engine, service.Bundles = mayfly.EngineService, map[string]string{mayfly.AnyPlatform: s.digest}
+	running := func() string {
+		if all := s.runner.Hosted(); len(all) == 1 {
+			return all[0].String()
+		}
+		return ""
+	}
+	deploy := func() {
+		t.Helper()
+		if _, _, err := s.registry.DeployService(t.Context(), service, registry.Change{}); err != nil {
+			t.Fatal(err)
+		}
+		s.deploy(t, s.function("seen"+mayfly.Name(fmt.Sprint(service.Instances)))) // a service is no news
+		s.awaitAnswer(t, mayfly.Name(fmt.Sprint("seen", service.Instances)), fmt.Sprintf("seen%d@1", service.Instances))
+	}
+	deploy()
+	if got := running(); got != "Ticker@1" {
+		t.Errorf("%q runs", got)
+	}
+	developed := service
+	developed.Bundles = nil
+	if err := s.Host(developed, func(context.Context) (string, error) { return t.TempDir(), nil }); err != nil {
+		t.Fatal(err)
+	}
+	service.Instances = 2
+	deploy()
+	if got := running(); got != "Ticker@dev" {
+		t.Errorf("%q runs", got)
+	}
+	s.Unhost("Ticker")
+	if got := running(); got != "Ticker@2" {
+		t.Errorf("%q runs", got)
+	}
+}
+
+// A node that may store nothing serves what is developed on it.
+func TestRosterWithoutARegistry(t *testing.T) {
+	t.Parallel()
+	why := errors.New("no JetStream")
+	s := &stage{registry: registry.None(why)}
+	s.serve(t, nil, nil)
+	s.develop(t, s.function("mine"))
+	s.awaitAnswer(t, "mine", "mine@dev")
+	if s.public("mine") != "mine@dev" || s.Deployed("mine") {
+		t.Errorf("the bus sees %q", s.public("mine"))
+	}
+	if _, err := s.Bundle(s.function("f", func(f *mayfly.Function) { f.Bundles[mayfly.AnyPlatform] = "x" }).Program)(t.Context()); !errors.Is(err, why) && mayfly.CodeOf(err) != mayfly.Invalid {
+		t.Errorf("a bundle: %v", err)
+	}
+	if err := s.registry.Close(); err != nil {
+		t.Error(err)
+	}
+}
