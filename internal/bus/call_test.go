@@ -425,7 +425,7 @@ func TestGatherReturnsEveryAnswer(t *testing.T) {
 	}
 }
 
-func TestGlanceReturnsEveryAnswer(t *testing.T) {
+func TestGatherQuickReturnsEveryAnswer(t *testing.T) {
 	t.Parallel()
 	const most = 100
 	b := natstest.New(t)
@@ -443,16 +443,16 @@ func TestGlanceReturnsEveryAnswer(t *testing.T) {
 	}
 	answers := 0
 	count := func(bus.Answer) { answers++ }
-	if err := b.Glance(t.Context(), "who", time.Minute, count); err != nil || answers != most {
+	if err := b.GatherQuick(t.Context(), "who", time.Minute, count); err != nil || answers != most {
 		t.Errorf("%d answers, error %v", answers, err)
 	}
 	answers = 0
-	if err := b.Glance(t.Context(), "nobody.here", time.Minute, count); err != nil || answers != 0 {
+	if err := b.GatherQuick(t.Context(), "nobody.here", time.Minute, count); err != nil || answers != 0 {
 		t.Errorf("nobody there: %d answers, error %v", answers, err)
 	}
 }
 
-func TestGlanceWaitsLongerForThoseWhoAreSlow(t *testing.T) {
+func TestGatherQuickWaitsLongerForThoseWhoAreSlow(t *testing.T) {
 	t.Parallel()
 	const ms = time.Millisecond
 	for _, tt := range []struct {
@@ -465,7 +465,7 @@ func TestGlanceWaitsLongerForThoseWhoAreSlow(t *testing.T) {
 		{"one is on another continent", 200 * ms, 200 * ms, 300 * ms},
 		{"one came just in time", 900 * ms, 900 * ms, 300 * ms},
 	} {
-		if got := bus.RestOfGlance(tt.widest, tt.passed); got != tt.want {
+		if got := bus.QuickRest(tt.widest, tt.passed); got != tt.want {
 			t.Errorf("%s: waits for %s more, want %s", tt.name, got, tt.want)
 		}
 	}

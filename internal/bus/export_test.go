@@ -44,5 +44,5 @@ func (b *Bus) CommitWith(f func() error) {
 	b.committer.mu.Unlock()
 }
 
-// RestOfGlance is restOfGlance.
-func RestOfGlance(widest, passed time.Duration) time.Duration { return restOfGlance(widest, passed) }
+// QuickRest is quickRest.
+func QuickRest(widest, passed time.Duration) time.Duration { return quickRest(widest, passed) }

@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	gatherFirst = time.Second            // how long the first answer may take
-	gatherQuiet = 300 * time.Millisecond // how long none may come before we take it for the end
-	gatherMost  = 5 * time.Second        // how long it may go on at all
+	gatherFirst = time.Second            // for the first answer
+	gatherQuiet = 300 * time.Millisecond // without another answer: the end
+	gatherMost  = 5 * time.Second        // in all
 
-	glance      = 40 * time.Millisecond // how long answers of this machine may take at least
-	glanceQuiet = 20 * time.Millisecond // how long none may come when all came one upon the other
+	quickLeast = 40 * time.Millisecond // what GatherQuick waits at least, for this machine's answers
+	quickQuiet = 20 * time.Millisecond // what it waits for one more at least
 )
 
 // An Answer is one message of many that came back to a question.
@@ -50,8 +50,8 @@ func (i *Inbox) Ask(subject string) error {
 func (i *Inbox) Close() { i.stop() }
 
 // Gather sends a question to a subject that many answer, such as $SRV.PING, and
-// returns what came back once nothing more comes. Nobody there is no error: the
-// list is empty then.
+// returns the answers once no more come. Without responders the list is empty, which is
+// not an error.
 func (b *Bus) Gather(ctx context.Context, subject string) ([]Answer, error) {
 	var answers []Answer
 	err := b.gather(ctx, subject, gatherFirst,
@@ -60,23 +60,22 @@ func (b *Bus) Gather(ctx context.Context, subject string) ([]Answer, error) {
 	return answers, err
 }
 
-// Glance is Gather for those who wait before a terminal: nothing more comes when
-// nothing came for several times the widest gap so far. So a machine's own services
-// are all there in 40 ms, and who answers slowly is waited for as Gather does. first
-// is how long the first answer may take; a second if zero. each gets the answers one
-// at a time, while others are on their way.
-func (b *Bus) Glance(ctx context.Context, subject string, first time.Duration, each func(Answer)) error {
-	return b.gather(ctx, subject, cmp.Or(first, gatherFirst), restOfGlance, each)
+// GatherQuick is Gather for people at a terminal: it ends when nothing came for four
+// times the widest gap so far. So a machine's own services are all there in 40 ms, and
+// slow ones are waited for as Gather does. first is how long the first answer may take,
+// a second if zero. each gets the answers one at a time, as they come.
+func (b *Bus) GatherQuick(ctx context.Context, subject string, first time.Duration, each func(Answer)) error {
+	return b.gather(ctx, subject, cmp.Or(first, gatherFirst), quickRest, each)
 }
 
-// restOfGlance returns how long to wait for one more answer, after gaps of which the
-// widest is known, so long after the question.
-func restOfGlance(widest, passed time.Duration) time.Duration {
-	return max(glance-passed, min(max(4*widest, glanceQuiet), gatherQuiet))
+// quickRest returns how long to wait for one more answer, by the widest gap so far and
+// the time since the question.
+func quickRest(widest, passed time.Duration) time.Duration {
+	return max(quickLeast-passed, min(max(4*widest, quickQuiet), gatherQuiet))
 }
 
-// gather asks and goes on until an answer was waited for in vain: the first as long
-// as first, each other as long as rest says.
+// gather asks and takes answers until none has come within first, or after that within
+// what rest says.
 func (b *Bus) gather(ctx context.Context, subject string, first time.Duration, rest func(widest, passed time.Duration) time.Duration, each func(Answer)) error {
 	if strings.ContainsFunc(subject, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return mayfly.Errorf(mayfly.Invalid, "subject %q has a space or control character", subject)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/micro"
 )
 
 // callVerb is the verb call.
@@ -164,70 +164,55 @@ func (c *callVerb) target(ctx context.Context, b *bus.Bus) (subject mayfly.Subje
 	// The first instance to answer will do, and takes no longer than a call. Only
 	// if it does not know the endpoint, because it is of another version, the
 	// others are heard as well.
-	known := firstInfo(ctx, b, name)
+	infos := micro.Infos(b)
+	known, there := infos.AskAny(ctx, name)
 	if !knows(known, rest) {
-		answers, err := ask(ctx, b, "INFO", name)
-		if err != nil {
+		if err := infos.Ask(ctx, name); err != nil {
 			return "", 0, nil, err
 		}
-		if all := parseAnswers(answers, infoID); len(all) > 0 {
-			known = mergeEndpoints(all)
+		if all := infos.Answers(); len(all) > 0 {
+			known, there = mergeEndpoints(all), true
 		}
 	}
-	if known == nil || known.isFunction() {
-		return mayfly.Subject(mayfly.SubjectFunctions + "." + name), known.timeout(), rest, nil
+	if !there || isFunction(known) {
+		return mayfly.Subject(mayfly.SubjectFunctions + "." + name), replyTimeout(known), rest, nil
 	}
-	subject, rest, err = pickEndpoint(*known, rest)
+	subject, rest, err = pickEndpoint(known, rest)
 	return subject, callWait, rest, err
 }
 
-// timeout returns how long a function's reply may take. It is no less than the
-// function has itself: whoever calls would give up on what goes well.
-func (a *infoAnswer) timeout() time.Duration {
-	if a == nil || len(a.Endpoints) == 0 {
+// replyTimeout returns how long to wait for a function's reply: no less than the
+// function may take.
+func replyTimeout(s mayfly.Service) time.Duration {
+	if len(s.Endpoints) == 0 {
 		return functionWait
 	}
-	own := mayfly.Endpoint{Metadata: a.Endpoints[0].Metadata}.Timeout()
-	return cmp.Or(own, functionWait)
-}
-
-// firstInfo asks any one instance of a service for its endpoints, or returns nil.
-func firstInfo(ctx context.Context, b *bus.Bus, name string) *infoAnswer {
-	// checkName has proven that the subject is one; ParseSubject would refuse $SRV.
-	reply, err := b.Call(ctx, mayfly.Call{Subject: mayfly.Subject(mayfly.SubjectMicro + ".INFO." + name)})
-	if err != nil {
-		return nil
-	}
-	var a infoAnswer
-	if json.Unmarshal(reply.Body, &a) != nil || !a.valid() {
-		return nil
-	}
-	return &a
+	return cmp.Or(s.Endpoints[0].Timeout(), functionWait)
 }
 
 // knows reports whether an answer is enough to tell what is meant.
-func knows(a *infoAnswer, words []string) bool {
-	return a != nil && (a.isFunction() || len(words) > 0 && len(a.find(words[0])) > 0)
+func knows(s mayfly.Service, words []string) bool {
+	return isFunction(s) || len(words) > 0 && len(findEndpoints(s, words[0])) > 0
 }
 
 // mergeEndpoints returns the first instance with the endpoints of all.
-func mergeEndpoints(all []infoAnswer) *infoAnswer {
+func mergeEndpoints(all []mayfly.Service) mayfly.Service {
 	merged := all[0]
 	merged.Endpoints = nil
 	for _, a := range all {
 		for _, e := range a.Endpoints {
-			if !slices.ContainsFunc(merged.Endpoints, func(have infoEndpoint) bool { return have.Name == e.Name && have.Subject == e.Subject }) {
+			if !slices.ContainsFunc(merged.Endpoints, func(have mayfly.Endpoint) bool { return have.Name == e.Name && have.Subject == e.Subject }) {
 				merged.Endpoints = append(merged.Endpoints, e)
 			}
 		}
 	}
-	return &merged
+	return merged
 }
 
-// find returns the endpoints of that name or, if there are none, of that subject.
-func (a infoAnswer) find(word string) []infoEndpoint {
-	var named, on []infoEndpoint
-	for _, e := range a.Endpoints {
+// findEndpoints returns the endpoints of that name or, if there are none, of that subject.
+func findEndpoints(s mayfly.Service, word string) []mayfly.Endpoint {
+	var named, on []mayfly.Endpoint
+	for _, e := range s.Endpoints {
 		if e.Name == word {
 			named = append(named, e)
 		}
@@ -243,30 +228,30 @@ func (a infoAnswer) find(word string) []infoEndpoint {
 
 // pickEndpoint returns the subject of the endpoint that the first word names, or
 // of the only one there is.
-func pickEndpoint(a infoAnswer, words []string) (mayfly.Subject, []string, error) {
-	var found []infoEndpoint
+func pickEndpoint(s mayfly.Service, words []string) (mayfly.Subject, []string, error) {
+	var found []mayfly.Endpoint
 	if len(words) > 0 {
-		found = a.find(words[0])
+		found = findEndpoints(s, words[0])
 	}
 	if found != nil {
 		words = words[1:]
-	} else if len(a.Endpoints) == 1 && len(words) < 2 {
-		found = a.Endpoints
+	} else if len(s.Endpoints) == 1 && len(words) < 2 {
+		found = s.Endpoints
 	}
 	var names []string
-	for _, e := range cmpOr(found, a.Endpoints) {
+	for _, e := range cmpOr(found, s.Endpoints) {
 		names = append(names, plain(e.Name)+" on "+plain(e.Subject))
 	}
 	there := clipList(names, 8)
 	switch {
-	case len(a.Endpoints) == 0:
-		return "", nil, mayfly.Errorf(mayfly.NotFound, "service %q has no endpoints", a.Name).WithHint("mayfly info %s", plain(a.Name))
+	case len(s.Endpoints) == 0:
+		return "", nil, mayfly.Errorf(mayfly.NotFound, "service %q has no endpoints", s.Name).WithHint("mayfly info %s", plain(s.Name))
 	case found == nil && len(words) == 0:
-		return "", nil, mayfly.Errorf(mayfly.Invalid, "service %q has several endpoints: name one", a.Name).WithHint("it has %s", there)
+		return "", nil, mayfly.Errorf(mayfly.Invalid, "service %q has several endpoints: name one", s.Name).WithHint("it has %s", there)
 	case found == nil:
-		return "", nil, mayfly.Errorf(mayfly.NotFound, "service %q has no endpoint %q", a.Name, clip(words[0])).WithHint("it has %s", there)
+		return "", nil, mayfly.Errorf(mayfly.NotFound, "service %q has no endpoint %q", s.Name, clip(words[0])).WithHint("it has %s", there)
 	case len(found) > 1:
-		return "", nil, mayfly.Errorf(mayfly.Conflict, "service %q has several endpoints of that name", a.Name).
+		return "", nil, mayfly.Errorf(mayfly.Conflict, "service %q has several endpoints of that name", s.Name).
 			WithHint("choose by subject: %s", there)
 	}
 	subject, err := mayfly.ParseSubject(found[0].Subject)
@@ -278,7 +263,7 @@ func pickEndpoint(a infoAnswer, words []string) (mayfly.Subject, []string, error
 }
 
 // cmpOr returns the first list that is not empty.
-func cmpOr(a, b []infoEndpoint) []infoEndpoint {
+func cmpOr(a, b []mayfly.Endpoint) []mayfly.Endpoint {
 	if len(a) > 0 {
 		return a
 	}
@@ -289,7 +274,7 @@ func cmpOr(a, b []infoEndpoint) []infoEndpoint {
 // so that it is the bus that refuses what is too large.
 func (c *callVerb) body(p *process, words []string, most int64) ([]byte, error) {
 	if len(words) > 1 || len(words) == 1 && c.File != "" {
-		return nil, mayfly.Errorf(mayfly.Invalid, "the body is said twice").
+		return nil, mayfly.Errorf(mayfly.Invalid, "the body is given twice").
 			WithHint("quote a body that has spaces; see mayfly call --help")
 	}
 	from := p.stdin

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/node"
 	"github.com/mayfly-run/mayfly/internal/telemetry"
@@ -113,10 +112,6 @@ func (p *process) tell(c node.Change) {
 	s := c.Service
 	fmt.Fprintln(p.stdout, strings.TrimRight(plain(fmt.Sprintf("%s %s %s (%s) %s",
 		sign, clip(s.Name), clip(s.Version), clip(s.ID), clip(clipList(subjects, 4)))), " "))
-}
-
-func isFunction(s mayfly.Service) bool {
-	return slices.ContainsFunc(s.Endpoints, func(e mayfly.Endpoint) bool { return ofFunction(e.Subject) })
 }
 
 // An aside is where a running node says what is no result: to a person in words,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
+	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/secrets"
 )
@@ -31,12 +32,12 @@ of itself, after what Mayfly knows of it, if Mayfly runs it.`
 
 // A described is all that is known of what Mayfly runs under one name.
 type described struct {
-	Function *functionInfo `json:"function,omitempty"` // or
-	Hosted   *hostedInfo   `json:"service,omitempty"`
-	Deployed *deployed     `json:"deployed,omitempty"` // nil while it is only developed
-	URL      string        `json:"url,omitempty"`
-	Nodes    []onNode      `json:"nodes"`
-	Micro    []infoAnswer  `json:"micro"` // what it says to $SRV.INFO
+	Function *functionInfo    `json:"function,omitempty"` // or
+	Hosted   *hostedInfo      `json:"service,omitempty"`
+	Deployed *deployed        `json:"deployed,omitempty"` // nil while it is only developed
+	URL      string           `json:"url,omitempty"`
+	Nodes    []onNode         `json:"nodes"`
+	Micro    []mayfly.Service `json:"micro"` // what it says to $SRV.INFO
 }
 
 // A functionInfo is a function whose env shows in JSON as a list of names: people put
@@ -105,11 +106,11 @@ func (i *info) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	answers, err := ask(ctx, b, "INFO", i.Name)
-	if err != nil {
+	found := micro.Infos(b)
+	if err := found.Ask(ctx, i.Name); err != nil {
 		return errors.Join(err, b.Close())
 	}
-	d := described{Micro: parseAnswers(answers, infoID), Nodes: []onNode{}}
+	d := described{Micro: found.Answers(), Nodes: []onNode{}}
 	s := &store{bus: b, local: i.local(p, b)}
 	defer s.Close()
 	if err := s.look(ctx); err != nil {
@@ -370,8 +371,8 @@ func round(d mayfly.Duration) string {
 func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
 // printInstance prints one instance: who it is, then its endpoints.
-func (p *process) printInstance(a infoAnswer) error {
-	head := table{{a.kind(), a.Name}, {"version", a.Version}, {"id", a.ID}}
+func (p *process) printInstance(a mayfly.Service) error {
+	head := table{{kindOf(isFunction(a)), a.Name}, {"version", a.Version}, {"id", a.ID}}
 	if a.Description != "" {
 		head.add("description", a.Description)
 	}

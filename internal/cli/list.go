@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
-	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/micro"
 )
 
 // list is the verb list.
@@ -94,19 +94,19 @@ const firstWait = 300 * time.Millisecond
 // at once. It asks for STATS rather than INFO, which has all but the descriptions of
 // services that Mayfly does not run.
 func (s *store) list(ctx context.Context) ([]listed, error) {
-	found := crop[statsAnswer]{id: statsID}
+	found := micro.Stats(s.bus)
 	errs := make([]error, 2)
 	var asked sync.WaitGroup
-	asked.Go(func() { errs[0] = s.bus.Glance(ctx, mayfly.SubjectMicro+".STATS", firstWait, found.add) })
+	asked.Go(func() { errs[0] = found.AskQuick(ctx, firstWait, "") })
 	asked.Go(func() { errs[1] = s.look(ctx) })
 	asked.Wait()
 	if err := cmp.Or(errs...); err != nil {
 		return nil, err
 	}
-	if err := s.askLate(ctx, &found); err != nil {
+	if err := s.askLate(ctx, found); err != nil {
 		return nil, err
 	}
-	all := s.addDeployed(listServices(found.sorted()))
+	all := s.addDeployed(listServices(found.Answers()))
 	for i := range all {
 		if one := &all[i]; one.Kind == "function" {
 			one.URL = s.gateway() + "/fn/" + one.Name
@@ -121,38 +121,31 @@ func (s *store) list(ctx context.Context) ([]listed, error) {
 // askLate asks by name what is deployed and has not answered: the server says at once
 // that nobody has a name. Without a registry there are no names, and nobody's silence
 // is waited out.
-func (s *store) askLate(ctx context.Context, found *crop[statsAnswer]) error {
-	if s.Registry == nil && len(found.kept) > 0 {
+func (s *store) askLate(ctx context.Context, found *micro.Survey[micro.Statistics]) error {
+	answers := found.Answers()
+	if s.Registry == nil && len(answers) > 0 {
 		return nil
 	}
 	if s.Registry == nil {
-		answers, err := ask(ctx, s.bus, "STATS", "")
-		for _, a := range answers {
-			found.add(a)
-		}
-		return err
+		return found.Ask(ctx, "")
 	}
 	missing := s.deployed()
-	for _, a := range found.kept {
+	for _, a := range answers {
 		delete(missing, a.Name)
 	}
+	errs := make([]error, 0, len(missing))
 	var mu sync.Mutex
-	var failed error
 	var asked sync.WaitGroup
 	for name := range missing {
 		asked.Go(func() {
-			err := s.bus.Glance(ctx, mayfly.SubjectMicro+".STATS."+name, firstWait, func(a bus.Answer) {
-				mu.Lock()
-				defer mu.Unlock()
-				found.add(a)
-			})
+			err := found.AskQuick(ctx, firstWait, name)
 			mu.Lock()
 			defer mu.Unlock()
-			failed = cmp.Or(failed, err)
+			errs = append(errs, err)
 		})
 	}
 	asked.Wait()
-	return failed
+	return cmp.Or(errs...)
 }
 
 // deployed returns the names of what is deployed.
@@ -170,10 +163,11 @@ func (s *store) deployed() map[string]bool {
 
 // listServices makes one line of all instances of a version, or of all nodes that
 // have a function. The answers to one question are sorted by name and version.
-func listServices(answers []statsAnswer) []listed {
+func listServices(answers []micro.Statistics) []listed {
 	all := []listed{} // not nil: in JSON an empty list is []
 	for _, a := range answers {
-		kind, version := a.kind(), a.Version
+		kind := kindOf(slices.ContainsFunc(a.Endpoints, func(e micro.EndpointStatistics) bool { return ofFunction(e.Subject) }))
+		version := a.Version
 		if kind == "function" {
 			version = revisionOf(a.Version)
 		}
@@ -189,7 +183,7 @@ func listServices(answers []statsAnswer) []listed {
 		for _, e := range a.Endpoints {
 			if ofFunction(e.Subject) {
 				s.Instances += e.Live.Instances
-				s.Engine = cmp.Or(e.Live.Engine, s.Engine)
+				s.Engine = cmp.Or(string(e.Live.Engine), s.Engine)
 				if e.Live.Failing {
 					s.State = "failing"
 				}
@@ -253,7 +247,7 @@ func (s *store) describe(ctx context.Context, one *listed) {
 	if one.Instances == 0 || checkName(one.Name) != nil { // the name becomes part of a subject
 		return
 	}
-	if a := firstInfo(ctx, s.bus, one.Name); a != nil {
+	if a, ok := micro.Infos(s.bus).AskAny(ctx, one.Name); ok {
 		one.Description = a.Description
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/logs"
+	"github.com/mayfly-run/mayfly/internal/micro"
 )
 
 // logsVerb is the verb logs.
@@ -93,12 +94,11 @@ func (l *logsVerb) nothing(ctx context.Context, p *process, b *bus.Bus) error {
 		p.note("no lines")
 		return nil
 	}
-	answered := false
-	err := b.Glance(ctx, mayfly.SubjectMicro+".PING."+l.Name, 0, func(bus.Answer) { answered = true })
-	if err != nil {
+	pings := micro.Pings(b)
+	if err := pings.AskQuick(ctx, 0, l.Name); err != nil {
 		return err
 	}
-	if !answered {
+	if len(pings.Answers()) == 0 {
 		return nobodyCalled(ctx, b, l.Name)
 	}
 	p.note("%s has written nothing", l.Name)

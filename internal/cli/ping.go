@@ -1,13 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
-	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/micro"
 )
 
 // ping is the verb ping.
@@ -15,14 +15,6 @@ type ping struct {
 	client `embed:""`
 	Name   string `arg:"" optional:"" help:"Name of the service or function; all if not given."`
 	JSON   bool   `name:"json" help:"Print JSON."`
-}
-
-// A pong is one instance's sign of life.
-type pong struct {
-	Name    string        `json:"name"`
-	ID      string        `json:"id"`
-	Version string        `json:"version"`
-	RTT     time.Duration `json:"rtt_ns"`
 }
 
 // Run is called by kong.
@@ -37,11 +29,12 @@ func (v *ping) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	defer b.Close()
-	answers, err := ask(ctx, b, "PING", v.Name)
-	if err != nil {
+	found := micro.Pings(b)
+	if err := found.Ask(ctx, v.Name); err != nil {
 		return err
 	}
-	pongs := parsePongs(answers)
+	pongs := found.Answers()
+	slices.SortStableFunc(pongs, func(a, b micro.Pong) int { return cmp.Compare(a.RTT, b.RTT) })
 	if len(pongs) == 0 && v.Name != "" {
 		return mayfly.Errorf(mayfly.Unavailable, "no instance of %q answers", v.Name).
 			WithHint("mayfly list shows the services that are there")
@@ -58,19 +51,6 @@ func (v *ping) Run(ctx context.Context, p *process) error {
 		t.add(g.Name, g.Version, g.ID, short(g.RTT))
 	}
 	return t.print(p.stdout, "")
-}
-
-// parsePongs keeps what parses, the fastest first.
-func parsePongs(answers []bus.Answer) []pong {
-	var pongs []pong
-	for _, a := range answers {
-		var id identity
-		if json.Unmarshal(a.Body, &id) == nil && id.valid() {
-			pongs = append(pongs, pong{id.Name, id.ID, id.Version, a.Took})
-		}
-	}
-	slices.SortStableFunc(pongs, func(a, b pong) int { return int(a.RTT - b.RTT) })
-	return pongs
 }
 
 // short writes a duration with about three digits.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/micro"
 )
 
 // stats is the verb stats.
@@ -91,19 +92,19 @@ func (s *stats) Run(ctx context.Context, p *process) error {
 	return s.print(p.stdout, rows)
 }
 
-// look asks for the numbers. The moment is that of the question: the answers are
-// gathered for much longer than they take to come.
+// look asks for the numbers. The time is that of the question, because gathering takes
+// much longer than the answers do.
 func (s *stats) look(ctx context.Context, b *bus.Bus) ([]statsRow, time.Time, error) {
 	now := time.Now()
-	answers, err := ask(ctx, b, "STATS", s.Name)
-	if err != nil {
+	found := micro.Stats(b)
+	if err := found.Ask(ctx, s.Name); err != nil {
 		return nil, now, err
 	}
-	return sumStats(parseAnswers(answers, statsID), now), now, nil
+	return sumStats(found.Answers(), now), now, nil
 }
 
 // sumStats adds up the instances of each endpoint.
-func sumStats(answers []statsAnswer, now time.Time) []statsRow {
+func sumStats(answers []micro.Statistics, now time.Time) []statsRow {
 	rows := []statsRow{} // not nil: in JSON an empty list is []
 	at := map[rowKey]int{}
 	for _, a := range answers {

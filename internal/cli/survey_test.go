@@ -11,19 +11,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/peers"
 )
 
-func answers(bodies ...string) (all []bus.Answer) {
+// statistics are the valid ones of these answers.
+func statistics(bodies ...string) []micro.Statistics {
+	s := micro.Stats(nil)
 	for _, b := range bodies {
-		all = append(all, bus.Answer{Body: []byte(b)})
+		s.Add(bus.Answer{Body: []byte(b)})
 	}
-	return all
+	return s.Answers()
 }
 
 func TestListJoinsInstancesAndSkipsWhatDoesNotParse(t *testing.T) {
 	t.Parallel()
-	got := listServices(parseAnswers(answers(
+	got := listServices(statistics(
 		`{"name":"b","id":"2","version":"1.0.0","endpoints":[{"name":"x","subject":"b.x","num_requests":2,"num_errors":1,"data":"its own"}]}`,
 		`not JSON`, ``, `[]`, `{"name":7,"id":"1"}`, `{"name":"nameless id"}`, `{"id":"3"}`,
 		`{"name":"b","id":"1","version":"1.0.0","endpoints":[{"name":"y","subject":"b.y","num_requests":3}],"metadata":{"n":1}}`,
@@ -32,7 +35,7 @@ func TestListJoinsInstancesAndSkipsWhatDoesNotParse(t *testing.T) {
 		`{"name":"a","id":"9","version":"1.0.7","endpoints":[{"name":"call","subject":"fn.a","num_requests":1,"data":{"engine":"http","instances":3,"failing":true}}]}`,
 		`{"name":"a","id":"8","version":"1.0.8","endpoints":[{"name":"call","subject":"fn.a","num_requests":1,"data":{"engine":"exec","instances":1}}]}`,
 		`{"name":"c","id":"7","version":"1.0.0","endpoints":[{"name":"call","subject":"fn.c","data":{"instances":-1}}]}`,
-	), statsID))
+	))
 	want := []listed{
 		{Name: "a", Kind: "function", Version: "@8", Engine: "exec", State: "failing", Instances: 4, Calls: 2, Endpoints: []string{"call"}},
 		{Name: "b", Kind: "service", Version: "1.0.0", State: "ok", Instances: 2, Calls: 5, Errors: 1, Endpoints: []string{"y", "x"}},
@@ -47,13 +50,13 @@ func TestListJoinsInstancesAndSkipsWhatDoesNotParse(t *testing.T) {
 func TestStatsAreSummedOverInstances(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 10, 0, time.UTC)
-	rows := sumStats(parseAnswers(answers(
+	rows := sumStats(statistics(
 		`{"name":"s","id":"1","started":"2026-01-01T00:00:00Z","endpoints":[{"name":"x","subject":"s.x","num_requests":10,"num_errors":1,"last_error":"e","processing_time":1000}]}`,
 		`{"name":"s","id":"2","started":"2026-01-01T00:00:05Z","endpoints":[{"name":"x","subject":"s.x","num_requests":30,"processing_time":7000},{"name":"y","subject":"s.y"}]}`,
 		`{"name":"s","id":"3","endpoints":[{"name":"x","subject":"s.x","num_requests":-1}]}`,
 		`{"name":"f","id":"4","endpoints":[{"name":"call","subject":"fn.f","data":{"instances":3}}]}`,
 		`{"name":"f","id":"5","endpoints":[{"name":"call","subject":"fn.f","data":{"instances":0}}]}`,
-	), statsID), now)
+	), now)
 	want := []statsRow{
 		{Service: "f", Endpoint: "call", Subject: "fn.f", Instances: 3},
 		{Service: "s", Endpoint: "x", Subject: "s.x", Instances: 2, Requests: 40, Errors: 1, Rate: 7, Average: 200, LastError: "e", total: 8000},
@@ -82,13 +85,13 @@ func TestRatesAreThoseBetweenSamples(t *testing.T) {
 
 func TestPickEndpointIsUnambiguous(t *testing.T) {
 	t.Parallel()
-	one := infoAnswer{identity: identity{Name: "S"}, Endpoints: []infoEndpoint{{Name: "x", Subject: "s.x"}}}
-	two := infoAnswer{identity: identity{Name: "S"}, Endpoints: []infoEndpoint{{Name: "x", Subject: "s.x"}, {Name: "y", Subject: "s.*"}}}
-	twins := infoAnswer{identity: identity{Name: "S"}, Endpoints: []infoEndpoint{{Name: "x", Subject: "a.x"}, {Name: "x", Subject: "b.x"}}}
-	hostile := infoAnswer{identity: identity{Name: "S"}, Endpoints: []infoEndpoint{{Name: "x", Subject: "$JS.API.STREAM.PURGE.ORDERS"}}}
+	one := mayfly.Service{Name: "S", Endpoints: []mayfly.Endpoint{{Name: "x", Subject: "s.x"}}}
+	two := mayfly.Service{Name: "S", Endpoints: []mayfly.Endpoint{{Name: "x", Subject: "s.x"}, {Name: "y", Subject: "s.*"}}}
+	twins := mayfly.Service{Name: "S", Endpoints: []mayfly.Endpoint{{Name: "x", Subject: "a.x"}, {Name: "x", Subject: "b.x"}}}
+	hostile := mayfly.Service{Name: "S", Endpoints: []mayfly.Endpoint{{Name: "x", Subject: "$JS.API.STREAM.PURGE.ORDERS"}}}
 	for _, tt := range []struct {
 		name    string
-		service infoAnswer
+		service mayfly.Service
 		words   []string
 		subject mayfly.Subject
 		rest    []string
@@ -106,7 +109,7 @@ func TestPickEndpointIsUnambiguous(t *testing.T) {
 		{"a wildcard must be filled in", two, []string{"y"}, "", nil, mayfly.Invalid},
 		{"one name for two", twins, []string{"x"}, "", nil, mayfly.Conflict},
 		{"one subject of the two", twins, []string{"b.x"}, "b.x", []string{}, 0},
-		{"no endpoints", infoAnswer{}, nil, "", nil, mayfly.NotFound},
+		{"no endpoints", mayfly.Service{}, nil, "", nil, mayfly.NotFound},
 		{"a subject that is not a service's to give", hostile, []string{"x"}, "", nil, mayfly.Invalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -135,8 +138,9 @@ func FuzzAnswers(f *testing.F) {
 		var out bytes.Buffer
 		p := &process{stdout: &out, stderr: &out}
 		same := []bus.Answer{{Body: body, Took: time.Millisecond}}
-		infos := parseAnswers(same, infoID)
-		for _, a := range infos {
+		infos := micro.Infos(nil)
+		infos.Add(same[0])
+		for _, a := range infos.Answers() {
 			if err := p.printInstance(a); err != nil {
 				t.Fatal(err)
 			}
@@ -145,13 +149,15 @@ func FuzzAnswers(f *testing.F) {
 				p.report(err)
 			}
 		}
-		for _, s := range listServices(parseAnswers(same, statsID)) {
+		for _, s := range listServices(statistics(string(body))) {
 			table{{s.Name, s.Kind, s.Version, clipList(s.Endpoints, 4), s.Description}}.print(&out, "")
 		}
-		if err := (&stats{}).print(&out, sumStats(parseAnswers(same, statsID), time.Now())); err != nil {
+		if err := (&stats{}).print(&out, sumStats(statistics(string(body)), time.Now())); err != nil {
 			t.Fatal(err)
 		}
-		for _, g := range parsePongs(same) {
+		pings := micro.Pings(nil)
+		pings.Add(same[0])
+		for _, g := range pings.Answers() {
 			table{{g.Name, g.Version, g.ID}}.print(&out, "")
 		}
 		var routes []peers.Route

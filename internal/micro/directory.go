@@ -15,12 +15,8 @@ import (
 	"github.com/mayfly-run/mayfly/internal/bus"
 )
 
-// Bounds on what others may make us remember.
-const (
-	maxInstances = 100_000 // services on the bus, counted by instance
-	maxEndpoints = 1_000   // of one instance
-	maxText      = 64      // bytes of a service's, endpoint's or version's name
-)
+// maxInstances bounds how many services we remember, counted by instance.
+const maxInstances = 100_000
 
 const (
 	// refreshLeast and refreshEach make the rest between two rounds of questions
@@ -122,7 +118,7 @@ func (d *Directory) Lookup(ctx context.Context, service, endpoint string) (mayfl
 	if e, ok := d.Picture().Lookup(service, endpoint); ok {
 		return e, nil
 	}
-	if validText(service) {
+	if validName(service) {
 		e, ok, err := d.askFor(ctx, service, endpoint)
 		if ok || err != nil {
 			return e, err
@@ -183,7 +179,7 @@ func (d *Directory) ask(service string) *question {
 		}
 		d.take(answer, false)
 	})
-	if q.err = inbox.Ask(mayfly.SubjectMicro + ".INFO." + service); q.err != nil {
+	if q.err = inbox.Ask(subject(info, service)); q.err != nil {
 		inbox.Close()
 		end()
 		return q // not remembered: the connection may be back for the next caller
@@ -276,7 +272,7 @@ func (d *Directory) run(ctx context.Context) {
 			return
 		case <-refresh.C:
 			refresh.Reset(refreshLeast + time.Duration(len(known))*refreshEach)
-			if d.inbox.Ask(mayfly.SubjectMicro+".INFO") != nil {
+			if d.inbox.Ask(subject(info)) != nil {
 				continue // not connected: silence says nothing about services
 			}
 			round++
@@ -329,7 +325,7 @@ func (d *Directory) check(at key) {
 		}
 	})
 	time.AfterFunc(askAgain, inbox.Close)
-	_ = inbox.Ask(mayfly.SubjectMicro + ".PING." + at.name + "." + at.id) // the next round asks again
+	_ = inbox.Ask(subject(ping, at.name, at.id)) // the next round asks again
 }
 
 // learn takes one answer, to INFO or to STATS, into known and reports whether the
@@ -342,19 +338,19 @@ func (d *Directory) learn(known map[key]*instance, data []byte, round int, seed 
 		Started time.Time `json:"started"`
 	}
 	if err := json.Unmarshal(data, &kind); err != nil {
-		d.reject("not JSON of the right types")
+		d.reject(badJSON)
 		return false
 	}
 	at := key{kind.Name, kind.ID}
 	in := known[at]
-	if kind.Type == "io.nats.micro.v1.stats_response" {
+	if kind.Type == typeOf(stats) {
 		if in == nil || in.service.Started.Equal(kind.Started) {
 			return false
 		}
 		in.service.Started = kind.Started
 		return true
 	}
-	if kind.Type != "io.nats.micro.v1.info_response" {
+	if kind.Type != typeOf(info) {
 		d.reject("not an answer to INFO or STATS")
 		return false
 	}
@@ -368,7 +364,7 @@ func (d *Directory) learn(known map[key]*instance, data []byte, round int, seed 
 		d.reject("too many services")
 		return false
 	}
-	s, why := parseInfo(data)
+	s, why := parseInfo(bus.Answer{Body: data})
 	if why != "" {
 		d.reject(why)
 		return false
@@ -386,7 +382,7 @@ func (d *Directory) learn(known map[key]*instance, data []byte, round int, seed 
 // asked again in the next round.
 func (d *Directory) askAge(s mayfly.Service) {
 	if s.Started.IsZero() && hasRoutes(s) {
-		_ = d.inbox.Ask(mayfly.SubjectMicro + ".STATS." + s.Name + "." + s.ID)
+		_ = d.inbox.Ask(subject(stats, s.Name, s.ID))
 	}
 }
 

@@ -1,6 +1,9 @@
 package micro
 
-import "github.com/mayfly-run/mayfly"
+import (
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+)
 
 // What the tests may see of the inside.
 const (
@@ -10,10 +13,10 @@ const (
 )
 
 // ParseInfo is parseInfo.
-func ParseInfo(data []byte) (mayfly.Service, string) { return parseInfo(data) }
+func ParseInfo(data []byte) (mayfly.Service, string) { return parseInfo(bus.Answer{Body: data}) }
 
-// ValidText is validText.
-func ValidText(s string) bool { return validText(s) }
+// ValidName is validName.
+func ValidName(s string) bool { return validName(s) }
 
 // NewPicture returns the picture of these services.
 func NewPicture(services ...mayfly.Service) *Picture {

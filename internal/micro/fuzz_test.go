@@ -17,11 +17,11 @@ func FuzzParseInfo(f *testing.F) {
 		if why != "" {
 			return
 		}
-		if !micro.ValidText(s.Name) || !micro.ValidText(s.ID) || !s.Started.IsZero() || len(s.Endpoints) > micro.MaxEndpoints {
+		if !micro.ValidName(s.Name) || !micro.ValidName(s.ID) || !s.Started.IsZero() || len(s.Endpoints) > micro.MaxEndpoints {
 			t.Errorf("service = %+v", s)
 		}
 		for _, e := range s.Endpoints {
-			if _, err := mayfly.ParseSubjectPattern(e.Subject); err != nil || !micro.ValidText(e.Name) {
+			if _, err := mayfly.ParseSubjectPattern(e.Subject); err != nil || !micro.ValidName(e.Name) {
 				t.Errorf("endpoint = %+v", e)
 			}
 		}

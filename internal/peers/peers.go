@@ -36,7 +36,7 @@ func New(b *bus.Bus) Peers { return Peers{b} }
 // List returns the nodes that answer, by id. An empty bus is not an error.
 func (p Peers) List(ctx context.Context) ([]Node, error) {
 	var all []Node
-	err := p.bus.Glance(ctx, mayfly.SubjectNodes, 0, func(a bus.Answer) {
+	err := p.bus.GatherQuick(ctx, mayfly.SubjectNodes, 0, func(a bus.Answer) {
 		if n, ok := parseNode(a.Body); ok {
 			all = append(all, n)
 		}

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/runner"
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
@@ -88,8 +90,8 @@ func New(ctx context.Context, b *bus.Bus, roster Roster, runner Runner, o Option
 // everybody are the subjects on which all micro services answer.
 func everybody() []bus.Interest {
 	var all []bus.Interest
-	for _, verb := range verbs {
-		all = append(all, bus.Interest{Subject: mayfly.SubjectMicro + "." + verb})
+	for _, subject := range micro.Subjects() {
+		all = append(all, bus.Interest{Subject: subject})
 	}
 	return all
 }
@@ -149,9 +151,8 @@ func (p *Responder) newService(f *mayfly.Function) *service {
 	s := &service{Service: f.Service(fmt.Sprintf("%s-%s-%d", p.options.Node, f.Name, f.Revision)), function: f}
 	s.Started = time.Now()
 	s.interests = append(s.interests, bus.Interest{Subject: mayfly.FunctionSubject(f.Name), Queue: mayfly.FunctionQueue})
-	for _, verb := range verbs {
-		prefix := mayfly.SubjectMicro + "." + verb + "." + s.Name
-		s.interests = append(s.interests, bus.Interest{Subject: prefix}, bus.Interest{Subject: prefix + "." + s.ID})
+	for _, subject := range slices.Concat(micro.Subjects(s.Name), micro.Subjects(s.Name, s.ID)) {
+		s.interests = append(s.interests, bus.Interest{Subject: subject})
 	}
 	return s
 }
