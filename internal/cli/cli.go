@@ -152,7 +152,7 @@ func usageError(parser *kong.Kong, err error) error {
 	case strings.Contains(text, noDuration):
 		flag, value, _ := strings.Cut(text, noDuration)
 		value, _, _ = strings.Cut(value, ": time: ")
-		return mayfly.Errorf(mayfly.Invalid, "%s: %s is no duration", flag, value).WithHint("write it like 500ms, 30s or 1h30m")
+		return mayfly.Errorf(mayfly.Invalid, "%s: %s is not a duration", flag, value).WithHint("try 500ms, 30s or 1h30m")
 	default:
 		// An error of ours within, from a value that knows how to read itself,
 		// keeps its hint.

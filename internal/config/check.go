@@ -37,7 +37,7 @@ func (c Config) LabelMap() (map[string]string, error) {
 	for _, text := range c.Labels {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" || value == "" {
-			return nil, mayfly.Errorf(mayfly.Invalid, "labels: %q is not of the form NAME=VALUE", text).WithHint("write it like zone=eu")
+			return nil, mayfly.Errorf(mayfly.Invalid, "labels: %q is not of the form NAME=VALUE", text).WithHint("try zone=eu")
 		}
 		labels[name] = value
 	}
@@ -80,8 +80,8 @@ func (c Config) checkBus() error {
 	if Loopback(c.Bus.Addr) || c.Bus.User != "" || c.Bus.Token != "" || c.Bus.Open {
 		return nil
 	}
-	return mayfly.Errorf(mayfly.Invalid, "bus.addr %s is reached from other machines and asks nobody for a password", c.Bus.Addr).
-		WithHint("set --bus.user and --bus.password, or --bus.token, or --bus.open to let anybody in")
+	return mayfly.Errorf(mayfly.Invalid, "bus.addr %s accepts connections from other machines without a password", c.Bus.Addr).
+		WithHint("set --bus.user and --bus.password, or --bus.token, or --bus.open to allow anyone")
 }
 
 func (c Config) checkGateway() error {
@@ -91,8 +91,8 @@ func (c Config) checkGateway() error {
 	if Loopback(c.Gateway.Addr) || c.Gateway.Open {
 		return nil
 	}
-	return mayfly.Errorf(mayfly.Invalid, "gateway.addr %s is reached from other machines and asks nobody who they are", c.Gateway.Addr).
-		WithHint("set --gateway.open to serve anybody, or listen on 127.0.0.1")
+	return mayfly.Errorf(mayfly.Invalid, "gateway.addr %s accepts connections from other machines and has no authentication", c.Gateway.Addr).
+		WithHint("set --gateway.open to allow anyone, or listen on 127.0.0.1")
 }
 
 func (c Config) checkAdmin() error {
@@ -110,13 +110,13 @@ func together(keyA, a, keyB, b string) error {
 	if a == "" {
 		keyA, keyB = keyB, keyA
 	}
-	return mayfly.Errorf(mayfly.Invalid, "%s is set without %s", keyA, keyB).WithHint("set both or none")
+	return mayfly.Errorf(mayfly.Invalid, "%s is set without %s", keyA, keyB).WithHint("set both or neither")
 }
 
 func checkAddr(key, addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || strings.ContainsAny(host, "/ \t\r\n") {
-		return mayfly.Errorf(mayfly.Invalid, "%s %q is no address", key, clip(addr)).WithHint("write it like 127.0.0.1:8080")
+		return mayfly.Errorf(mayfly.Invalid, "%s %q is not an address", key, clip(addr)).WithHint("try 127.0.0.1:8080")
 	}
 	return nil
 }

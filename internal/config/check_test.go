@@ -9,10 +9,10 @@ import (
 func TestCheckRefusesWhatDoesNotFitTogether(t *testing.T) {
 	t.Parallel()
 	const (
-		openBus     = "set --bus.user and --bus.password, or --bus.token, or --bus.open to let anybody in"
-		openGateway = "set --gateway.open to serve anybody, or listen on 127.0.0.1"
-		both        = "set both or none"
-		addr        = "write it like 127.0.0.1:8080"
+		openBus     = "set --bus.user and --bus.password, or --bus.token, or --bus.open to allow anyone"
+		openGateway = "set --gateway.open to allow anyone, or listen on 127.0.0.1"
+		both        = "set both or neither"
+		addr        = "try 127.0.0.1:8080"
 	)
 	for _, tt := range []struct {
 		name       string
@@ -25,18 +25,18 @@ func TestCheckRefusesWhatDoesNotFitTogether(t *testing.T) {
 		{"a certificate and its key", func(c *config.Config) { c.Gateway.Cert, c.Gateway.Key = "c", "k" }, "", ""},
 		{"a user alone", func(c *config.Config) { c.User = "ada" }, "user is set without password", both},
 		{"a password alone", func(c *config.Config) { c.Bus.Password = "p" }, "bus.password is set without bus.user", both},
-		{"a gateway for everybody", func(c *config.Config) { c.Gateway.Addr = ":8080" }, "gateway.addr :8080 is reached from other machines and asks nobody who they are", openGateway},
+		{"a gateway for everybody", func(c *config.Config) { c.Gateway.Addr = ":8080" }, "gateway.addr :8080 accepts connections from other machines and has no authentication", openGateway},
 		{"a gateway for everybody, on purpose", func(c *config.Config) { c.Gateway.Addr, c.Gateway.Open = ":8080", true }, "", ""},
-		{"a bus for everybody", func(c *config.Config) { c.Bus.Addr = "0.0.0.0:4222" }, "bus.addr 0.0.0.0:4222 is reached from other machines and asks nobody for a password", openBus},
+		{"a bus for everybody", func(c *config.Config) { c.Bus.Addr = "0.0.0.0:4222" }, "bus.addr 0.0.0.0:4222 accepts connections from other machines without a password", openBus},
 		{"a bus for everybody, on purpose", func(c *config.Config) { c.Bus.Addr, c.Bus.Open = "0.0.0.0:4222", true }, "", ""},
 		{"a bus with users", func(c *config.Config) { c.Bus.Addr, c.Bus.User, c.Bus.Password = ":4222", "ada", "p" }, "", ""},
 		{"a bus with a token", func(c *config.Config) { c.Bus.Addr, c.Bus.Token = ":4222", "t" }, "", ""},
 		{"an existing server makes the bus moot", func(c *config.Config) { c.NATS, c.Bus.Addr = "nats://a.example", "nonsense" }, "", ""},
-		{"a bus without port", func(c *config.Config) { c.Bus.Addr = "127.0.0.1" }, `bus.addr "127.0.0.1" is no address`, addr},
-		{"a gateway with a strange port", func(c *config.Config) { c.Gateway.Addr = "127.0.0.1:http" }, `gateway.addr "127.0.0.1:http" is no address`, addr},
-		{"a port too high", func(c *config.Config) { c.Gateway.Addr = "127.0.0.1:65536" }, `gateway.addr "127.0.0.1:65536" is no address`, addr},
-		{"an URL as address", func(c *config.Config) { c.Bus.Monitor = "http://[::1]:8222" }, `bus.monitor "http://[::1]:8222" is no address`, addr},
-		{"an admin door nowhere", func(c *config.Config) { c.Admin.Addr = "nowhere" }, `admin.addr "nowhere" is no address`, addr},
+		{"a bus without port", func(c *config.Config) { c.Bus.Addr = "127.0.0.1" }, `bus.addr "127.0.0.1" is not an address`, addr},
+		{"a gateway with a strange port", func(c *config.Config) { c.Gateway.Addr = "127.0.0.1:http" }, `gateway.addr "127.0.0.1:http" is not an address`, addr},
+		{"a port too high", func(c *config.Config) { c.Gateway.Addr = "127.0.0.1:65536" }, `gateway.addr "127.0.0.1:65536" is not an address`, addr},
+		{"an URL as address", func(c *config.Config) { c.Bus.Monitor = "http://[::1]:8222" }, `bus.monitor "http://[::1]:8222" is not an address`, addr},
+		{"an admin door nowhere", func(c *config.Config) { c.Admin.Addr = "nowhere" }, `admin.addr "nowhere" is not an address`, addr},
 		{"no admin door", func(c *config.Config) { c.Admin.Addr = config.AdminOff }, "", ""},
 		{"a negative duration", func(c *config.Config) { c.Drain = -1 }, "drain is -1ns: it must be at least 0", ""},
 		{"a negative size", func(c *config.Config) { c.Bus.Store = -1024 }, "bus.store is -1KiB: it must be at least 0", ""},

@@ -49,8 +49,8 @@ func Lookup(environ []string) func(name string) (string, bool) {
 func DataHome(env func(name string) (string, bool)) (string, error) {
 	folder, ok := home(env, "XDG_DATA_HOME", ".local/share")
 	if !ok {
-		return "", mayfly.Errorf(mayfly.Invalid, "no folder for data: neither HOME nor XDG_DATA_HOME is set").
-			WithHint("set one of them, or --data FOLDER")
+		return "", mayfly.Errorf(mayfly.Invalid, "no data folder: neither HOME nor XDG_DATA_HOME is set").
+			WithHint("set one of them, or pass --data FOLDER")
 	}
 	return folder, nil
 }
@@ -86,11 +86,11 @@ func checkEnviron(environ []string, keys []Key) error {
 		if !ours || isReserved(name) || slices.Contains(known, word) {
 			continue
 		}
-		err := mayfly.Errorf(mayfly.Invalid, "unknown variable %s in the environment", clip(name))
+		err := mayfly.Errorf(mayfly.Invalid, "unknown environment variable %s", clip(name))
 		if near, ok := nearest.To(word, known); ok {
 			return err.WithHint("did you mean %s%s?", envPrefix, near)
 		}
-		return err.WithHint("names that start with %s are Mayfly's settings", envPrefix)
+		return err.WithHint("names that start with %s are reserved for Mayfly's settings", envPrefix)
 	}
 	return nil
 }

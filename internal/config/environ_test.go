@@ -22,7 +22,7 @@ func TestDataHome(t *testing.T) {
 		}
 	}
 	_, err := config.DataHome(config.Lookup(nil))
-	wantError(t, err, "no folder for data: neither HOME nor XDG_DATA_HOME is set", "set one of them, or --data FOLDER")
+	wantError(t, err, "no data folder: neither HOME nor XDG_DATA_HOME is set", "set one of them, or pass --data FOLDER")
 }
 
 func TestLookupTakesTheFirstOfEqualNames(t *testing.T) {

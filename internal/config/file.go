@@ -58,10 +58,10 @@ func readGroup(values map[string]value, group *yamlfile.Node, prefix string, key
 // unknownKey says what somebody may have meant by a key that does not exist.
 func unknownKey(group, key *yamlfile.Node, prefix string, keys []Key) error {
 	if prefix == "" && slices.Contains(manifestKeys, key.Text) {
-		return group.Unknown(key, nil).WithHint("%s belongs into the project's mayfly.yaml", key.Text)
+		return group.Unknown(key, nil).WithHint("move %s to the project's mayfly.yaml", key.Text)
 	}
 	if above, below, dotted := strings.Cut(key.Text, "."); dotted && hasGroup(keys, prefix+above+".") {
-		return group.Unknown(key, nil).WithHint("write %s below %s:", below, above)
+		return group.Unknown(key, nil).WithHint("move %s under %s:", below, above)
 	}
 	var known []string
 	for _, k := range keys {

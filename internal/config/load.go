@@ -53,7 +53,7 @@ func Load(opts LoadOptions) (Loaded, error) {
 	}
 	for _, name := range opts.Set {
 		if !slices.ContainsFunc(keys, func(k Key) bool { return k.Name == name }) {
-			return Loaded{}, mayfly.Errorf(mayfly.Internal, "flag --%s is no key of the configuration", name)
+			return Loaded{}, mayfly.Errorf(mayfly.Internal, "flag --%s is not a configuration key", name)
 		}
 	}
 	path, values, err := readFile(opts.File, env, keys)
@@ -127,7 +127,7 @@ func readFile(named string, env func(string) (string, bool), keys []Key) (path s
 		return "", nil, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil, mayfly.Errorf(mayfly.NotFound, "no config file %s", path).
-			WithHint("--config and %s name a file that must exist", envFile)
+			WithHint("the file that --config or %s names must exist", envFile)
 	default:
 		return "", nil, mayfly.Errorf(mayfly.Invalid, "read config file: %w", err)
 	}

@@ -64,7 +64,7 @@ func Build(ctx context.Context, s Source, o BuildOptions) (built Built, err erro
 		built, err = b.finish(ctx)
 	}
 	if errors.Is(err, syscall.ENOSPC) {
-		err = mayfly.Errorf(mayfly.Unavailable, "the disk is full: %w", err).WithHint("free some space for %s", o.Folder)
+		err = mayfly.Errorf(mayfly.Unavailable, "disk full: %w", err).WithHint("free some space below %s", o.Folder)
 	}
 	if err != nil {
 		return Built{Inputs: built.Inputs}, fmt.Errorf("build %s: %w", s.Name, err)
@@ -91,7 +91,7 @@ type builder struct {
 func newBuilder(s Source, o BuildOptions) (b *builder, err error) {
 	for _, folder := range []*string{&o.Folder, &o.Cache} {
 		if *folder == "" { // it would be the folder that somebody happens to stand in
-			return nil, mayfly.Errorf(mayfly.Internal, "no folder for output or cache is given")
+			return nil, mayfly.Errorf(mayfly.Internal, "build needs a folder for output and one for the cache")
 		}
 		if *folder, err = filepath.Abs(*folder); err != nil {
 			return nil, err
@@ -179,8 +179,8 @@ func (b *builder) copyCode(ctx context.Context, folder bool, to string) ([]strin
 // language builds what detect has found.
 func (b *builder) language(ctx context.Context, f found) error {
 	if f.engine == mayfly.EngineService && b.Function != nil && b.Engine == "" {
-		return mayfly.Errorf(mayfly.Invalid, "%s is a program that speaks NATS itself (it imports nats.go and not net/http): it is a service", b.Name).
-			WithHint("move it to services:, or say engine: http if it answers HTTP all the same")
+		return mayfly.Errorf(mayfly.Invalid, "%s speaks NATS itself (it imports nats.go and not net/http), so it is a service", b.Name).
+			WithHint("move it to services:, or set engine: http if it does serve HTTP")
 	}
 	var form shim.Form
 	var err error
@@ -198,9 +198,9 @@ func (b *builder) language(ctx context.Context, f found) error {
 		return err
 	}
 	if b.Hosted != nil {
-		return mayfly.Errorf(mayfly.Invalid, "%s has a handler for HTTP calls: it is a function, not a service", b.Name).WithHint("move it to functions:")
+		return mayfly.Errorf(mayfly.Invalid, "%s has an HTTP handler, so it is a function, not a service", b.Name).WithHint("move it to functions:")
 	}
-	return mayfly.Errorf(mayfly.Invalid, "%s has a handler, which is called within one process: engine %s cannot do that", b.Name, b.engine).WithHint("leave engine out")
+	return mayfly.Errorf(mayfly.Invalid, "%s has a handler, which engine %s cannot call", b.Name, b.engine).WithHint("remove engine")
 }
 
 // folder makes a new folder for output.

@@ -333,7 +333,7 @@ func TestBuildRefusesHostileFolders(t *testing.T) {
 	}{
 		{"a link that leads out", func(f string) error { return os.Symlink("../../secret", f+"/a") }, mayfly.Invalid, `link "a" leads out of the folder`},
 		{"an absolute link", func(f string) error { return os.Symlink("/etc/passwd", f+"/a") }, mayfly.Invalid, `link "a" leads to an absolute path`},
-		{"a pipe", func(f string) error { return syscall.Mkfifo(f+"/pipe", 0o600) }, mayfly.Invalid, "FOLDER/pipe is neither file, folder nor link"},
+		{"a pipe", func(f string) error { return syscall.Mkfifo(f+"/pipe", 0o600) }, mayfly.Invalid, "FOLDER/pipe is not a file, folder or link"},
 		{"too many files", func(f string) error {
 			if err := os.Mkdir(f+"/many", 0o755); err != nil {
 				return err

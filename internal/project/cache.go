@@ -39,7 +39,7 @@ func digestOf(files ...string) (string, error) {
 	for _, file := range files {
 		// A pipe would never end.
 		if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
-			return "", mayfly.Errorf(mayfly.Invalid, "%s is no regular file", file)
+			return "", mayfly.Errorf(mayfly.Invalid, "%s is not a regular file", file)
 		}
 		data, err := os.ReadFile(file)
 		if err != nil {

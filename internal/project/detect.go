@@ -93,15 +93,15 @@ func detectFile(file string) (found, error) {
 	case f.language != "":
 		return f, nil
 	case strings.EqualFold(filepath.Ext(file), ".wasm"):
-		return f, mayfly.Errorf(mayfly.Invalid, "%s is WebAssembly, which is not in this version", file)
+		return f, mayfly.Errorf(mayfly.Invalid, "%s is WebAssembly, which this version does not support", file)
 	}
 	head, err := readHead(file)
 	if err != nil {
 		return f, mayfly.Errorf(mayfly.Invalid, "read %s: %w", file, err)
 	}
 	if !strings.HasPrefix(head, "#!") && !isNative(head) {
-		return f, mayfly.Errorf(mayfly.Invalid, "%s is nothing that can be run: it is no JavaScript, TypeScript, Python, Go or shell file by its name, has no #! line and is no executable of this system", file).
-			WithHint("give it the extension of its language, or write a %s with start:", Manifest)
+		return f, mayfly.Errorf(mayfly.Invalid, "cannot run %s: its name is not that of a JavaScript, TypeScript, Python, Go or shell file, it has no #! line, and it is not an executable for this system", file).
+			WithHint("give it its language's extension, or add a %s with start:", Manifest)
 	}
 	f.language, f.engine = program, mayfly.EngineExec
 	return f, nil
@@ -165,7 +165,7 @@ func detectFolder(folder string) (found, error) {
 		}
 		// Whoever reads a pipe to see what is in it, the compilers too, waits for ever.
 		if !info.Mode().IsRegular() {
-			return found{}, mayfly.Errorf(mayfly.Invalid, "%s is no regular file", filepath.Join(folder, e.Name())).WithHint("delete it")
+			return found{}, mayfly.Errorf(mayfly.Invalid, "%s is not a regular file", filepath.Join(folder, e.Name())).WithHint("delete it")
 		}
 		switch {
 		case language == golang:
@@ -187,11 +187,11 @@ func detectFolder(folder string) (found, error) {
 	case 1:
 		return all[0], nil
 	case 0:
-		return found{}, mayfly.Errorf(mayfly.NotFound, "%s holds nothing that can be run: looked for %s, %s", folder, Manifest, sought).
-			WithHint("name a file, or write a %s", Manifest)
+		return found{}, mayfly.Errorf(mayfly.NotFound, "nothing to run in %s: looked for %s, %s", folder, Manifest, sought).
+			WithHint("name a file, or add a %s", Manifest)
 	default:
-		return found{}, mayfly.Errorf(mayfly.Invalid, "%s holds more than one thing that can be run: %s", folder, strings.Join(names, ", ")).
-			WithHint("name one of them, or write a %s that does", Manifest)
+		return found{}, mayfly.Errorf(mayfly.Invalid, "more than one thing to run in %s: %s", folder, strings.Join(names, ", ")).
+			WithHint("name one of them, or add a %s that does", Manifest)
 	}
 }
 
@@ -217,7 +217,7 @@ func packageMain(folder string) (string, error) {
 		return "", nil
 	}
 	if !filepath.IsLocal(name) {
-		return "", mayfly.Errorf(mayfly.Invalid, "main %q in %s does not lie below its folder", clip(p.Main), file)
+		return "", mayfly.Errorf(mayfly.Invalid, "main %q in %s is not below its folder", clip(p.Main), file)
 	}
 	for _, extension := range []string{"", ".js", ".mjs", ".cjs"} { // as Node.js looks for it
 		if info, err := os.Stat(filepath.Join(folder, name+extension)); err == nil && info.Mode().IsRegular() {

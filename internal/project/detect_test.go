@@ -90,18 +90,18 @@ func TestDetectSaysWhatItLookedFor(t *testing.T) {
 		want  string
 	}{
 		{"nothing there", nil, "a.js", mayfly.NotFound, "no file or folder FOLDER/a.js"},
-		{"an empty folder", nil, "", mayfly.NotFound, "FOLDER holds nothing that can be run: looked for mayfly.yaml, " + sought},
-		{"only tests", map[string]string{"a_test.go": "package a"}, "", mayfly.NotFound, "FOLDER holds nothing that can be run"},
-		{"only pages", map[string]string{"index.html": ""}, "", mayfly.NotFound, "FOLDER holds nothing that can be run"},
-		{"two languages", map[string]string{"index.js": "", "app.py": ""}, "", mayfly.Invalid, "FOLDER holds more than one thing that can be run: app.py, index.js"},
-		{"two of Python", map[string]string{"main.py": "", "app.py": ""}, "", mayfly.Invalid, "FOLDER holds more than one thing that can be run: app.py, main.py"},
-		{"two of JavaScript", map[string]string{"index.js": "", "index.ts": ""}, "", mayfly.Invalid, "FOLDER holds more than one thing that can be run: index.js, index.ts"},
-		{"main and Go", map[string]string{"package.json": `{"main":"a.js"}`, "a.js": "", "a.go": handler}, "", mayfly.Invalid, "FOLDER holds more than one thing that can be run: a.js (main of package.json), a Go package"},
-		{"text", map[string]string{"a.txt": "hello"}, "a.txt", mayfly.Invalid, "FOLDER/a.txt is nothing that can be run"},
-		{"an empty file", map[string]string{"a": ""}, "a", mayfly.Invalid, "FOLDER/a is nothing that can be run"},
-		{"WebAssembly", map[string]string{"a.wasm": "\x00asm"}, "a.wasm", mayfly.Invalid, "FOLDER/a.wasm is WebAssembly, which is not in this version"},
+		{"an empty folder", nil, "", mayfly.NotFound, "nothing to run in FOLDER: looked for mayfly.yaml, " + sought},
+		{"only tests", map[string]string{"a_test.go": "package a"}, "", mayfly.NotFound, "nothing to run in FOLDER"},
+		{"only pages", map[string]string{"index.html": ""}, "", mayfly.NotFound, "nothing to run in FOLDER"},
+		{"two languages", map[string]string{"index.js": "", "app.py": ""}, "", mayfly.Invalid, "more than one thing to run in FOLDER: app.py, index.js"},
+		{"two of Python", map[string]string{"main.py": "", "app.py": ""}, "", mayfly.Invalid, "more than one thing to run in FOLDER: app.py, main.py"},
+		{"two of JavaScript", map[string]string{"index.js": "", "index.ts": ""}, "", mayfly.Invalid, "more than one thing to run in FOLDER: index.js, index.ts"},
+		{"main and Go", map[string]string{"package.json": `{"main":"a.js"}`, "a.js": "", "a.go": handler}, "", mayfly.Invalid, "more than one thing to run in FOLDER: a.js (main of package.json), a Go package"},
+		{"text", map[string]string{"a.txt": "hello"}, "a.txt", mayfly.Invalid, "cannot run FOLDER/a.txt"},
+		{"an empty file", map[string]string{"a": ""}, "a", mayfly.Invalid, "cannot run FOLDER/a"},
+		{"WebAssembly", map[string]string{"a.wasm": "\x00asm"}, "a.wasm", mayfly.Invalid, "FOLDER/a.wasm is WebAssembly, which this version does not support"},
 		{"a broken package.json", map[string]string{"package.json": `{`}, "", mayfly.Invalid, "read FOLDER/package.json: unexpected end of JSON input"},
-		{"a main that leads out", map[string]string{"package.json": `{"main":"../a.js"}`}, "", mayfly.Invalid, `main "../a.js" in FOLDER/package.json does not lie below its folder`},
+		{"a main that leads out", map[string]string{"package.json": `{"main":"../a.js"}`}, "", mayfly.Invalid, `main "../a.js" in FOLDER/package.json is not below its folder`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -41,11 +41,11 @@ func parseDotenv(file, text string) (map[string]string, error) {
 		}
 		name, value, ok := strings.Cut(strings.TrimPrefix(line, "export "), "=")
 		if name = strings.TrimSpace(name); !ok || !isVariable(name) {
-			return nil, mayfly.Errorf(mayfly.Invalid, "%s:%d:1: the line is not NAME=value", file, number)
+			return nil, mayfly.Errorf(mayfly.Invalid, "%s:%d:1: not of the form NAME=value", file, number)
 		}
 		value, ok = unquote(strings.TrimSpace(value))
 		if !ok {
-			return nil, mayfly.Errorf(mayfly.Invalid, "%s:%d:1: the value of %s has no end to its quotes, or text after it", file, number, name)
+			return nil, mayfly.Errorf(mayfly.Invalid, "%s:%d:1: %s has an unclosed quote, or text after the closing one", file, number, name)
 		}
 		vars[name] = value
 	}

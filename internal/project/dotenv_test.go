@@ -30,12 +30,12 @@ func TestDotenvReadsEachFormOfAValue(t *testing.T) {
 func TestDotenvNamesTheLineOfAMistake(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, in, want string }{
-		{"no =", "A=1\nB\n", ".env:2:1: the line is not NAME=value"},
-		{"no name", "=1\n", ".env:1:1: the line is not NAME=value"},
-		{"a bad name", "1A=1\n", ".env:1:1: the line is not NAME=value"},
-		{"a quote without end", "A='1\n'\n", ".env:1:1: the value of A has no end to its quotes, or text after it"},
-		{"text after a quote", `A="1"2`, ".env:1:1: the value of A has no end to its quotes, or text after it"},
-		{"an escape at the end", `A="\`, ".env:1:1: the value of A has no end to its quotes, or text after it"},
+		{"no =", "A=1\nB\n", ".env:2:1: not of the form NAME=value"},
+		{"no name", "=1\n", ".env:1:1: not of the form NAME=value"},
+		{"a bad name", "1A=1\n", ".env:1:1: not of the form NAME=value"},
+		{"a quote without end", "A='1\n'\n", ".env:1:1: A has an unclosed quote, or text after the closing one"},
+		{"text after a quote", `A="1"2`, ".env:1:1: A has an unclosed quote, or text after the closing one"},
+		{"an escape at the end", `A="\`, ".env:1:1: A has an unclosed quote, or text after the closing one"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -76,7 +76,7 @@ func parseRules(text string) (rules, error) {
 			continue
 		}
 		if len(all) > maxRules || len(line) > 1000 {
-			return nil, mayfly.Errorf(mayfly.Invalid, "%d:1: the file has more than %d rules, or one that is endless", number, maxRules)
+			return nil, mayfly.Errorf(mayfly.Invalid, "%d:1: more than %d rules, or a rule longer than 1000 bytes", number, maxRules)
 		}
 		pattern, include := strings.CutPrefix(line, "!")
 		all = append(all, rule{match: glob(strings.TrimPrefix(pattern, `\`)), exclude: !include})

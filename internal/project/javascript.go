@@ -90,7 +90,7 @@ func (b *builder) withPackages(ctx context.Context, f found) (string, error) {
 	}
 	b.inputs = append(b.inputs, filepath.Join(f.folder, packageFile), filepath.Join(f.folder, lockFile))
 	if _, err := os.Stat(filepath.Join(f.folder, lockFile)); errors.Is(err, fs.ErrNotExist) {
-		return "", mayfly.Errorf(mayfly.Invalid, "%s names packages that are not installed, and there is no %s that says which versions", packageFile, lockFile).
+		return "", mayfly.Errorf(mayfly.Invalid, "%s lists packages that are not installed, and there is no %s to install them from", packageFile, lockFile).
 			WithHint("run `npm install` in %s", f.folder)
 	}
 	installed, err := b.npm(ctx, f.folder)

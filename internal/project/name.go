@@ -25,8 +25,8 @@ func nameOf(path string, folder bool) (mayfly.Name, error) {
 	}
 	name, err := plainName(base)
 	if err != nil {
-		return "", mayfly.Errorf(mayfly.Invalid, "%s %q gives the function no name: %w", what, base, err).
-			WithHint("rename it, or write a %s that names it", Manifest)
+		return "", mayfly.Errorf(mayfly.Invalid, "cannot name the function after %s %q: %w", what, base, err).
+			WithHint("rename it, or add a %s that names it", Manifest)
 	}
 	return name, nil
 }

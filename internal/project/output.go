@@ -55,7 +55,7 @@ func (b *builder) result() (Built, error) {
 	f := *b.Function
 	f.Engine, f.Start = b.engine, b.start
 	if f.CGI && f.Engine != mayfly.EngineExec {
-		return built, mayfly.Errorf(mayfly.Invalid, "cgi is for engine exec: %s has engine %s", b.Name, f.Engine).WithHint("leave cgi out")
+		return built, mayfly.Errorf(mayfly.Invalid, "cgi is only for engine exec, but %s has engine %s", b.Name, f.Engine).WithHint("remove cgi")
 	}
 	if f.Engine == mayfly.EngineExec {
 		f.Concurrency = 1

@@ -87,7 +87,7 @@ func find(path string) (file string, err error) {
 func openCode(path string) (*Project, error) {
 	code, err := filepath.Abs(path)
 	if err != nil {
-		return nil, mayfly.Errorf(mayfly.Invalid, "find the folder of %s: %w", path, err)
+		return nil, mayfly.Errorf(mayfly.Invalid, "find folder of %s: %w", path, err)
 	}
 	found, err := detect(code)
 	if err != nil {
@@ -124,10 +124,10 @@ func readFile(folder fs.FS, name string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, errors.New("it is no regular file")
+		return nil, errors.New("not a regular file")
 	}
 	if info.Size() > yamlfile.MaxSize {
-		return nil, errors.New("it is larger than 1 MiB")
+		return nil, errors.New("larger than 1 MiB")
 	}
 	return fs.ReadFile(folder, name)
 }
@@ -138,7 +138,7 @@ func readFile(folder fs.FS, name string) ([]byte, error) {
 func Parse(file string, data []byte, env func(name string) (string, bool)) (*Project, error) {
 	path, err := filepath.Abs(file)
 	if err != nil {
-		return nil, mayfly.Errorf(mayfly.Invalid, "find the folder of %s: %w", file, err)
+		return nil, mayfly.Errorf(mayfly.Invalid, "find folder of %s: %w", file, err)
 	}
 	m := &manifest{&Project{File: path, Folder: filepath.Dir(path)}, &patterns{mux: http.NewServeMux()}}
 	root, err := yamlfile.Parse(file, data)

@@ -350,11 +350,11 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 		code             mayfly.Code
 	}{
 		{"no path", "nowhere", "no file or folder FOLDER/nowhere", mayfly.NotFound},
-		{"nothing to run", "", "FOLDER holds nothing that can be run: looked for mayfly.yaml, package.json with main, index.js (.ts, .mjs, ...), index.py, index.sh, app.py, main.py, a Go package", mayfly.NotFound},
-		{"a folder as manifest", "odd", "read FOLDER/odd/mayfly.yaml: it is no regular file", mayfly.Invalid},
+		{"nothing to run", "", "nothing to run in FOLDER: looked for mayfly.yaml, package.json with main, index.js (.ts, .mjs, ...), index.py, index.sh, app.py, main.py, a Go package", mayfly.NotFound},
+		{"a folder as manifest", "odd", "read FOLDER/odd/mayfly.yaml: not a regular file", mayfly.Invalid},
 		{"a file as folder", "hello.js/x", "open project: stat FOLDER/hello.js/x: not a directory", mayfly.Invalid},
-		{"a bad line in .env", "dot", "FOLDER/dot/.env:2:1: the line is not NAME=value", mayfly.Invalid},
-		{"a bad quote in .env", "quote", "FOLDER/quote/.env:1:1: the value of A has no end to its quotes, or text after it", mayfly.Invalid},
+		{"a bad line in .env", "dot", "FOLDER/dot/.env:2:1: not of the form NAME=value", mayfly.Invalid},
+		{"a bad quote in .env", "quote", "FOLDER/quote/.env:1:1: A has an unclosed quote, or text after the closing one", mayfly.Invalid},
 		{"a folder that is no name", "größe", "cannot name the project after folder \"größe\": name \"größe\" has \"ö\" at byte 3: use a-z, 0-9 and, not first, -", mayfly.Invalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -389,7 +389,7 @@ func TestSchemaFiles(t *testing.T) {
 		{"JSON that is no object", "list.json", "", "list.json is not a JSON Schema: it must be a JSON object"},
 		{"YAML that is no map", "list.yaml", "", "list.yaml is not a JSON Schema: it must be a map"},
 		{"YAML with a mistake", "bad.yaml", "", "bad.yaml:1:4: sequence end token ']' not found"},
-		{"a folder", "schemas", "", "read schemas: it is no regular file"},
+		{"a folder", "schemas", "", "read schemas: not a regular file"},
 		{"above", "../secret.json", "", `file "../secret.json" is not below the manifest's folder`},
 		{"anywhere", above + "/secret.json", "", fmt.Sprintf("file %q is not below the manifest's folder", above+"/secret.json")},
 		{"a link that leads out", "link.json", "", "read link.json: statat link.json: path escapes from parent"},

@@ -168,7 +168,7 @@ func (b *builder) pip(ctx context.Context, folder, out string) error {
 func pythonVersion(ctx context.Context, python string) (string, error) {
 	out, err := exec.CommandContext(ctx, python, "-I", "-S", "-c", "import sys; print(sys.implementation.cache_tag)").Output()
 	if err != nil {
-		return "", fmt.Errorf("ask %s for its version: %w", python, err)
+		return "", fmt.Errorf("find version of %s: %w", python, err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }

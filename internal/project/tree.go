@@ -97,7 +97,7 @@ func (e *leaf) look(root *os.Root, d fs.DirEntry) (size int64, err error) {
 		}
 		return 0, bundle.CheckLink(e.name, filepath.ToSlash(e.link))
 	default:
-		return 0, mayfly.Errorf(mayfly.Invalid, "%s is neither file, folder nor link: it cannot be part of a bundle", filepath.Join(root.Name(), e.name)).
+		return 0, mayfly.Errorf(mayfly.Invalid, "%s is not a file, folder or link, so it cannot be bundled", filepath.Join(root.Name(), e.name)).
 			WithHint("delete it, or list it in %s", ignoreName)
 	}
 }
@@ -142,7 +142,7 @@ func copyInto(from *os.File, to string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() { // it was one when its name was looked at
-		return mayfly.Errorf(mayfly.Invalid, "%s is no regular file", from.Name())
+		return mayfly.Errorf(mayfly.Invalid, "%s is not a regular file", from.Name())
 	}
 	mode := fs.FileMode(0o644)
 	if info.Mode()&0o111 != 0 {
@@ -159,8 +159,8 @@ func copyInto(from *os.File, to string) error {
 // unreadable says that a part of the source cannot be read.
 func unreadable(path string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return mayfly.Errorf(mayfly.Denied, "%s may not be read by this user", path).
-			WithHint("change its mode, or list it in %s", ignoreName)
+		return mayfly.Errorf(mayfly.Denied, "no permission to read %s", path).
+			WithHint("change its permissions, or list it in %s", ignoreName)
 	}
 	return mayfly.Errorf(mayfly.Invalid, "read %s: %w", path, err)
 }

@@ -48,7 +48,7 @@ func fill(n *yamlfile.Node, env func(string) (string, bool)) error {
 		expr, after, closed := strings.Cut(after, "}")
 		name, byDefault, hasDefault := strings.Cut(expr, ":-")
 		if !closed || !isVariable(name) {
-			return n.Errorf("${ in %s begins no variable", n.Path).WithHint("write ${NAME} or ${NAME:-default}, or $${ for the text ${")
+			return n.Errorf("${ in %s does not start a variable", n.Path).WithHint("write ${NAME} or ${NAME:-default}, or $${ for a literal ${")
 		}
 		value, ok := env(name)
 		switch {
@@ -56,7 +56,7 @@ func fill(n *yamlfile.Node, env func(string) (string, bool)) error {
 			value = byDefault
 		case !ok:
 			return n.Errorf("variable %s in %s is not set", name, n.Path).
-				WithHint("set it in the environment or in %s, write ${%s:-default}, or $${ for the text ${", dotenvName, name)
+				WithHint("set it in the environment or in %s, write ${%s:-default}, or $${ for a literal ${", dotenvName, name)
 		}
 		b.WriteString(value)
 		rest = after

@@ -133,7 +133,7 @@ func (n *Node) Duration() (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(n.Text)
 	if err != nil {
-		return 0, n.Errorf("%q%s is no duration", clip(n.Text), n.is()).WithHint("write it like 500ms, 5s or 1m30s")
+		return 0, n.Errorf("%q%s is not a duration", clip(n.Text), n.is()).WithHint("try 500ms, 5s or 1m30s")
 	}
 	return d, nil
 }
@@ -200,7 +200,7 @@ func (n *Node) appendJSON(b []byte) ([]byte, error) {
 	case Number:
 		v, err := json.Marshal(n.number)
 		if err != nil {
-			return nil, n.Errorf("%s%s is no number of JSON", clip(n.Text), n.is())
+			return nil, n.Errorf("%s%s is not a JSON number", clip(n.Text), n.is())
 		}
 		return append(b, v...), nil
 	default:

@@ -40,7 +40,7 @@ func Parse(file string, data []byte) (n *Node, err error) {
 	// The library eats bytes from outside: a fault of its own must not end a node.
 	defer func() {
 		if p := recover(); p != nil {
-			n, err = nil, r.errorAt(1, 1, "the file is no YAML that can be read (%v)", p)
+			n, err = nil, r.errorAt(1, 1, "the file is not valid YAML (%v)", p)
 		}
 	}()
 	tokens := lexer.Tokenize(string(data))
@@ -63,7 +63,7 @@ type reader struct {
 // checkBytes refuses what is no text of a sane size before the library sees it.
 func (r reader) checkBytes(data []byte) error {
 	if len(data) > MaxSize {
-		return r.errorAt(1, 1, "the file is %d bytes long: at most %d are allowed", len(data), MaxSize)
+		return r.errorAt(1, 1, "the file is %d bytes long; the limit is %d", len(data), MaxSize)
 	}
 	bad := bytes.IndexFunc(data, func(c rune) bool {
 		return c < ' ' && c != '\n' && c != '\r' && c != '\t' || c == 0x7f || c == utf8.RuneError
@@ -74,12 +74,12 @@ func (r reader) checkBytes(data []byte) error {
 	line := 1 + bytes.Count(data[:bad], []byte("\n"))
 	column := 1 + utf8.RuneCount(data[bytes.LastIndexByte(data[:bad], '\n')+1:bad])
 	if c, size := utf8.DecodeRune(data[bad:]); c == utf8.RuneError && size == 1 {
-		return r.errorAt(line, column, "the text is not UTF-8")
+		return r.errorAt(line, column, "not valid UTF-8")
 	} else if c != utf8.RuneError {
-		return r.errorAt(line, column, "the text has the control character %U", c)
+		return r.errorAt(line, column, "control character %U", c)
 	}
 	// A replacement character somebody wrote: a file was damaged on its way here.
-	return r.errorAt(line, column, "the text has the replacement character %U", utf8.RuneError)
+	return r.errorAt(line, column, "replacement character %U", utf8.RuneError)
 }
 
 // checkTokens bounds how deep the library's parser recurses. Blocks nest by
@@ -88,7 +88,7 @@ func (r reader) checkTokens(tokens token.Tokens) error {
 	flow, line, opened := 0, 0, 0
 	for i, t := range tokens {
 		if i == MaxTokens {
-			return r.errorAt(t.Position.Line, t.Position.Column, "the file has more than %d words and signs", MaxTokens)
+			return r.errorAt(t.Position.Line, t.Position.Column, "the file has more than %d tokens", MaxTokens)
 		}
 		if t.Position.Line != line {
 			line, opened = t.Position.Line, 0
@@ -100,7 +100,7 @@ func (r reader) checkTokens(tokens token.Tokens) error {
 			flow--
 		case token.AnchorType, token.AliasType, token.TagType, token.MergeKeyType:
 			return r.errorAt(t.Position.Line, t.Position.Column, "anchors, aliases, merge keys and tags are not allowed").
-				WithHint("write the value out, or put text that begins with & * or ! in quotes")
+				WithHint("write out the value, or quote text that starts with & * or !")
 		case token.SequenceEntryType, token.MappingKeyType:
 			opened++
 		case token.MappingValueType:
@@ -109,7 +109,7 @@ func (r reader) checkTokens(tokens token.Tokens) error {
 			}
 		}
 		if flow > MaxDepth || opened > MaxDepth {
-			return r.errorAt(t.Position.Line, t.Position.Column, "maps and lists nest deeper than %d", MaxDepth)
+			return r.errorAt(t.Position.Line, t.Position.Column, "maps and lists are nested deeper than %d", MaxDepth)
 		}
 	}
 	return nil
@@ -127,7 +127,7 @@ func (r reader) document(tree *ast.File) (*Node, error) {
 			return nil, err
 		}
 		if root != nil {
-			return nil, n.Errorf("a second document starts here: one is allowed")
+			return nil, n.Errorf("only one document is allowed, and a second starts here")
 		}
 		root = n
 	}
@@ -142,7 +142,7 @@ func (r reader) node(value ast.Node, path string, depth int) (*Node, error) {
 	t := value.GetToken()
 	n := &Node{File: r.file, Path: path, Line: t.Position.Line, Column: t.Position.Column, Text: t.Value}
 	if depth > MaxDepth {
-		return nil, n.Errorf("maps and lists nest deeper than %d", MaxDepth)
+		return nil, n.Errorf("maps and lists are nested deeper than %d", MaxDepth)
 	}
 	switch v := value.(type) {
 	case *ast.NullNode:
@@ -199,10 +199,10 @@ func (r reader) fields(n *Node, values []*ast.MappingValueNode, depth int) error
 			return err
 		}
 		if key.Kind == Null {
-			return key.Errorf("a key is empty")
+			return key.Errorf("empty key")
 		}
 		if first := seen[key.Text]; first != nil {
-			return key.Errorf("key %q stands there twice%s: first in line %d", clip(key.Text), n.in(), first.Line)
+			return key.Errorf("duplicate key %q%s: first on line %d", clip(key.Text), n.in(), first.Line)
 		}
 		seen[key.Text] = key
 		path := key.Text
@@ -233,7 +233,7 @@ func (n *Node) startAt(key ast.Node) {
 func (r reader) syntax(err error) error {
 	e, ok := errors.AsType[yaml.Error](err)
 	if !ok {
-		return r.errorAt(1, 1, "the file is no YAML that can be read")
+		return r.errorAt(1, 1, "the file is not valid YAML")
 	}
 	line, column := 1, 1
 	if t := e.GetToken(); t != nil && t.Position != nil {
@@ -241,7 +241,7 @@ func (r reader) syntax(err error) error {
 	}
 	text, _, _ := strings.Cut(e.GetMessage(), "\n")
 	return r.errorAt(line, column, "%s", clip(text)).
-		WithHint(`text that has one of { } [ ] , # or ": " in it may need quotes`)
+		WithHint(`text with { } [ ] , # or ": " in it may need quotes`)
 }
 
 func (r reader) errorAt(line, column int, format string, args ...any) *mayfly.Error {

@@ -20,20 +20,20 @@ func TestParseNamesThePlaceOfAnError(t *testing.T) {
 		{"a bracket without end", "a: [1, 2\n", "f.yaml:1:4: sequence end token ']' not found"},
 		{"a tab as indentation", "a:\n\tb: 1\n", "f.yaml:2:1: found character '\t' that cannot start any token"},
 		{"a line without colon", "a: 1\nb\nc: 1\n", "f.yaml:2:1: non-map value is specified"},
-		{"a key twice", "a: 1\nb: 2\na: 3\n", `f.yaml:3:1: key "a" stands there twice: first in line 1`},
-		{"a key twice, deeper", "a:\n  b: 1\n  b: 2\n", `f.yaml:3:3: key "b" stands there twice in a: first in line 2`},
-		{"a key twice in braces", "a: {b: 1, b: 2}\n", `f.yaml:1:11: key "b" stands there twice in a: first in line 1`},
-		{"an empty key", "null: 1\n", "f.yaml:1:1: a key is empty"},
+		{"a key twice", "a: 1\nb: 2\na: 3\n", `f.yaml:3:1: duplicate key "a": first on line 1`},
+		{"a key twice, deeper", "a:\n  b: 1\n  b: 2\n", `f.yaml:3:3: duplicate key "b" in a: first on line 2`},
+		{"a key twice in braces", "a: {b: 1, b: 2}\n", `f.yaml:1:11: duplicate key "b" in a: first on line 1`},
+		{"an empty key", "null: 1\n", "f.yaml:1:1: empty key"},
 		{"a map as key", "? {a: 1}\n: 2\n", "f.yaml:2:1: found an invalid key for this map"},
 		{"a key with a question mark", "? a\n: 2\n", "f.yaml:1:1: a key must be text on one line"},
 		{"an anchor", "a: &x 1\n", "f.yaml:1:4: anchors, aliases, merge keys and tags are not allowed"},
 		{"an alias", "a: *x\n", "f.yaml:1:4: anchors, aliases, merge keys and tags are not allowed"},
 		{"a merge key", "a:\n  <<: {b: 1}\n", "f.yaml:2:3: anchors, aliases, merge keys and tags are not allowed"},
 		{"a tag", "a: !!binary aGk=\n", "f.yaml:1:4: anchors, aliases, merge keys and tags are not allowed"},
-		{"a second document", "a: 1\n---\nb: 1\n", "f.yaml:3:1: a second document starts here: one is allowed"},
-		{"a NUL", "a: 1\nb: x\x00y\n", "f.yaml:2:5: the text has the control character U+0000"},
-		{"bytes that are not UTF-8", "a: 1\nß: \xff\n", "f.yaml:2:4: the text is not UTF-8"},
-		{"a replacement character", "a: \uFFFD\n", "f.yaml:1:4: the text has the replacement character U+FFFD"},
+		{"a second document", "a: 1\n---\nb: 1\n", "f.yaml:3:1: only one document is allowed, and a second starts here"},
+		{"a NUL", "a: 1\nb: x\x00y\n", "f.yaml:2:5: control character U+0000"},
+		{"bytes that are not UTF-8", "a: 1\nß: \xff\n", "f.yaml:2:4: not valid UTF-8"},
+		{"a replacement character", "a: \uFFFD\n", "f.yaml:1:4: replacement character U+FFFD"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -48,12 +48,12 @@ func TestParseBoundsItsWork(t *testing.T) {
 	t.Parallel()
 	const size = yamlfile.MaxSize
 	for _, tt := range []struct{ name, in, want string }{
-		{"too many bytes", strings.Repeat("a", size+1), "f.yaml:1:1: the file is 1048577 bytes long: at most 1048576 are allowed"},
-		{"nested lists in brackets", strings.Repeat("[", size), "f.yaml:1:65: maps and lists nest deeper than 64"},
-		{"nested lists in dashes", strings.Repeat("- ", size/2), "f.yaml:1:129: maps and lists nest deeper than 64"},
-		{"nested maps in lines", staircase(1000), "f.yaml:65:65: maps and lists nest deeper than 64"},
-		{"empty items", strings.Repeat("-\n", size/2), "f.yaml:50001:1: the file has more than 50000 words and signs"},
-		{"empty keys", strings.Repeat(":\n", size/2), "f.yaml:50001:1: the file has more than 50000 words and signs"},
+		{"too many bytes", strings.Repeat("a", size+1), "f.yaml:1:1: the file is 1048577 bytes long; the limit is 1048576"},
+		{"nested lists in brackets", strings.Repeat("[", size), "f.yaml:1:65: maps and lists are nested deeper than 64"},
+		{"nested lists in dashes", strings.Repeat("- ", size/2), "f.yaml:1:129: maps and lists are nested deeper than 64"},
+		{"nested maps in lines", staircase(1000), "f.yaml:65:65: maps and lists are nested deeper than 64"},
+		{"empty items", strings.Repeat("-\n", size/2), "f.yaml:50001:1: the file has more than 50000 tokens"},
+		{"empty keys", strings.Repeat(":\n", size/2), "f.yaml:50001:1: the file has more than 50000 tokens"},
 		{
 			"an alias bomb", "a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\n",
 			"f.yaml:1:4: anchors, aliases, merge keys and tags are not allowed",
@@ -129,7 +129,7 @@ func TestJSONHasNoInfinity(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{".inf", "-.inf", ".nan"} {
 		_, err := parse(t, "a: {b: "+text+"}\n").JSON()
-		wantError(t, err, "f.yaml:1:8: "+text+" (a.b) is no number of JSON")
+		wantError(t, err, "f.yaml:1:8: "+text+" (a.b) is not a JSON number")
 	}
 }
 
@@ -176,9 +176,9 @@ func TestValuesHaveTypes(t *testing.T) {
 		{"a bool", "b", boolean, true, ""},
 		{"text is no bool", "s", boolean, nil, "f.yaml:1:4: s must be true or false, not text"},
 		{"a duration", "d", duration, 90 * time.Second, ""},
-		{"text is no duration", "s", duration, nil, `f.yaml:1:4: "hi" (s) is no duration`},
-		{"a number has no unit", "n", duration, nil, `f.yaml:2:4: "007" (n) is no duration`},
-		{"a map is no duration", "m", duration, nil, "f.yaml:6:4: m must be a duration such as 5s, not a map"},
+		{"text is not a duration", "s", duration, nil, `f.yaml:1:4: "hi" (s) is not a duration`},
+		{"a number has no unit", "n", duration, nil, `f.yaml:2:4: "007" (n) is not a duration`},
+		{"a map is not a duration", "m", duration, nil, "f.yaml:6:4: m must be a duration such as 5s, not a map"},
 		{"a list of text", "l", strs, []string{"a", "1"}, ""},
 		{"one for a list", "s", strs, []string{"hi"}, ""},
 		{"a map in a list", "m", strs, nil, "f.yaml:6:4: m must be text, not a map"},
