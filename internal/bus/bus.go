@@ -124,7 +124,7 @@ func (b *Bus) checkServer(ctx context.Context, needJetStream bool) error {
 			return nil
 		}
 		if errors.Is(err, mayfly.ErrNobody) || mayfly.CodeOf(err) == mayfly.Denied || ctx.Err() != nil {
-			return mayfly.Errorf(mayfly.Unavailable, "the server at %s has no JetStream for us: %w", b.remote, err).
+			return mayfly.Errorf(mayfly.Unavailable, "JetStream is not enabled for this account at %s: %w", b.remote, err).
 				WithHint("enable it there (nats-server -js, and for the account), or leave out --nats to use the server inside Mayfly")
 		}
 		select {

@@ -55,21 +55,21 @@ func Fault(what string, err error) error {
 			WithHint("remove what is not needed, or give NATS more room (--bus.store)")
 	case apiError(err, tooMany):
 		return mayfly.Errorf(mayfly.Exhausted, "cannot %s: the NATS account may have no more streams: %w", what, err).
-			WithHint("have its operator allow more (max_streams), or remove some that are not needed")
+			WithHint("ask its operator to raise max_streams, or remove streams that are not needed")
 	case errors.Is(err, context.Canceled):
-		return mayfly.Errorf(mayfly.Timeout, "cannot %s: the caller left: %w", what, err)
+		return mayfly.Errorf(mayfly.Timeout, "cannot %s: canceled: %w", what, err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return mayfly.Errorf(mayfly.Timeout, "cannot %s: no answer from NATS in time: %w", what, err).
-			WithHint("look at the NATS server, then try again")
+			WithHint("check the NATS server, then try again")
 	case errors.Is(err, nats.ErrPermissionViolation):
 		return mayfly.Errorf(mayfly.Denied, "cannot %s: %s", what, trimNATS(err)).
-			WithHint("have its operator allow it, or choose another login (--creds, --user, --context)")
+			WithHint("ask its operator to allow it, or use another login (--creds, --user, --context)")
 	case Passing(err):
-		return mayfly.Errorf(mayfly.Unavailable, "cannot %s: NATS went away, or has just come back", what).
-			WithHint("do it again; if it stays so, look at the NATS server, or the node that runs it")
+		return mayfly.Errorf(mayfly.Unavailable, "cannot %s: NATS is away or just came back", what).
+			WithHint("try again; if it persists, check the NATS server or the node that runs it")
 	default:
 		return mayfly.Errorf(mayfly.Unavailable, "cannot %s: %s", what, trimNATS(err)).
-			WithHint("look at the NATS server; the connection is tried again all the time")
+			WithHint("check the NATS server; Mayfly keeps reconnecting")
 	}
 }
 
@@ -98,8 +98,8 @@ func (b *Bus) UntilRefused(ctx context.Context, work func(ctx context.Context) e
 	err := work(ctx)
 	if refused := refusal(ctx); err != nil && refused != nil {
 		return &mayfly.Error{
-			Code: mayfly.Denied, Message: "NATS does not let us: " + trimNATS(refused), Err: refused,
-			Hint: "have the server's operator allow it, or choose another login (--creds, --user, --context)",
+			Code: mayfly.Denied, Message: "NATS denied it: " + trimNATS(refused), Err: refused,
+			Hint: "ask the server's operator to allow it, or use another login (--creds, --user, --context)",
 		}
 	}
 	return err

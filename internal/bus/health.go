@@ -147,7 +147,7 @@ func (b *Bus) jetStream(ctx context.Context) (JetStream, error) {
 		} `json:"error"`
 	}
 	if err := json.Unmarshal(m.Data, &answer); err != nil {
-		return JetStream{}, mayfly.Errorf(mayfly.Internal, "JetStream's answer makes no sense: %w", err)
+		return JetStream{}, mayfly.Errorf(mayfly.Internal, "cannot parse the answer of JetStream: %w", err)
 	}
 	if answer.Error != nil {
 		return JetStream{}, mayfly.Errorf(mayfly.Denied, "%s", answer.Error.Description)
@@ -189,12 +189,12 @@ func (b *Bus) Ready() error {
 	for _, l := range b.links {
 		if !l.up.Load() || l.silent.Load() > 0 {
 			return mayfly.Errorf(mayfly.Unavailable, "NATS at %s does not answer", b.remote).
-				WithHint("the connection is tried again all the time; look at the NATS server")
+				WithHint("check the NATS server; Mayfly keeps reconnecting")
 		}
 	}
 	if err := b.health.err.Load(); err != nil {
 		return mayfly.Errorf(mayfly.Unavailable, "JetStream at %s does not answer: %w", b.remote, *err).
-			WithHint("look at the NATS server; in a cluster, at its leader and quorum")
+			WithHint("check the NATS server; in a cluster, its leader and quorum")
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (b *Bus) Retry(ctx context.Context, what string, work func(ctx context.Cont
 			return Fault(what, ctx.Err())
 		case <-limit.Done():
 			return mayfly.Errorf(mayfly.Unavailable, "cannot %s: NATS does not answer: %w", what, err).
-				WithHint("look at the NATS server, then try again")
+				WithHint("check the NATS server, then try again")
 		case <-time.After(retryPause):
 		}
 	}

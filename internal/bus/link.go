@@ -45,7 +45,7 @@ type link struct {
 	connected func(*nats.Conn) error     // subscribes what else there is; may be nil
 
 	refusalsMu sync.Mutex
-	refusals   map[*func(error)]struct{} // told of what the server does not let us do
+	refusals   map[*func(error)]struct{} // told of permissions that the server denies
 
 	keeper sync.WaitGroup
 	cancel context.CancelFunc
@@ -212,7 +212,7 @@ func (l *link) onConnect(f func(*nats.Conn) error) {
 	l.connected = f
 }
 
-// onRefusal has f called with each thing that the server does not let us do, until
+// onRefusal has f called with each permission that the server denies, until
 // stop is called. f must not block.
 func (l *link) onRefusal(f func(error)) (stop func()) {
 	l.refusalsMu.Lock()
@@ -318,20 +318,20 @@ func nobody(m *nats.Msg) bool {
 
 func nobodyError(subject string) error {
 	return mayfly.Errorf(mayfly.Unavailable, "nobody answers on subject %q: %w", subject, mayfly.ErrNobody).
-		WithHint("start a service that listens there; mayfly list shows who is there")
+		WithHint("start a service that listens there; mayfly list shows the running ones")
 }
 
 func waitError(err error, subject string) error {
 	if errors.Is(err, context.Canceled) {
-		return mayfly.Errorf(mayfly.Timeout, "the caller left before a reply on subject %q: %w", subject, err)
+		return mayfly.Errorf(mayfly.Timeout, "canceled before a reply on subject %q: %w", subject, err)
 	}
 	return mayfly.Errorf(mayfly.Timeout, "no reply on subject %q in time: %w", subject, err).
-		WithHint("the service may still be working; give it longer, or look at its log")
+		WithHint("the service may still be working; raise the timeout, or check its log")
 }
 
 func unavailable(err error) error {
 	return mayfly.Errorf(mayfly.Unavailable, "no NATS server right now: %s", strings.TrimPrefix(err.Error(), "nats: ")).
-		WithHint("the connection is tried again all the time; look at the NATS server")
+		WithHint("check the NATS server; Mayfly keeps reconnecting")
 }
 
 // worthRetrying tells a server that is not there yet from what stays wrong.
@@ -410,7 +410,7 @@ func (r Remote) String() string {
 func (r Remote) explain(err error) error {
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
-		return mayfly.Errorf(mayfly.Denied, "%s does not let us in: %s", r, strings.TrimPrefix(err.Error(), "nats: ")).
+		return mayfly.Errorf(mayfly.Denied, "NATS at %s rejected the login: %s", r, strings.TrimPrefix(err.Error(), "nats: ")).
 			WithHint("check --creds, --user and --password, --token or --context")
 	case worthRetrying(err):
 		return mayfly.Errorf(mayfly.Unavailable, "no NATS server answers at %s", r).

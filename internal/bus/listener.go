@@ -171,7 +171,7 @@ func (in Inbound) Reply(r mayfly.Reply) error {
 		_ = r.Stream.Close()
 		r.Stream = nil
 		if err != nil {
-			return in.Fail(mayfly.Errorf(mayfly.Crashed, "the reply is cut short: %w", err), false)
+			return in.Fail(mayfly.Errorf(mayfly.Crashed, "the reply ended early: %w", err), false)
 		}
 	}
 	header := nats.Header(r.Header)
@@ -187,8 +187,8 @@ func (in Inbound) Reply(r mayfly.Reply) error {
 	}
 	err := in.respond(header, r.Body)
 	if errors.Is(err, mayfly.ErrTooLarge) {
-		return in.Fail(mayfly.Errorf(mayfly.Crashed, "the reply is larger than one message of NATS may be (max_payload is %d bytes)", in.listener.bus.MaxPayload()).
-			WithHint("call the function by HTTP at its own node, which streams; or make the reply smaller"), false)
+		return in.Fail(mayfly.Errorf(mayfly.Crashed, "the reply does not fit into a NATS message (max_payload is %d bytes)", in.listener.bus.MaxPayload()).
+			WithHint("call the function over HTTP on its own node, which streams, or make the reply smaller"), false)
 	}
 	return err
 }

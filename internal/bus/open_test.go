@@ -324,10 +324,10 @@ func TestOpenSaysWhyItFailed(t *testing.T) {
 		text   string
 		hint   string
 	}{
-		{"wrong password", bus.Remote{URL: login, User: "ada", Password: "s3cret"}, mayfly.Denied, "nats://" + login + " does not let us in", "--password"},
-		{"wrong password in the address", bus.Remote{URL: "nats://ada:s3cret@" + login}, mayfly.Denied, "nats://" + login + " does not let us in", "--password"},
-		{"no password", bus.Remote{URL: login}, mayfly.Denied, "nats://" + login + " does not let us in", "--creds"},
-		{"wrong token", bus.Remote{URL: token, Token: "s3cret"}, mayfly.Denied, "nats://" + token + " does not let us in", "--token"},
+		{"wrong password", bus.Remote{URL: login, User: "ada", Password: "s3cret"}, mayfly.Denied, "NATS at nats://" + login + " rejected the login", "--password"},
+		{"wrong password in the address", bus.Remote{URL: "nats://ada:s3cret@" + login}, mayfly.Denied, "NATS at nats://" + login + " rejected the login", "--password"},
+		{"no password", bus.Remote{URL: login}, mayfly.Denied, "NATS at nats://" + login + " rejected the login", "--creds"},
+		{"wrong token", bus.Remote{URL: token, Token: "s3cret"}, mayfly.Denied, "NATS at nats://" + token + " rejected the login", "--token"},
 		{"nobody at the address", bus.Remote{URL: "nats://ada:s3cret@" + nobody}, mayfly.Unavailable, "no NATS server answers at nats://" + nobody, "--nats"},
 		{"a server that hangs up", bus.Remote{URL: greet(t, "")}, mayfly.Unavailable, "no NATS server answers", "--nats"},
 		{"another program", bus.Remote{URL: greet(t, "SSH-2.0\r\n")}, mayfly.Invalid, "cannot connect", "--nats"},
@@ -340,8 +340,8 @@ func TestOpenSaysWhyItFailed(t *testing.T) {
 		{"another authority", bus.Remote{URL: secure, CA: newAuthority(t).file}, mayfly.Invalid, "unknown authority", "--tls.ca"},
 		{"no client certificate", bus.Remote{URL: mutual, CA: ca.file}, mayfly.Invalid, "certificate required", "--tls.cert"},
 		{"no TLS there", bus.Remote{URL: plain, CA: ca.file}, mayfly.Invalid, "cannot connect to nats://" + plain, "--tls.ca"},
-		{"no JetStream", bus.Remote{URL: plain}, mayfly.Unavailable, "nats://" + plain + " has no JetStream for us", "nats-server -js"},
-		{"no JetStream in the account", bus.Remote{URL: noAccount, User: "ada", Password: "s3cret"}, mayfly.Unavailable, "nats://" + noAccount + " has no JetStream for us", "for the account"},
+		{"no JetStream", bus.Remote{URL: plain}, mayfly.Unavailable, "JetStream is not enabled for this account at nats://" + plain, "nats-server -js"},
+		{"no JetStream in the account", bus.Remote{URL: noAccount, User: "ada", Password: "s3cret"}, mayfly.Unavailable, "JetStream is not enabled for this account at nats://" + noAccount, "for the account"},
 		{"too old", bus.Remote{URL: oldServer(t, "2.9.0")}, mayfly.Unavailable, "is nats-server 2.9.0: Mayfly needs 2.12.0 or newer", "upgrade"},
 		{"a version that is none", bus.Remote{URL: oldServer(t, "new")}, mayfly.Unavailable, "is nats-server new", "upgrade"},
 	} {

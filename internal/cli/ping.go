@@ -37,7 +37,7 @@ func (v *ping) Run(ctx context.Context, p *process) error {
 	slices.SortStableFunc(pongs, func(a, b micro.Pong) int { return cmp.Compare(a.RTT, b.RTT) })
 	if len(pongs) == 0 && v.Name != "" {
 		return mayfly.Errorf(mayfly.Unavailable, "no instance of %q answers", v.Name).
-			WithHint("mayfly list shows the services that are there")
+			WithHint("mayfly list shows the running services")
 	}
 	if len(pongs) == 0 {
 		return mayfly.Errorf(mayfly.Unavailable, "no service answers at %s", b.URL()).

@@ -49,5 +49,5 @@ func nobodyCalled(ctx context.Context, b *bus.Bus, name string) error {
 	if near, ok := nearest.To(name, names); ok {
 		return missing.WithHint("did you mean %s?", near)
 	}
-	return missing.WithHint("mayfly list shows the services that are there")
+	return missing.WithHint("mayfly list shows the running services")
 }

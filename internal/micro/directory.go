@@ -39,13 +39,12 @@ const (
 )
 
 // A Directory is the live picture of all micro services on a bus (ADR-32). NATS
-// keeps no list of them: whoever wants one asks everybody and gathers what comes
-// back, with no sign of the end. So the directory asks once at the start, goes on
-// asking, takes every answer whenever it comes, and answers from memory.
+// keeps no list of them, and a question to all has no last answer. So the directory
+// keeps asking, takes each answer whenever it comes, and answers from memory.
 //
 //	$SRV.INFO ──► services ──answers──► inbox ──► run ──► Picture ──► Lookup, Watch
 //
-// An answer that makes no sense is counted and dropped, and hides nobody else.
+// An invalid answer is counted and dropped, and hides no other service.
 type Directory struct {
 	bus     *bus.Bus
 	log     *slog.Logger
@@ -53,7 +52,7 @@ type Directory struct {
 	cancel  context.CancelFunc
 	runner  sync.WaitGroup
 	answers chan []byte
-	forgets chan string // subjects that nobody answers
+	forgets chan string // subjects without responders
 	gone    chan key    // instances that are not subscribed any more
 	picture atomic.Pointer[Picture]
 	hostile atomic.Uint64
@@ -65,15 +64,15 @@ type Directory struct {
 	watchers map[chan struct{}]struct{}
 }
 
-// A question is one ask by name, shared by all who wait for its answer.
+// A question asks for one name, for all who wait for the answer.
 type question struct {
 	at   time.Time
-	done chan struct{} // closed when nobody has that name, or the time is over
+	done chan struct{} // closed when no service has that name, or after askTimeout
 	err  error         // the question could not be asked; set before done is closed
 }
 
-// OpenDirectory asks for all services and returns at once; the picture fills
-// as answers come in. Close it before the bus.
+// OpenDirectory asks for all services and returns at once; the picture fills as
+// answers arrive. Close it before the bus.
 func OpenDirectory(b *bus.Bus, log *slog.Logger) *Directory {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -106,7 +105,7 @@ func (d *Directory) Close() error {
 // Picture returns the present picture.
 func (d *Directory) Picture() *Picture { return d.picture.Load() }
 
-// Hostile returns how many answers made no sense and were dropped.
+// Hostile returns how many answers were invalid and dropped.
 func (d *Directory) Hostile() uint64 { return d.hostile.Load() }
 
 // Lookup returns a service's endpoint by its name or, for those that share one,
@@ -129,7 +128,7 @@ func (d *Directory) Lookup(ctx context.Context, service, endpoint string) (mayfl
 			WithHint("mayfly info %s lists its endpoints", service)
 	}
 	return mayfly.Endpoint{}, mayfly.Errorf(mayfly.NotFound, "no service %q", service).
-		WithHint("mayfly list shows the services that are there")
+		WithHint("mayfly list shows the running services")
 }
 
 // askFor asks for the service and waits until the picture has the endpoint or the
@@ -203,7 +202,7 @@ func (d *Directory) take(answer []byte, _ bool) {
 	}
 }
 
-// forget drops the endpoints on a subject that nobody answers.
+// forget drops the endpoints on a subject without responders.
 func (d *Directory) forget(subject string) {
 	select {
 	case d.forgets <- subject:
@@ -295,9 +294,9 @@ func (d *Directory) run(ctx context.Context) {
 	}
 }
 
-// miss looks after the instances that did not answer the last round. Silence says
-// little: an instance with much to do answers late. But each has a subject of its
-// own, and if nobody is subscribed there the server says so at once.
+// miss checks the instances that did not answer the last round. A busy instance is
+// late. But each has a subject of its own, and without a subscriber there the server
+// says so at once.
 func (d *Directory) miss(known map[key]*instance, round int) (changed bool) {
 	checks := 0
 	for at, in := range known {
@@ -313,7 +312,7 @@ func (d *Directory) miss(known map[key]*instance, round int) (changed bool) {
 	return changed
 }
 
-// check asks one instance for a sign of life. Only that nobody is there is news.
+// check pings one instance. Only "no responders" is news.
 func (d *Directory) check(at key) {
 	inbox := d.bus.Inbox(func(_ []byte, nobody bool) {
 		if !nobody {
@@ -377,9 +376,9 @@ func (d *Directory) learn(known map[key]*instance, data []byte, round int, seed 
 	return true
 }
 
-// askAge asks when a service was started, if that matters and is not known: who
-// is older wins a pattern that two want, and only STATS tells. A lost question is
-// asked again in the next round.
+// askAge asks when a service was started, if it has routes and that is unknown: the
+// older of two services wins a pattern, and only STATS has the time. A lost question
+// is repeated in the next round.
 func (d *Directory) askAge(s mayfly.Service) {
 	if s.Started.IsZero() && hasRoutes(s) {
 		_ = d.inbox.Ask(subject(stats, s.Name, s.ID))

@@ -1,7 +1,9 @@
 // Package micro knows the micro services of NATS (ADR-32): what they say of
 // themselves, and which are there.
 //
-//	$SRV.INFO ──► services ──answers──► parseInfo ──► Directory ──► Picture ──► Lookup, Watch
+//	$SRV.INFO ──► services ──answers──► parse ─┬─► Directory ──► Picture ──► Lookup, Watch
+//	                                           └─► Survey: one question, for the command line
+//	Encode: the answers of a node's own functions
 //
 // It does not call services; that is the bus's part.
 //

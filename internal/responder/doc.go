@@ -6,17 +6,16 @@
 //
 // All subjects share one channel, and discovery one goroutine: nats.go's own micro
 // package takes a goroutine for each of nine subscriptions of a function, runs its
-// calls one at a time, lets panics through and stops without waiting. There is
-// never a subscription with a wildcard over functions' names, because that would
-// hide from callers that nobody is there.
+// calls one at a time, does not recover panics and stops without waiting. No
+// subscription has a wildcard for the function's name: it would hide "no responders"
+// from callers.
 //
-// It bounds nothing itself: the Runner's admission does, so that calls over NATS
-// and calls over HTTP share one queue. It does not cancel a call whose caller has
-// left: NATS does not tell.
+// It has no limits of its own: calls over NATS and HTTP share the Runner's admission.
+// It does not cancel a call when the caller leaves, because NATS does not report that.
 //
 // Invariants, and the tests that guard them:
-//   - what it says of itself passes ADR-32's published schemas: TestAnswersPassTheSchemas
-//   - requests are counted exactly, whoever makes them: TestStatisticsAreExact
-//   - Run ends when every call in hand is answered: TestCallInHandIsAnsweredAtTheEnd
+//   - its answers pass ADR-32's published schemas: TestAnswersPassTheSchemas
+//   - requests are counted exactly, over NATS and HTTP: TestStatisticsAreExact
+//   - Run returns after every call in progress is answered: TestCallInHandIsAnsweredAtTheEnd
 //   - a function that was removed is "no responders": TestRemovedFunctionHasNoResponders
 package responder

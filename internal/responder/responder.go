@@ -57,7 +57,7 @@ type Responder struct {
 	calls sync.WaitGroup
 }
 
-// A service is how one revision of a function shows itself.
+// A service is one revision of a function as discovery shows it.
 type service struct {
 	mayfly.Service
 	function  *mayfly.Function
@@ -200,7 +200,7 @@ func (p *Responder) leave() {
 	}
 	p.mu.RUnlock()
 	if err := p.listener.Change(nil, drop); err != nil {
-		p.options.Log.Debug("server not told of the end", telemetry.KeyErr, err)
+		p.options.Log.Debug("subscriptions not removed", telemetry.KeyErr, err)
 	}
 }
 
@@ -243,7 +243,7 @@ func (p *Responder) call(ctx context.Context, name mayfly.Name, in bus.Inbound) 
 	defer func() {
 		if v := recover(); v != nil {
 			p.options.Log.Error("responder panicked", telemetry.KeyCall, c.ID, telemetry.KeyErr, fmt.Sprintf("%v\n%s", v, debug.Stack()))
-			p.sent(c, in.Fail(mayfly.Errorf(mayfly.Internal, "the node failed; its log has more"), false))
+			p.sent(c, in.Fail(mayfly.Errorf(mayfly.Internal, "internal error; see the log of the node"), false))
 		}
 	}()
 	reply, err := p.runner.Call(ctx, name, &c)
@@ -254,7 +254,7 @@ func (p *Responder) call(ctx context.Context, name mayfly.Name, in bus.Inbound) 
 	p.sent(c, in.Reply(reply))
 }
 
-// sent logs an answer that could not be sent.
+// sent logs a reply that could not be sent.
 func (p *Responder) sent(c mayfly.Call, err error) {
 	if err != nil {
 		p.options.Log.Warn("reply not sent", telemetry.KeyCall, c.ID, telemetry.KeyErr, err)
