@@ -8,8 +8,8 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-func ExampleFunction() {
-	f := mayfly.Function{Name: "hello", Revision: 7, Summary: "Greets."}
+func ExampleUnit() {
+	f := mayfly.Unit{Name: "hello", Revision: 7, Summary: "Greets."}
 	s := f.Service("one")
 	fmt.Println(f.Ref())
 	fmt.Println(s.Name, s.Version, s.Endpoints[0].Name, s.Endpoints[0].Subject)

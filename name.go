@@ -9,7 +9,7 @@ import (
 // MaxName is the length of the longest Name, in bytes.
 const MaxName = 63
 
-// A Name names a function or a project. It fits into a NATS token, a path
+// A Name names a function, a service or a project. It fits into a NATS token, a path
 // segment and a file name: lower-case letters, digits and dashes, at most MaxName
 // bytes, starting with a letter or digit.
 type Name string
@@ -30,6 +30,21 @@ func ParseName(s string) (Name, error) {
 		}
 		_, size := utf8.DecodeRuneInString(s[i:])
 		return "", Errorf(Invalid, "name %q has %q at byte %d: use a-z, 0-9 and, not first, -", clip(s), s[i:i+size], i+1)
+	}
+	return Name(s), nil
+}
+
+// ParseName returns s as the name of a unit of kind k, or an error with code
+// Invalid. A service has a name as ADR-32 allows it: also A-Z and _.
+func (k Kind) ParseName(s string) (Name, error) {
+	if k == KindFunction {
+		return ParseName(s)
+	}
+	odd := strings.ContainsFunc(s, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_')
+	})
+	if s == "" || len(s) > MaxName || odd {
+		return "", Errorf(Invalid, "%q is not a service name: use letters, digits, _ and -, at most %d", clip(s), MaxName)
 	}
 	return Name(s), nil
 }

@@ -54,7 +54,7 @@ func TestEveryErrorHasAHint(t *testing.T) {
 		{"a secret's name that is none", []string{"secret", "set", "API_KEY"}, 2, "use a-z, 0-9"},
 		{"no such action", []string{"secret", "get", "key"}, 2, "must be one of"},
 		{"scale to nothing", []string{"scale", "hello"}, 2, "mayfly scale hello --min N --max N"},
-		{"scale to two things", []string{"scale", "hello", "3", "--max", "2"}, 2, "a function a least and a most"},
+		{"scale to two things", []string{"scale", "hello", "3", "--max", "2"}, 2, "a function a minimum and a maximum"},
 		{"a revision that is none", []string{"rollback", "hello@new"}, 2, "mayfly history hello lists them"},
 		{"logs of the future", []string{"logs", "--since=-5m"}, 2, "write it like 10m"},
 		{"a schema of a path", []string{"manifest", "--schema", "."}, 2, "mayfly manifest --schema"},

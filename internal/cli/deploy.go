@@ -83,7 +83,7 @@ func printResults(p *process, results []deploy.Result, gateway string) error {
 		case !r.Changed:
 			text = fmt.Sprintf("%s@%d is unchanged", r.Name, r.Revision)
 		}
-		if r.Kind == "function" && !r.Removed {
+		if r.Kind == mayfly.KindFunction && !r.Removed {
 			text += "  " + gateway + "/fn/" + r.Name
 		}
 		if _, err := fmt.Fprintln(p.stdout, text); err != nil {

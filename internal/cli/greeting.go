@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/node"
 	"github.com/mayfly-run/mayfly/internal/telemetry"
@@ -32,17 +33,18 @@ func (p *process) greet(s node.Status) {
 		t.add("admin", s.Admin)
 	}
 	var functions, routes, services []string
-	for _, f := range s.Functions {
-		functions = append(functions, string(f.Name)+"  "+s.Gateway+"/fn/"+string(f.Name))
+	for _, u := range s.Units {
+		if name := string(u.Name); u.Kind == mayfly.KindService {
+			services = append(services, name+"  "+plural(max(1, u.Instances.Min), "instance"))
+		} else {
+			functions = append(functions, name+"  "+s.Gateway+"/fn/"+name)
+		}
 	}
 	for _, r := range s.Routes {
 		routes = append(routes, r.Pattern.String()+" -> "+r.Target())
 	}
-	for _, h := range s.Hosted {
-		services = append(services, fmt.Sprintf("%s  %s", h.Name, plural(max(1, h.Instances), "instance")))
-	}
 	others := slices.DeleteFunc(slices.Clone(s.Services), isFunction)
-	if n := len(others); n > 0 && len(s.Hosted) == 0 {
+	if n := len(others); n > 0 && len(services) == 0 {
 		services = append(services, plural(n, "instance")+": mayfly list")
 	}
 	t.addSome("functions", functions, "mayfly list")
@@ -84,11 +86,11 @@ func tryLines(s node.Status) []string {
 		}
 	}
 	switch {
-	case len(s.Functions) > 0:
-		name := string(s.Functions[0].Name)
+	case len(s.Units) > 0 && s.Units[0].Kind == mayfly.KindService: // functions come first
+		lines = append(lines, "mayfly info "+string(s.Units[0].Name), "mayfly stats --watch")
+	case len(s.Units) > 0:
+		name := string(s.Units[0].Name)
 		lines = append(lines, "curl -i "+s.Gateway+"/fn/"+name, "mayfly info "+name)
-	case len(s.Hosted) > 0:
-		lines = append(lines, "mayfly info "+s.Hosted[0].Name, "mayfly stats --watch")
 	case len(lines) == 0:
 		lines = append(lines, "curl -i "+s.Gateway+"/svc")
 	}

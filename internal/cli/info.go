@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -32,33 +34,41 @@ of itself, after what Mayfly knows of it, if Mayfly runs it.`
 
 // A described is all that is known of what Mayfly runs under one name.
 type described struct {
-	Function *functionInfo    `json:"function,omitempty"` // or
-	Hosted   *hostedInfo      `json:"service,omitempty"`
+	Function *unitInfo        `json:"function,omitempty"` // or
+	Service  *unitInfo        `json:"service,omitempty"`
 	Deployed *deployed        `json:"deployed,omitempty"` // nil while it is only developed
 	URL      string           `json:"url,omitempty"`
 	Nodes    []onNode         `json:"nodes"`
 	Micro    []mayfly.Service `json:"micro"` // what it says to $SRV.INFO
 }
 
-// A functionInfo is a function whose env shows in JSON as a list of names: people put
-// secrets into it.
-type functionInfo struct {
-	mayfly.Function
-	Env []string `json:"env,omitempty"`
+// A unitInfo is a unit whose env shows in JSON as a list of names: people put secrets
+// into it.
+type unitInfo struct{ mayfly.Unit }
+
+// MarshalJSON implements json.Marshaler.
+func (u unitInfo) MarshalJSON() ([]byte, error) {
+	data, err := json.Marshal(u.Unit)
+	if err != nil || len(u.Env) == 0 {
+		return data, err
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return nil, err
+	}
+	fields["env"] = slices.Sorted(maps.Keys(u.Env))
+	return json.Marshal(fields)
 }
 
-// A hostedInfo is the same of a service.
-type hostedInfo struct {
-	mayfly.Hosted
-	Env []string `json:"env,omitempty"`
-}
+// unit returns the function or service, or nil if Mayfly runs none of the name.
+func (d *described) unit() *unitInfo { return cmp.Or(d.Function, d.Service) }
 
-func (d *described) setFunction(f mayfly.Function) {
-	d.Function = &functionInfo{f, slices.Sorted(maps.Keys(f.Env))}
-}
-
-func (d *described) setHosted(h mayfly.Hosted) {
-	d.Hosted = &hostedInfo{h, slices.Sorted(maps.Keys(h.Env))}
+func (d *described) add(u mayfly.Unit) {
+	if u.Kind == mayfly.KindService {
+		d.Service = &unitInfo{u}
+	} else {
+		d.Function = &unitInfo{u}
+	}
 }
 
 // An onNode is how it is doing on one node.
@@ -123,9 +133,9 @@ func (i *info) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	switch {
-	case d.Function == nil && d.Hosted == nil && len(d.Micro) == 0:
+	case d.unit() == nil && len(d.Micro) == 0:
 		return nobodyCalled(ctx, b, i.Name)
-	case d.Function == nil && d.Hosted == nil && i.JSON:
+	case d.unit() == nil && i.JSON:
 		return writeJSON(p.stdout, d.Micro)
 	case i.JSON:
 		return writeJSON(p.stdout, d)
@@ -138,24 +148,14 @@ func (d *described) addDeployed(ctx context.Context, s *store, name string) erro
 	if s.Registry == nil {
 		return nil
 	}
-	if n, err := mayfly.ParseName(name); err == nil {
-		f, err := s.Get(ctx, mayfly.Ref{Name: n})
-		if err == nil {
-			d.setFunction(f)
-		} else if mayfly.CodeOf(err) != mayfly.NotFound {
-			return err
-		}
+	u, err := s.Get(ctx, mayfly.Ref{Name: mayfly.Name(name)})
+	if mayfly.CodeOf(err) == mayfly.NotFound || mayfly.CodeOf(err) == mayfly.Invalid {
+		return nil
 	}
-	if d.Function == nil {
-		h, err := s.GetService(ctx, name, 0)
-		if mayfly.CodeOf(err) == mayfly.NotFound || mayfly.CodeOf(err) == mayfly.Invalid {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		d.setHosted(h)
+	if err != nil {
+		return err
 	}
+	d.add(u)
 	lines, err := s.History(ctx, name)
 	if err == nil && len(lines) > 0 {
 		d.Deployed = &deployedOf(lines[:1])[0]
@@ -180,13 +180,8 @@ func (d *described) addNodes(ctx context.Context, p *process, s *store, name str
 			continue
 		}
 		d.Nodes = append(d.Nodes, onNodeOf(n, state))
-		if d.Function != nil || d.Hosted != nil {
-			continue
-		}
-		if state.Function != nil {
-			d.setFunction(*state.Function)
-		} else if state.Hosted != nil {
-			d.setHosted(*state.Hosted)
+		if d.unit() == nil && state.Unit != nil {
+			d.add(*state.Unit)
 		}
 	}
 	if d.Function != nil {
@@ -198,19 +193,9 @@ func (d *described) addNodes(ctx context.Context, p *process, s *store, name str
 // printDescribed prints what Mayfly knows, then what the instances of a service say.
 // A function's nodes would only say again what stands above.
 func (p *process) printDescribed(d described) error {
-	var printed bool
-	switch {
-	case d.Function != nil:
-		printed = true
-		if err := d.functionTable().print(p.stdout, ""); err != nil {
-			return err
-		}
-	case d.Hosted != nil:
-		printed = true
-		t := table{{"service", d.Hosted.Name}}
-		t.addProgram(d, d.Hosted.Revision, d.Hosted.Project, d.Hosted.Program)
-		t.add("instances", count(d.Hosted.Instances))
-		if err := t.print(p.stdout, ""); err != nil {
+	printed := d.unit() != nil
+	if printed {
+		if err := d.table(d.unit().Unit).print(p.stdout, ""); err != nil {
 			return err
 		}
 	}
@@ -233,20 +218,23 @@ func (p *process) printDescribed(d described) error {
 	return nil
 }
 
-// functionTable returns what is known of a function besides its nodes.
-func (d described) functionTable() table {
-	f := *d.Function
-	t := table{{"function", string(f.Name)}}
-	if f.Summary != "" {
-		t.add("summary", f.Summary)
+// table returns what is known of u besides its nodes.
+func (d described) table(u mayfly.Unit) table {
+	t := table{{u.Kind.String(), string(u.Name)}}
+	if u.Summary != "" {
+		t.add("summary", u.Summary)
 	}
-	t.addProgram(d, f.Revision, f.Project, f.Program)
-	t.add("subject", mayfly.FunctionSubject(f.Name))
+	t.addProgram(d, u.Revision, u.Project, u.Program)
+	l := u.WithDefaults()
+	if u.Kind == mayfly.KindService {
+		t.add("instances", count(l.Instances.Min))
+		return t
+	}
+	t.add("subject", mayfly.FunctionSubject(u.Name))
 	t.add("url", d.URL)
-	for _, r := range f.HTTP {
+	for _, r := range u.HTTP {
 		t.add("route", r.String())
 	}
-	l := f.WithDefaults()
 	wait := max(0, l.Wait)
 	t.add("calls", fmt.Sprintf("%d at once in an instance, %d may wait, each takes %s at most", l.Concurrency, wait, round(l.Timeout)))
 	if l.Body > 0 {
@@ -254,8 +242,8 @@ func (d described) functionTable() table {
 	}
 	t.add("instances", fmt.Sprintf("%d to %d on each node, idle for %s, ready within %s",
 		l.Instances.Min, l.Instances.Max, round(l.Instances.Idle), round(l.Instances.Start)))
-	for _, k := range slices.Sorted(maps.Keys(f.Metadata)) {
-		t.add("metadata", k+"="+f.Metadata[k])
+	for _, k := range slices.Sorted(maps.Keys(u.Metadata)) {
+		t.add("metadata", k+"="+u.Metadata[k])
 	}
 	return t
 }

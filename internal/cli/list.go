@@ -151,12 +151,8 @@ func (s *store) askLate(ctx context.Context, found *micro.Survey[micro.Statistic
 // deployed returns the names of what is deployed.
 func (s *store) deployed() map[string]bool {
 	names := map[string]bool{}
-	functions, services := s.List()
-	for _, f := range functions {
-		names[string(f.Name)] = true
-	}
-	for _, h := range services {
-		names[h.Name] = true
+	for _, u := range s.List() {
+		names[string(u.Name)] = true
 	}
 	return names
 }
@@ -221,22 +217,18 @@ func (s *store) addDeployed(all []listed) []listed {
 	for i, one := range all {
 		at[one.Name] = i
 	}
-	functions, services := s.List()
-	add := func(name, kind, version, description string, engine mayfly.Engine) {
-		i, ok := at[name]
+	for _, u := range s.List() {
+		i, ok := at[string(u.Name)]
 		if !ok {
 			i = len(all)
-			all = append(all, listed{Name: name, Kind: kind, Version: version, Description: description, State: "down", Endpoints: []string{}})
+			all = append(all, listed{
+				Name: string(u.Name), Kind: u.Kind.String(), Version: "@" + strconv.FormatUint(u.Revision, 10),
+				Description: u.Summary, State: "down", Endpoints: []string{},
+			})
 		}
-		if one := &all[i]; one.Version != "@dev" || kind == "service" {
-			one.Engine = string(engine)
+		if one := &all[i]; one.Version != "@dev" || u.Kind == mayfly.KindService {
+			one.Engine = string(u.Engine)
 		}
-	}
-	for _, f := range functions {
-		add(string(f.Name), "function", "@"+strconv.FormatUint(f.Revision, 10), f.Summary, f.Engine)
-	}
-	for _, h := range services {
-		add(h.Name, "service", "@"+strconv.FormatUint(h.Revision, 10), "", h.Engine)
 	}
 	slices.SortStableFunc(all, func(a, b listed) int { return cmp.Compare(a.Name, b.Name) })
 	return all

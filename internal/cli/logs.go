@@ -136,7 +136,7 @@ func lineText(line mayfly.Line, coloured bool) string {
 	case mayfly.Stderr:
 		text = paint(red, text)
 	}
-	who := mayfly.Hosted{Name: plain(line.Function), Revision: line.Revision}.String()
+	who := mayfly.Unit{Name: mayfly.Name(plain(line.Function)), Revision: line.Revision}.String()
 	return strings.TrimRight(fmt.Sprintf("%s %s %s %s",
 		paint(dim, line.Time.Local().Format("2006-01-02 15:04:05.000")), paint(cyan, who), paint(dim, dash(plain(line.Instance))), text), " ") + "\n"
 }

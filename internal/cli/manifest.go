@@ -80,7 +80,7 @@ func meaningsOf(one *project.Project) []meaning {
 	}
 	for _, s := range one.Functions {
 		http := []string{"/fn/" + s.Name}
-		for _, pattern := range s.Function.HTTP {
+		for _, pattern := range s.Unit.HTTP {
 			http = append(http, pattern.String())
 		}
 		all = append(all, meaning{"function", s.Name, from(s.Code), http})

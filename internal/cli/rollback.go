@@ -14,19 +14,19 @@ import (
 type rollback struct {
 	client `embed:""`
 	Ref    string `arg:"" name:"name" help:"Function or service, and which revision of it."`
-	NoWait bool   `name:"no-wait" help:"Do it although no node can run it now, and do not wait until it serves."`
+	NoWait bool   `name:"no-wait" help:"Roll back even if no node can run it now, and do not wait until it serves."`
 }
 
 // Help is shown by mayfly rollback --help.
 func (*rollback) Help() string {
-	return `NAME is the revision before the current, NAME@7 that one. Its code and settings become a new
-revision, once every node could start it: numbers only grow, and a rollback can be rolled back.
-It brings back what was removed, too.`
+	return `NAME stands for the revision before the current one, NAME@7 for that one. Its code and settings
+become a new revision once every node could start it: numbers only grow, and a rollback can be
+rolled back. It also brings back what was removed.`
 }
 
 // Run is called by kong.
 func (r *rollback) Run(ctx context.Context, p *process) error {
-	name, revision, err := parseRevision(r.Ref)
+	ref, err := parseRevision(r.Ref)
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (r *rollback) Run(ctx context.Context, p *process) error {
 	defer s.Close()
 	progress := newProgress(p.stderr)
 	defer progress.close()
-	done, err := deploy.Rollback(ctx, name, revision, deploy.Options{
+	done, err := deploy.Rollback(ctx, ref, deploy.Options{
 		Registry: s.Registry, Nodes: peers.New(s.bus), NoWait: r.NoWait, Tell: progress.step,
 	})
 	progress.close()
@@ -53,18 +53,19 @@ func (r *rollback) Run(ctx context.Context, p *process) error {
 
 // parseRevision reads NAME or NAME@7. Unlike mayfly.ParseRef it takes a service's
 // name as well.
-func parseRevision(text string) (name string, revision uint64, err error) {
+func parseRevision(text string) (ref mayfly.Ref, err error) {
 	name, number, pinned := strings.Cut(text, "@")
 	if err := checkName(name); err != nil {
-		return "", 0, err
+		return ref, err
 	}
+	ref.Name = mayfly.Name(name)
 	if !pinned {
-		return name, 0, nil
+		return ref, nil
 	}
-	revision, err = strconv.ParseUint(number, 10, 64)
-	if err != nil || revision == 0 {
-		return "", 0, mayfly.Errorf(mayfly.Invalid, "%q is no revision of %s", clip(number), name).
+	ref.Revision, err = strconv.ParseUint(number, 10, 64)
+	if err != nil || ref.Revision == 0 {
+		return ref, mayfly.Errorf(mayfly.Invalid, "%q is not a revision of %s", clip(number), name).
 			WithHint("write a whole number, such as %s@7; mayfly history %[1]s lists them", name)
 	}
-	return name, revision, nil
+	return ref, nil
 }

@@ -62,7 +62,7 @@ func (w *work) greet(ctx context.Context) {
 		return
 	}
 	s := w.node.Status()
-	if len(s.Functions)+len(s.Hosted) > 0 {
+	if len(s.Units) > 0 {
 		s.Took = time.Since(w.began) // building is part of it
 	}
 	w.p.greet(s)
@@ -100,7 +100,7 @@ func (w *work) tell(e session.Event) {
 		w.say.log.Error("build failed", attrs...)
 	case w.say.person:
 		w.p.note("%s is live after %s", e.Name, took(e.Took))
-		if w.node.Roster().Deployed(e.Name) {
+		if w.node.Roster().Deployed(mayfly.Name(e.Name)) {
 			w.p.note("note: %s is deployed here too: NATS clients and other nodes go on calling that one", e.Name)
 		}
 	default:

@@ -19,8 +19,8 @@ type oracle struct {
 	asked int
 }
 
-func (o *oracle) List(context.Context) ([]peers.Node, error)                 { return nil, nil }
-func (o *oracle) Prepare(context.Context, peers.Node, mayfly.Function) error { return nil }
+func (o *oracle) List(context.Context) ([]peers.Node, error)             { return nil, nil }
+func (o *oracle) Prepare(context.Context, peers.Node, mayfly.Unit) error { return nil }
 func (o *oracle) State(_ context.Context, _, _ string) (peers.State, error) {
 	o.asked++
 	return o.state(o.asked)
@@ -46,7 +46,7 @@ func TestAwaitEndsWithTheAnswer(t *testing.T) {
 			}
 			return peers.State{Serving: 7}, nil
 		}, 2 * askAgain, 0, false},
-		{"a developer's own", func(int) (peers.State, error) { return peers.State{Function: &mayfly.Function{Name: "hello"}}, nil }, 0, 0, false},
+		{"a developer's own", func(int) (peers.State, error) { return peers.State{Unit: &mayfly.Unit{Name: "hello"}}, nil }, 0, 0, false},
 		{"a service that recovers", func(asked int) (peers.State, error) {
 			if asked < 3 {
 				return peers.State{Serving: 7, Failing: "crashed"}, nil

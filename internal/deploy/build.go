@@ -41,16 +41,16 @@ func (d *deployment) build(ctx context.Context, u *unit) error {
 			_ = os.RemoveAll(folder) // the caller removes what is above it
 		}
 	}()
-	u.function, u.hosted = built.Function, built.Hosted
+	u.built = built.Unit
 	bundles := map[string]string{}
 	for _, platform := range slices.Sorted(maps.Keys(built.Folders)) {
 		if bundles[platform], err = d.store(ctx, name, built.Folders[platform]); err != nil {
 			return fmt.Errorf("store the bundle of %s: %w", name, err)
 		}
 	}
-	u.program().Bundles = bundles
-	if u.nodes = fit(d.nodes, *u.program()); len(u.nodes) == 0 && !d.NoWait {
-		return noNode(name, *u.program())
+	u.built.Bundles = bundles
+	if u.nodes = fit(d.nodes, u.built.Program); len(u.nodes) == 0 && !d.NoWait {
+		return noNode(name, u.built.Program)
 	}
 	return nil
 }
@@ -107,7 +107,7 @@ func noNode(name string, p mayfly.Program) error {
 		needs = append(needs, "label "+key+"="+p.Labels[key])
 	}
 	return mayfly.Errorf(mayfly.Unavailable, "no node can run %s, which needs one with %s", name, strings.Join(needs, ", ")).
-		WithHint("start such a node with mayfly up, or go on all the same with --no-wait")
+		WithHint("start such a node with mayfly up, or go on anyway with --no-wait")
 }
 
 // store packs a folder and uploads the bundle, whose digest it returns. It takes

@@ -16,7 +16,7 @@ import (
 // Nodes are those on the bus: peers.Peers.
 type Nodes interface {
 	List(ctx context.Context) ([]peers.Node, error)
-	Prepare(ctx context.Context, n peers.Node, f mayfly.Function) error
+	Prepare(ctx context.Context, n peers.Node, f mayfly.Unit) error
 	State(ctx context.Context, node, name string) (peers.State, error)
 }
 
@@ -37,7 +37,7 @@ type Options struct {
 
 // An Event is a step that may take long.
 type Event struct {
-	Name  string // of the function or service
+	Name  string // of the unit
 	Step  string // what is being done, such as "npm ci"
 	Bytes int64  // of Of that are stored, while a bundle is
 	Of    int64
@@ -46,10 +46,10 @@ type Event struct {
 // A Result is what became of one name.
 type Result struct {
 	Name     string
-	Kind     string // function or service
+	Kind     mayfly.Kind
 	Revision uint64
 	Changed  bool // it was not current before
-	Removed  bool // the project lists it no more
+	Removed  bool // the project no longer lists it
 	Nodes    int  // that can run it
 }
 
@@ -57,13 +57,13 @@ type Result struct {
 // It returns what became of each name: functions, then services, then what was
 // removed, in the order of the projects.
 //
-// Errors: Denied where a name is another project's, Conflict where it is of another
-// kind or listed twice, Invalid and Unavailable from building, Unavailable where no
-// node can run something, Crashed with a mayfly.Trace where a node could not start
-// it. By then nothing has changed. Conflict also when somebody else changed the same at the same moment, Timeout or
-// Crashed when a node does not serve what is deployed: by then some results may be
-// there, and are returned. Of several that fail the error is that of the first in the
-// projects' order; it names the others.
+// Errors before anything has changed: Denied where a name is another project's,
+// Conflict where it is of the other kind or listed twice, Invalid and Unavailable
+// from building, Unavailable where no node can run something, Crashed with a
+// mayfly.Trace where a node could not start it. Errors afterward, with the results
+// so far: Conflict when another deploy changed the same at the same moment, Timeout
+// or Crashed when a node does not serve what is deployed. If several units fail, the
+// error is that of the first in the projects' order; it names the others.
 func Projects(ctx context.Context, projects []*project.Project, o Options) ([]Result, error) {
 	o.Tell = oneByOne(o.Tell)
 	d := &deployment{
@@ -114,26 +114,10 @@ type unit struct {
 	source  project.Source
 	project mayfly.Name
 
-	function *mayfly.Function // or
-	hosted   *mayfly.Hosted   // what is deployed
-	nodes    []peers.Node     // that can run it
-	revision uint64           // once it is written
-	written  bool             // it was not current before
-}
-
-func (u *unit) kind() string {
-	if u.hosted != nil || u.source.Hosted != nil {
-		return "service"
-	}
-	return "function"
-}
-
-// program returns what function and service have in common.
-func (u *unit) program() *mayfly.Program {
-	if u.hosted != nil {
-		return &u.hosted.Program
-	}
-	return &u.function.Program
+	built    mayfly.Unit  // to be deployed
+	nodes    []peers.Node // that can run it
+	revision uint64       // once it is written
+	written  bool         // it was not current before
 }
 
 // try does everything that changes nothing.
@@ -143,8 +127,8 @@ func (d *deployment) try(ctx context.Context) error {
 		return fmt.Errorf("ask for nodes: %w", err)
 	}
 	if len(d.nodes) == 0 && !d.NoWait && len(d.units) > 0 {
-		return mayfly.Errorf(mayfly.Unavailable, "no node is there to run what is deployed").
-			WithHint("start one with mayfly up, or deploy all the same with --no-wait")
+		return mayfly.Errorf(mayfly.Unavailable, "no node can run what is deployed").
+			WithHint("start one with mayfly up, or deploy anyway with --no-wait")
 	}
 	// All of them, so that all mistakes are known after one deploy; and more than can
 	// be built at once, because others are being uploaded.
@@ -155,15 +139,11 @@ func (d *deployment) try(ctx context.Context) error {
 }
 
 // checkNames refuses names that cannot be deployed, before anything is built or
-// written: those that stand there twice, and those that belong to somebody else.
+// written: those that appear twice, and those of other projects.
 func (d *deployment) checkNames(projects []*project.Project) error {
-	holders := map[string]holder{}
-	functions, services := d.Registry.List()
-	for _, f := range functions {
-		holders[string(f.Name)] = holder{"function", f.Project}
-	}
-	for _, h := range services {
-		holders[h.Name] = holder{"service", h.Project}
+	deployed := map[string]mayfly.Unit{}
+	for _, other := range d.Registry.List() {
+		deployed[string(other.Name)] = other
 	}
 	seen := map[string]*unit{}
 	for _, u := range d.units {
@@ -172,8 +152,8 @@ func (d *deployment) checkNames(projects []*project.Project) error {
 				WithHint("give one of the two another name")
 		}
 		seen[u.source.Name] = u
-		if h, taken := holders[u.source.Name]; taken {
-			if err := d.checkHolder(u, h); err != nil {
+		if other, taken := deployed[u.source.Name]; taken {
+			if err := d.checkHolder(u, other); err != nil {
 				return err
 			}
 		}
@@ -192,22 +172,16 @@ func (d *deployment) checkNames(projects []*project.Project) error {
 	return nil
 }
 
-// A holder is what has a name now.
-type holder struct {
-	kind    string
-	project mayfly.Name
-}
-
-// checkHolder refuses the name of a unit that is another project's, or of another
-// kind.
-func (d *deployment) checkHolder(u *unit, h holder) error {
-	name := u.source.Name
-	if h.project != u.project && !d.Take {
-		return foreign(h.kind, name, h.project, u.project)
+// checkHolder refuses the name of a unit that is deployed by another project, or as
+// the other kind.
+func (d *deployment) checkHolder(u *unit, other mayfly.Unit) error {
+	name, kind := u.source.Name, u.source.Unit.Kind
+	if other.Project != u.project && !d.Take {
+		return foreign(other.Kind.String(), name, other.Project, u.project)
 	}
-	if h.kind != u.kind() {
-		return mayfly.Errorf(mayfly.Conflict, "%q is deployed as a %s, and is a %s here", name, h.kind, u.kind()).
-			WithHint("take the %s away first: mayfly remove %s; then deploy again, or choose another name", h.kind, name)
+	if other.Kind != kind {
+		return mayfly.Errorf(mayfly.Conflict, "%q is deployed as a %s, but is a %s here", name, other.Kind, kind).
+			WithHint("remove the %s first: mayfly remove %s; then deploy again, or choose another name", other.Kind, name)
 	}
 	return nil
 }
@@ -228,7 +202,7 @@ func (d *deployment) write(ctx context.Context, projects []*project.Project) (re
 	for _, u := range d.units {
 		if u.revision > 0 {
 			results = append(results, Result{
-				Name: u.source.Name, Kind: u.kind(), Revision: u.revision, Changed: u.written, Nodes: len(u.nodes),
+				Name: u.source.Name, Kind: u.built.Kind, Revision: u.revision, Changed: u.written, Nodes: len(u.nodes),
 			})
 		}
 	}
@@ -250,39 +224,26 @@ func (d *deployment) write(ctx context.Context, projects []*project.Project) (re
 
 // writeOne makes a unit current.
 func (d *deployment) writeOne(ctx context.Context, u *unit, change registry.Change) error {
-	if u.hosted != nil {
-		h, changed, err := d.Registry.DeployService(ctx, *u.hosted, change)
-		if err == nil {
-			u.revision, u.written = h.Revision, changed
-		}
-		return err
-	}
-	f, changed, err := d.Registry.Deploy(ctx, *u.function, change)
+	current, changed, err := d.Registry.Deploy(ctx, u.built, change)
 	if err == nil {
-		u.revision, u.written = f.Revision, changed
+		u.revision, u.written = current.Revision, changed
 	}
 	return err
 }
 
-// removeUnlisted removes what the registry has of a project that it lists no more.
+// removeUnlisted removes what the registry has of a project that no longer lists it.
 func (d *deployment) removeUnlisted(ctx context.Context, p *project.Project) (results []Result, err error) {
 	listed := map[string]bool{}
 	for _, s := range p.Sources() {
 		listed[s.Name] = true
 	}
-	functions, services := d.Registry.List()
-	for _, f := range functions {
-		if f.Project == p.Name && !listed[string(f.Name)] {
-			results = append(results, Result{Name: string(f.Name), Kind: "function", Revision: f.Revision, Removed: true})
-		}
-	}
-	for _, h := range services {
-		if h.Project == p.Name && !listed[h.Name] {
-			results = append(results, Result{Name: h.Name, Kind: "service", Revision: h.Revision, Removed: true})
+	for _, u := range d.Registry.List() {
+		if u.Project == p.Name && !listed[string(u.Name)] {
+			results = append(results, Result{Name: string(u.Name), Kind: u.Kind, Revision: u.Revision, Removed: true})
 		}
 	}
 	for i, r := range results {
-		// Somebody else may have removed it a moment ago.
+		// Another deploy may have removed it a moment ago.
 		if err := d.Registry.Remove(ctx, r.Name); err != nil && mayfly.CodeOf(err) != mayfly.NotFound {
 			return results[:i], err
 		}

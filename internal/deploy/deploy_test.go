@@ -33,7 +33,7 @@ type fleet struct {
 
 func (f *fleet) List(context.Context) ([]peers.Node, error) { return f.nodes, nil }
 
-func (f *fleet) Prepare(_ context.Context, n peers.Node, fn mayfly.Function) error {
+func (f *fleet) Prepare(_ context.Context, n peers.Node, fn mayfly.Unit) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.prepared = append(f.prepared, n.ID+": "+fn.String())
@@ -42,11 +42,7 @@ func (f *fleet) Prepare(_ context.Context, n peers.Node, fn mayfly.Function) err
 
 func (f *fleet) State(ctx context.Context, _, name string) (peers.State, error) {
 	fn, err := f.registry.Get(ctx, mayfly.Ref{Name: mayfly.Name(name)})
-	if err == nil {
-		return peers.State{Serving: fn.Revision}, nil
-	}
-	h, err := f.registry.GetService(ctx, name, 0)
-	return peers.State{Serving: h.Revision}, err
+	return peers.State{Serving: fn.Revision}, err
 }
 
 // asked returns what was prepared since it was called last, in order.
@@ -116,12 +112,8 @@ func (p *place) deploy(o Options, projects ...*project.Project) []Result {
 
 // names returns what is deployed.
 func (p *place) names() (all []string) {
-	functions, services := p.registry.List()
-	for _, f := range functions {
-		all = append(all, f.String())
-	}
-	for _, h := range services {
-		all = append(all, h.String())
+	for _, u := range p.registry.List() {
+		all = append(all, u.String())
 	}
 	return all
 }
@@ -216,7 +208,7 @@ func TestOnlyNodesThatFitAreAsked(t *testing.T) {
 	}
 	o := p.options()
 	o.NoWait = true
-	want(t, "results", p.deploy(o, nowhere), []Result{{Name: "c", Kind: "function", Revision: 1, Changed: true}})
+	want(t, "results", p.deploy(o, nowhere), []Result{{Name: "c", Kind: mayfly.KindFunction, Revision: 1, Changed: true}})
 	want(t, "asked", p.fleet.asked(), nil)
 }
 
@@ -241,13 +233,13 @@ func TestSameContentIsUnchanged(t *testing.T) {
 	const manifest = "project: shop\nfunctions: {a: {code: ./a.sh}}\n"
 	p.deploy(p.options(), p.project(manifest, nil))
 	want(t, "asked", p.fleet.asked(), []string{"n1: a@1"})
-	unchanged := []Result{{Name: "a", Kind: "function", Revision: 1, Nodes: 1}}
+	unchanged := []Result{{Name: "a", Kind: mayfly.KindFunction, Revision: 1, Nodes: 1}}
 	want(t, "again", p.deploy(p.options(), p.project(manifest, nil)), unchanged)
 	want(t, "asked", p.fleet.asked(), nil)
 
 	// How many instances there may be is no reason to start one.
 	more := p.deploy(p.options(), p.project("project: shop\nfunctions: {a: {code: ./a.sh, instances: {max: 9}}}\n", nil))
-	want(t, "more instances", more, []Result{{Name: "a", Kind: "function", Revision: 2, Changed: true, Nodes: 1}})
+	want(t, "more instances", more, []Result{{Name: "a", Kind: mayfly.KindFunction, Revision: 2, Changed: true, Nodes: 1}})
 	want(t, "asked", p.fleet.asked(), nil)
 
 	p.deploy(p.options(), p.project(manifest, map[string]string{"a.sh": "echo other\n"}))
@@ -265,9 +257,9 @@ func TestUnlistedThingsAreRemoved(t *testing.T) {
 
 	results := p.deploy(p.options(), p.project("project: shop\nfunctions: {b: {code: ./a.sh}}\n", nil))
 	want(t, "results", results, []Result{
-		{Name: "b", Kind: "function", Revision: 1, Nodes: 1},
-		{Name: "a", Kind: "function", Revision: 1, Removed: true},
-		{Name: "Mailer", Kind: "service", Revision: 1, Removed: true},
+		{Name: "b", Kind: mayfly.KindFunction, Revision: 1, Nodes: 1},
+		{Name: "a", Kind: mayfly.KindFunction, Revision: 1, Removed: true},
+		{Name: "Mailer", Kind: mayfly.KindService, Revision: 1, Removed: true},
 	})
 	want(t, "deployed", p.names(), []string{"b@1", "o@1"})
 	want(t, "routes", len(p.registry.Routes()), 1)
@@ -283,18 +275,18 @@ func TestRollbackIsTriedFirst(t *testing.T) {
 	p.fleet.asked()
 
 	p.fleet.fails["n1"] = mayfly.Errorf(mayfly.Crashed, "a@3 did not start")
-	if _, err := Rollback(t.Context(), "a", 0, p.options()); mayfly.CodeOf(err) != mayfly.Crashed {
+	if _, err := Rollback(t.Context(), mayfly.Ref{Name: "a"}, p.options()); mayfly.CodeOf(err) != mayfly.Crashed {
 		t.Errorf("error is %v", err)
 	}
 	want(t, "deployed", p.names(), []string{"a@2"})
 
 	delete(p.fleet.fails, "n1")
 	p.fleet.asked()
-	r, err := Rollback(t.Context(), "a", 0, p.options())
+	r, err := Rollback(t.Context(), mayfly.Ref{Name: "a"}, p.options())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want(t, "result", r, Result{Name: "a", Kind: "function", Revision: 3, Changed: true, Nodes: 1})
+	want(t, "result", r, Result{Name: "a", Kind: mayfly.KindFunction, Revision: 3, Changed: true, Nodes: 1})
 	want(t, "asked", p.fleet.asked(), []string{"n1: a@3"})
 
 	// What a node has prepared it takes only if it is the very same.
@@ -309,8 +301,8 @@ func TestRollbackIsTriedFirst(t *testing.T) {
 	}
 	want(t, "current", now, first)
 
-	for name, revision := range map[string]uint64{"a": 99, "nobody": 0} {
-		if _, err := Rollback(t.Context(), name, revision, p.options()); mayfly.CodeOf(err) != mayfly.NotFound {
+	for name, revision := range map[mayfly.Name]uint64{"a": 99, "nobody": 0} {
+		if _, err := Rollback(t.Context(), mayfly.Ref{Name: name, Revision: revision}, p.options()); mayfly.CodeOf(err) != mayfly.NotFound {
 			t.Errorf("rollback of %s@%d: %v", name, revision, err)
 		}
 	}
@@ -349,7 +341,7 @@ func TestAllThatFailAreNamed(t *testing.T) {
 		names = append(names, name)
 	}
 	_, err := Projects(t.Context(), []*project.Project{p.project(manifest+"  good: {code: ./a.sh}\n", nil)}, p.options())
-	if err == nil || !strings.HasPrefix(err.Error(), "build bad-a: ") || !strings.HasSuffix(err.Error(), "(and so failed "+strings.Join(names[1:11], ", ")+" and 2 more)") {
+	if err == nil || !strings.HasPrefix(err.Error(), "build bad-a: ") || !strings.HasSuffix(err.Error(), "(also failed: "+strings.Join(names[1:11], ", ")+" and 2 more)") {
 		t.Errorf("error is %v", err)
 	}
 	if trace, _ := errors.AsType[mayfly.Trace](err); !strings.Contains(string(trace), "bad-a") {
@@ -375,7 +367,7 @@ func TestBundlesOfOneDigestAreUploadedOnce(t *testing.T) {
 	results := p.deploy(o, p.project(manifest, nil))
 	want(t, "uploads", uploads, 1)
 	for i, r := range results {
-		want(t, "result", r, Result{Name: fmt.Sprintf("f%02d", i), Kind: "function", Revision: 1, Changed: true, Nodes: 1})
+		want(t, "result", r, Result{Name: fmt.Sprintf("f%02d", i), Kind: mayfly.KindFunction, Revision: 1, Changed: true, Nodes: 1})
 	}
 	want(t, "results", len(results), 20)
 }

@@ -16,8 +16,8 @@ const (
 	untilOneFails = true  // begin no other
 )
 
-// each does the same with each unit, in their order and at most so many at once. The
-// error is that of the first in the order, whoever failed first, and names the others.
+// each calls f for each unit, in their order and at most so many at once. The error
+// is that of the first unit in the order that failed, and names the others.
 func each(ctx context.Context, units []*unit, most int, stop bool, f func(ctx context.Context, u *unit) error) error {
 	errs := make([]error, len(units))
 	places := make(chan struct{}, most)
@@ -37,7 +37,7 @@ func each(ctx context.Context, units []*unit, most int, stop bool, f func(ctx co
 	}
 	all.Wait()
 	if err := context.Cause(ctx); err != nil {
-		return &mayfly.Error{Code: mayfly.CodeOf(err), Message: "the deploy was broken off", Hint: "mayfly list shows what is deployed; deploy again for the rest", Err: err}
+		return &mayfly.Error{Code: mayfly.CodeOf(err), Message: "deploy interrupted", Hint: "mayfly list shows what is deployed; deploy again for the rest", Err: err}
 	}
 	var first error
 	var others []string
@@ -53,7 +53,7 @@ func each(ctx context.Context, units []*unit, most int, stop bool, f func(ctx co
 	if len(others) == 0 {
 		return first
 	}
-	return fmt.Errorf("%w (and so failed %s)", first, some(others))
+	return fmt.Errorf("%w (also failed: %s)", first, some(others))
 }
 
 // some lists names, and no more of them than can be read.

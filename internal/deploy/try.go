@@ -18,7 +18,7 @@ const starters = 32
 // prepare has each node start each function that is new to it.
 func (d *deployment) prepare(ctx context.Context) error {
 	return each(ctx, d.units, starters, untilOneFails, func(ctx context.Context, u *unit) error {
-		if u.function == nil || len(u.nodes) == 0 {
+		if u.built.Kind == mayfly.KindService || len(u.nodes) == 0 {
 			return nil
 		}
 		isNew, err := d.number(ctx, u)
@@ -26,7 +26,7 @@ func (d *deployment) prepare(ctx context.Context) error {
 			return err
 		}
 		d.Tell(Event{Name: u.source.Name, Step: "start"})
-		return start(ctx, d.Nodes, u.nodes, *u.function)
+		return start(ctx, d.Nodes, u.nodes, u.built)
 	})
 }
 
@@ -34,22 +34,22 @@ func (d *deployment) prepare(ctx context.Context) error {
 // takes an instance that it has prepared only for the very same revision. It
 // reports whether nodes have not started the like of it already.
 func (d *deployment) number(ctx context.Context, u *unit) (isNew bool, err error) {
-	name := u.function.Name
+	name := u.built.Name
 	current, err := d.Registry.Get(ctx, mayfly.Ref{Name: name})
 	switch {
 	case mayfly.CodeOf(err) == mayfly.NotFound:
 	case err != nil:
 		return false, err
-	case alike(current, *u.function):
+	case alike(current, u.built):
 		return false, nil
 	}
-	u.function.Revision, err = d.Registry.Next(ctx, name)
+	u.built.Revision, err = d.Registry.Next(ctx, u.built.Kind, name)
 	return true, err
 }
 
 // alike reports whether two revisions differ in nothing that an instance could
-// tell: how many of them there may be is none of its business.
-func alike(a, b mayfly.Function) bool {
+// tell; how many of them there may be does not matter to one.
+func alike(a, b mayfly.Unit) bool {
 	a.Revision, b.Revision = 0, 0
 	a.Instances, b.Instances = mayfly.Instances{}, mayfly.Instances{}
 	first, err1 := json.Marshal(a)
@@ -58,7 +58,7 @@ func alike(a, b mayfly.Function) bool {
 }
 
 // start has nodes start an instance of a function, all at once.
-func start(ctx context.Context, nodes Nodes, on []peers.Node, f mayfly.Function) error {
+func start(ctx context.Context, nodes Nodes, on []peers.Node, f mayfly.Unit) error {
 	return together(ctx, on, func(ctx context.Context, n peers.Node) error {
 		if err := nodes.Prepare(ctx, n, f); err != nil {
 			return fmt.Errorf("%s does not start on node %s: %w", f.Name, n.ID, err)
@@ -67,7 +67,7 @@ func start(ctx context.Context, nodes Nodes, on []peers.Node, f mayfly.Function)
 	})
 }
 
-// together does the same with each thing at once and returns the first error, which
+// together calls f for each thing at once and returns the first error, which
 // ends the others.
 func together[T any](ctx context.Context, things []T, f func(ctx context.Context, thing T) error) error {
 	ctx, cancel := context.WithCancel(ctx)

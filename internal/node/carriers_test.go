@@ -145,17 +145,17 @@ func carriers(t *testing.T, development bool) (direct, bus string) {
 	if err := os.WriteFile(filepath.Join(folder, "run.sh"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	shell := func(name mayfly.Name, change ...func(*mayfly.Function)) mayfly.Function {
-		f := mayfly.Function{Name: name}
+	shell := func(name mayfly.Name, change ...func(*mayfly.Unit)) mayfly.Unit {
+		f := mayfly.Unit{Name: name}
 		f.Engine, f.Start = mayfly.EngineExec, []string{"./run.sh"}
 		for _, c := range change {
 			c(&f)
 		}
 		return f
 	}
-	hasty := func(f *mayfly.Function) { f.Timeout = mayfly.Duration(200 * time.Millisecond) }
-	patterns := func(texts ...string) func(*mayfly.Function) {
-		return func(f *mayfly.Function) {
+	hasty := func(f *mayfly.Unit) { f.Timeout = mayfly.Duration(200 * time.Millisecond) }
+	patterns := func(texts ...string) func(*mayfly.Unit) {
+		return func(f *mayfly.Unit) {
 			for _, text := range texts {
 				p, err := mayfly.ParsePattern(text)
 				if err != nil {
@@ -165,12 +165,12 @@ func carriers(t *testing.T, development bool) (direct, bus string) {
 			}
 		}
 	}
-	functions := []mayfly.Function{
+	functions := []mayfly.Unit{
 		web("web"), web("hasty", hasty), web("fragile"),
-		web("small", func(f *mayfly.Function) { f.Body = 1000 }),
+		web("small", func(f *mayfly.Unit) { f.Body = 1000 }),
 		web("own", patterns("GET /own/{id}", "/tree/{rest...}", "POST /own/{id}/{what}")),
-		web("broken", func(f *mayfly.Function) { f.Start = []string{"/bin/sh", "-c", "echo no such module >&2; exit 4"} }),
-		shell("sh"), shell("hasty-sh", hasty), shell("cgi", func(f *mayfly.Function) { f.CGI = true }),
+		web("broken", func(f *mayfly.Unit) { f.Start = []string{"/bin/sh", "-c", "echo no such module >&2; exit 4"} }),
+		shell("sh"), shell("hasty-sh", hasty), shell("cgi", func(f *mayfly.Unit) { f.CGI = true }),
 		shell("own-sh", patterns("GET /param/{id}")),
 	}
 	start := func(local bool) string {
@@ -190,7 +190,7 @@ func carriers(t *testing.T, development bool) (direct, bus string) {
 }
 
 // set serves f by a node, as a session does.
-func set(t *testing.T, n *running, f mayfly.Function, folder string) {
+func set(t *testing.T, n *running, f mayfly.Unit, folder string) {
 	t.Helper()
 	if err := n.Roster().Set(f, runner.Folder(func(context.Context) (string, error) { return folder, nil })); err != nil {
 		t.Fatal(err)

@@ -122,7 +122,7 @@ func passLongBodies(t *testing.T, size, most int64) (faults []string) {
 	t.Helper()
 	n := startNode(t, t.TempDir())
 	s := openShelf(t, n.NATS, t.TempDir())
-	s.deploy(t, web("large", func(f *mayfly.Function) { f.Body = 4 << 30 }))
+	s.deploy(t, web("large", func(f *mayfly.Unit) { f.Body = 4 << 30 }))
 	awaitStatus(t, n.Gateway+"/fn/large/nothing", 204)
 	want := sha256.New()
 	_, _ = io.CopyN(want, &pattern{}, size)

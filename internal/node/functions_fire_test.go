@@ -141,7 +141,7 @@ func TestFireOverloadedFunctionStaysUseful(t *testing.T) {
 	}
 	n := start(t, options(t))
 	const places = 16 // half of them in the queue
-	set(t, n, web("busy", func(f *mayfly.Function) {
+	set(t, n, web("busy", func(f *mayfly.Unit) {
 		f.Concurrency, f.Wait, f.Instances = places/2, places/2, mayfly.Instances{Max: 1}
 	}), t.TempDir())
 	l := load{url: n.Gateway + "/fn/busy/wait/" + work.String(), client: newClient(t), rest: 5 * time.Millisecond}

@@ -54,7 +54,7 @@ func openShelf(t *testing.T, nats, folder string) *shelf {
 }
 
 // deploy makes f current, and returns it so.
-func (s *shelf) deploy(t *testing.T, f mayfly.Function) mayfly.Function {
+func (s *shelf) deploy(t *testing.T, f mayfly.Unit) mayfly.Unit {
 	t.Helper()
 	f.Bundles = map[string]string{mayfly.AnyPlatform: s.digest}
 	f, _, err := s.Deploy(t.Context(), f, registry.Change{})
@@ -75,8 +75,8 @@ func awaitStatus(t *testing.T, url string, status int) answer {
 	return a
 }
 
-func shell(name mayfly.Name, text string, change ...func(*mayfly.Function)) mayfly.Function {
-	f := mayfly.Function{Name: name}
+func shell(name mayfly.Name, text string, change ...func(*mayfly.Unit)) mayfly.Unit {
+	f := mayfly.Unit{Name: name}
 	f.Engine, f.Start, f.Env = mayfly.EngineExec, []string{"/bin/sh", "-c", text}, map[string]string{}
 	for _, c := range change {
 		c(&f)
@@ -125,8 +125,8 @@ func TestDeployUnderLoadFailsNoCall(t *testing.T) {
 	n := start(t, options(t))
 	s := openShelf(t, n.NATS, t.TempDir())
 	url := n.Gateway + "/fn/hello/revision"
-	revision := func(text string) mayfly.Function {
-		return web("hello", func(f *mayfly.Function) { f.Env["CONTENT"] = text })
+	revision := func(text string) mayfly.Unit {
+		return web("hello", func(f *mayfly.Unit) { f.Env["CONTENT"] = text })
 	}
 	s.deploy(t, revision("first"))
 	awaitStatus(t, url, 200)
@@ -178,7 +178,7 @@ func TestFailedStartIsExplained(t *testing.T) {
 		lines = append(lines, l)
 	}
 	n := start(t, o)
-	f := web("hello", func(f *mayfly.Function) {
+	f := web("hello", func(f *mayfly.Unit) {
 		f.Start = []string{"/bin/sh", "-c", "echo hello.js:3: no such module >&2; exit 4"}
 	})
 	set(t, n, f, t.TempDir())
@@ -201,7 +201,7 @@ func TestFullFunctionRefusesAtOnce(t *testing.T) {
 	t.Parallel()
 	n := start(t, options(t))
 	leash := newLeash(t)
-	set(t, n, web("narrow", leash.on, func(f *mayfly.Function) {
+	set(t, n, web("narrow", leash.on, func(f *mayfly.Unit) {
 		f.Concurrency, f.Wait, f.Instances = 1, 1, mayfly.Instances{Max: 1}
 	}), t.TempDir())
 	url := n.Gateway + "/fn/narrow"
@@ -247,11 +247,11 @@ func TestWorkEndsWithItsCall(t *testing.T) {
 	remote := options(t)
 	remote.Config.Gateway.Local = false
 	over := start(t, remote)
-	hasty := func(f *mayfly.Function) { f.Timeout = mayfly.Duration(500 * time.Millisecond) }
+	hasty := func(f *mayfly.Unit) { f.Timeout = mayfly.Duration(500 * time.Millisecond) }
 	for _, tt := range []struct {
 		name   string
 		node   *running
-		f      mayfly.Function
+		f      mayfly.Unit
 		path   string
 		leaves bool
 	}{
@@ -298,7 +298,7 @@ func TestEventsPassOneByOne(t *testing.T) {
 	t.Parallel()
 	n := start(t, options(t))
 	set(t, n, web("events"), t.TempDir())
-	set(t, n, web("lines", func(f *mayfly.Function) {
+	set(t, n, web("lines", func(f *mayfly.Unit) {
 		f.Engine, f.Env[partVariable] = mayfly.EngineExec, partLines
 	}), t.TempDir())
 	for _, path := range []string{"/fn/events/events/5", "/fn/lines"} {
@@ -416,7 +416,7 @@ func TestScaledFunctionGoesOn(t *testing.T) {
 	t.Parallel()
 	n := start(t, options(t))
 	s := openShelf(t, n.NATS, t.TempDir())
-	s.deploy(t, web("hello", func(f *mayfly.Function) { f.Concurrency = 1 }))
+	s.deploy(t, web("hello", func(f *mayfly.Unit) { f.Concurrency = 1 }))
 	url := n.Gateway + "/fn/hello"
 	awaitStatus(t, url, 200)
 	first := pidOf(t, url)

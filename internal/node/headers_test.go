@@ -105,14 +105,14 @@ func TestTheSameHeadersReachEveryEngine(t *testing.T) {
 
 // headerScript is a CGI program that replies the headers it is told, and its
 // environment.
-func headerScript(names []string) mayfly.Function {
+func headerScript(names []string) mayfly.Unit {
 	var lines strings.Builder
 	for _, name := range names {
 		if name != "Status" { // CGI gives it a meaning
 			fmt.Fprintf(&lines, "%s: %s\n", name, marker(name))
 		}
 	}
-	f := mayfly.Function{Name: "sh"}
+	f := mayfly.Unit{Name: "sh"}
 	f.Engine, f.CGI, f.Start = mayfly.EngineExec, true, []string{"/bin/sh", "-c", `printf '%s\n' "$0"; env`, lines.String()}
 	return f
 }

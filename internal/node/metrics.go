@@ -78,10 +78,9 @@ func functionMetrics(m *telemetry.Metrics, r *runner.Runner) {
 		}
 		return names
 	}
-	all := func() []string {
-		names := functions()
-		for _, h := range r.Hosted() {
-			names = append(names, h.Name)
+	all := func() (names []string) {
+		for _, u := range r.Units() {
+			names = append(names, string(u.Name))
 		}
 		return names
 	}

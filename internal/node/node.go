@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -298,8 +297,7 @@ type Status struct {
 	Routes   []mayfly.Route
 	Services []mayfly.Service
 
-	Functions []mayfly.Function // by name
-	Hosted    []mayfly.Hosted   // services that run here
+	Units []mayfly.Unit // that run here: functions by name, then services by name
 
 	Took time.Duration // from New to ready
 }
@@ -314,8 +312,7 @@ func (n *Node) Status() Status {
 	}
 	n.gateway.Refresh() // what has just been set should be seen
 	s.Routes, _ = n.gateway.Routes()
-	s.Functions, s.Hosted = n.runner.Functions(), n.runner.Hosted()
-	slices.SortFunc(s.Functions, func(a, b mayfly.Function) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	s.Units = n.runner.Units()
 	return s
 }
 

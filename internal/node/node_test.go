@@ -432,7 +432,7 @@ func TestMetricsAreThoseOfTheGoldenFile(t *testing.T) {
 	t.Parallel()
 	n := start(t, options(t))
 	ask(t, "GET", n.Gateway+"/healthz", nil) // a counter by status shows itself once it has counted
-	hello := mayfly.Function{Name: "hello", Program: mayfly.Program{Engine: mayfly.EngineExec, Start: []string{"hello"}}}
+	hello := mayfly.Unit{Name: "hello", Program: mayfly.Program{Engine: mayfly.EngineExec, Start: []string{"hello"}}}
 	if err := n.Roster().Set(hello, func(context.Context) (string, error) { return t.TempDir(), nil }); err != nil {
 		t.Fatal(err)
 	}

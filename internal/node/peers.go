@@ -18,8 +18,8 @@ func (n *Node) answers(log *slog.Logger) peers.Options {
 			Limiter: n.keeper.Limiter(), Started: n.started, Labels: n.labels,
 		},
 		Routes: n.routes,
-		Prepare: func(ctx context.Context, f mayfly.Function) error {
-			return n.runner.Prepare(ctx, f, n.roster.Bundle(f.Program))
+		Prepare: func(ctx context.Context, u mayfly.Unit) error {
+			return n.runner.Prepare(ctx, u, n.roster.Bundle(u.Program))
 		},
 		State: func(name string) (peers.State, bool) {
 			s, ok := n.runner.State(name)
@@ -32,11 +32,8 @@ func (n *Node) answers(log *slog.Logger) peers.Options {
 // stateOf translates what the runner says.
 func stateOf(s runner.State) peers.State {
 	out := peers.State{Serving: s.Serving, Failing: s.Failing, Rests: s.Rests, Waiting: s.Waiting, Instances: make([]peers.Instance, 0, len(s.Instances))}
-	if s.Function.Name != "" {
-		out.Function = &s.Function
-	}
-	if s.Hosted.Name != "" {
-		out.Hosted = &s.Hosted
+	if s.Unit.Name != "" {
+		out.Unit = &s.Unit
 	}
 	for _, in := range s.Instances {
 		out.Instances = append(out.Instances, peers.Instance{

@@ -69,8 +69,8 @@ func playPart() bool {
 }
 
 // web returns the function in Go, in a folder that it never looks into.
-func web(name mayfly.Name, change ...func(*mayfly.Function)) mayfly.Function {
-	f := mayfly.Function{Name: name}
+func web(name mayfly.Name, change ...func(*mayfly.Unit)) mayfly.Unit {
+	f := mayfly.Unit{Name: name}
 	f.Engine, f.Start, f.Env = mayfly.EngineHTTP, []string{os.Args[0]}, map[string]string{partVariable: partFunction}
 	for _, c := range change {
 		c(&f)
@@ -412,7 +412,7 @@ func newLeash(t *testing.T) *leash {
 }
 
 // on lets a function hold the leash.
-func (l *leash) on(f *mayfly.Function) { f.Env[leashVariable] = l.path }
+func (l *leash) on(f *mayfly.Unit) { f.Env[leashVariable] = l.path }
 
 // awaitOpen returns when a program has said that it holds the leash.
 func (l *leash) awaitOpen(t *testing.T) {

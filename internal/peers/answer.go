@@ -42,12 +42,10 @@ type Route struct {
 	Raw json.RawMessage `json:"-"` // the answer as it came, to pass on
 }
 
-// A State is how a function or service is doing on a node. Env of its program has
-// names alone.
+// A State is how a unit is doing on a node. Its env has names alone.
 type State struct {
-	V        int              `json:"v"`
-	Function *mayfly.Function `json:"function,omitempty"` // or
-	Hosted   *mayfly.Hosted   `json:"hosted,omitempty"`   // of the name; both nil while it only stops
+	V    int          `json:"v"`
+	Unit *mayfly.Unit `json:"-"` // that should run; nil while it only stops
 
 	Serving   uint64     `json:"serving"`           // revision that answers: an older one while the current one fails; 0 if none does
 	Failing   string     `json:"failing,omitempty"` // why the last start or instance failed, in one line
@@ -73,33 +71,44 @@ type Usage struct {
 	CPU    time.Duration `json:"cpu"`    // nanoseconds used so far
 }
 
-// Current returns the revision that should answer; 0 while it is developed.
+// A stateAnswer is a State as it is sent: each kind of unit has a key of its own.
+type stateAnswer[U any] struct {
+	State
+	Function U `json:"function,omitempty"`
+	Hosted   U `json:"hosted,omitempty"`
+}
+
+// answer returns s as it is sent.
+func (s State) answer() stateAnswer[*mayfly.Unit] {
+	s.V = Version
+	s = s.withoutValues()
+	a := stateAnswer[*mayfly.Unit]{State: s}
+	if s.Unit != nil && s.Unit.Kind == mayfly.KindService {
+		a.Hosted = s.Unit
+	} else {
+		a.Function = s.Unit
+	}
+	return a
+}
+
+// Current returns the revision that should answer; 0 in development.
 func (s State) Current() uint64 {
-	switch {
-	case s.Function != nil:
-		return s.Function.Revision
-	case s.Hosted != nil:
-		return s.Hosted.Revision
-	default:
+	if s.Unit == nil {
 		return 0
 	}
+	return s.Unit.Revision
 }
 
 // Developed reports whether the node serves a developer's own.
-func (s State) Developed() bool { return (s.Function != nil || s.Hosted != nil) && s.Current() == 0 }
+func (s State) Developed() bool { return s.Unit != nil && s.Current() == 0 }
 
 // withoutValues returns a copy of s whose env has names alone. Users put secrets
 // where they should not.
 func (s State) withoutValues() State {
-	if s.Function != nil {
-		f := *s.Function
-		f.Env = namesOf(f.Env)
-		s.Function = &f
-	}
-	if s.Hosted != nil {
-		h := *s.Hosted
-		h.Env = namesOf(h.Env)
-		s.Hosted = &h
+	if s.Unit != nil {
+		u := *s.Unit
+		u.Env = namesOf(u.Env)
+		s.Unit = &u
 	}
 	return s
 }
@@ -115,11 +124,7 @@ func namesOf(env map[string]string) map[string]string {
 
 // parseState reads a node's answer.
 func parseState(node string, data []byte) (State, error) {
-	var read struct {
-		State
-		Function json.RawMessage `json:"function"`
-		Hosted   json.RawMessage `json:"hosted"`
-	}
+	var read stateAnswer[json.RawMessage]
 	err := json.Unmarshal(data, &read)
 	s := read.State
 	if s.V > Version {
@@ -127,10 +132,10 @@ func parseState(node string, data []byte) (State, error) {
 			WithHint("update this Mayfly; mayfly nodes shows the version of each node")
 	}
 	if err == nil {
-		s.Function, err = parsePart[mayfly.Function](read.Function)
+		s.Unit, err = parseUnit(mayfly.KindFunction, read.Function)
 	}
-	if err == nil {
-		s.Hosted, err = parsePart[mayfly.Hosted](read.Hosted)
+	if err == nil && s.Unit == nil {
+		s.Unit, err = parseUnit(mayfly.KindService, read.Hosted)
 	}
 	if err != nil {
 		return State{}, mayfly.Errorf(mayfly.Internal, "cannot parse the answer of node %s: %w", node, err).
@@ -139,17 +144,17 @@ func parseState(node string, data []byte) (State, error) {
 	return s.withoutValues(), nil
 }
 
-// parsePart reads a function or service. One without a name is not there: the build
-// before sends both, and one of them empty.
-func parsePart[T mayfly.Function | mayfly.Hosted](data json.RawMessage) (*T, error) {
+// parseUnit reads a unit of one kind. One without a name is not there: the build
+// before sends both kinds, and one of them empty.
+func parseUnit(kind mayfly.Kind, data json.RawMessage) (*mayfly.Unit, error) {
 	var named struct {
 		Name string `json:"name"`
 	}
 	if len(data) == 0 || json.Unmarshal(data, &named) == nil && named.Name == "" {
 		return nil, nil
 	}
-	part := new(T)
-	return part, json.Unmarshal(data, part)
+	u := &mayfly.Unit{Kind: kind}
+	return u, json.Unmarshal(data, u)
 }
 
 // parseNode reads what a node says of itself. The id becomes part of a subject, and

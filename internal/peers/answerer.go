@@ -17,7 +17,7 @@ import (
 type Options struct {
 	Self    Node // V and Key are set by NewAnswerer
 	Routes  func() []Route
-	Prepare func(ctx context.Context, f mayfly.Function) error
+	Prepare func(ctx context.Context, f mayfly.Unit) error
 	State   func(name string) (State, bool) // false if nothing here has the name
 	Log     *slog.Logger                    // discards if nil
 }
@@ -94,8 +94,7 @@ func (a *Answerer) answer(ctx context.Context, in bus.Inbound) error {
 		if !ok {
 			return in.Fail(mayfly.Errorf(mayfly.NotFound, "nothing on this node is named %q", name), false)
 		}
-		state.V = Version
-		return respond(in, state.withoutValues())
+		return respond(in, state.answer())
 	}
 }
 

@@ -23,7 +23,7 @@ func prepareSubject(node string) string { return mayfly.SubjectNode + "." + node
 func stateSubject(node string) string   { return mayfly.SubjectNode + "." + node + ".state" }
 
 // startTimeout returns how long a node may take to start f.
-func startTimeout(f mayfly.Function) time.Duration {
+func startTimeout(f mayfly.Unit) time.Duration {
 	return prepareTimeout + time.Duration(f.WithDefaults().Instances.Start)
 }
 
@@ -56,7 +56,7 @@ func (p Peers) Routes(ctx context.Context) (routes []Route, nodes int, err error
 }
 
 // Prepare has a node start an instance of f and returns what kept it from that.
-func (p Peers) Prepare(ctx context.Context, n Node, f mayfly.Function) error {
+func (p Peers) Prepare(ctx context.Context, n Node, f mayfly.Unit) error {
 	question, err := prepareQuestion(n, f)
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func (p Peers) Prepare(ctx context.Context, n Node, f mayfly.Function) error {
 	return err
 }
 
-// State returns how a function or service is doing on a node, or NotFound where the
+// State returns how a unit is doing on a node, or NotFound where the
 // node has none of that name.
 func (p Peers) State(ctx context.Context, node, name string) (State, error) {
 	answer, err := p.ask(ctx, node, stateSubject(node), []byte(name), stateTimeout)

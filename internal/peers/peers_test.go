@@ -43,8 +43,8 @@ func answer(t *testing.T, b *bus.Bus, o peers.Options) {
 }
 
 // hello is a function with something to hide.
-func hello() mayfly.Function {
-	return mayfly.Function{
+func hello() mayfly.Unit {
+	return mayfly.Unit{
 		Name: "hello", Revision: 3, HTTP: []mayfly.Pattern{},
 		Program: mayfly.Program{Engine: mayfly.EngineExec, Start: []string{"sh", "hello.sh"}, Env: map[string]string{"GREETING": canary}},
 	}
@@ -56,11 +56,11 @@ func options() peers.Options {
 		Routes: func() []peers.Route {
 			return []peers.Route{{Node: "mayfly-n1", Pattern: "/x", Target: "x", Name: "x", Origin: "metadata"}}
 		},
-		Prepare: func(context.Context, mayfly.Function) error { return nil },
+		Prepare: func(context.Context, mayfly.Unit) error { return nil },
 		State: func(name string) (peers.State, bool) {
 			f := hello()
 			return peers.State{
-				Function: &f, Serving: 2, Failing: "crashed", Waiting: 1, Rests: time.Unix(1e9, 0).UTC(),
+				Unit: &f, Serving: 2, Failing: "crashed", Waiting: 1, Rests: time.Unix(1e9, 0).UTC(),
 				Instances: []peers.Instance{{ID: "i1", Revision: 2, Phase: "ready", Calls: 4, Usage: peers.Usage{PID: 7, Memory: 8, CPU: 9}}},
 			}, name == "hello"
 		},
@@ -96,8 +96,8 @@ func TestBothEndsUnderstandEachOther(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
 	o := options()
-	var prepared mayfly.Function
-	o.Prepare = func(_ context.Context, f mayfly.Function) error { prepared = f; return nil }
+	var prepared mayfly.Unit
+	o.Prepare = func(_ context.Context, f mayfly.Unit) error { prepared = f; return nil }
 	answer(t, b, o)
 	p := peers.New(b)
 
@@ -128,7 +128,7 @@ func TestBothEndsUnderstandEachOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	state, _ := o.State("hello")
-	state.V, state.Function.Env = peers.Version, map[string]string{"GREETING": ""}
+	state.V, state.Unit.Env = peers.Version, map[string]string{"GREETING": ""}
 	if diff := cmp.Diff(asJSON(t, state), asJSON(t, got)); diff != "" {
 		t.Error(diff)
 	}
@@ -144,7 +144,7 @@ func TestPrepareReturnsTheNodesOwnError(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
 	o := options()
-	o.Prepare = func(context.Context, mayfly.Function) error {
+	o.Prepare = func(context.Context, mayfly.Unit) error {
 		return mayfly.Errorf(mayfly.Crashed, "it exited with 3: %w", mayfly.Trace("line 1\nline 2")).WithHint("fix it")
 	}
 	answer(t, b, o)
@@ -222,7 +222,7 @@ func TestAnswersOfTheBuildBeforeAreUnderstood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Hosted != nil || f.Function.Name != "hello" || f.Current() != 1 || f.Serving != 1 || f.Developed() || !f.Rests.IsZero() ||
+	if f.Unit.Kind != mayfly.KindFunction || f.Unit.Name != "hello" || f.Current() != 1 || f.Serving != 1 || f.Developed() || !f.Rests.IsZero() ||
 		len(f.Instances) != 1 || f.Instances[0].Phase != "ready" || f.Instances[0].Usage.CPU != 5581*time.Microsecond {
 		t.Errorf("function is %s", asJSON(t, f))
 	}
@@ -230,11 +230,11 @@ func TestAnswersOfTheBuildBeforeAreUnderstood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if h.Function != nil || h.Hosted.Name != "ticker" || h.Current() != 1 || h.Instances[0].Usage.PID != 20930 || h.Instances[0].Usage.Memory != 3174400 {
+	if h.Unit.Kind != mayfly.KindService || h.Unit.Name != "ticker" || h.Current() != 1 || h.Instances[0].Usage.PID != 20930 || h.Instances[0].Usage.Memory != 3174400 {
 		t.Errorf("service is %s", asJSON(t, h))
 	}
 	for name, s := range map[string]peers.State{"GREETING": f, "TOKEN": h} {
-		if text := asJSON(t, s); strings.Contains(text, canary) || !strings.Contains(text, name) {
+		if text := asJSON(t, s.Unit); strings.Contains(text, canary) || !strings.Contains(text, name) {
 			t.Errorf("the answer shows a value of env, or not its name: %s", text)
 		}
 	}
@@ -246,8 +246,8 @@ func TestTheBuildBeforeUnderstandsAnswers(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
 	o := options()
-	prepared := make(chan mayfly.Function, 1)
-	o.Prepare = func(_ context.Context, f mayfly.Function) error { prepared <- f; return nil }
+	prepared := make(chan mayfly.Unit, 1)
+	o.Prepare = func(_ context.Context, f mayfly.Unit) error { prepared <- f; return nil }
 	answer(t, b, o)
 	nc := natstest.Connect(t, b)
 	ask := func(subject string, question []byte) []byte {
@@ -279,8 +279,8 @@ func TestTheBuildBeforeUnderstandsAnswers(t *testing.T) {
 		t.Errorf("routes are %v, error %v", routes, err)
 	}
 	var s struct {
-		Function  mayfly.Function
-		Hosted    mayfly.Hosted
+		Function  mayfly.Unit
+		Hosted    struct{ Name string }
 		Instances []struct {
 			ID       string
 			Revision uint64
@@ -340,7 +340,7 @@ func TestPrepareRefusesWhatItCannotOpen(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
 	o := options()
-	o.Prepare = func(_ context.Context, f mayfly.Function) error { return fmt.Errorf("started %s", f) }
+	o.Prepare = func(_ context.Context, f mayfly.Unit) error { return fmt.Errorf("started %s", f) }
 	answer(t, b, o)
 	p := peers.New(b)
 	nodes, err := p.List(t.Context())

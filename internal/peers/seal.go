@@ -20,7 +20,7 @@ func kem() hpke.KEM { return hpke.DHKEM(ecdh.X25519()) }
 
 // prepareQuestion returns the question that has n start f. A node of the build before
 // has no key and gets the function as it is.
-func prepareQuestion(n Node, f mayfly.Function) ([]byte, error) {
+func prepareQuestion(n Node, f mayfly.Unit) ([]byte, error) {
 	plain, err := json.Marshal(f)
 	if err != nil || len(n.Key) == 0 {
 		return plain, err
@@ -38,7 +38,7 @@ func prepareQuestion(n Node, f mayfly.Function) ([]byte, error) {
 }
 
 // parsePrepare reads a question, sealed for the key or, from the build before, plain.
-func parsePrepare(node string, key hpke.PrivateKey, data []byte) (f mayfly.Function, err error) {
+func parsePrepare(node string, key hpke.PrivateKey, data []byte) (f mayfly.Unit, err error) {
 	var q sealed
 	if err := json.Unmarshal(data, &q); err != nil {
 		return f, mayfly.Errorf(mayfly.Invalid, "the question is not JSON: %w", err)

@@ -34,9 +34,7 @@ type BuildOptions struct {
 
 // A Built is a source that is ready to run.
 type Built struct {
-	// The source's function or service with Engine and Start. Bundles are not set.
-	Function *mayfly.Function
-	Hosted   *mayfly.Hosted
+	Unit mayfly.Unit // the source's, with Engine and Start, without Bundles
 
 	// Folders hold the output by platform, or one for mayfly.AnyPlatform. Folder is
 	// the one for this machine, else the first by name. The caller removes them.
@@ -178,7 +176,7 @@ func (b *builder) copyCode(ctx context.Context, folder bool, to string) ([]strin
 
 // language builds what detect has found.
 func (b *builder) language(ctx context.Context, f found) error {
-	if f.engine == mayfly.EngineService && b.Function != nil && b.Engine == "" {
+	if f.engine == mayfly.EngineService && b.Unit.Kind == mayfly.KindFunction && b.Engine == "" {
 		return mayfly.Errorf(mayfly.Invalid, "%s speaks NATS itself (it imports nats.go and not net/http), so it is a service", b.Name).
 			WithHint("move it to services:, or set engine: http if it does serve HTTP")
 	}
@@ -197,7 +195,7 @@ func (b *builder) language(ctx context.Context, f found) error {
 	if err != nil || form != shim.Short || b.engine == mayfly.EngineHTTP {
 		return err
 	}
-	if b.Hosted != nil {
+	if b.Unit.Kind == mayfly.KindService {
 		return mayfly.Errorf(mayfly.Invalid, "%s has an HTTP handler, so it is a function, not a service", b.Name).WithHint("move it to functions:")
 	}
 	return mayfly.Errorf(mayfly.Invalid, "%s has a handler, which engine %s cannot call", b.Name, b.engine).WithHint("remove engine")

@@ -129,7 +129,7 @@ func TestBuildMakesEachLanguageRun(t *testing.T) {
 				t.Fatalf("project %+v", p)
 			}
 			built := buildSource(t, p.Functions[0], project.BuildOptions{})
-			f := built.Function
+			f := built.Unit
 			if words := f.Start; f.Engine != tt.engine || words[0]+" "+words[len(words)-1] != tt.start {
 				t.Errorf("engine %s, start %q", f.Engine, f.Start)
 			}
@@ -244,19 +244,19 @@ services:
 		all := p.Sources()
 		return all[slices.IndexFunc(all, func(s project.Source) bool { return s.Name == name })]
 	}
-	if f := buildSource(t, source("ok"), project.BuildOptions{}).Function; f.Engine != mayfly.EngineExec || f.Concurrency != 1 || f.Env["A"] != "b" || f.Project != "shop" {
+	if f := buildSource(t, source("ok"), project.BuildOptions{}).Unit; f.Engine != mayfly.EngineExec || f.Concurrency != 1 || f.Env["A"] != "b" || f.Project != "shop" {
 		t.Errorf("ok is %+v", f)
 	}
-	if f := buildSource(t, source("cgi"), project.BuildOptions{}).Function; !f.CGI {
+	if f := buildSource(t, source("cgi"), project.BuildOptions{}).Unit; !f.CGI {
 		t.Errorf("cgi is %+v", f)
 	}
-	if f := buildSource(t, source("listens"), project.BuildOptions{}).Function; f.Engine != mayfly.EngineHTTP || strings.Join(f.Start, "|") != "sh|-c|sh main.sh --port $PORT" {
+	if f := buildSource(t, source("listens"), project.BuildOptions{}).Unit; f.Engine != mayfly.EngineHTTP || strings.Join(f.Start, "|") != "sh|-c|sh main.sh --port $PORT" {
 		t.Errorf("listens is %+v", f)
 	}
-	if f := buildSource(t, source("argv"), project.BuildOptions{}).Function; f.Engine != mayfly.EngineExec || strings.Join(f.Start, "|") != "sh|main.sh" {
+	if f := buildSource(t, source("argv"), project.BuildOptions{}).Unit; f.Engine != mayfly.EngineExec || strings.Join(f.Start, "|") != "sh|main.sh" {
 		t.Errorf("argv is %+v", f)
 	}
-	if h := buildSource(t, source("Worker"), project.BuildOptions{}).Hosted; h.Engine != mayfly.EngineService || h.Instances != 2 || len(h.Start) != 3 {
+	if h := buildSource(t, source("Worker"), project.BuildOptions{}).Unit; h.Engine != mayfly.EngineService || h.Instances != mayfly.Exactly(2) || len(h.Start) != 3 {
 		t.Errorf("Worker is %+v", h)
 	}
 

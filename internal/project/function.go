@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -79,14 +78,14 @@ var functionKeys = slices.Concat(
 		own("http", asPatterns.schema, readPatterns,
 			"Paths of its own besides `/fn/<name>`: a pattern or a list, as in routes."),
 	},
-	lift(limitKeys, func(s *Source) *mayfly.Limits { return &s.Function.Limits }),
-	lift(programKeys, (*Source).program),
+	lift(limitKeys, func(s *Source) *mayfly.Limits { return &s.Unit.Limits }),
+	lift(programKeys, func(s *Source) *mayfly.Program { return &s.Unit.Program }),
 	table[Source]{
-		set("cgi", asBool, func(s *Source) *bool { return &s.Function.CGI },
+		set("cgi", asBool, func(s *Source) *bool { return &s.Unit.CGI },
 			"Engine exec: the output starts with headers, as in CGI.").and(checkCGI).or(false),
-		set("summary", asText, func(s *Source) *string { return &s.Function.Summary },
+		set("summary", asText, func(s *Source) *string { return &s.Unit.Summary },
 			"One line for people."),
-		set("metadata", asTexts, func(s *Source) *map[string]string { return &s.Function.Metadata },
+		set("metadata", asTexts, func(s *Source) *map[string]string { return &s.Unit.Metadata },
 			"Names and values that `nats micro info` shows."),
 	},
 )
@@ -94,10 +93,10 @@ var functionKeys = slices.Concat(
 var serviceKeys = slices.Concat(
 	codeKeys,
 	table[Source]{
-		set("instances", asWhole(1, maxInstances), func(s *Source) *int { return &s.Hosted.Instances },
-			"How many instances are kept running.").or(1),
+		set("instances", asWhole(1, maxInstances), func(s *Source) *int { return &s.Unit.Instances.Min },
+			"How many instances are kept running.").and(fixInstances).or(1),
 	},
-	lift(programKeys, (*Source).program),
+	lift(programKeys, func(s *Source) *mayfly.Program { return &s.Unit.Program }),
 )
 
 // The kinds of values that only functions and services take.
@@ -111,9 +110,6 @@ var (
 	}), readEnv}
 	asSecret  = kind[string]{nameSchema, readName[string]}
 	asSecrets = kind[[]string]{oneOrMore(matching("^[a-z][a-z0-9-]{0,62}$"), schema{"uniqueItems": true}), asList(asSecret).read}
-
-	// Names as ADR-32 has them.
-	serviceName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
 )
 
 // engines are those that a manifest may name.
@@ -125,7 +121,7 @@ func (m *manifest) function(f yamlfile.Field) error {
 	if err != nil {
 		return f.Key.Wrap(err)
 	}
-	s := Source{Name: string(name), Function: &mayfly.Function{Name: name, Project: m.Name}}
+	s := Source{Name: string(name), Unit: &mayfly.Unit{Name: name, Project: m.Name}}
 	if err := checkReserved(f.Value); err != nil {
 		return err
 	}
@@ -138,11 +134,13 @@ func (m *manifest) function(f yamlfile.Field) error {
 
 // service reads one entry of services, which come after the functions.
 func (m *manifest) service(f yamlfile.Field) error {
-	name := f.Key.Text
-	if !serviceName.MatchString(name) {
-		return f.Key.Errorf("%q is not a service name: use letters, digits, _ and -, at most 63", clip(name))
+	name, err := mayfly.KindService.ParseName(f.Key.Text)
+	if err != nil {
+		return f.Key.Wrap(err)
 	}
-	s := Source{Name: name, Hosted: &mayfly.Hosted{Name: name, Project: m.Name, Instances: 1}, Engine: mayfly.EngineService}
+	s := Source{Name: string(name), Engine: mayfly.EngineService, Unit: &mayfly.Unit{
+		Kind: mayfly.KindService, Name: name, Project: m.Name, Limits: mayfly.Limits{Instances: mayfly.Exactly(1)},
+	}}
 	if v := f.Value.Get("engine"); v != nil {
 		return v.Errorf("%s is not needed: everything under services: has engine service", v.Path).WithHint("remove it, or move %s to functions:", name)
 	}
@@ -152,7 +150,7 @@ func (m *manifest) service(f yamlfile.Field) error {
 	if err := serviceKeys.read(m, f.Key, f.Value, &s); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(m.Functions, func(other Source) bool { return other.Name == name }) {
+	if slices.ContainsFunc(m.Functions, func(other Source) bool { return other.Unit.Name == name }) {
 		return f.Key.Errorf("%q is both a function and a service: calls cannot tell them apart", name).WithHint("rename one of them")
 	}
 	m.Services = append(m.Services, s)
@@ -253,7 +251,7 @@ func readPatterns(m *manifest, n *yamlfile.Node, s *Source) error {
 		if err := m.taken.take(item, p, "functions."+s.Name); err != nil {
 			return err
 		}
-		s.Function.HTTP = append(s.Function.HTTP, p)
+		s.Unit.HTTP = append(s.Unit.HTTP, p)
 	}
 	return nil
 }
@@ -280,8 +278,14 @@ func keepNoWait(_ *yamlfile.Node, l *mayfly.Limits) error {
 	return nil
 }
 
+// fixInstances keeps the instances of a service from coming and going.
+func fixInstances(_ *yamlfile.Node, s *Source) error {
+	s.Unit.Instances = mayfly.Exactly(s.Unit.Instances.Min)
+	return nil
+}
+
 func checkCGI(n *yamlfile.Node, s *Source) error {
-	if s.Function.CGI && s.Engine != "" && s.Engine != mayfly.EngineExec {
+	if s.Unit.CGI && s.Engine != "" && s.Engine != mayfly.EngineExec {
 		return n.Errorf("%s is for engine exec: an %s function sets status and headers itself", n.Path, s.Engine)
 	}
 	return nil

@@ -84,15 +84,15 @@ func TestDefaultsAreTheRealOnes(t *testing.T) {
 	var limits mayfly.Limits
 	function, all := parseWith(t, "functions", "{code: .}"), parseWith(t, "functions", saysDefaults(t, functionKeys.rows()))
 	limits = limits.WithDefaults()
-	if diff := cmp.Diff(limits, all.Functions[0].Function.Limits); diff != "" {
+	if diff := cmp.Diff(limits, all.Functions[0].Unit.Limits); diff != "" {
 		t.Errorf("limits: %s", diff)
 	}
-	function.Functions[0].Function.Limits = limits
-	if diff := cmp.Diff(function.Functions[0].Function, all.Functions[0].Function); diff != "" {
+	function.Functions[0].Unit.Limits = limits
+	if diff := cmp.Diff(function.Functions[0].Unit, all.Functions[0].Unit); diff != "" {
 		t.Errorf("function: %s", diff)
 	}
 	service, all := parseWith(t, "services", "{code: .}"), parseWith(t, "services", saysDefaults(t, serviceKeys.rows()))
-	if diff := cmp.Diff(service.Services[0].Hosted, all.Services[0].Hosted); diff != "" {
+	if diff := cmp.Diff(service.Services[0].Unit, all.Services[0].Unit); diff != "" {
 		t.Errorf("service: %s", diff)
 	}
 }

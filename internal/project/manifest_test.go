@@ -57,21 +57,20 @@ services:
 		Name, Code, Build string
 		Start             []string
 		Engine            mayfly.Engine
-		Function          *mayfly.Function
-		Hosted            *mayfly.Hosted
+		Unit              *mayfly.Unit
 	}
 	var got []source
 	for _, s := range p.Sources() {
-		got = append(got, source{s.Name, s.Code, s.Build, s.Start, s.Engine, s.Function, s.Hosted})
+		got = append(got, source{s.Name, s.Code, s.Build, s.Start, s.Engine, s.Unit})
 		if len(s.Watch) != 1 || s.Watch[0] != s.Code {
 			t.Errorf("%s watches %q", s.Name, s.Watch)
 		}
 	}
 	want := []source{
-		{Name: "bye", Code: folder + "/hello.js", Start: []string{"sh", "-c", "exec node bye.js"}, Function: &mayfly.Function{
+		{Name: "bye", Code: folder + "/hello.js", Start: []string{"sh", "-c", "exec node bye.js"}, Unit: &mayfly.Unit{
 			Name: "bye", Project: "shop", HTTP: []mayfly.Pattern{pattern(t, "POST /bye")}, Limits: mayfly.Limits{Concurrency: 3},
 		}},
-		{Name: "hello", Code: folder + "/hello.js", Engine: mayfly.EngineHTTP, Build: "make", Start: []string{"node", "server.js", "--port", "1"}, Function: &mayfly.Function{
+		{Name: "hello", Code: folder + "/hello.js", Engine: mayfly.EngineHTTP, Build: "make", Start: []string{"node", "server.js", "--port", "1"}, Unit: &mayfly.Unit{
 			Name: "hello", Project: "shop", Summary: "Says hello", HTTP: []mayfly.Pattern{pattern(t, "GET /hello/{name}"), pattern(t, "/hi")},
 			Metadata: map[string]string{"team": "a"},
 			Program: mayfly.Program{
@@ -83,10 +82,12 @@ services:
 				Instances: mayfly.Instances{Min: 1, Max: 8, Idle: mayfly.Duration(90 * time.Second), Start: mayfly.Duration(20 * time.Second)},
 			},
 		}},
-		{Name: "HackerNews", Code: folder + "/worker", Engine: mayfly.EngineService, Hosted: &mayfly.Hosted{
-			Name: "HackerNews", Project: "shop", Instances: 2, Program: mayfly.Program{Env: map[string]string{"A": "b"}},
+		{Name: "HackerNews", Code: folder + "/worker", Engine: mayfly.EngineService, Unit: &mayfly.Unit{
+			Kind: mayfly.KindService, Name: "HackerNews", Project: "shop", Limits: mayfly.Limits{Instances: mayfly.Exactly(2)}, Program: mayfly.Program{Env: map[string]string{"A": "b"}},
 		}},
-		{Name: "One_2", Code: folder, Engine: mayfly.EngineService, Hosted: &mayfly.Hosted{Name: "One_2", Project: "shop", Instances: 1}},
+		{Name: "One_2", Code: folder, Engine: mayfly.EngineService, Unit: &mayfly.Unit{
+			Kind: mayfly.KindService, Name: "One_2", Project: "shop", Limits: mayfly.Limits{Instances: mayfly.Exactly(1)},
+		}},
 	}
 	// STAGE is not set, so its default is taken: "dev" would be no number.
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -46,21 +46,15 @@ func (b *builder) result() (Built, error) {
 			break
 		}
 	}
-	if b.Hosted != nil {
-		h := *b.Hosted
-		h.Engine, h.Start = b.engine, b.start
-		built.Hosted = &h
-		return built, nil
+	u := *b.Unit
+	u.Engine, u.Start = b.engine, b.start
+	if u.CGI && u.Engine != mayfly.EngineExec {
+		return built, mayfly.Errorf(mayfly.Invalid, "cgi is only for engine exec, but %s has engine %s", b.Name, u.Engine).WithHint("remove cgi")
 	}
-	f := *b.Function
-	f.Engine, f.Start = b.engine, b.start
-	if f.CGI && f.Engine != mayfly.EngineExec {
-		return built, mayfly.Errorf(mayfly.Invalid, "cgi is only for engine exec, but %s has engine %s", b.Name, f.Engine).WithHint("remove cgi")
+	if u.Engine == mayfly.EngineExec {
+		u.Concurrency = 1
 	}
-	if f.Engine == mayfly.EngineExec {
-		f.Concurrency = 1
-	}
-	built.Function = &f
+	built.Unit = u
 	return built, nil
 }
 

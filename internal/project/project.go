@@ -101,17 +101,16 @@ func openCode(path string) (*Project, error) {
 	if found.whole {
 		p.Folder = code
 	}
-	s := Source{Name: string(name), Code: code, Watch: []string{code}}
+	s := Source{Name: string(name), Unit: &mayfly.Unit{Name: name, Project: name}, Code: code, Watch: []string{code}}
 	if s.ignored, err = readRules(code); err != nil {
 		return nil, err
 	}
 	if found.engine == mayfly.EngineService {
 		s.Engine = mayfly.EngineService
-		s.Hosted = &mayfly.Hosted{Name: s.Name, Project: name, Instances: 1}
+		s.Unit.Kind, s.Unit.Instances = mayfly.KindService, mayfly.Exactly(1)
 		p.Services = []Source{s}
 		return p, nil
 	}
-	s.Function = &mayfly.Function{Name: name, Project: name}
 	p.Functions = []Source{s}
 	return p, nil
 }
@@ -180,7 +179,7 @@ var projectKeys = table[Project]{
 		"Name of the project. By default the folder's name."),
 	each("functions", nameKeys, functionKeys.schema(), (*manifest).function,
 		"Functions by name. Each answers at `/fn/<name>` and on the subject `fn.<name>`."),
-	each("services", schema{"pattern": serviceName.String()}, serviceKeys.schema(), (*manifest).service,
+	each("services", schema{"pattern": "^[A-Za-z0-9_-]{1,63}$"}, serviceKeys.schema(), (*manifest).service,
 		"Programs that use NATS themselves, by name. Mayfly builds and runs them."),
 	each("routes", nameKeys, routeKeys.schema().with(oneTarget), (*manifest).route,
 		"HTTP paths, by name, and the subjects or service endpoints that answer them."),

@@ -319,7 +319,7 @@ func TestOpenNeedsNoManifest(t *testing.T) {
 			continue
 		}
 		s := p.Sources()[0]
-		if s.Name != tt.name || s.Code != code || len(s.Watch) != 1 || s.Watch[0] != code || (s.Hosted != nil) != tt.service || (s.Function == nil) != tt.service {
+		if s.Name != tt.name || s.Code != code || len(s.Watch) != 1 || s.Watch[0] != code || (s.Unit.Kind == mayfly.KindService) != tt.service {
 			t.Errorf("%s: source %+v", tt.path, s)
 		}
 	}
@@ -439,16 +439,13 @@ func FuzzParse(f *testing.F) {
 		}
 		mux := http.NewServeMux()
 		for _, s := range p.Sources() {
-			if (s.Function == nil) == (s.Hosted == nil) || !filepath.IsAbs(s.Code) {
+			if string(s.Unit.Name) != s.Name || !filepath.IsAbs(s.Code) {
 				t.Fatalf("source %+v", s)
 			}
-			if s.Function == nil {
-				continue
-			}
-			for _, pattern := range s.Function.HTTP {
+			for _, pattern := range s.Unit.HTTP {
 				mux.Handle(pattern.String(), http.NotFoundHandler())
 			}
-			if l := s.Function.Limits; l.Timeout < 0 || l.Body < 0 || l.Concurrency < 0 || l.Instances.Max > 0 && l.Instances.Max < l.Instances.Min {
+			if l := s.Unit.Limits; l.Timeout < 0 || l.Body < 0 || l.Concurrency < 0 || l.Instances.Max > 0 && l.Instances.Max < l.Instances.Min {
 				t.Fatalf("limits %+v", l)
 			}
 		}

@@ -6,13 +6,11 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// A Source is what one function or service is built from. Exactly one of Function
-// and Hosted is set: with all its settings, but without Start and Bundles, which
-// Build finds and a deploy fills in.
+// A Source is what one unit is built from. Unit has all its settings but Start and
+// Bundles, which Build finds and a deploy fills in.
 type Source struct {
-	Name     string
-	Function *mayfly.Function
-	Hosted   *mayfly.Hosted
+	Name string
+	Unit *mayfly.Unit
 
 	Code   string // absolute path of a file or folder
 	Build  string // command to be run first, by a shell, in a copy of the folder
@@ -26,14 +24,6 @@ type Source struct {
 	// ignored are the rules of the folder's .mayflyignore when the project was
 	// opened.
 	ignored rules
-}
-
-// program returns the part that function and service have in common.
-func (s Source) program() *mayfly.Program {
-	if s.Hosted != nil {
-		return &s.Hosted.Program
-	}
-	return &s.Function.Program
 }
 
 // Ignores reports whether a file or folder below Code, by its path relative to it

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,27 +20,20 @@ type Change struct {
 	Note string // for the history
 }
 
-// Deploy makes f the current revision of its function, under the next number, and
-// returns it so. Where the same content is deployed with the same settings already
-// nothing is written and changed is false; where it was scaled since, only that is
+// Deploy makes u the current revision of its name, under the next number, and
+// returns it so. If the same content is deployed with the same settings already,
+// nothing is written and changed is false; if it was scaled since, only that is
 // taken back.
 //
-// Its bundles must have been uploaded. Errors: Conflict when somebody else changed
-// the function at the same moment, Denied when its name is another project's,
-// Invalid, Unavailable.
-func (r *Registry) Deploy(ctx context.Context, f mayfly.Function, c Change) (_ mayfly.Function, changed bool, err error) {
-	if err := r.nameIsFree(kindService + string(f.Name)); err != nil {
-		return f, false, err
+// Its bundles must have been uploaded. Errors: Conflict when another deploy changed
+// the unit at the same moment or the name is taken by the other kind, Denied when
+// the name is another project's, Invalid, Unavailable.
+func (r *Registry) Deploy(ctx context.Context, u mayfly.Unit, c Change) (_ mayfly.Unit, changed bool, err error) {
+	if other := r.Current(u.Name); other != nil && other.Kind != u.Kind {
+		return u, false, mayfly.Errorf(mayfly.Conflict, "%q is a %s already", u.Name, other.Kind).
+			WithHint("choose another name, or remove the %s: mayfly remove %s", other.Kind, u.Name)
 	}
-	return deploy(ctx, r, kindFunction+string(f.Name), f, f.Project, f.Bundles, c)
-}
-
-// DeployService is Deploy for a service that Mayfly runs.
-func (r *Registry) DeployService(ctx context.Context, h mayfly.Hosted, c Change) (_ mayfly.Hosted, changed bool, err error) {
-	if err := r.nameIsFree(kindFunction + h.Name); err != nil {
-		return h, false, err
-	}
-	return deploy(ctx, r, kindService+h.Name, h, h.Project, h.Bundles, c)
+	return deploy(ctx, r, keyOf(u.Kind, u.Name), u, u.Project, u.Bundles, c)
 }
 
 func deploy[T thing](ctx context.Context, r *Registry, key string, t T, project mayfly.Name, bundles map[string]string, c Change) (T, bool, error) {
@@ -68,45 +62,38 @@ func deploy[T thing](ctx context.Context, r *Registry, key string, t T, project 
 	})
 }
 
-// Rollback makes a new revision with the bundles and settings of an old one. Of a
-// ref without a revision the one before the current is taken, or the last if the
-// function was removed. Errors are those of Deploy, and NotFound where the history
-// does not reach so far.
-func (r *Registry) Rollback(ctx context.Context, ref mayfly.Ref) (_ mayfly.Function, changed bool, err error) {
-	return rollback[mayfly.Function](ctx, r, kindFunction+string(ref.Name), ref.Revision)
-}
-
-// RollbackService is Rollback for a hosted service; revision 0 is the one before.
-func (r *Registry) RollbackService(ctx context.Context, name string, revision uint64) (_ mayfly.Hosted, changed bool, err error) {
-	return rollback[mayfly.Hosted](ctx, r, kindService+name, revision)
-}
-
-func rollback[T thing](ctx context.Context, r *Registry, key string, revision uint64) (T, bool, error) {
-	if err := checkKey(key); err != nil {
-		return *new(T), false, err
-	}
-	old, err := r.past(ctx, key, revision)
+// Rollback makes a new revision with the bundles and settings of an old one. Without
+// a revision, ref is the one before the current, or the last if the unit was
+// removed. Errors are those of Deploy, and NotFound where the history does not reach
+// so far.
+func (r *Registry) Rollback(ctx context.Context, ref mayfly.Ref) (_ mayfly.Unit, changed bool, err error) {
+	none := mayfly.Unit{}
+	key, _, err := r.find(ctx, string(ref.Name))
 	if err != nil {
-		return *new(T), false, err
+		return none, false, err
+	}
+	old, err := r.past(ctx, key, ref.Revision)
+	if err != nil {
+		return none, false, err
 	}
 	bundles, err := old.bundles()
 	if err == nil {
 		err = r.checkBundles(ctx, bundles)
 	}
 	if err != nil {
-		return *new(T), false, err
+		return none, false, err
 	}
 	old.Scaled = nil // how many there were for a while is not part of a revision
-	was, err := thingOf[T](old)
+	was, err := thingOf[mayfly.Unit](old)
 	if err != nil {
-		return *new(T), false, err
+		return none, false, err
 	}
 	settings, err := settingsOf(was)
 	if err != nil {
-		return *new(T), false, err
+		return none, false, err
 	}
-	return change[T](ctx, r, key, func(present entry) (entry, error) {
-		if present.live() && present.Scaled == nil && sameSettings[T](present, settings) {
+	return change[mayfly.Unit](ctx, r, key, func(present entry) (entry, error) {
+		if present.live() && present.Scaled == nil && sameSettings[mayfly.Unit](present, settings) {
 			return present, errUnchanged
 		}
 		project := old.Project
@@ -120,30 +107,29 @@ func rollback[T thing](ctx context.Context, r *Registry, key string, revision ui
 	})
 }
 
-// Scale changes how many instances there may be of a function, without a new
-// revision. The next deploy takes it back.
-func (r *Registry) Scale(ctx context.Context, name mayfly.Name, n mayfly.Instances) (mayfly.Function, error) {
+// Scale changes how many instances a unit has, without a new revision; a service's
+// are Exactly so many. The next deploy takes it back.
+func (r *Registry) Scale(ctx context.Context, name mayfly.Name, n mayfly.Instances) (mayfly.Unit, error) {
 	if n.Min < 0 || n.Max < 0 || n.Idle < 0 || n.Start < 0 || n.Max > 0 && n.Min > n.Max {
-		return mayfly.Function{}, mayfly.Errorf(mayfly.Invalid, "instances from %d to %d make no sense", n.Min, n.Max).
+		return mayfly.Unit{}, mayfly.Errorf(mayfly.Invalid, "cannot scale %s to %d to %d instances", name, n.Min, n.Max).
 			WithHint("give a min that is not above max, and nothing below 0")
 	}
-	return scale[mayfly.Function](ctx, r, kindFunction+string(name), n)
-}
-
-// ScaleService changes how many instances of a hosted service run.
-func (r *Registry) ScaleService(ctx context.Context, name string, n int) (mayfly.Hosted, error) {
-	if n < 0 {
-		return mayfly.Hosted{}, mayfly.Errorf(mayfly.Invalid, "%d instances of %s make no sense", n, name).WithHint("give 0 or more")
+	key, e, err := r.find(ctx, string(name))
+	if err != nil {
+		return mayfly.Unit{}, err
 	}
-	return scale[mayfly.Hosted](ctx, r, kindService+name, n)
-}
-
-func scale[T thing](ctx context.Context, r *Registry, key string, instances any) (T, error) {
+	var instances any = n
+	if e.kind == mayfly.KindService {
+		if n != mayfly.Exactly(n.Min) {
+			return mayfly.Unit{}, mayfly.Errorf(mayfly.Invalid, "%s is a service, which has a fixed number of instances", name)
+		}
+		instances = n.Min
+	}
 	raw, err := json.Marshal(instances)
 	if err != nil {
-		return *new(T), err
+		return mayfly.Unit{}, err
 	}
-	t, _, err := change[T](ctx, r, key, func(present entry) (entry, error) {
+	u, _, err := change[mayfly.Unit](ctx, r, key, func(present entry) (entry, error) {
 		if !present.live() {
 			return entry{}, r.missing(key)
 		}
@@ -153,13 +139,13 @@ func scale[T thing](ctx context.Context, r *Registry, key string, instances any)
 		present.Scaled, present.settings = raw, present.present()
 		return present, nil
 	})
-	return t, err
+	return u, err
 }
 
-// Remove takes a function, or else a service, out of the registry. Its history
-// stays for a while, and its numbers go on where they were.
+// Remove takes a unit out of the registry. Its history stays for a while, and its
+// numbers go on where they were.
 func (r *Registry) Remove(ctx context.Context, name string) error {
-	key, err := r.find(ctx, name)
+	key, _, err := r.find(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -315,58 +301,39 @@ func lastWords(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValu
 	return last, nil
 }
 
-// find returns the key of what is deployed under a name.
-func (r *Registry) find(ctx context.Context, name string) (string, error) {
-	function, service := kindFunction+name, kindService+name
-	for _, key := range []string{function, service} {
-		if checkKey(key) != nil {
+// find returns the entry of the unit with a name: the one that is deployed, or else
+// the one that was last. The error has code NotFound if there never was any.
+func (r *Registry) find(ctx context.Context, name string) (key string, e entry, err error) {
+	for _, kind := range kinds {
+		parsed, err := kind.ParseName(name)
+		if err != nil {
 			continue
 		}
-		e, err := r.read(ctx, key)
+		one, err := r.read(ctx, keyOf(kind, parsed))
 		if err != nil {
-			return "", err
+			return "", e, err
+		}
+		if one.live() || one.kv > e.kv {
+			key, e = keyOf(kind, parsed), one
 		}
 		if e.live() {
-			return key, nil
+			return key, e, nil
 		}
 	}
-	if err := checkKey(service); err != nil {
-		return "", err
+	if e.kv == 0 {
+		if _, err := mayfly.KindService.ParseName(name); err != nil {
+			return "", e, err // no kind allows it
+		}
+		return "", e, r.missing("/" + name)
 	}
-	return "", r.missing(function)
-}
-
-// nameIsFree keeps a function and a service from sharing a name: on the bus both
-// are micro services, and in commands a name says enough. It asks the picture, so
-// of two who deploy both at the same moment neither is refused.
-func (r *Registry) nameIsFree(other string) error {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	_, function := r.picture.functions[other]
-	_, service := r.picture.services[other]
-	if function || service {
-		kind, name, _ := strings.Cut(other, "/")
-		return mayfly.Errorf(mayfly.Conflict, "%q is a %s already", name, kind).
-			WithHint("choose another name, or remove the %s: mayfly remove %s", kind, name)
-	}
-	return nil
+	return key, e, nil
 }
 
 // checkKey refuses names that NATS or we could not use.
 func checkKey(key string) error {
-	name := nameOf(key)
-	if !strings.HasPrefix(key, kindService) {
-		_, err := mayfly.ParseName(name)
-		return err
-	}
-	odd := strings.ContainsFunc(name, func(c rune) bool {
-		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_')
-	})
-	if name == "" || len(name) > mayfly.MaxName || odd {
-		return mayfly.Errorf(mayfly.Invalid, "%.80q cannot be the name of a service", name).
-			WithHint("use letters, digits, - and _, at most %d of them", mayfly.MaxName)
-	}
-	return nil
+	kind, _ := kindOf(key) // routes have names as functions do
+	_, err := kind.ParseName(nameOf(key))
+	return err
 }
 
 func nameOf(key string) string {
@@ -374,22 +341,22 @@ func nameOf(key string) string {
 	return name
 }
 
-// missing says that nothing is deployed under a key, and what is that sounds alike.
+// missing says that nothing is deployed under a key, and which name is near.
 func (r *Registry) missing(key string) error {
-	kind, name, _ := strings.Cut(key, "/")
-	err := mayfly.Errorf(mayfly.NotFound, "no %s %q is deployed", kind, name)
-	functions, services := r.List()
-	var known []string
-	for _, f := range functions {
-		known = append(known, string(f.Name))
+	name := nameOf(key)
+	what := strconv.Quote(name)
+	if strings.HasPrefix(key, keyRoute) {
+		what = "route " + what
 	}
-	for _, h := range services {
-		known = append(known, h.Name)
+	err := mayfly.Errorf(mayfly.NotFound, "%s is not deployed", what)
+	var known []string
+	for _, u := range r.List() {
+		known = append(known, string(u.Name))
 	}
 	if near, ok := nearest.To(name, known); ok {
 		return err.WithHint("did you mean %q?", near)
 	}
-	return err.WithHint("mayfly list shows what is there")
+	return err.WithHint("mayfly list shows what is deployed")
 }
 
 func foreign(key string, holder, asks mayfly.Name) error {
@@ -411,6 +378,6 @@ func conflict(key string, theirs entry) error {
 	if theirs.By != "" {
 		now += ", by " + theirs.By
 	}
-	return mayfly.Errorf(mayfly.Conflict, "somebody changed %q at the same moment: %s", nameOf(key), now).
-		WithHint("look at mayfly history %s, then do it again", nameOf(key))
+	return mayfly.Errorf(mayfly.Conflict, "another deploy changed %q at the same moment: %s", nameOf(key), now).
+		WithHint("look at mayfly history %s, then try again", nameOf(key))
 }

@@ -24,6 +24,7 @@
 //     there: TestTwoDeploysAtOnceOneWins.
 //   - What a newer Mayfly wrote is refused or kept, never rewritten:
 //     TestNewerFormatIsRefused, TestNewerLayoutIsLeftAlone, TestUnknownFieldsAreKept.
+//   - Entries have one form, whichever Mayfly wrote them: TestEntriesStayAsTheyWere.
 //   - What somebody else wrote into the bucket is checked like a manifest before it
 //     is shown: TestHostileRoutesAreNotServed.
 //   - A writer finds what it wrote; others hear of it, also after the connection was

@@ -12,12 +12,23 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// The keys of entries are a kind, a slash and a name.
-const (
-	kindFunction = "function/"
-	kindService  = "service/"
-	kindRoute    = "route/"
-)
+// The keys of entries are a kind, a slash and a name. Units have two of the kinds.
+const keyRoute = "route/"
+
+// kinds are those of units, the one first that nearly all have.
+var kinds = []mayfly.Kind{mayfly.KindFunction, mayfly.KindService}
+
+func keyOf(kind mayfly.Kind, name mayfly.Name) string { return kind.String() + "/" + string(name) }
+
+// kindOf returns the kind of the unit under a key, and whether there can be one.
+func kindOf(key string) (mayfly.Kind, bool) {
+	for _, kind := range kinds {
+		if strings.HasPrefix(key, kind.String()+"/") {
+			return kind, true
+		}
+	}
+	return 0, false
+}
 
 const (
 	// version is the v of what is written. An entry with a greater one is neither
@@ -31,17 +42,18 @@ const (
 
 // An entry is one value of the registry: a head of ours and the settings of what
 // is deployed, side by side in one JSON object. The settings stay raw here, so that
-// functions and services take the same way and fields of a newer Mayfly survive.
+// fields of a newer Mayfly survive.
 type entry struct {
 	head
+	kind     mayfly.Kind                // of a unit
 	settings map[string]json.RawMessage // of one to be written: all fields that are not the head's
 	data     []byte                     // of one that was read: as stored, a JSON object
 	thing    any                        // of one that was read: what is deployed, without Scaled; nil if that is not known yet
 	kv       uint64                     // revision of the key, which is not that of what is deployed; 0 if there is none
 }
 
-// A head is what the registry itself writes into an entry. What is deployed knows the
-// first two too.
+// A head is what the registry itself writes into an entry. A unit has the first two
+// as well.
 type head struct {
 	Revision uint64      `json:"revision"`
 	Project  mayfly.Name `json:"project,omitempty"`
@@ -61,10 +73,11 @@ type note struct {
 // live reports whether something is deployed under the key now.
 func (e entry) live() bool { return e.kv != 0 && !e.Removed }
 
-// decode reads an entry. That what is deployed makes no sense is no error: it can be
+// decode reads an entry. Settings that cannot be read are not an error: they can be
 // deployed again. Errors have code Invalid.
 func decode(key string, data []byte, kv uint64) (entry, error) {
 	e := entry{data: data, kv: kv}
+	e.kind, _ = kindOf(key)
 	err := e.read(key)
 	if err == nil && e.V > version {
 		return e, mayfly.Errorf(mayfly.Invalid, "%s was written by a newer Mayfly: its entry has version %d, this one knows %d", key, e.V, version).
@@ -74,7 +87,7 @@ func decode(key string, data []byte, kv uint64) (entry, error) {
 		err = errors.New("it is null")
 	}
 	if err != nil {
-		return e, mayfly.Errorf(mayfly.Invalid, "the registry's entry %s makes no sense: %w", key, err).
+		return e, mayfly.Errorf(mayfly.Invalid, "cannot read the registry's entry %s: %w", key, err).
 			WithHint("deploy it again, or look at it with nats kv get %s %s", mayfly.BucketRegistry, key)
 	}
 	return e, nil
@@ -83,14 +96,15 @@ func decode(key string, data []byte, kv uint64) (entry, error) {
 // read fills in what the data say. Of thousands of entries nearly all hold a
 // function, so that is tried first, in one go.
 func (e *entry) read(key string) error {
-	if strings.HasPrefix(key, kindFunction) {
+	if strings.HasPrefix(key, keyOf(mayfly.KindFunction, "")) {
+		type function mayfly.Unit // without UnmarshalJSON, which would hide the note
 		var f struct {
 			note
-			mayfly.Function
+			function
 		}
 		if json.Unmarshal(e.data, &f) == nil {
 			e.head = head{Revision: f.Revision, Project: f.Project, note: f.note}
-			e.thing = f.Function
+			e.thing = mayfly.Unit(f.function)
 			return nil
 		}
 	}
@@ -138,7 +152,7 @@ func (e entry) bundles() (map[string]string, error) {
 
 // A thing is what may be deployed.
 type thing interface {
-	mayfly.Function | mayfly.Hosted | route
+	mayfly.Unit | route
 }
 
 // thingOf returns what an entry that was read holds, as it is to run now.
@@ -156,6 +170,9 @@ func thingOf[T thing](e entry) (t T, err error) {
 		if data, err = json.Marshal(fields); err != nil {
 			return t, err
 		}
+	}
+	if u, ok := any(&t).(*mayfly.Unit); ok {
+		u.Kind = e.kind
 	}
 	err = json.Unmarshal(data, &t)
 	return t, err

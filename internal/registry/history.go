@@ -22,28 +22,17 @@ type Revision struct {
 	Note    string
 }
 
-// History returns what was deployed under the name of a function or service, the
-// newest first. 32 changes are kept, scalings among them. The error has code
-// NotFound if there never was any.
+// History returns what was deployed under the name of a unit, the newest first. 32
+// changes are kept, scalings among them. The error has code NotFound if there never
+// was any.
 func (r *Registry) History(ctx context.Context, name string) ([]Revision, error) {
-	var entries []entry
-	for _, key := range []string{kindFunction + name, kindService + name} {
-		if checkKey(key) != nil || len(entries) > 0 && entries[0].live() {
-			continue
-		}
-		older, err := r.entries(ctx, key)
-		if err != nil {
-			return nil, err
-		}
-		if len(older) > 0 && (older[0].live() || len(entries) == 0) {
-			entries = older
-		}
+	key, _, err := r.find(ctx, name)
+	if err != nil {
+		return nil, err
 	}
-	if len(entries) == 0 {
-		if err := checkKey(kindService + name); err != nil {
-			return nil, err
-		}
-		return nil, r.missing(kindFunction + name)
+	entries, err := r.entries(ctx, key)
+	if err != nil {
+		return nil, err
 	}
 	var revisions []Revision
 	for _, e := range entries {

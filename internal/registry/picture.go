@@ -16,32 +16,20 @@ import (
 
 // A picture is all that is deployed at one moment, by the keys of the entries.
 type picture struct {
-	functions map[string]*mayfly.Function
-	services  map[string]*mayfly.Hosted
-	routes    map[string][]mayfly.Route
-	seen      map[string]uint64 // revision of each key that the picture shows, tombstones included
+	units  map[string]*mayfly.Unit
+	routes map[string][]mayfly.Route
+	seen   map[string]uint64 // revision of each key that the picture shows, tombstones included
 
-	units *listing       // by name; nil after a change, until somebody asks
-	paths []mayfly.Route // by name; nil after a change of routes, until somebody asks
-}
-
-// A listing is what a picture shows, by name. Every caller gets the same one.
-type listing struct {
-	functions []mayfly.Function
-	services  []mayfly.Hosted
+	sorted []mayfly.Unit  // by key; nil after a change of units, until the next list
+	paths  []mayfly.Route // by name; nil after a change of routes, until the next listRoutes
 }
 
 func newPicture() *picture {
-	return &picture{
-		functions: map[string]*mayfly.Function{},
-		services:  map[string]*mayfly.Hosted{},
-		routes:    map[string][]mayfly.Route{},
-		seen:      map[string]uint64{},
-	}
+	return &picture{units: map[string]*mayfly.Unit{}, routes: map[string][]mayfly.Route{}, seen: map[string]uint64{}}
 }
 
 // put shows an entry, unless the picture has a later one, and reports whether it
-// did. What cannot be read is not shown: somebody must not run what is only half
+// did. An entry that cannot be read is not shown: nothing may run that is only half
 // understood.
 func (p *picture) put(key string, e entry, unreadable error) (bool, error) {
 	if e.kv <= p.seen[key] {
@@ -51,10 +39,9 @@ func (p *picture) put(key string, e entry, unreadable error) (bool, error) {
 	if watched(key) == "" {
 		p.paths = nil
 	} else {
-		p.units = nil
+		p.sorted = nil
 	}
-	delete(p.functions, key)
-	delete(p.services, key)
+	delete(p.units, key)
 	delete(p.routes, key)
 	if unreadable != nil || !e.live() {
 		return true, unreadable
@@ -64,47 +51,41 @@ func (p *picture) put(key string, e entry, unreadable error) (bool, error) {
 
 // fill shows what a live entry holds, if it is what its key says.
 func (p *picture) fill(key string, e entry) error {
-	switch {
-	case strings.HasPrefix(key, kindFunction):
-		f, err := thingOf[mayfly.Function](e)
-		if err != nil || kindFunction+string(f.Name) != key {
+	if _, ok := kindOf(key); ok {
+		u, err := thingOf[mayfly.Unit](e)
+		if err != nil || keyOf(u.Kind, u.Name) != key {
 			return cmp.Or(err, misnamed(key))
 		}
-		p.functions[key] = &f
-	case strings.HasPrefix(key, kindService):
-		h, err := thingOf[mayfly.Hosted](e)
-		if err != nil || kindService+h.Name != key {
-			return cmp.Or(err, misnamed(key))
-		}
-		p.services[key] = &h
-	case strings.HasPrefix(key, kindRoute):
-		s, err := thingOf[route](e)
-		if err != nil || kindRoute+s.Name != key {
-			return cmp.Or(err, misnamed(key))
-		}
-		p.routes[key], err = s.routes()
-		return err
+		p.units[key] = &u
+		return nil
 	}
-	return nil
+	if !strings.HasPrefix(key, keyRoute) {
+		return nil
+	}
+	s, err := thingOf[route](e)
+	if err != nil || keyRoute+s.Name != key {
+		return cmp.Or(err, misnamed(key))
+	}
+	p.routes[key], err = s.routes()
+	return err
 }
 
 func misnamed(key string) error {
-	return mayfly.Errorf(mayfly.Invalid, "the registry's entry %s has another name than its key", key)
+	return mayfly.Errorf(mayfly.Invalid, "the name in the registry's entry %s differs from its key", key)
 }
 
-// watched returns what watchers call a key: the name of its function or service, or ""
-// for any route.
-func watched(key string) string {
-	if strings.HasPrefix(key, kindRoute) {
+// watched returns what watchers call a key: the name of its unit, or "" for any route.
+func watched(key string) mayfly.Name {
+	if strings.HasPrefix(key, keyRoute) {
 		return ""
 	}
-	return nameOf(key)
+	return mayfly.Name(nameOf(key))
 }
 
-// names returns what there is to watch: the names of functions and services, and the
-// empty one for routes.
-func (p *picture) names() []string {
-	names := []string{""}
+// names returns what there is to watch: the names of units, and the empty one for
+// routes.
+func (p *picture) names() []mayfly.Name {
+	names := []mayfly.Name{""}
 	for key := range p.seen {
 		if name := watched(key); name != "" {
 			names = append(names, name)
@@ -113,21 +94,17 @@ func (p *picture) names() []string {
 	return names
 }
 
-// list returns the functions and services by name. The list is made once for each
-// change, and clipped: appending to it makes a copy.
-func (p *picture) list() *listing {
-	if p.units == nil {
-		p.units = &listing{slices.Clip(byKey(p.functions)), slices.Clip(byKey(p.services))}
+// list returns the units by key. The list is made once for each change, and clipped:
+// appending to it makes a copy.
+func (p *picture) list() []mayfly.Unit {
+	if p.sorted == nil {
+		all := make([]mayfly.Unit, 0, len(p.units))
+		for _, key := range slices.Sorted(maps.Keys(p.units)) {
+			all = append(all, *p.units[key])
+		}
+		p.sorted = slices.Clip(all)
 	}
-	return p.units
-}
-
-func byKey[T any](things map[string]*T) []T {
-	all := make([]T, 0, len(things))
-	for _, key := range slices.Sorted(maps.Keys(things)) {
-		all = append(all, *things[key])
-	}
-	return all
+	return p.sorted
 }
 
 // listRoutes returns the routes by name, made once like the list of the rest.
@@ -152,7 +129,7 @@ func (r *Registry) show(key string, e entry, unreadable error) {
 		_, _ = r.next.put(key, e, unreadable) // the same error
 	}
 	if err != nil {
-		r.log.Warn("registry entry not understood", "subject", key, "err", err)
+		r.log.Warn("registry entry cannot be read", "subject", key, "err", err)
 	}
 	if shown {
 		r.changed.Tell(watched(key))
@@ -267,7 +244,8 @@ func drain(w jetstream.KeyWatcher) {
 // removed.
 func entryOf(stored jetstream.KeyValueEntry) (entry, error) {
 	if stored.Operation() != jetstream.KeyValuePut {
-		return entry{head: head{note: note{Removed: true, Deployed: stored.Created()}}, kv: stored.Revision()}, nil
+		kind, _ := kindOf(stored.Key())
+		return entry{kind: kind, head: head{note: note{Removed: true, Deployed: stored.Created()}}, kv: stored.Revision()}, nil
 	}
 	return decode(stored.Key(), stored.Value(), stored.Revision())
 }

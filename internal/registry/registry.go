@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -33,7 +34,7 @@ type Registry struct {
 	mu      sync.RWMutex
 	picture *picture // what readers see
 	next    *picture // filled by a new watch, until it has everything; nil otherwise
-	changed news.Feed[string]
+	changed news.Feed[mayfly.Name]
 
 	barred error // why there is nothing at all, see None
 }
@@ -90,80 +91,57 @@ func (r *Registry) Close() error {
 	return nil
 }
 
-// List returns the functions and services that are deployed now, by name. It
-// answers from memory. What it returns is shared: change neither the slices nor what
-// is in them.
-func (r *Registry) List() ([]mayfly.Function, []mayfly.Hosted) {
+// List returns the units that are deployed now: functions by name, then services by
+// name. It answers from memory. The result is shared: change neither the slice nor
+// what is in it.
+func (r *Registry) List() []mayfly.Unit {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l := r.picture.list()
-	return l.functions, l.services
+	return r.picture.list()
 }
 
-// Current returns the function or the service that is deployed under a name now, as
-// nil if there is none. It answers from memory. Change neither.
-func (r *Registry) Current(name string) (*mayfly.Function, *mayfly.Hosted) {
+// Current returns the unit that is deployed under a name now, or nil. It answers from
+// memory. Do not change the unit.
+func (r *Registry) Current(name mayfly.Name) *mayfly.Unit {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.picture.functions[kindFunction+name], r.picture.services[kindService+name]
+	return cmp.Or(r.picture.units[keyOf(mayfly.KindFunction, name)], r.picture.units[keyOf(mayfly.KindService, name)])
 }
 
-// Get returns a function's current revision, or the one that ref names, if the
-// history still has it. The error has code NotFound.
-func (r *Registry) Get(ctx context.Context, ref mayfly.Ref) (mayfly.Function, error) {
-	r.mu.RLock()
-	f := r.picture.functions[kindFunction+string(ref.Name)]
-	r.mu.RUnlock()
-	if f != nil && (ref.Revision == 0 || ref.Revision == f.Revision) {
-		return *f, nil
+// Get returns a unit's current revision, or the one that ref names, if the history
+// still has it. The error has code NotFound.
+func (r *Registry) Get(ctx context.Context, ref mayfly.Ref) (mayfly.Unit, error) {
+	if u := r.Current(ref.Name); u != nil && (ref.Revision == 0 || ref.Revision == u.Revision) {
+		return *u, nil
 	}
-	return get[mayfly.Function](ctx, r, kindFunction+string(ref.Name), ref.Revision)
-}
-
-// GetService is Get for a hosted service; revision 0 is the current one.
-func (r *Registry) GetService(ctx context.Context, name string, revision uint64) (mayfly.Hosted, error) {
-	r.mu.RLock()
-	h := r.picture.services[kindService+name]
-	r.mu.RUnlock()
-	if h != nil && (revision == 0 || revision == h.Revision) {
-		return *h, nil
-	}
-	return get[mayfly.Hosted](ctx, r, kindService+name, revision)
-}
-
-// get reads from the bucket what the picture does not have: an old revision, or
-// one so new that no news of it has come.
-func get[T thing](ctx context.Context, r *Registry, key string, revision uint64) (T, error) {
-	if err := checkKey(key); err != nil {
-		return *new(T), err
-	}
-	e, err := r.read(ctx, key)
-	if err != nil {
-		return *new(T), err
-	}
+	// The bucket has what the picture does not: old revisions, and one so new that
+	// no news of it has come.
+	key, e, err := r.find(ctx, string(ref.Name))
 	switch {
-	case e.live() && (revision == 0 || revision == e.Revision):
-	case revision == 0:
-		return *new(T), r.missing(key)
+	case err != nil:
+		return mayfly.Unit{}, err
+	case e.live() && (ref.Revision == 0 || ref.Revision == e.Revision):
+	case ref.Revision == 0:
+		return mayfly.Unit{}, r.missing(key)
 	default:
-		if e, err = r.past(ctx, key, revision); err != nil {
-			return *new(T), err
+		if e, err = r.past(ctx, key, ref.Revision); err != nil {
+			return mayfly.Unit{}, err
 		}
 	}
-	return thingOf[T](e)
+	return thingOf[mayfly.Unit](e)
 }
 
-// Next returns the number that the next revision of a function will have, if nobody
-// is faster.
-func (r *Registry) Next(ctx context.Context, name mayfly.Name) (uint64, error) {
-	e, err := r.read(ctx, kindFunction+string(name))
+// Next returns the number that the next revision of a unit will have, unless another
+// deploy comes first.
+func (r *Registry) Next(ctx context.Context, kind mayfly.Kind, name mayfly.Name) (uint64, error) {
+	e, err := r.read(ctx, keyOf(kind, name))
 	return e.Revision + 1, err
 }
 
 // Watch returns a channel with the names of what was deployed, scaled or removed;
 // the empty name stands for routes. The first value comes at once and holds all
 // names. The channel is closed when ctx ends.
-func (r *Registry) Watch(ctx context.Context) <-chan map[string]struct{} {
+func (r *Registry) Watch(ctx context.Context) <-chan map[mayfly.Name]struct{} {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.changed.Watch(ctx, r.picture.names()...)

@@ -78,8 +78,8 @@ func upload(t *testing.T, r *registry.Registry, text string) (digest string) {
 	return digest
 }
 
-func function(name, project, digest string) mayfly.Function {
-	return mayfly.Function{
+func function(name, project, digest string) mayfly.Unit {
+	return mayfly.Unit{
 		Name: mayfly.Name(name), Project: mayfly.Name(project),
 		Program: mayfly.Program{
 			Engine: mayfly.EngineExec, Start: []string{"./hello.sh"},
@@ -89,7 +89,7 @@ func function(name, project, digest string) mayfly.Function {
 }
 
 // deploy must succeed.
-func deploy(t *testing.T, r *registry.Registry, f mayfly.Function) mayfly.Function {
+func deploy(t *testing.T, r *registry.Registry, f mayfly.Unit) mayfly.Unit {
 	t.Helper()
 	got, _, err := r.Deploy(t.Context(), f, registry.Change{})
 	if err != nil {
@@ -172,7 +172,7 @@ func TestTwoDeploysAtOnceOneWins(t *testing.T) {
 			switch {
 			case err == nil:
 				won.Add(1)
-			case mayfly.CodeOf(err) == mayfly.Conflict && strings.Contains(err.Error(), `somebody changed "hello"`):
+			case mayfly.CodeOf(err) == mayfly.Conflict && strings.Contains(err.Error(), `another deploy changed "hello"`):
 				lost.Add(1)
 			default:
 				t.Errorf("deploy: %v", err)
@@ -270,14 +270,14 @@ func TestNumbersGoOnAfterDeletionByAnotherTool(t *testing.T) {
 	if err := bucket(t, b, mayfly.BucketRegistry).Delete(t.Context(), "function/hello"); err != nil {
 		t.Fatal(err)
 	}
-	await(t, news, func() bool { functions, _ := r.List(); return len(functions) == 0 })
-	if next, err := r.Next(t.Context(), "hello"); err != nil || next != 2 {
+	await(t, news, func() bool { functions := r.List(); return len(functions) == 0 })
+	if next, err := r.Next(t.Context(), mayfly.KindFunction, "hello"); err != nil || next != 2 {
 		t.Errorf("next after a deletion = %d, %v", next, err)
 	}
 	if again := deploy(t, r, f); again.Revision != 2 {
 		t.Errorf("deployed after a deletion as %v", again)
 	}
-	if next, err := r.Next(t.Context(), "nobody"); err != nil || next != 1 {
+	if next, err := r.Next(t.Context(), mayfly.KindFunction, "nobody"); err != nil || next != 1 {
 		t.Errorf("first = %d, %v", next, err)
 	}
 }
@@ -332,24 +332,24 @@ func TestServicesAreDeployedLikeFunctions(t *testing.T) {
 	t.Parallel()
 	r := open(t, natstest.New(t), registry.Options{})
 	digest := upload(t, r, "one")
-	h := mayfly.Hosted{Name: "HackerNews", Instances: 2, Program: mayfly.Program{
+	h := mayfly.Unit{Kind: mayfly.KindService, Name: "HackerNews", Limits: mayfly.Limits{Instances: mayfly.Exactly(2)}, Program: mayfly.Program{
 		Engine: mayfly.EngineService, Start: []string{"./hn"}, Bundles: map[string]string{"linux/amd64": digest},
 	}}
-	first, changed, err := r.DeployService(t.Context(), h, registry.Change{})
+	first, changed, err := r.Deploy(t.Context(), h, registry.Change{})
 	if err != nil || !changed || first.String() != "HackerNews@1" {
 		t.Fatalf("deploy = %+v, %v, %v", first, changed, err)
 	}
-	if scaled, err := r.ScaleService(t.Context(), "HackerNews", 5); err != nil || scaled.Instances != 5 {
+	if scaled, err := r.Scale(t.Context(), "HackerNews", mayfly.Exactly(5)); err != nil || scaled.Instances != mayfly.Exactly(5) {
 		t.Errorf("scale = %+v, %v", scaled, err)
 	}
 	h.Env = map[string]string{"A": "b"}
-	if _, _, err := r.DeployService(t.Context(), h, registry.Change{}); err != nil {
+	if _, _, err := r.Deploy(t.Context(), h, registry.Change{}); err != nil {
 		t.Fatal(err)
 	}
-	if back, _, err := r.RollbackService(t.Context(), "HackerNews", 1); err != nil || back.Revision != 3 || back.Instances != 2 || back.Env != nil {
+	if back, _, err := r.Rollback(t.Context(), mayfly.Ref{Name: "HackerNews", Revision: 1}); err != nil || back.Revision != 3 || back.Instances != mayfly.Exactly(2) || back.Env != nil {
 		t.Errorf("rollback = %+v, %v", back, err)
 	}
-	if got, err := r.GetService(t.Context(), "HackerNews", 0); err != nil || got.Revision != 3 {
+	if got, err := r.Get(t.Context(), mayfly.Ref{Name: "HackerNews"}); err != nil || got.Revision != 3 {
 		t.Errorf("get = %+v, %v", got, err)
 	}
 	if history, err := r.History(t.Context(), "HackerNews"); err != nil || len(history) != 3 {
@@ -362,7 +362,7 @@ func TestServicesAreDeployedLikeFunctions(t *testing.T) {
 	// A name is a function's or a service's.
 	deploy(t, r, function("hello", "", digest))
 	h.Name = "hello"
-	_, _, err = r.DeployService(t.Context(), h, registry.Change{})
+	_, _, err = r.Deploy(t.Context(), h, registry.Change{})
 	wantCode(t, err, mayfly.Conflict, "is a function already")
 }
 
@@ -377,7 +377,7 @@ func TestUnknownFieldsAreKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, news, func() bool { functions, _ := r.List(); return len(functions) == 1 })
+	await(t, news, func() bool { functions := r.List(); return len(functions) == 1 })
 	keep := func(when string) {
 		t.Helper()
 		stored, err := kv.Get(t.Context(), "function/hello")
@@ -422,7 +422,7 @@ func TestLookingMakesNothing(t *testing.T) {
 
 	r := open(t, b, registry.Options{})
 	deploy(t, r, function("hello", "", upload(t, r, "x")))
-	seen, _ := open(t, b, look).List()
+	seen := open(t, b, look).List()
 	if len(seen) != 1 || seen[0].Name != "hello" {
 		t.Errorf("looking sees %v", seen)
 	}
@@ -445,7 +445,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	}
 	_, _, err = r.Deploy(t.Context(), function("hello", "", upload(t, r, "x")), registry.Change{Take: true})
 	wantCode(t, err, mayfly.Invalid, "version 2", "knows 1")
-	functions, _ := r.List()
+	functions := r.List()
 	if len(functions) != 1 {
 		t.Errorf("list = %v", functions)
 	}
@@ -514,13 +514,13 @@ func TestBadNamesAreRefused(t *testing.T) {
 	for _, name := range []string{"", ">", "*", "a.b", "Hello", strings.Repeat("a", 64), "a\r\nb"} {
 		_, _, err := r.Deploy(t.Context(), function(name, "", digest), registry.Change{})
 		wantCode(t, err, mayfly.Invalid)
-		_, err = r.Get(t.Context(), mayfly.Ref{Name: mayfly.Name(name)})
-		wantCode(t, err, mayfly.Invalid)
 	}
 	for _, name := range []string{"", ">", "a.b", strings.Repeat("a", 64), "a/b"} {
-		_, _, err := r.DeployService(t.Context(), mayfly.Hosted{Name: name}, registry.Change{})
+		_, _, err := r.Deploy(t.Context(), mayfly.Unit{Kind: mayfly.KindService, Name: mayfly.Name(name)}, registry.Change{})
 		wantCode(t, err, mayfly.Invalid)
 		wantCode(t, r.Remove(t.Context(), name), mayfly.Invalid)
+		_, err = r.Get(t.Context(), mayfly.Ref{Name: mayfly.Name(name)})
+		wantCode(t, err, mayfly.Invalid)
 		_, err = r.History(t.Context(), name)
 		wantCode(t, err, mayfly.Invalid)
 	}
@@ -553,15 +553,15 @@ func TestListAnswersFromMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := open(t, b, registry.Options{})
-	functions, services := r.List()
-	if again, _ := r.List(); &again[0] != &functions[0] {
+	functions := r.List()
+	if again := r.List(); &again[0] != &functions[0] {
 		t.Error("nothing has changed, and a new list was made")
 	}
-	if len(functions) != many || len(services) != 0 || functions[1].Name != "f1" {
-		t.Errorf("%d functions, %d services", len(functions), len(services))
+	if len(functions) != many || functions[1].Name != "f1" {
+		t.Errorf("%d functions", len(functions))
 	}
 	deploy(t, r, function("a", "", upload(t, r, "one")))
-	if changed, _ := r.List(); len(changed) != many+1 || changed[0].Name != "a" || len(functions) != many {
+	if changed := r.List(); len(changed) != many+1 || changed[0].Name != "a" || len(functions) != many {
 		t.Errorf("after a deploy there are %d functions, of before %d", len(changed), len(functions))
 	}
 }
@@ -582,7 +582,7 @@ func TestWatchTellsWhatOthersDeploy(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	news := here.Watch(ctx)
 	deploy(t, there, function("hello", "", upload(t, there, "one")))
-	await(t, news, func() bool { functions, _ := here.List(); return len(functions) == 1 })
+	await(t, news, func() bool { functions := here.List(); return len(functions) == 1 })
 	cancel()
 	for range news { // until it is closed
 	}
@@ -626,7 +626,7 @@ func TestPictureSurvivesTheServer(t *testing.T) {
 	}
 	t.Cleanup(func() { other.Close() })
 	deploy(t, other, function("three", "", digest))
-	await(t, news, func() bool { functions, _ := r.List(); return len(functions) == 3 })
+	await(t, news, func() bool { functions := r.List(); return len(functions) == 3 })
 
 	js, err := b.JetStream()
 	if err != nil {
@@ -636,11 +636,11 @@ func TestPictureSurvivesTheServer(t *testing.T) {
 	if err := other.Remove(t.Context(), "one"); err != nil {
 		t.Fatal(err)
 	}
-	await(t, news, func() bool { functions, _ := r.List(); return len(functions) == 2 })
+	await(t, news, func() bool { functions := r.List(); return len(functions) == 2 })
 }
 
 // await waits for news until what is expected is there.
-func await(t *testing.T, news <-chan map[string]struct{}, there func() bool) {
+func await(t *testing.T, news <-chan map[mayfly.Name]struct{}, there func() bool) {
 	t.Helper()
 	late := time.After(time.Minute)
 	for !there() {
@@ -708,7 +708,7 @@ func TestRevisionsOnlyGrow(t *testing.T) {
 		ctx := context.Background()
 		var highest uint64
 		live := false
-		see := func(what string, f mayfly.Function, grew bool, err error) {
+		see := func(what string, f mayfly.Unit, grew bool, err error) {
 			switch {
 			case err != nil:
 				t.Fatalf("%s: %v", what, err)

@@ -52,7 +52,7 @@ func (r *Registry) DeployRoutes(ctx context.Context, routes []mayfly.Route, c Ch
 		order = append(order, s)
 	}
 	for _, s := range order {
-		_, wrote, err := deploy(ctx, r, kindRoute+s.Name, *s, s.Project, nil, c)
+		_, wrote, err := deploy(ctx, r, keyRoute+s.Name, *s, s.Project, nil, c)
 		if err != nil {
 			return changed, err
 		}
@@ -63,7 +63,7 @@ func (r *Registry) DeployRoutes(ctx context.Context, routes []mayfly.Route, c Ch
 
 // RemoveRoute removes all patterns of a route.
 func (r *Registry) RemoveRoute(ctx context.Context, name mayfly.Name) error {
-	return r.remove(ctx, kindRoute+string(name))
+	return r.remove(ctx, keyRoute+string(name))
 }
 
 // Routes returns the routes that are deployed now, one for each pattern, by name.

@@ -63,7 +63,7 @@ func TestRoutesAreDeployed(t *testing.T) {
 	if err := r.RemoveRoute(t.Context(), "order"); err != nil {
 		t.Fatal(err)
 	}
-	wantCode(t, r.RemoveRoute(t.Context(), "order"), mayfly.NotFound, `no route "order"`)
+	wantCode(t, r.RemoveRoute(t.Context(), "order"), mayfly.NotFound, `route "order" is not deployed`)
 	if left := r.Routes(); len(left) != 1 || left[0].Name != "a-top" {
 		t.Errorf("routes after the removal: %v", left)
 	}

@@ -20,7 +20,7 @@ import (
 // A Roster knows which functions the bus may see. In a node it is the roster.Roster.
 type Roster interface {
 	// Public returns the function of a name, or nil.
-	Public(name mayfly.Name) *mayfly.Function
+	Public(name mayfly.Name) *mayfly.Unit
 	// Watch returns a channel with the names that changed, at first all, until ctx
 	// ends.
 	Watch(ctx context.Context) <-chan map[mayfly.Name]struct{}
@@ -60,7 +60,7 @@ type Responder struct {
 // A service is one revision of a function as discovery shows it.
 type service struct {
 	mayfly.Service
-	function  *mayfly.Function
+	function  *mayfly.Unit
 	interests []bus.Interest
 }
 
@@ -147,7 +147,7 @@ func without(a, b []bus.Interest) []bus.Interest {
 }
 
 // newService returns how f shows itself. The id tells nodes and revisions apart.
-func (p *Responder) newService(f *mayfly.Function) *service {
+func (p *Responder) newService(f *mayfly.Unit) *service {
 	s := &service{Service: f.Service(fmt.Sprintf("%s-%s-%d", p.options.Node, f.Name, f.Revision)), function: f}
 	s.Started = time.Now()
 	s.interests = append(s.interests, bus.Interest{Subject: mayfly.FunctionSubject(f.Name), Queue: mayfly.FunctionQueue})

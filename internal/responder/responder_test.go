@@ -64,7 +64,7 @@ func start(t *testing.T, f engineFunc, names ...mayfly.Name) *stage {
 	r := runner.New(runner.Options{Engines: map[mayfly.Engine]runner.Engine{mayfly.EngineHTTP: f}})
 	s := &stage{runner: r, bus: b, nc: natstest.Connect(t, b)}
 	for _, name := range names {
-		s.set(t, mayfly.Function{Name: name, Revision: 1})
+		s.set(t, mayfly.Unit{Name: name, Revision: 1})
 	}
 	p, err := responder.New(t.Context(), b, s, r, responder.Options{Node: "n1", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
@@ -85,7 +85,7 @@ func start(t *testing.T, f engineFunc, names ...mayfly.Name) *stage {
 	return s
 }
 
-func (s *stage) set(t *testing.T, f mayfly.Function) {
+func (s *stage) set(t *testing.T, f mayfly.Unit) {
 	t.Helper()
 	f.Engine = mayfly.EngineHTTP
 	folder := t.TempDir()
@@ -100,7 +100,7 @@ func (s *stage) remove(name mayfly.Name) {
 	s.news.Tell(name)
 }
 
-func (s *stage) Public(name mayfly.Name) *mayfly.Function {
+func (s *stage) Public(name mayfly.Name) *mayfly.Unit {
 	if f, ok := s.runner.Function(name); ok {
 		return &f
 	}
@@ -289,7 +289,7 @@ func TestNewRevisionShowsItself(t *testing.T) {
 	t.Parallel()
 	s := start(t, echo, "hello")
 	before := s.stats(t, "hello")
-	s.set(t, mayfly.Function{Name: "hello", Revision: 2})
+	s.set(t, mayfly.Unit{Name: "hello", Revision: 2})
 	for {
 		if now := s.stats(t, "hello"); now.Version == "1.0.2" {
 			if now.ID == before.ID {

@@ -2,7 +2,6 @@ package roster
 
 import (
 	"context"
-	"reflect"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/runner"
@@ -11,7 +10,7 @@ import (
 
 // follow brings the runner in step with what is deployed under a name. The empty name
 // stands for routes.
-func (r *Roster) follow(name string) {
+func (r *Roster) follow(name mayfly.Name) {
 	r.changing.Lock()
 	defer r.changing.Unlock()
 	switch {
@@ -20,60 +19,38 @@ func (r *Roster) follow(name string) {
 		defer r.mu.Unlock()
 		r.reroute()
 	case r.developed[name]:
-		r.news.Tell(mayfly.Name(name)) // it may be public from now on, or not any more
+		r.news.Tell(name) // it may be public from now on, or not any more
 	default:
-		f, h := r.registry.Current(name)
-		r.followFunction(mayfly.Name(name), f)
-		r.followService(name, h)
+		r.take(name, r.registry.Current(name))
 	}
 }
 
-// followFunction makes f current, or changes no more than its instances where the
-// revision is the same: a number is given once, so nothing else has changed. The caller
-// holds changing.
-func (r *Roster) followFunction(name mayfly.Name, f *mayfly.Function) {
-	if f != nil && !r.fits(f.Program) {
-		f = nil // other nodes answer for it
+// take makes u current, or changes no more than its instances where the revision is
+// the same: a number is given once, so nothing else has changed. The caller holds
+// changing.
+func (r *Roster) take(name mayfly.Name, u *mayfly.Unit) {
+	if u != nil && !r.fits(u.Program) {
+		u = nil // other nodes answer for it
 	}
-	old := r.functions[name]
+	old := r.units[name]
 	var err error
 	switch {
-	case f == nil && old == nil:
+	case u == nil && old == nil:
 		return
-	case f == nil:
+	case u == nil:
 		r.runner.Remove(name)
-	case old == nil || old.Revision != f.Revision:
-		err = r.runner.Set(*f, r.Bundle(f.Program))
-	case old.Instances != f.Instances:
-		err = r.runner.Scale(name, f.Instances)
+	case old == nil || old.Kind != u.Kind || old.Revision != u.Revision:
+		err = r.runner.Set(*u, r.Bundle(u.Program))
+	case old.Instances != u.Instances:
+		err = r.runner.Scale(name, u.Instances)
 	default:
 		return
 	}
 	if err != nil {
-		r.log.Error("function rejected", telemetry.KeyFunction, name, telemetry.KeyRevision, f.Revision, telemetry.KeyErr, err)
+		r.log.Error(u.Kind.String()+" rejected", telemetry.KeyFunction, name, telemetry.KeyRevision, u.Revision, telemetry.KeyErr, err)
 		return
 	}
-	r.show(name, f)
-}
-
-// followService keeps h alive. The caller holds changing.
-func (r *Roster) followService(name string, h *mayfly.Hosted) {
-	old := r.services[name]
-	switch {
-	case h == nil || !r.fits(h.Program):
-		if old != nil {
-			r.runner.Unhost(name)
-			r.keep(name, nil)
-		}
-		return
-	case old != nil && reflect.DeepEqual(old, h):
-		return
-	}
-	if err := r.runner.Host(*h, r.Bundle(h.Program)); err != nil {
-		r.log.Error("service rejected", telemetry.KeyService, name, telemetry.KeyRevision, h.Revision, telemetry.KeyErr, err)
-		return
-	}
-	r.keep(name, h)
+	r.show(name, u)
 }
 
 // fits reports whether this node can run a program and should.
@@ -102,11 +79,8 @@ func (r *Roster) Bundle(p mayfly.Program) runner.Folder {
 func (r *Roster) collect(ctx context.Context) {
 	var used []string
 	r.mu.RLock()
-	for _, f := range r.functions {
-		used = append(used, f.Bundle(mayfly.Platform()))
-	}
-	for _, h := range r.services {
-		used = append(used, h.Bundle(mayfly.Platform()))
+	for _, u := range r.units {
+		used = append(used, u.Bundle(mayfly.Platform()))
 	}
 	r.mu.RUnlock()
 	n, err := r.registry.Collect(ctx, used...)

@@ -36,9 +36,8 @@ type Roster struct {
 	changing sync.Mutex // one change of the runner at a time; taken before mu
 
 	mu        sync.RWMutex // what readers see is written with both locks held
-	functions map[mayfly.Name]*mayfly.Function
-	services  map[string]*mayfly.Hosted
-	developed map[string]bool      // functions and services that a session has set
+	units     map[mayfly.Name]*mayfly.Unit
+	developed map[mayfly.Name]bool // units that a session has set
 	building  map[mayfly.Name]bool // functions that a session has announced, and not set yet
 	sessions  []mayfly.Route
 	routes    []mayfly.Route // of all; nil after a change, until somebody asks
@@ -51,15 +50,10 @@ func New(o Options) *Roster {
 	}
 	r := &Roster{
 		registry: o.Registry, runner: o.Runner, labels: o.Labels, log: o.Log, sessions: o.Routes,
-		functions: map[mayfly.Name]*mayfly.Function{}, services: map[string]*mayfly.Hosted{},
-		developed: map[string]bool{}, building: map[mayfly.Name]bool{},
+		units: map[mayfly.Name]*mayfly.Unit{}, developed: map[mayfly.Name]bool{}, building: map[mayfly.Name]bool{},
 	}
-	functions, services := o.Registry.List()
-	for _, f := range functions {
-		r.follow(string(f.Name))
-	}
-	for _, h := range services {
-		r.follow(h.Name)
+	for _, u := range o.Registry.List() {
+		r.follow(u.Name)
 	}
 	return r
 }
@@ -89,40 +83,44 @@ func (r *Roster) Run(ctx context.Context) error {
 
 // Function returns the function that calls of a name go to on this node, or nil; then
 // building reports whether a session is to build one. Do not change the function.
-func (r *Roster) Function(name mayfly.Name) (f *mayfly.Function, building bool) {
+func (r *Roster) Function(name mayfly.Name) (f *mayfly.Unit, building bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	f = r.functions[name]
-	return f, f == nil && r.building[name]
+	if u := r.units[name]; u != nil && u.Kind == mayfly.KindFunction {
+		return u, false
+	}
+	return nil, r.building[name]
 }
 
 // Functions returns all functions that this node serves, by name.
-func (r *Roster) Functions() []*mayfly.Function {
+func (r *Roster) Functions() []*mayfly.Unit {
+	return slices.DeleteFunc(r.Units(), func(u *mayfly.Unit) bool { return u.Kind != mayfly.KindFunction })
+}
+
+// Units returns all units that this node runs, by name.
+func (r *Roster) Units() []*mayfly.Unit {
 	r.mu.RLock()
-	all := slices.Collect(maps.Values(r.functions))
+	all := slices.Collect(maps.Values(r.units))
 	r.mu.RUnlock()
-	slices.SortFunc(all, func(a, b *mayfly.Function) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(all, func(a, b *mayfly.Unit) int { return cmp.Compare(a.Name, b.Name) })
 	return all
 }
 
 // Public returns the function of a name as the bus may see it, or nil: not one that is
 // developed here while another is deployed under its name.
-func (r *Roster) Public(name mayfly.Name) *mayfly.Function {
+func (r *Roster) Public(name mayfly.Name) *mayfly.Unit {
 	r.mu.RLock()
-	f, developed := r.functions[name], r.developed[string(name)]
+	developed := r.developed[name]
 	r.mu.RUnlock()
-	if developed && r.Deployed(string(name)) {
+	if developed && r.Deployed(name) {
 		return nil
 	}
+	f, _ := r.Function(name)
 	return f
 }
 
-// Deployed reports whether a function or service is deployed under a name, here or
-// on another node.
-func (r *Roster) Deployed(name string) bool {
-	f, h := r.registry.Current(name)
-	return f != nil || h != nil
-}
+// Deployed reports whether a unit is deployed under a name, here or on another node.
+func (r *Roster) Deployed(name mayfly.Name) bool { return r.registry.Current(name) != nil }
 
 // Routes returns the routes of this node in the order of precedence: those of
 // sessions, those that are deployed, and those that its functions ask for. It returns
@@ -140,7 +138,7 @@ func (r *Roster) Routes() []mayfly.Route {
 // mu.
 func (r *Roster) functionRoutes() []mayfly.Route {
 	var routes []mayfly.Route
-	for _, f := range r.functions {
+	for _, f := range r.units {
 		for _, p := range f.HTTP {
 			routes = append(routes, mayfly.Route{
 				Name: string(f.Name), Pattern: p, Function: f.Name, Project: f.Project, Summary: f.Summary,
@@ -158,22 +156,22 @@ func (r *Roster) functionRoutes() []mayfly.Route {
 func (r *Roster) Watch(ctx context.Context) <-chan map[mayfly.Name]struct{} {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return r.news.Watch(ctx, append(slices.Collect(maps.Keys(r.functions)), "")...)
+	return r.news.Watch(ctx, append(slices.Collect(maps.Keys(r.units)), "")...)
 }
 
-// show puts f in the place of a function, or nothing if it is nil, and tells. The
-// caller holds changing.
-func (r *Roster) show(name mayfly.Name, f *mayfly.Function) {
+// show puts u in the place of a unit, or nothing if it is nil, and tells. The caller
+// holds changing.
+func (r *Roster) show(name mayfly.Name, u *mayfly.Unit) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before := r.functions[name]
-	if f == nil {
-		delete(r.functions, name)
+	before := r.units[name]
+	if u == nil {
+		delete(r.units, name)
 	} else {
-		r.functions[name] = f
+		r.units[name] = u
 	}
 	r.news.Tell(name)
-	if before != nil && len(before.HTTP) > 0 || f != nil && len(f.HTTP) > 0 {
+	if before != nil && len(before.HTTP) > 0 || u != nil && len(u.HTTP) > 0 {
 		r.reroute()
 	}
 }

@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 type engine struct{}
 
 func (engine) Start(_ context.Context, s runner.Spec) (runner.Instance, error) {
-	return &instance{who: mayfly.Function{Name: mayfly.Name(s.Name), Revision: s.Revision}.String(), done: make(chan struct{})}, nil
+	return &instance{who: mayfly.Unit{Name: mayfly.Name(s.Name), Revision: s.Revision}.String(), done: make(chan struct{})}, nil
 }
 
 type instance struct {
@@ -94,8 +94,8 @@ func (s *stage) serve(t testing.TB, labels map[string]string, log *slog.Logger) 
 	})
 }
 
-func (s *stage) function(name mayfly.Name, change ...func(*mayfly.Function)) mayfly.Function {
-	f := mayfly.Function{Name: name}
+func (s *stage) function(name mayfly.Name, change ...func(*mayfly.Unit)) mayfly.Unit {
+	f := mayfly.Unit{Name: name}
 	f.Engine, f.Bundles, f.Env = mayfly.EngineHTTP, map[string]string{mayfly.AnyPlatform: s.digest}, map[string]string{}
 	for _, c := range change {
 		c(&f)
@@ -103,7 +103,7 @@ func (s *stage) function(name mayfly.Name, change ...func(*mayfly.Function)) may
 	return f
 }
 
-func (s *stage) deploy(t testing.TB, f mayfly.Function) {
+func (s *stage) deploy(t testing.TB, f mayfly.Unit) {
 	t.Helper()
 	if _, _, err := s.registry.Deploy(t.Context(), f, registry.Change{}); err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func (s *stage) deploy(t testing.TB, f mayfly.Function) {
 }
 
 // develop sets a function as a session does.
-func (s *stage) develop(t *testing.T, f mayfly.Function) {
+func (s *stage) develop(t *testing.T, f mayfly.Unit) {
 	t.Helper()
 	f.Bundles = nil
 	folder := t.TempDir()
@@ -158,8 +158,8 @@ func (s *stage) public(name mayfly.Name) string {
 func TestDevelopedTakesPrecedence(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	revision := func(text string) mayfly.Function {
-		return s.function("hello", func(f *mayfly.Function) { f.Env["TEXT"] = text })
+	revision := func(text string) mayfly.Unit {
+		return s.function("hello", func(f *mayfly.Unit) { f.Env["TEXT"] = text })
 	}
 	s.deploy(t, revision("one"))
 	s.awaitAnswer(t, "hello", "hello@1")
@@ -210,19 +210,19 @@ func TestDevelopedIsPublicUnderAFreeName(t *testing.T) {
 func TestOnlyWhatFitsIsServed(t *testing.T) {
 	t.Parallel()
 	s := start(t, map[string]string{"gpu": "yes"})
-	s.deploy(t, s.function("elsewhere", func(f *mayfly.Function) { f.Labels = map[string]string{"gpu": "no"} }))
-	s.deploy(t, s.function("foreign", func(f *mayfly.Function) { f.Bundles = map[string]string{"plan9/mips": s.digest} }))
-	s.deploy(t, s.function("here", func(f *mayfly.Function) { f.Labels = map[string]string{"gpu": "yes"} }))
+	s.deploy(t, s.function("elsewhere", func(f *mayfly.Unit) { f.Labels = map[string]string{"gpu": "no"} }))
+	s.deploy(t, s.function("foreign", func(f *mayfly.Unit) { f.Bundles = map[string]string{"plan9/mips": s.digest} }))
+	s.deploy(t, s.function("here", func(f *mayfly.Unit) { f.Labels = map[string]string{"gpu": "yes"} }))
 	s.awaitAnswer(t, "here", "here@1")
 	for _, name := range []mayfly.Name{"elsewhere", "foreign"} {
 		if f, _ := s.Function(name); f != nil {
 			t.Errorf("%s is served", f)
 		}
-		if !s.Deployed(string(name)) {
+		if !s.Deployed(name) {
 			t.Errorf("%s does not count as deployed", name)
 		}
 	}
-	s.deploy(t, s.function("here", func(f *mayfly.Function) { f.Labels = map[string]string{"gpu": "no"} }))
+	s.deploy(t, s.function("here", func(f *mayfly.Unit) { f.Labels = map[string]string{"gpu": "no"} }))
 	s.awaitAnswer(t, "here", "")
 }
 
@@ -269,7 +269,7 @@ func TestWatchTellsWhatChanged(t *testing.T) {
 	if again := s.Routes(); &again[0] != &routes[0] {
 		t.Error("no route has changed, and they were made anew")
 	}
-	s.deploy(t, s.function("third", func(f *mayfly.Function) { f.HTTP = []mayfly.Pattern{pattern} }))
+	s.deploy(t, s.function("third", func(f *mayfly.Unit) { f.HTTP = []mayfly.Pattern{pattern} }))
 	want("the deploy of a pattern", "", "third")
 	s.SetRoutes([]mayfly.Route{{Name: "session", Pattern: pattern, Function: "first"}})
 	want("routes of a session", "")
@@ -296,21 +296,24 @@ func TestWatchTellsWhatChanged(t *testing.T) {
 func TestServicesAreKeptLikeFunctions(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	service := mayfly.Hosted{Name: "Ticker", Instances: 1}
+	service := mayfly.Unit{Kind: mayfly.KindService, Name: "Ticker", Limits: mayfly.Limits{Instances: mayfly.Exactly(1)}}
 	service.Engine, service.Bundles = mayfly.EngineService, map[string]string{mayfly.AnyPlatform: s.digest}
 	running := func() string {
-		if all := s.runner.Hosted(); len(all) == 1 {
-			return all[0].String()
+		for _, u := range s.runner.Units() {
+			if u.Kind == mayfly.KindService {
+				return u.String()
+			}
 		}
 		return ""
 	}
 	deploy := func() {
 		t.Helper()
-		if _, _, err := s.registry.DeployService(t.Context(), service, registry.Change{}); err != nil {
+		if _, _, err := s.registry.Deploy(t.Context(), service, registry.Change{}); err != nil {
 			t.Fatal(err)
 		}
-		s.deploy(t, s.function("seen"+mayfly.Name(fmt.Sprint(service.Instances)))) // a service is no news
-		s.awaitAnswer(t, mayfly.Name(fmt.Sprint("seen", service.Instances)), fmt.Sprintf("seen%d@1", service.Instances))
+		seen := fmt.Sprint("seen", service.Instances.Min)
+		s.deploy(t, s.function(mayfly.Name(seen))) // followed after the service
+		s.awaitAnswer(t, mayfly.Name(seen), seen+"@1")
 	}
 	deploy()
 	if got := running(); got != "Ticker@1" {
@@ -318,15 +321,15 @@ func TestServicesAreKeptLikeFunctions(t *testing.T) {
 	}
 	developed := service
 	developed.Bundles = nil
-	if err := s.Host(developed, func(context.Context) (string, error) { return t.TempDir(), nil }); err != nil {
+	if err := s.Set(developed, func(context.Context) (string, error) { return t.TempDir(), nil }); err != nil {
 		t.Fatal(err)
 	}
-	service.Instances = 2
+	service.Instances = mayfly.Exactly(2)
 	deploy()
 	if got := running(); got != "Ticker@dev" {
 		t.Errorf("%q runs", got)
 	}
-	s.Unhost("Ticker")
+	s.Remove("Ticker")
 	if got := running(); got != "Ticker@2" {
 		t.Errorf("%q runs", got)
 	}
@@ -343,7 +346,7 @@ func TestRosterWithoutARegistry(t *testing.T) {
 	if s.public("mine") != "mine@dev" || s.Deployed("mine") {
 		t.Errorf("the bus sees %q", s.public("mine"))
 	}
-	if _, err := s.Bundle(s.function("f", func(f *mayfly.Function) { f.Bundles[mayfly.AnyPlatform] = "x" }).Program)(t.Context()); !errors.Is(err, why) && mayfly.CodeOf(err) != mayfly.Invalid {
+	if _, err := s.Bundle(s.function("f", func(f *mayfly.Unit) { f.Bundles[mayfly.AnyPlatform] = "x" }).Program)(t.Context()); !errors.Is(err, why) && mayfly.CodeOf(err) != mayfly.Invalid {
 		t.Errorf("a bundle: %v", err)
 	}
 	if err := s.registry.Close(); err != nil {

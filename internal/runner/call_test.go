@@ -129,7 +129,7 @@ func TestCallsWaitFirstComeFirstServed(t *testing.T) {
 		g := newGate()
 		p := &program{call: g.call}
 		r := run(t, p)
-		set(t, r, hello(1, func(f *mayfly.Function) {
+		set(t, r, hello(1, func(f *mayfly.Unit) {
 			f.Concurrency, f.Wait, f.Instances.Max = 2, 6, 2
 		}))
 		var calls sync.WaitGroup
@@ -169,7 +169,7 @@ func TestCallsWaitFirstComeFirstServed(t *testing.T) {
 func TestCallThatMayNotWaitStillStartsAnInstance(t *testing.T) {
 	t.Parallel()
 	r := run(t, &program{})
-	set(t, r, hello(1, func(f *mayfly.Function) { f.Wait = -1 }))
+	set(t, r, hello(1, func(f *mayfly.Unit) { f.Wait = -1 }))
 	call(t, r, &mayfly.Call{})
 }
 
@@ -179,7 +179,7 @@ func TestEngineExecTakesOneCallInEachInstance(t *testing.T) {
 		g := newGate()
 		p := &program{call: g.call}
 		r := run(t, p)
-		set(t, r, hello(1, func(f *mayfly.Function) { f.Engine, f.Concurrency = mayfly.EngineExec, 16 }))
+		set(t, r, hello(1, func(f *mayfly.Unit) { f.Engine, f.Concurrency = mayfly.EngineExec, 16 }))
 		var calls sync.WaitGroup
 		for range 6 {
 			calls.Go(func() { call(t, r, &mayfly.Call{}) })
@@ -198,7 +198,7 @@ func TestWaitingCallLeavesWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		r := run(t, &program{call: g.call})
-		set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency, f.Instances.Max = 1, 1 }))
+		set(t, r, hello(1, func(f *mayfly.Unit) { f.Concurrency, f.Instances.Max = 1, 1 }))
 		var calls sync.WaitGroup
 		calls.Go(func() { call(t, r, &mayfly.Call{}) })
 		synctest.Wait()
@@ -279,7 +279,7 @@ func TestTimeout(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				r := run(t, &program{call: tt.call})
-				set(t, r, hello(1, func(f *mayfly.Function) { f.Timeout = mayfly.Duration(2 * time.Second) }))
+				set(t, r, hello(1, func(f *mayfly.Unit) { f.Timeout = mayfly.Duration(2 * time.Second) }))
 				c := &mayfly.Call{Stream: tt.stream}
 				began := time.Now()
 				if tt.deadline != 0 {
@@ -318,7 +318,7 @@ func TestTimeoutCountsTheWait(t *testing.T) {
 			return mayfly.Errorf(mayfly.Crashed, "not ready in time")
 		}}
 		r := run(t, p)
-		set(t, r, hello(1, func(f *mayfly.Function) { f.Timeout = mayfly.Duration(2 * time.Second) }))
+		set(t, r, hello(1, func(f *mayfly.Unit) { f.Timeout = mayfly.Duration(2 * time.Second) }))
 		began := time.Now()
 		_, err := r.Call(t.Context(), "hello", &mayfly.Call{Stream: strings.NewReader("x")})
 		wantCode(t, err, mayfly.Timeout)
@@ -351,7 +351,7 @@ func TestTimeoutIsToldAlikeWhoeverSeesIt(t *testing.T) {
 					}
 					return mayfly.Reply{}, tt.err
 				}})
-				set(t, r, hello(1, func(f *mayfly.Function) { f.Timeout = mayfly.Duration(time.Second) }))
+				set(t, r, hello(1, func(f *mayfly.Unit) { f.Timeout = mayfly.Duration(time.Second) }))
 				for range 100 {
 					reply, err := r.Call(t.Context(), "hello", &mayfly.Call{})
 					if err == nil {
@@ -449,7 +449,7 @@ func TestStreamHoldsItsPlaceUntilItIsClosed(t *testing.T) {
 			}
 			return mayfly.Reply{Status: 200, Stream: &counted{body, &closes}}, nil
 		}})
-		set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency, f.Instances.Max = 1, 1 }))
+		set(t, r, hello(1, func(f *mayfly.Unit) { f.Concurrency, f.Instances.Max = 1, 1 }))
 		reply, err := r.Call(t.Context(), "hello", &mayfly.Call{ID: "breaks"})
 		if err != nil {
 			t.Fatal(err)
@@ -543,7 +543,7 @@ func TestStatisticsAreExactUnderLoad(t *testing.T) {
 		return mayfly.Reply{Status: 200, Stream: io.NopCloser(strings.NewReader("x"))}, nil
 	}}
 	r := run(t, p)
-	set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency, f.Wait = 2, 4 }))
+	set(t, r, hello(1, func(f *mayfly.Unit) { f.Concurrency, f.Wait = 2, 4 }))
 	var answered, failed, rejected, lost atomic.Uint64
 	var calls sync.WaitGroup
 	for range 16 {
@@ -569,7 +569,7 @@ func TestStatisticsAreExactUnderLoad(t *testing.T) {
 		})
 	}
 	for i := range uint64(20) {
-		set(t, r, hello(i+2, func(f *mayfly.Function) { f.Concurrency, f.Wait = 2, 4 }))
+		set(t, r, hello(i+2, func(f *mayfly.Unit) { f.Concurrency, f.Wait = 2, 4 }))
 		for _, a := range p.living(i + 1) {
 			a.crash()
 		}

@@ -45,8 +45,8 @@ type function struct {
 
 // A revision is one value that was Set or is prepared, and its instances.
 type revision struct {
-	value   mayfly.Function // as Set or Scale gave it
-	limits  mayfly.Limits   // with defaults
+	value   mayfly.Unit   // as Set or Scale gave it
+	limits  mayfly.Limits // with defaults
 	bundle  bundle
 	pool    *pool
 	expires time.Time // while it is prepared
@@ -61,7 +61,7 @@ type life struct {
 	stop     context.CancelFunc
 }
 
-func newRevision(value mayfly.Function, folder Folder) *revision {
+func newRevision(value mayfly.Unit, folder Folder) *revision {
 	limits := value.WithDefaults()
 	if value.Engine == mayfly.EngineExec {
 		limits.Concurrency = 1 // a process for each call
@@ -69,7 +69,7 @@ func newRevision(value mayfly.Function, folder Folder) *revision {
 	return &revision{value: value, limits: limits, bundle: newBundle(folder), pool: newPool(limits)}
 }
 
-func (f *function) set(value mayfly.Function, folder Folder) {
+func (f *function) set(value mayfly.Unit, folder Folder) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	v := f.claim(value)
@@ -96,7 +96,7 @@ func (f *function) set(value mayfly.Function, folder Folder) {
 }
 
 // claim takes the revision that was prepared for a value, or returns nil.
-func (f *function) claim(value mayfly.Function) *revision {
+func (f *function) claim(value mayfly.Unit) *revision {
 	i := slices.IndexFunc(f.ready, func(v *revision) bool { return reflect.DeepEqual(v.value, value) && v.pool.proven })
 	if i < 0 {
 		return nil
@@ -150,11 +150,11 @@ func (f *function) scale(n mayfly.Instances) {
 }
 
 // get returns the current revision, if there is one.
-func (f *function) get() (mayfly.Function, bool) {
+func (f *function) get() (mayfly.Unit, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.now == nil {
-		return mayfly.Function{}, false
+		return mayfly.Unit{}, false
 	}
 	return f.now.value, true
 }
@@ -181,7 +181,7 @@ func (f *function) end(err error) {
 
 // prepare starts an instance of a revision that may become current. It goes about
 // it as a call does: by a ticket.
-func (f *function) prepare(value mayfly.Function, folder Folder) (*revision, *ticket) {
+func (f *function) prepare(value mayfly.Unit, folder Folder) (*revision, *ticket) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	v := newRevision(value, folder)

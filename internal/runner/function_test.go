@@ -50,7 +50,7 @@ func TestIdleInstancesStopAboveMin(t *testing.T) {
 		g := newGate()
 		p := &program{call: g.call}
 		r := run(t, p)
-		set(t, r, hello(1, func(f *mayfly.Function) {
+		set(t, r, hello(1, func(f *mayfly.Unit) {
 			f.Concurrency, f.Instances = 1, mayfly.Instances{Min: 1, Max: 3, Idle: mayfly.Duration(time.Minute)}
 		}))
 		synctest.Wait()
@@ -174,7 +174,7 @@ func TestDeadlyCallMakesNoStorm(t *testing.T) {
 			return mayfly.Reply{}, mayfly.Errorf(mayfly.Crashed, "ended in the call")
 		}
 		r := run(t, p)
-		set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency = 1 }))
+		set(t, r, hello(1, func(f *mayfly.Unit) { f.Concurrency = 1 }))
 		var calls sync.WaitGroup
 		for range 20 {
 			calls.Go(func() {
@@ -243,7 +243,7 @@ func TestCallThatWaitsIsNotServedByADeadInstance(t *testing.T) {
 					return mayfly.Reply{Status: 200}, nil
 				}
 				r := run(t, p)
-				set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency, f.Instances.Max = 1, 1 }))
+				set(t, r, hello(1, func(f *mayfly.Unit) { f.Concurrency, f.Instances.Max = 1, 1 }))
 				var calls sync.WaitGroup
 				calls.Go(func() {
 					if _, err := r.Call(t.Context(), "hello", &mayfly.Call{ID: "deadly"}); (err == nil) != (last == nil) {
@@ -275,7 +275,7 @@ func TestFunctionWithoutAQueueServesOneAtATime(t *testing.T) {
 			return mayfly.Reply{Status: 200}, nil
 		}
 		r := run(t, p)
-		set(t, r, hello(1, func(f *mayfly.Function) {
+		set(t, r, hello(1, func(f *mayfly.Unit) {
 			f.Concurrency, f.Wait, f.Instances = 1, -1, mayfly.Instances{Max: 1, Idle: mayfly.Duration(time.Second)}
 		}))
 		var deadly sync.WaitGroup
@@ -361,7 +361,7 @@ func TestInstancesKilledTogetherAreOneCrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &program{}
 		r := run(t, p)
-		set(t, r, hello(1, func(f *mayfly.Function) { f.Instances.Min = 4 }))
+		set(t, r, hello(1, func(f *mayfly.Unit) { f.Instances.Min = 4 }))
 		synctest.Wait()
 		for _, a := range p.living(0) {
 			a.crash()
@@ -438,7 +438,7 @@ func TestNewRevisionTakesTheCalls(t *testing.T) {
 			return says(ctx, s, c)
 		}
 		r := run(t, p)
-		one := func(f *mayfly.Function) { f.Concurrency, f.Instances.Max = 1, 1 }
+		one := func(f *mayfly.Unit) { f.Concurrency, f.Instances.Max = 1, 1 }
 		set(t, r, hello(1, one))
 		answers := make(chan string, 2)
 		var calls sync.WaitGroup
@@ -448,7 +448,7 @@ func TestNewRevisionTakesTheCalls(t *testing.T) {
 		}
 		set(t, r, hello(2, one)) // one is in an instance, the other waits
 		synctest.Wait()
-		if s := state(t, r, "hello"); len(s.Instances) != 2 || s.Function.Revision != 2 || s.Serving != 2 {
+		if s := state(t, r, "hello"); len(s.Instances) != 2 || s.Unit.Revision != 2 || s.Serving != 2 {
 			t.Errorf("State = %+v", s)
 		}
 		g.pass <- struct{}{}
@@ -479,7 +479,7 @@ func TestRevisionThatFailsKeepsTheLastGoodOne(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		s := state(t, r, "hello")
-		if n := stats(t, r); s.Function.Revision != 2 || s.Serving != 1 || s.Failing == "" || n.Errors != 0 || !n.Failing {
+		if n := stats(t, r); s.Unit.Revision != 2 || s.Serving != 1 || s.Failing == "" || n.Errors != 0 || !n.Failing {
 			t.Errorf("State = %+v, Stats = %+v", s, n)
 		}
 		if n := p.started(); n < 5 || n > 12 {
@@ -536,7 +536,7 @@ func TestSetOfWhatNoInstanceSeesRestartsNothing(t *testing.T) {
 	set(t, r, hello(1))
 	call(t, r, &mayfly.Call{})
 	set(t, r, hello(1))
-	set(t, r, hello(1, func(f *mayfly.Function) { f.Summary = "Says hello"; f.Instances.Max = 7 }))
+	set(t, r, hello(1, func(f *mayfly.Unit) { f.Summary = "Says hello"; f.Instances.Max = 7 }))
 	call(t, r, &mayfly.Call{})
 	if f, _ := r.Function("hello"); p.started() != 1 || r.functions["hello"].now.pool.instances.Max != 7 || f.Summary != "Says hello" {
 		t.Errorf("%d starts, and %+v", p.started(), f)
@@ -575,7 +575,7 @@ func TestPreparedRevisionHasItsMinWhenItIsCurrent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &program{}
 		r := run(t, p)
-		f := hello(1, func(f *mayfly.Function) { f.Instances.Min = 3 })
+		f := hello(1, func(f *mayfly.Unit) { f.Instances.Min = 3 })
 		if err := r.Prepare(t.Context(), f, here); err != nil {
 			t.Fatal(err)
 		}
@@ -642,7 +642,7 @@ func TestRemovedFunctionEndsItsCalls(t *testing.T) {
 		g := newGate()
 		p := &program{call: g.call}
 		r := run(t, p)
-		set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency, f.Instances.Max = 1, 1 }))
+		set(t, r, hello(1, func(f *mayfly.Unit) { f.Concurrency, f.Instances.Max = 1, 1 }))
 		var calls sync.WaitGroup
 		calls.Go(func() { call(t, r, &mayfly.Call{}) })
 		synctest.Wait()
@@ -673,7 +673,7 @@ func TestScaleStopsWhatIsTooMuch(t *testing.T) {
 		g := newGate()
 		p := &program{call: g.call}
 		r := run(t, p)
-		set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency = 1 }))
+		set(t, r, hello(1, func(f *mayfly.Unit) { f.Concurrency = 1 }))
 		scale := func(n mayfly.Instances) {
 			if err := r.Scale("hello", n); err != nil {
 				t.Fatal(err)
@@ -712,7 +712,7 @@ func TestScaleToNothingAndBackDropsNoCall(t *testing.T) {
 		g := newGate()
 		p := &program{call: g.call, stop: func(Spec) { time.Sleep(time.Second) }}
 		r := run(t, p)
-		set(t, r, hello(1, func(f *mayfly.Function) { f.Concurrency = 1 }))
+		set(t, r, hello(1, func(f *mayfly.Unit) { f.Concurrency = 1 }))
 		var calls sync.WaitGroup
 		for range 10 {
 			if err := r.Scale("hello", mayfly.Instances{Min: 3, Max: 3}); err != nil {
@@ -750,7 +750,7 @@ func TestFunctionThatNobodyCallsCostsLittle(t *testing.T) {
 	const n = 1000
 	goroutines, before := runtime.NumGoroutine(), heap()
 	for i := range n {
-		f := hello(1, func(f *mayfly.Function) { f.Name = mayfly.Name(fmt.Sprint("f", i)) })
+		f := hello(1, func(f *mayfly.Unit) { f.Name = mayfly.Name(fmt.Sprint("f", i)) })
 		set(t, r, f)
 	}
 	if each := (heap() - before) / n; each > 2<<10 {
@@ -795,7 +795,7 @@ func TestStartAsksForTheFolderOneAtATime(t *testing.T) {
 			return nil
 		}}
 		r := run(t, p)
-		if err := r.Set(hello(1, func(f *mayfly.Function) { f.Instances.Min = 3 }), folder); err != nil {
+		if err := r.Set(hello(1, func(f *mayfly.Unit) { f.Instances.Min = 3 }), folder); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Second)

@@ -21,7 +21,7 @@ type hosted struct {
 	turn chan struct{}
 
 	mu      sync.Mutex
-	value   mayfly.Hosted
+	value   mayfly.Unit
 	wanted  *edition
 	places  []context.CancelFunc
 	lives   []*resident // of all places, and of those that were given up until they stop
@@ -32,7 +32,7 @@ type hosted struct {
 
 // An edition is a revision that Host was given.
 type edition struct {
-	value  mayfly.Hosted
+	value  mayfly.Unit
 	bundle bundle
 	newer  chan struct{} // closed when there is a newer one
 }
@@ -49,7 +49,7 @@ type resident struct {
 
 func newHosted(r *Runner) *hosted { return &hosted{runner: r, turn: make(chan struct{}, 1)} }
 
-func (h *hosted) get() mayfly.Hosted {
+func (h *hosted) get() mayfly.Unit {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.value
@@ -61,7 +61,7 @@ func (h *hosted) want() *edition {
 	return h.wanted
 }
 
-func (h *hosted) set(value mayfly.Hosted, folder Folder) {
+func (h *hosted) set(value mayfly.Unit, folder Folder) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.wanted == nil || h.value.Revision != value.Revision || !reflect.DeepEqual(h.value.Program, value.Program) {
@@ -71,7 +71,7 @@ func (h *hosted) set(value mayfly.Hosted, folder Folder) {
 		h.wanted = &edition{value: value, bundle: newBundle(folder), newer: make(chan struct{})}
 	}
 	h.value = value
-	h.resize(value.Instances)
+	h.resize(value.Instances.Min)
 }
 
 // resize makes as many places as there must be.
@@ -86,6 +86,13 @@ func (h *hosted) resize(n int) {
 		h.places = append(h.places, leave)
 		h.runner.places.Go(func() { h.keep(ctx) })
 	}
+}
+
+func (h *hosted) scale(n mayfly.Instances) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.value.Instances = n
+	h.resize(n.Min)
 }
 
 func (h *hosted) end() {
@@ -196,7 +203,7 @@ func (h *hosted) make(ctx context.Context, in *resident) (Instance, error) {
 	}
 	v := in.edition.value
 	return h.runner.start(ctx, Spec{
-		Name: v.Name, Revision: v.Revision, Program: v.Program, Limits: mayfly.Limits{}.WithDefaults(),
+		Name: string(v.Name), Revision: v.Revision, Program: v.Program, Limits: mayfly.Limits{}.WithDefaults(),
 		Folder: folder, Instance: in.id,
 	})
 }
@@ -238,14 +245,14 @@ func (h *hosted) say(in *resident, text string) {
 	v := in.edition.value
 	h.runner.options.Log.Debug("instance changed", telemetry.KeyService, v.String(), telemetry.KeyInstance, in.id, "state", text)
 	h.runner.options.Output(mayfly.Line{
-		Time: time.Now(), Function: v.Name, Revision: v.Revision, Instance: in.id, Source: mayfly.System, Text: text,
+		Time: time.Now(), Function: string(v.Name), Revision: v.Revision, Instance: in.id, Source: mayfly.System, Text: text,
 	})
 }
 
 func (h *hosted) state() (state State, lives []Instance) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	state = State{Hosted: h.value}
+	state = State{Unit: h.value}
 	for _, in := range h.lives {
 		if in.phase == ready {
 			state.Serving = max(state.Serving, in.edition.value.Revision)

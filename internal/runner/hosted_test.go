@@ -12,14 +12,10 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-func worker(revision uint64, instances int) mayfly.Hosted {
-	return mayfly.Hosted{Name: "Worker", Revision: revision, Instances: instances, Program: mayfly.Program{Engine: mayfly.EngineService}}
-}
-
-func host(t testing.TB, r *Runner, h mayfly.Hosted) {
-	t.Helper()
-	if err := r.Host(h, here); err != nil {
-		t.Fatal(err)
+func worker(revision uint64, instances int) mayfly.Unit {
+	return mayfly.Unit{
+		Kind: mayfly.KindService, Name: "Worker", Revision: revision,
+		Limits: mayfly.Limits{Instances: mayfly.Exactly(instances)}, Program: mayfly.Program{Engine: mayfly.EngineService},
 	}
 }
 
@@ -28,7 +24,7 @@ func TestHostedServiceIsKeptAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &program{}
 		r := run(t, p)
-		host(t, r, worker(1, 2))
+		set(t, r, worker(1, 2))
 		for range 3 {
 			synctest.Wait()
 			if n := len(p.living(0)); n != 2 {
@@ -44,19 +40,19 @@ func TestHostedServiceIsKeptAlive(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		synctest.Wait()
-		if s := state(t, r, "Worker"); s.Failing != "" || len(s.Instances) != 2 || s.Serving != 1 || s.Hosted.Name != "Worker" {
+		if s := state(t, r, "Worker"); s.Failing != "" || len(s.Instances) != 2 || s.Serving != 1 || s.Unit.Name != "Worker" {
 			t.Errorf("State = %+v", s)
 		}
 		if s, _ := r.Stats("Worker"); s.Starts != 5 || s.Crashes != 3 {
 			t.Errorf("Stats = %+v", s)
 		}
-		host(t, r, worker(1, 1))
+		set(t, r, worker(1, 1))
 		synctest.Wait()
 		if n := len(p.living(0)); n != 1 || p.started() != 5 {
 			t.Errorf("%d instances, want 1 without a restart", n)
 		}
-		r.Unhost("Worker")
-		r.Unhost("Worker")
+		r.Remove("Worker")
+		r.Remove("Worker")
 		synctest.Wait()
 		if n := len(p.living(0)); n != 0 {
 			t.Errorf("%d instances are left", n)
@@ -69,12 +65,12 @@ func TestHostedServiceThatCannotStartRestsLongerAndLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &program{start: broken(1)}
 		r := run(t, p)
-		host(t, r, worker(1, 1))
+		set(t, r, worker(1, 1))
 		time.Sleep(time.Hour)
 		if n := p.started(); n < 100 || n > 130 {
 			t.Errorf("%d starts in an hour, want one each 31 s", n)
 		}
-		host(t, r, worker(2, 1)) // at once, not after the rest
+		set(t, r, worker(2, 1)) // at once, not after the rest
 		synctest.Wait()
 		if n := len(p.living(2)); n != 1 {
 			t.Errorf("%d instances of the new revision", n)
@@ -106,17 +102,17 @@ func TestNewRevisionOfAServiceReplacesOneAtATime(t *testing.T) {
 			return broken(2)(ctx, s)
 		}
 		r := run(t, p)
-		host(t, r, worker(1, 3))
+		set(t, r, worker(1, 3))
 		synctest.Wait()
-		host(t, r, worker(2, 3)) // fails, and so changes nothing
+		set(t, r, worker(2, 3)) // fails, and so changes nothing
 		time.Sleep(10 * time.Minute)
 		if n := len(p.living(1)); n != 3 {
 			t.Errorf("%d instances of the old revision, want 3", n)
 		}
-		if s := state(t, r, "Worker"); s.Failing == "" || s.Serving != 1 || s.Hosted.Revision != 2 {
+		if s := state(t, r, "Worker"); s.Failing == "" || s.Serving != 1 || s.Unit.Revision != 2 {
 			t.Errorf("State = %+v", s)
 		}
-		host(t, r, worker(3, 3))
+		set(t, r, worker(3, 3))
 		time.Sleep(time.Minute)
 		if old, now := len(p.living(1)), len(p.living(3)); old != 0 || now != 3 {
 			t.Errorf("%d old and %d new instances, want the new ones", old, now)

@@ -120,8 +120,8 @@ func run(t testing.TB, p *program, change ...func(*Options)) *Runner {
 	return r
 }
 
-func hello(revision uint64, change ...func(*mayfly.Function)) mayfly.Function {
-	f := mayfly.Function{Name: "hello", Revision: revision, Program: mayfly.Program{Engine: mayfly.EngineHTTP}}
+func hello(revision uint64, change ...func(*mayfly.Unit)) mayfly.Unit {
+	f := mayfly.Unit{Name: "hello", Revision: revision, Program: mayfly.Program{Engine: mayfly.EngineHTTP}}
 	for _, c := range change {
 		c(&f)
 	}
@@ -130,7 +130,7 @@ func hello(revision uint64, change ...func(*mayfly.Function)) mayfly.Function {
 
 func here(context.Context) (string, error) { return "/", nil }
 
-func set(t testing.TB, r *Runner, f mayfly.Function) {
+func set(t testing.TB, r *Runner, f mayfly.Unit) {
 	t.Helper()
 	if err := r.Set(f, here); err != nil {
 		t.Fatalf("Set(%s) = %v", f, err)

@@ -58,7 +58,7 @@ type Runner struct {
 
 	mu        sync.RWMutex // taken before any function's
 	functions map[mayfly.Name]*function
-	hosted    map[string]*hosted
+	hosted    map[mayfly.Name]*hosted
 	closed    bool
 
 	lives  sync.WaitGroup // of functions' instances: from the start until each has gone
@@ -72,7 +72,7 @@ func New(o Options) *Runner {
 	r := &Runner{
 		options:   o.withDefaults(),
 		functions: map[mayfly.Name]*function{},
-		hosted:    map[string]*hosted{},
+		hosted:    map[mayfly.Name]*hosted{},
 		forced:    make(chan struct{}),
 	}
 	r.force = sync.OnceFunc(func() { close(r.forced) })
@@ -144,8 +144,12 @@ func unknown(name mayfly.Name) error {
 // the new one has started for the first time the one before is kept: should the
 // new one fail to start, the calls go to it. What differs only in Instances, or in
 // what no instance sees, restarts nothing. Errors: Invalid, Unavailable.
-func (r *Runner) Set(f mayfly.Function, folder Folder) error {
-	if err := r.check(f.Engine, f.Limits); err != nil {
+//
+// A service is kept alive in its number of instances. One that ends starts again,
+// after a rest that doubles. A new revision replaces them one at a time: the new
+// one must be ready before the old one stops.
+func (r *Runner) Set(u mayfly.Unit, folder Folder) error {
+	if err := r.check(u); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -153,15 +157,25 @@ func (r *Runner) Set(f mayfly.Function, folder Folder) error {
 	if r.closed {
 		return r.unavailable()
 	}
-	r.of(f.Name).set(f, folder)
+	if u.Kind == mayfly.KindService {
+		r.remove(u.Name, mayfly.KindFunction)
+		if r.hosted[u.Name] == nil {
+			r.hosted[u.Name] = newHosted(r)
+		}
+		r.hosted[u.Name].set(u, folder)
+	} else {
+		r.remove(u.Name, mayfly.KindService)
+		r.of(u.Name).set(u, folder)
+	}
 	return nil
 }
 
 // Prepare starts an instance of a revision and keeps it for a minute, for a Set of
 // the same value. Errors: those of Set, Crashed with a Trace if it did not start,
-// Timeout if ctx ended.
-func (r *Runner) Prepare(ctx context.Context, f mayfly.Function, folder Folder) error {
-	if err := r.check(f.Engine, f.Limits); err != nil {
+// Timeout if ctx ended. A service is not prepared: it would register itself on the
+// bus and share the calls with the revision before.
+func (r *Runner) Prepare(ctx context.Context, u mayfly.Unit, folder Folder) error {
+	if err := r.check(u); err != nil || u.Kind == mayfly.KindService {
 		return err
 	}
 	r.mu.Lock()
@@ -169,8 +183,8 @@ func (r *Runner) Prepare(ctx context.Context, f mayfly.Function, folder Folder) 
 		r.mu.Unlock()
 		return r.unavailable()
 	}
-	owner := r.of(f.Name)
-	v, t := owner.prepare(f, folder)
+	owner := r.of(u.Name)
+	v, t := owner.prepare(u, folder)
 	r.mu.Unlock()
 	err := owner.prepared(ctx, v, t)
 	if err != nil {
@@ -179,13 +193,13 @@ func (r *Runner) Prepare(ctx context.Context, f mayfly.Function, folder Folder) 
 	return err
 }
 
-// check returns what is wrong with a program that no door has looked at.
-func (r *Runner) check(engine mayfly.Engine, l mayfly.Limits) error {
-	if r.options.Engines[engine] == nil {
-		return mayfly.Errorf(mayfly.Invalid, "no engine %q", engine).
+// check returns what is wrong with a unit that no door has looked at.
+func (r *Runner) check(u mayfly.Unit) error {
+	if r.options.Engines[u.Engine] == nil {
+		return mayfly.Errorf(mayfly.Invalid, "unknown engine %q", u.Engine).
 			WithHint("use one of %s", slices.Sorted(maps.Keys(r.options.Engines)))
 	}
-	return checkLimits(l)
+	return checkLimits(u.Limits)
 }
 
 func checkLimits(l mayfly.Limits) error {
@@ -209,12 +223,22 @@ func (r *Runner) of(name mayfly.Name) *function {
 	return f
 }
 
-// Remove takes a function away. Its calls in flight end, those that wait get the
-// code NotFound.
+// Remove takes a unit away, without waiting for its end. A function's calls in
+// flight end, those that wait get the code NotFound.
 func (r *Runner) Remove(name mayfly.Name) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f := r.functions[name]; f != nil {
+	r.remove(name, mayfly.KindFunction)
+	r.remove(name, mayfly.KindService)
+}
+
+// remove takes away a unit of one kind. The caller holds mu.
+func (r *Runner) remove(name mayfly.Name, kind mayfly.Kind) {
+	if h := r.hosted[name]; h != nil && kind == mayfly.KindService {
+		delete(r.hosted, name)
+		h.end()
+	}
+	if f := r.functions[name]; f != nil && kind == mayfly.KindFunction {
 		delete(r.functions, name)
 		f.end(unknown(name))
 	}
@@ -232,17 +256,21 @@ func (r *Runner) forget(f *function) {
 	}
 }
 
-// Scale changes how many instances of a function there may be, without a restart;
-// the next revision that is Set brings its own. Errors: NotFound, Invalid.
+// Scale changes how many instances of a unit there may be, without a restart; the
+// next revision that is Set brings its own. Errors: NotFound, Invalid.
 func (r *Runner) Scale(name mayfly.Name, n mayfly.Instances) error {
-	f := r.find(name)
-	if f == nil {
+	f, h := r.find(name), r.host(name)
+	if f == nil && h == nil {
 		return unknown(name)
 	}
 	if err := checkLimits(mayfly.Limits{Instances: n}); err != nil {
 		return err
 	}
-	f.scale(n)
+	if h != nil {
+		h.scale(n)
+	} else {
+		f.scale(n)
+	}
 	return nil
 }
 
@@ -260,74 +288,45 @@ func (r *Runner) find(name mayfly.Name) *function {
 	return f
 }
 
+// Units returns the current revisions of all units: functions by name, then services
+// by name.
+func (r *Runner) Units() []mayfly.Unit {
+	all := r.Functions()
+	n := len(all)
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, h := range r.hosted {
+		all = append(all, h.get())
+	}
+	slices.SortFunc(all[n:], func(a, b mayfly.Unit) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
 // Function returns the current revision of a function.
-func (r *Runner) Function(name mayfly.Name) (mayfly.Function, bool) {
+func (r *Runner) Function(name mayfly.Name) (mayfly.Unit, bool) {
 	f := r.find(name)
 	if f == nil {
-		return mayfly.Function{}, false
+		return mayfly.Unit{}, false
 	}
 	return f.get()
 }
 
 // Functions returns the current revisions of all functions, by name.
-func (r *Runner) Functions() []mayfly.Function {
+func (r *Runner) Functions() []mayfly.Unit {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	all := make([]mayfly.Function, 0, len(r.functions))
+	all := make([]mayfly.Unit, 0, len(r.functions))
 	for _, f := range r.functions {
 		if value, ok := f.get(); ok {
 			all = append(all, value)
 		}
 	}
-	slices.SortFunc(all, func(a, b mayfly.Function) int { return cmp.Compare(a.Name, b.Name) })
-	return all
-}
-
-// Host keeps a service alive in h.Instances instances. One that ends starts again,
-// after a rest that doubles. A new revision replaces them one at a time: the new
-// one must be ready before the old one stops. Errors: Invalid, Unavailable.
-func (r *Runner) Host(h mayfly.Hosted, folder Folder) error {
-	if err := r.check(h.Engine, mayfly.Limits{Instances: mayfly.Instances{Min: h.Instances}}); err != nil {
-		return err
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		return r.unavailable()
-	}
-	one := r.hosted[h.Name]
-	if one == nil {
-		one = newHosted(r)
-		r.hosted[h.Name] = one
-	}
-	one.set(h, folder)
-	return nil
-}
-
-// Unhost stops a service's instances, and does not wait for that.
-func (r *Runner) Unhost(name string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if h := r.hosted[name]; h != nil {
-		delete(r.hosted, name)
-		h.end()
-	}
-}
-
-// Hosted returns the services that are kept alive, by name.
-func (r *Runner) Hosted() []mayfly.Hosted {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	all := make([]mayfly.Hosted, 0, len(r.hosted))
-	for _, h := range r.hosted {
-		all = append(all, h.get())
-	}
-	slices.SortFunc(all, func(a, b mayfly.Hosted) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(all, func(a, b mayfly.Unit) int { return cmp.Compare(a.Name, b.Name) })
 	return all
 }
 
 // sameCode reports whether instances of a are as good as instances of b.
-func sameCode(a, b mayfly.Function) bool {
+func sameCode(a, b mayfly.Unit) bool {
 	a.Limits, b.Limits = a.WithDefaults(), b.WithDefaults()
 	a.Instances, b.Instances = mayfly.Instances{}, mayfly.Instances{}
 	return a.Revision == b.Revision && a.Limits == b.Limits && reflect.DeepEqual(a.Program, b.Program)

@@ -46,11 +46,11 @@ func TestRunAnswersWhatItHolds(t *testing.T) {
 				ctx, stop := context.WithCancel(t.Context())
 				done := make(chan error, 1)
 				go func() { done <- r.Run(ctx) }()
-				set(t, r, hello(1, func(f *mayfly.Function) {
+				set(t, r, hello(1, func(f *mayfly.Unit) {
 					f.Concurrency, f.Timeout = 1, mayfly.Duration(time.Hour)
 					f.Instances = mayfly.Instances{Min: 1, Max: 1}
 				}))
-				if err := r.Host(mayfly.Hosted{Name: "Worker", Instances: 2, Program: mayfly.Program{Engine: mayfly.EngineService}}, here); err != nil {
+				if err := r.Set(worker(0, 2), here); err != nil {
 					t.Fatal(err)
 				}
 				var calls sync.WaitGroup
@@ -73,7 +73,7 @@ func TestRunAnswersWhatItHolds(t *testing.T) {
 				wantCode(t, err, mayfly.Unavailable)
 				wantCode(t, r.Set(hello(2), here), mayfly.Unavailable)
 				wantCode(t, r.Prepare(context.Background(), hello(2), here), mayfly.Unavailable)
-				wantCode(t, r.Host(mayfly.Hosted{Name: "Other", Program: mayfly.Program{Engine: mayfly.EngineService}}, here), mayfly.Unavailable)
+				wantCode(t, r.Set(worker(0, 0), here), mayfly.Unavailable)
 				if err := <-done; err != nil {
 					t.Error(err)
 				}
@@ -101,7 +101,7 @@ func TestCloseStopsWhatStarts(t *testing.T) {
 		return ctx.Err()
 	}}
 	r := New(Options{Engines: map[mayfly.Engine]Engine{mayfly.EngineHTTP: p}})
-	set(t, r, hello(1, func(f *mayfly.Function) { f.Instances.Min = 1 }))
+	set(t, r, hello(1, func(f *mayfly.Unit) { f.Instances.Min = 1 }))
 	for range 2 {
 		if err := r.Close(); err != nil {
 			t.Error(err)
@@ -115,17 +115,14 @@ func TestListsAreSorted(t *testing.T) {
 	t.Parallel()
 	r := run(t, &program{})
 	for _, name := range []mayfly.Name{"b", "c", "a"} {
-		set(t, r, hello(1, func(f *mayfly.Function) { f.Name = name }))
-		if err := r.Host(mayfly.Hosted{Name: strings.ToUpper(string(name)), Program: mayfly.Program{Engine: mayfly.EngineService}}, here); err != nil {
-			t.Fatal(err)
-		}
+		set(t, r, hello(1, func(f *mayfly.Unit) { f.Name = name }))
+		w := worker(1, 0)
+		w.Name = mayfly.Name(strings.ToUpper(string(name)))
+		set(t, r, w)
 	}
 	var names []string
-	for _, f := range r.Functions() {
-		names = append(names, string(f.Name))
-	}
-	for _, h := range r.Hosted() {
-		names = append(names, h.Name)
+	for _, u := range r.Units() {
+		names = append(names, string(u.Name))
 	}
 	if want := []string{"a", "b", "c", "A", "B", "C"}; !slices.Equal(names, want) {
 		t.Errorf("names = %v, want %v", names, want)
@@ -145,13 +142,13 @@ func TestSetRefusesWhatCannotWork(t *testing.T) {
 	r := run(t, &program{})
 	for _, tt := range []struct {
 		name   string
-		change func(*mayfly.Function)
+		change func(*mayfly.Unit)
 		says   string
 	}{
-		{"no such engine", func(f *mayfly.Function) { f.Engine = "docker" }, `no engine "docker"`},
-		{"min above max", func(f *mayfly.Function) { f.Instances = mayfly.Instances{Min: 3, Max: 2} }, "min 3 is more than max 2"},
-		{"negative", func(f *mayfly.Function) { f.Instances.Idle = -1 }, "negative"},
-		{"negative concurrency", func(f *mayfly.Function) { f.Concurrency = -1 }, "negative"},
+		{"no such engine", func(f *mayfly.Unit) { f.Engine = "docker" }, `unknown engine "docker"`},
+		{"min above max", func(f *mayfly.Unit) { f.Instances = mayfly.Instances{Min: 3, Max: 2} }, "min 3 is more than max 2"},
+		{"negative", func(f *mayfly.Unit) { f.Instances.Idle = -1 }, "negative"},
+		{"negative concurrency", func(f *mayfly.Unit) { f.Concurrency = -1 }, "negative"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

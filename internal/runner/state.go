@@ -11,10 +11,9 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// A State is what a function or hosted service looks like at one moment.
+// A State is what a unit looks like at one moment.
 type State struct {
-	Function mayfly.Function // or
-	Hosted   mayfly.Hosted   // of the name; the other is zero
+	Unit mayfly.Unit // current
 
 	Instances []InstanceState // those that start, work and stop, the oldest first
 	Waiting   int             // calls
@@ -36,7 +35,7 @@ type InstanceState struct {
 	Usage    Usage
 }
 
-// Stats count what a function or hosted service has done since it was first there.
+// Stats count what a unit has done since it was first there.
 // A service has only instances, starts and crashes.
 type Stats struct {
 	Instances  int           // those that start, work and stop now
@@ -71,7 +70,7 @@ func (c *counters) add(took time.Duration, failure string) {
 	}
 }
 
-// Stats returns the counts of a function or service.
+// Stats returns the counts of a unit.
 func (r *Runner) Stats(name string) (Stats, bool) {
 	if f := r.find(mayfly.Name(name)); f != nil {
 		f.mu.Lock()
@@ -80,7 +79,7 @@ func (r *Runner) Stats(name string) (Stats, bool) {
 		s.Failing = f.now != nil && f.now.pool.failure != nil
 		return s, true
 	}
-	if h := r.host(name); h != nil {
+	if h := r.host(mayfly.Name(name)); h != nil {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		s := h.count.stats(len(h.lives))
@@ -99,13 +98,13 @@ func (c *counters) stats(instances int) Stats {
 	}
 }
 
-// State returns what a function or service looks like now.
+// State returns what a unit looks like now.
 func (r *Runner) State(name string) (State, bool) {
 	if f := r.find(mayfly.Name(name)); f != nil {
 		state, lives := f.state()
 		return state.with(lives), true
 	}
-	if h := r.host(name); h != nil {
+	if h := r.host(mayfly.Name(name)); h != nil {
 		state, lives := h.state()
 		return state.with(lives), true
 	}
@@ -123,7 +122,7 @@ func (s State) with(lives []Instance) State {
 	return s
 }
 
-func (r *Runner) host(name string) *hosted {
+func (r *Runner) host(name mayfly.Name) *hosted {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.hosted[name]
@@ -135,7 +134,7 @@ func (f *function) state() (state State, lives []Instance) {
 	if f.now == nil {
 		return State{}, nil
 	}
-	state = State{Function: f.now.value, Waiting: f.count.waiting}
+	state = State{Unit: f.now.value, Waiting: f.count.waiting}
 	now := time.Now()
 	serving := f.now
 	if f.good != nil && f.now.pool.crashes > 0 {

@@ -24,11 +24,9 @@ import (
 // A Runner keeps alive what a session builds. In a node it is the runner.Runner.
 type Runner interface {
 	Expect(name mayfly.Name)
-	Prepare(ctx context.Context, f mayfly.Function, folder runner.Folder) error
-	Set(f mayfly.Function, folder runner.Folder) error
+	Prepare(ctx context.Context, u mayfly.Unit, folder runner.Folder) error
+	Set(u mayfly.Unit, folder runner.Folder) error
 	Remove(name mayfly.Name)
-	Host(h mayfly.Hosted, folder runner.Folder) error
-	Unhost(name string)
 }
 
 // Options say what a Session serves and where.
@@ -76,9 +74,12 @@ type Session struct {
 	builders, starters chan struct{} // places for builds, and for first starts, at once
 }
 
-type key struct{ kind, name string }
+type key struct {
+	kind mayfly.Kind
+	name mayfly.Name
+}
 
-// A unit is one function or service.
+// A unit is a function or service in development.
 type unit struct {
 	key    key
 	source project.Source
@@ -143,18 +144,15 @@ func (s *Session) Run(ctx context.Context) error {
 func (s *Session) adopt(ctx context.Context, now time.Time) {
 	listed := map[key]project.Source{}
 	for _, p := range s.projects {
-		for _, source := range p.Functions {
-			listed[key{"function", source.Name}] = source
-		}
-		for _, source := range p.Services {
-			listed[key{"service", source.Name}] = source
+		for _, source := range p.Sources() {
+			listed[key{source.Unit.Kind, source.Unit.Name}] = source
 		}
 	}
 	for k, u := range s.units {
 		if _, ok := listed[k]; !ok {
 			u.gone = true
 			delete(s.units, k)
-			s.remove(k)
+			s.options.Runner.Remove(k.name)
 		}
 	}
 	for k, source := range listed {
@@ -165,22 +163,13 @@ func (s *Session) adopt(ctx context.Context, now time.Time) {
 		if u == nil {
 			u = &unit{key: k}
 			s.units[k] = u
-			if source.Function != nil {
-				s.options.Runner.Expect(mayfly.Name(k.name))
+			if source.Unit.Kind == mayfly.KindFunction {
+				s.options.Runner.Expect(source.Unit.Name)
 			}
 		}
 		u.source = source
 		s.build(ctx, u, now)
 	}
-}
-
-// remove takes a function or service off the node.
-func (s *Session) remove(k key) {
-	if k.kind == "service" {
-		s.options.Runner.Unhost(k.name)
-		return
-	}
-	s.options.Runner.Remove(mayfly.Name(k.name))
 }
 
 // build has a unit built, now or after the build that runs. The caller holds mu.
@@ -207,14 +196,14 @@ func (s *Session) next(ctx context.Context, u *unit) bool {
 		return false
 	}
 	u.builds++
-	folder := filepath.Join(s.options.Folder, u.key.kind+"-"+u.key.name, strconv.Itoa(u.builds))
+	folder := filepath.Join(s.options.Folder, u.key.kind.String()+"-"+string(u.key.name), strconv.Itoa(u.builds))
 	s.mu.Unlock()
 
 	err := s.make(ctx, u, source, folder)
 	if ctx.Err() != nil {
 		return true
 	}
-	s.tell(Event{Name: u.key.name, Kind: u.key.kind, Took: time.Since(changed), Err: err, Code: source.Code})
+	s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Took: time.Since(changed), Err: err, Code: source.Code})
 	s.ended(u)
 	s.follow()
 	return true
@@ -248,7 +237,7 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 	built, err := project.Build(ctx, source, project.BuildOptions{
 		Folder: folder, Cache: filepath.Join(filepath.Dir(s.options.Folder), "cache"),
 		Development: s.options.Development, Output: s.options.Output, Python: python,
-		Progress: func(step string) { s.tell(Event{Name: u.key.name, Kind: u.key.kind, Step: step}) },
+		Progress: func(step string) { s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Step: step}) },
 	})
 	<-s.builders
 	s.mu.Lock()
@@ -261,28 +250,21 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 		return err
 	}
 	here := func(context.Context) (string, error) { return built.Folder, nil }
-	if built.Function != nil {
-		// What starts slowly keeps nobody from being built.
-		if err := enter(ctx, s.starters); err != nil {
-			return err
-		}
-		err = s.options.Runner.Prepare(ctx, *built.Function, here)
-		<-s.starters
-		if err != nil {
-			return err
-		}
+	// A unit that starts slowly does not keep others from being built.
+	if err := enter(ctx, s.starters); err != nil {
+		return err
+	}
+	err = s.options.Runner.Prepare(ctx, built.Unit, here)
+	<-s.starters
+	if err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u.gone {
 		return nil
 	}
-	if built.Function != nil {
-		err = s.options.Runner.Set(*built.Function, here)
-	} else {
-		err = s.options.Runner.Host(*built.Hosted, here)
-	}
-	if err != nil {
+	if err := s.options.Runner.Set(built.Unit, here); err != nil {
 		return err
 	}
 	// The one in force until now may still have calls; the one before it has none.

@@ -26,12 +26,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type shelf struct {
 	mu       sync.Mutex
 	texts    map[string]string // of scripts by function
-	services map[string]mayfly.Hosted
+	services map[mayfly.Name]mayfly.Unit
 	changes  chan struct{}
 }
 
 func newShelf() *shelf {
-	return &shelf{texts: map[string]string{}, services: map[string]mayfly.Hosted{}, changes: make(chan struct{}, 1000)}
+	return &shelf{texts: map[string]string{}, services: map[mayfly.Name]mayfly.Unit{}, changes: make(chan struct{}, 1000)}
 }
 
 // read returns all that a build's folder holds.
@@ -57,7 +57,7 @@ func read(ctx context.Context, folder runner.Folder) (string, error) {
 
 func (s *shelf) Expect(mayfly.Name) {}
 
-func (s *shelf) Prepare(ctx context.Context, _ mayfly.Function, folder runner.Folder) error {
+func (s *shelf) Prepare(ctx context.Context, _ mayfly.Unit, folder runner.Folder) error {
 	text, err := read(ctx, folder)
 	if err == nil && strings.Contains(text, "broken") {
 		err = mayfly.Errorf(mayfly.Crashed, "it does not start: %w", mayfly.Trace("line 1"))
@@ -65,7 +65,11 @@ func (s *shelf) Prepare(ctx context.Context, _ mayfly.Function, folder runner.Fo
 	return err
 }
 
-func (s *shelf) Set(f mayfly.Function, folder runner.Folder) error {
+func (s *shelf) Set(f mayfly.Unit, folder runner.Folder) error {
+	if f.Kind == mayfly.KindService {
+		s.change(func() { s.services[f.Name] = f })
+		return nil
+	}
 	text, err := read(context.Background(), folder)
 	if err != nil {
 		return err
@@ -74,12 +78,9 @@ func (s *shelf) Set(f mayfly.Function, folder runner.Folder) error {
 	return nil
 }
 
-func (s *shelf) Host(h mayfly.Hosted, _ runner.Folder) error {
-	s.change(func() { s.services[h.Name] = h })
-	return nil
+func (s *shelf) Remove(name mayfly.Name) {
+	s.change(func() { delete(s.texts, string(name)); delete(s.services, name) })
 }
-func (s *shelf) Remove(name mayfly.Name) { s.change(func() { delete(s.texts, string(name)) }) }
-func (s *shelf) Unhost(name string)      { s.change(func() { delete(s.services, name) }) }
 
 func (s *shelf) change(f func()) {
 	s.mu.Lock()

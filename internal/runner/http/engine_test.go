@@ -351,7 +351,7 @@ func TestKillUnderLoadCostsTheCallsInHand(t *testing.T) {
 		Env:     func(mayfly.Program, string, uint64, string) ([]string, error) { return environment(), nil },
 	})
 	t.Cleanup(func() { r.Close() })
-	f := mayfly.Function{Name: "hello", Program: program("fixture")}
+	f := mayfly.Unit{Name: "hello", Program: program("fixture")}
 	f.Concurrency, f.Instances.Max, f.Timeout = concurrency, 1, mayfly.Duration(time.Minute)
 	if err := r.Set(f, func(context.Context) (string, error) { return t.TempDir(), nil }); err != nil {
 		t.Fatal(err)

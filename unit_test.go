@@ -20,16 +20,16 @@ func TestServiceShowsAFunctionAsAMicroService(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name     string
-		function mayfly.Function
+		function mayfly.Unit
 		want     map[string]string
 	}{
-		{"bare", mayfly.Function{}, map[string]string{}},
-		{"summary", mayfly.Function{Summary: "Orders."}, map[string]string{"mayfly.summary": "Orders."}},
-		{"patterns, one a line", mayfly.Function{HTTP: []mayfly.Pattern{list, one}}, map[string]string{"mayfly.http": "GET /orders\nGET /orders/{id}"}},
-		{"metadata as it is", mayfly.Function{Metadata: map[string]string{"zone": "eu"}}, map[string]string{"zone": "eu"}},
+		{"bare", mayfly.Unit{}, map[string]string{}},
+		{"summary", mayfly.Unit{Summary: "Orders."}, map[string]string{"mayfly.summary": "Orders."}},
+		{"patterns, one a line", mayfly.Unit{HTTP: []mayfly.Pattern{list, one}}, map[string]string{"mayfly.http": "GET /orders\nGET /orders/{id}"}},
+		{"metadata as it is", mayfly.Unit{Metadata: map[string]string{"zone": "eu"}}, map[string]string{"zone": "eu"}},
 		{
 			"patterns join those of the metadata",
-			mayfly.Function{HTTP: []mayfly.Pattern{list}, Metadata: map[string]string{"mayfly.http": "POST /orders"}},
+			mayfly.Unit{HTTP: []mayfly.Pattern{list}, Metadata: map[string]string{"mayfly.http": "POST /orders"}},
 			map[string]string{"mayfly.http": "POST /orders\nGET /orders"},
 		},
 	} {
@@ -53,7 +53,7 @@ func TestServiceShowsAFunctionAsAMicroService(t *testing.T) {
 
 func TestServiceLeavesTheFunctionAlone(t *testing.T) {
 	t.Parallel()
-	f := mayfly.Function{Name: "orders", Revision: 1, Summary: "Orders.", Metadata: map[string]string{"zone": "eu"}}
+	f := mayfly.Unit{Name: "orders", Revision: 1, Summary: "Orders.", Metadata: map[string]string{"zone": "eu"}}
 	f.Service("node-1").Endpoints[0].Metadata["zone"] = "us"
 	if want := map[string]string{"zone": "eu"}; !reflect.DeepEqual(f.Metadata, want) {
 		t.Errorf("the function's metadata is now %v", f.Metadata)
@@ -63,7 +63,7 @@ func TestServiceLeavesTheFunctionAlone(t *testing.T) {
 // ADR-32 wants objects where there is no metadata; null is refused by its schemas.
 func TestServiceHasNoNullOnTheWire(t *testing.T) {
 	t.Parallel()
-	got, err := json.Marshal(mayfly.Function{Name: "hello", Revision: 1}.Service("node-1"))
+	got, err := json.Marshal(mayfly.Unit{Name: "hello", Revision: 1}.Service("node-1"))
 	if err != nil {
 		t.Fatal(err)
 	}

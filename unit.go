@@ -1,6 +1,7 @@
 package mayfly
 
 import (
+	"encoding/json"
 	"maps"
 	"runtime"
 	"strconv"
@@ -45,19 +46,89 @@ func (p Program) Bundle(platform string) string {
 	return p.Bundles[AnyPlatform]
 }
 
-// A Function is code that answers calls, known by a name.
-type Function struct {
-	Name     Name              `json:"name"`
-	Revision uint64            `json:"revision,omitempty"` // grows by one with every deploy, from 1; 0 while it is developed
-	Project  Name              `json:"project,omitempty"`
-	Summary  string            `json:"summary,omitempty"`  // one line for people
-	HTTP     []Pattern         `json:"http,omitempty"`     // the function's own HTTP paths, besides /fn/<name>
-	Metadata map[string]string `json:"metadata,omitempty"` // shown to `nats micro info` as it is
+// A Kind is how a unit is reached.
+type Kind int
+
+// The kinds.
+const (
+	KindFunction Kind = iota // Mayfly brings it its calls
+	KindService              // it answers on NATS itself
+)
+
+// String returns the word that commands, keys of the registry and messages use.
+func (k Kind) String() string { return [...]string{"function", "service"}[k] }
+
+// A Unit is what is developed and deployed under one name: a function or a
+// service. Its JSON leaves the kind out: set Kind before reading one.
+type Unit struct {
+	Kind     Kind   `json:"-"`
+	Name     Name   `json:"name"`               // see Kind.ParseName
+	Revision uint64 `json:"revision,omitempty"` // grows by one with every deploy, from 1; 0 in development
+	Project  Name   `json:"project,omitempty"`
 	Program
-	Limits
+	Limits // of a service Instances alone, and there Min is Max
+
+	// Of a function alone.
+	Summary  string            `json:"summary,omitempty"`  // one line for people
+	HTTP     []Pattern         `json:"http,omitempty"`     // its own HTTP paths, besides /fn/<name>
+	Metadata map[string]string `json:"metadata,omitempty"` // shown to `nats micro info` as it is
 }
 
-// Limits bound what a function's calls and instances may take. A zero field
+// Function is the former name of Unit.
+type Function = Unit
+
+// MarshalJSON writes the instances of a service as a number.
+func (u Unit) MarshalJSON() ([]byte, error) {
+	type plain Unit // has no MarshalJSON
+	if u.Kind == KindFunction {
+		return json.Marshal(plain(u))
+	}
+	return json.Marshal(struct {
+		plain
+		Instances int `json:"instances"`
+	}{plain(u), u.Instances.Min})
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote of a unit of the same kind.
+func (u *Unit) UnmarshalJSON(data []byte) (err error) {
+	type plain Unit // has no UnmarshalJSON
+	if u.Kind == KindFunction {
+		return json.Unmarshal(data, (*plain)(u))
+	}
+	s := struct {
+		*plain
+		Name      string `json:"name"`
+		Instances int    `json:"instances"`
+	}{plain: (*plain)(u)}
+	if err := json.Unmarshal(data, &s); err != nil {
+		return err
+	}
+	u.Instances = Exactly(s.Instances)
+	u.Name, err = u.Kind.ParseName(s.Name)
+	return err
+}
+
+// WithDefaults is Limits.WithDefaults, but keeps a service's instances fixed.
+func (u Unit) WithDefaults() Limits {
+	l := u.Limits.WithDefaults()
+	if u.Kind == KindService {
+		l.Instances.Max = l.Instances.Min
+	}
+	return l
+}
+
+// Ref returns the unit's revision as a reference.
+func (u Unit) Ref() Ref { return Ref{Name: u.Name, Revision: u.Revision} }
+
+// String returns the revision for people: hello@7, or hello@dev in development.
+func (u Unit) String() string {
+	if u.Revision == 0 {
+		return string(u.Name) + "@dev"
+	}
+	return u.Ref().String()
+}
+
+// Limits bound what a unit's calls and instances may take. A zero field
 // stands for the default that WithDefaults sets.
 type Limits struct {
 	Timeout     Duration  `json:"timeout,omitzero"`      // from the request's end to the reply's headers; 30 s
@@ -68,14 +139,16 @@ type Limits struct {
 	Instances   Instances `json:"instances,omitzero"`
 }
 
-// Instances say how many there may be of a function on one node, and when they
-// come and go.
+// Instances say how many of a unit one node runs, and when they come and go.
 type Instances struct {
 	Min   int      `json:"min,omitzero"`   // kept warm; 0 starts with the first call
 	Max   int      `json:"max,omitzero"`   // 4, or Min if that is more
 	Idle  Duration `json:"idle,omitzero"`  // without a call, before one above Min stops; 5 min
 	Start Duration `json:"start,omitzero"` // until one must be ready; 10 s
 }
+
+// Exactly returns the Instances of a service that runs in n.
+func Exactly(n int) Instances { return Instances{Min: n, Max: n} }
 
 // WithDefaults returns l with every zero field set to what it stands for, but
 // Body, whose default is the gateway's.
@@ -97,24 +170,6 @@ func set[T comparable](field *T, value T) {
 	}
 }
 
-// A Hosted is a service that Mayfly runs: a program of its own on the bus, kept
-// alive in a number of instances.
-type Hosted struct {
-	Name      string `json:"name"` // as ADR-32 allows it
-	Revision  uint64 `json:"revision,omitempty"`
-	Project   Name   `json:"project,omitempty"`
-	Instances int    `json:"instances"`
-	Program
-}
-
-// String returns the revision for people, as Function.String does.
-func (h Hosted) String() string {
-	if h.Revision == 0 {
-		return h.Name + "@dev"
-	}
-	return h.Name + "@" + strconv.FormatUint(h.Revision, 10)
-}
-
 // A Duration is a time.Duration that is text in JSON, such as "1m30s".
 type Duration time.Duration
 
@@ -128,54 +183,42 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 func (d *Duration) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
 	if err != nil {
-		return Errorf(Invalid, "%q is no duration", clip(string(text))).WithHint(`write it like "30s" or "5m"`)
+		return Errorf(Invalid, "%q is not a duration", clip(string(text))).WithHint(`write it like "30s" or "5m"`)
 	}
 	*d = Duration(parsed)
 	return nil
-}
-
-// Ref returns the function's revision as a reference.
-func (f Function) Ref() Ref { return Ref{Name: f.Name, Revision: f.Revision} }
-
-// String returns the revision for people: hello@7, or hello@dev while it is
-// developed.
-func (f Function) String() string {
-	if f.Revision == 0 {
-		return string(f.Name) + "@dev"
-	}
-	return f.Ref().String()
 }
 
 // Service returns how the function shows itself to NATS as a micro service
 // (ADR-32): the service has the function's name and version 1.0.<revision>, and
 // one endpoint named "call" on the function's subject. The id tells one
 // instance from another and is the caller's to choose.
-func (f Function) Service(id string) Service {
-	meta := maps.Clone(f.Metadata)
+func (u Unit) Service(id string) Service {
+	meta := maps.Clone(u.Metadata)
 	if meta == nil {
 		meta = map[string]string{}
 	}
-	if f.Summary != "" {
-		meta[MetaSummary] = f.Summary
+	if u.Summary != "" {
+		meta[MetaSummary] = u.Summary
 	}
-	if f.Timeout != 0 {
-		meta[MetaTimeout] = f.Timeout.String()
+	if u.Timeout != 0 {
+		meta[MetaTimeout] = u.Timeout.String()
 	}
-	for _, p := range f.HTTP {
+	for _, p := range u.HTTP {
 		if meta[MetaHTTP] != "" {
 			meta[MetaHTTP] += "\n"
 		}
 		meta[MetaHTTP] += p.String()
 	}
 	return Service{
-		Name:        string(f.Name),
+		Name:        string(u.Name),
 		ID:          id,
-		Version:     "1.0." + strconv.FormatUint(f.Revision, 10),
-		Description: f.Summary,
+		Version:     "1.0." + strconv.FormatUint(u.Revision, 10),
+		Description: u.Summary,
 		Metadata:    map[string]string{},
 		Endpoints: []Endpoint{{
 			Name:     FunctionEndpoint,
-			Subject:  FunctionSubject(f.Name),
+			Subject:  FunctionSubject(u.Name),
 			Queue:    FunctionQueue,
 			Metadata: meta,
 		}},
