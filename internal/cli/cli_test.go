@@ -45,7 +45,7 @@ func TestEveryErrorHasAHint(t *testing.T) {
 		{"a bad subject", []string{"call", "-s", "$SYS.x"}, 2, "NATS reserves"},
 		{"a header with a line break", []string{"call", "x", "-H", "A: b\r\nC: d"}, 2, "line break"},
 		{"no time", []string{"call", "x", "--timeout", "0s"}, 2, "leaves no time"},
-		{"no home", []string{"up", "--gateway.addr", "127.0.0.1:0"}, 2, "set one of them, or --data FOLDER"},
+		{"no home", []string{"up", "--gateway.addr", "127.0.0.1:0"}, 2, "set one of them, or pass --data FOLDER"},
 		{"no node there", []string{"list", "--data", "nowhere"}, 6, "mayfly up --data nowhere"},
 		{"a name that is no function's", []string{"new", "Hello_World"}, 2, "use a-z, 0-9"},
 		{"no language", []string{"new", "x", "--lang", "cobol"}, 2, `must be one of "js"`},
@@ -59,7 +59,7 @@ func TestEveryErrorHasAHint(t *testing.T) {
 		{"logs of the future", []string{"logs", "--since=-5m"}, 2, "write it like 10m"},
 		{"a schema of a path", []string{"manifest", "--schema", "."}, 2, "mayfly manifest --schema"},
 		{"nothing to deploy", []string{"deploy", "nowhere"}, 4, "no file or folder nowhere"},
-		{"half a login", []string{"list", "--user", "x"}, 2, "set both or none"},
+		{"half a login", []string{"list", "--user", "x"}, 2, "set both or neither"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

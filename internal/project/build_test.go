@@ -271,8 +271,8 @@ services:
 
 	for _, tt := range []struct{ name, want, trace string }{
 		{"fails", "build fails: the build of fails failed", "reading in\nsrc/x:1 is wrong\n"},
-		{"notcgi", "build notcgi: cgi is for engine exec: notcgi has engine http", ""},
-		{"worker", "build worker: worker is a program that speaks NATS itself (it imports nats.go and not net/http): it is a service", ""},
+		{"notcgi", "build notcgi: cgi is only for engine exec, but notcgi has engine http", ""},
+		{"worker", "build worker: worker speaks NATS itself (it imports nats.go and not net/http), so it is a service", ""},
 	} {
 		output := t.TempDir()
 		built, err := project.Build(t.Context(), source(tt.name), project.BuildOptions{Folder: output, Cache: t.TempDir()})

@@ -63,7 +63,7 @@ func TestCopyEndsWithItsContext(t *testing.T) {
 func TestWhatCannotBeReadIsDenied(t *testing.T) {
 	t.Parallel()
 	err := unreadable("/x/key.pem", &fs.PathError{Op: "open", Path: "key.pem", Err: fs.ErrPermission})
-	if mayfly.CodeOf(err) != mayfly.Denied || err.Error() != "/x/key.pem may not be read by this user" || mayfly.HintOf(err) == "" {
+	if mayfly.CodeOf(err) != mayfly.Denied || err.Error() != "no permission to read /x/key.pem" || mayfly.HintOf(err) == "" {
 		t.Errorf("error %v, hint %q", err, mayfly.HintOf(err))
 	}
 }
