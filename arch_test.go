@@ -42,6 +42,7 @@ var floors = map[string]int{
 	module + "/internal/bus": 4,
 
 	module + "/internal/micro":    5,
+	module + "/internal/openapi":  5,
 	module + "/internal/project":  5,
 	module + "/internal/registry": 5,
 	module + "/internal/secrets":  5,
@@ -102,6 +103,7 @@ var owners = map[string][]string{
 	"github.com/goccy/go-yaml":                   {"internal/yamlfile"},
 	"github.com/prometheus/client_golang":        {"internal/telemetry"},
 	"github.com/alecthomas/kong":                 {"internal/cli"},
+	"github.com/santhosh-tekuri/jsonschema/v6":   {"internal/openapi"},
 	"golang.org/x/term":                          {"internal/cli"},
 }
 
@@ -117,6 +119,9 @@ var testOwners = map[string][]string{
 	"github.com/nats-io/nkeys":                 {"internal/bus"},
 	"github.com/getkin/kin-openapi":            {"internal/gateway", "internal/node"},
 	"github.com/santhosh-tekuri/jsonschema/v6": {"internal/bus", "internal/gateway", "internal/image", "internal/project", "internal/responder"},
+	"github.com/compose-spec/compose-go/v2":    {""},
+	"github.com/getkin/kin-openapi":            {"internal/openapi", "internal/node"},
+	"github.com/santhosh-tekuri/jsonschema/v6": {"", "internal/bus", "internal/project", "internal/responder"},
 	"github.com/nats-io/jsm.go":                {"internal/responder"},
 	"github.com/prometheus/client_model":       {"internal/telemetry", "internal/node"},
 	"github.com/prometheus/common":             {"internal/telemetry", "internal/node"},

@@ -28,7 +28,6 @@
 //   - a service with more to do than it can stays useful, and nothing is refused in
 //     normal use: TestAdmissionKeepsAnOverloadedServiceUseful,
 //     TestAdmissionRefusesNothingInNormalUse
-//   - /openapi.json is valid whatever the metadata says: TestOpenAPIIsValid
 //   - Run returns when every call in flight is answered or cut off:
 //     TestCallInFlightIsAnsweredAfterTheEnd, TestDrainTimeCutsCallsOff
 package gateway

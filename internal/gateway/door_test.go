@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -82,6 +83,29 @@ func TestHealthAndReadiness(t *testing.T) {
 	}
 	if a := d.ask(t, "GET", "/healthz", ""); a.StatusCode != 200 {
 		t.Errorf("/healthz without NATS = %d", a.StatusCode)
+	}
+}
+
+func TestOpenAPIShowsWhatCanBeCalled(t *testing.T) {
+	t.Parallel()
+	end := func(service string) mayfly.Service {
+		return mayfly.Service{Name: service, ID: "1", Endpoints: []mayfly.Endpoint{{Name: "do", Subject: service, Metadata: map[string]string{mayfly.MetaHTTP: "GET /by-metadata"}}}}
+	}
+	g := newGateway(t, &recorder{}, directory{end("Shown"), end("Hidden")}, gateway.Options{
+		Version: "1.2.3", Expose: []string{"Shown"}, Routes: []mayfly.Route{route(t, "order", "POST /orders/{id}", "orders.*", "")},
+	})
+	w := serve(g, "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	var document struct {
+		Info  struct{ Version string }
+		Paths map[string]any
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &document); err != nil || w.Code != 200 || w.Header().Get("Content-Type") != "application/json" {
+		t.Fatalf("%d %v: %v", w.Code, w.Header(), err)
+	}
+	got := slices.Sorted(maps.Keys(document.Paths))
+	want := []string{"/by-metadata", "/healthz", "/openapi.json", "/orders/{id}", "/readyz", "/svc", "/svc/Shown/do"}
+	if diff := cmp.Diff(want, got); diff != "" || document.Info.Version != "1.2.3" {
+		t.Errorf("version %q, paths: %s", document.Info.Version, diff)
 	}
 }
 

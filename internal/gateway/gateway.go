@@ -19,6 +19,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/door"
 	"github.com/mayfly-run/mayfly/internal/front"
+	"github.com/mayfly-run/mayfly/internal/openapi"
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
@@ -129,6 +130,7 @@ type Gateway struct {
 	table  atomic.Pointer[table]
 
 	admission *admission
+	openapi   openapi.Writer
 
 	held      sync.RWMutex // for reading by each exchange, so that Run can wait for them
 	inFlight  atomic.Int64

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/openapi"
 )
 
 // exposed reports whether /svc and metadata patterns may reach a service.
@@ -140,6 +141,37 @@ func (g *Gateway) listServices(x *exchange, r *http.Request) error {
 	}
 	slices.SortFunc(list, func(a, b *listing) int { return strings.Compare(a.Name, b.Name) })
 	return g.writeJSON(x, map[string]any{"services": list})
+}
+
+// openAPI answers GET /openapi.json from the routes in force and the services' live
+// metadata.
+func (g *Gateway) openAPI(x *exchange, r *http.Request) error {
+	x.kind = kindBuiltin
+	if err := allowGet(r); err != nil {
+		return err
+	}
+	c := openapi.Contents{Version: g.options.Version, Functions: g.functions.Functions(), Own: ownPaths}
+	for _, e := range g.table.Load().entries {
+		c.Routes = append(c.Routes, e.Route)
+	}
+	for _, s := range g.directory.Services() {
+		if g.exposed(s.Name) {
+			c.Services = append(c.Services, s)
+		}
+	}
+	body, err := g.openapi.Write(c)
+	if err != nil {
+		return err
+	}
+	return g.writeOwn(x, "application/json", body)
+}
+
+// ownPaths are the gateway's own in its OpenAPI document.
+var ownPaths = []openapi.Path{
+	{Path: "/healthz", Summary: "Is the process alive?"},
+	{Path: "/readyz", Summary: "Can calls be made?"},
+	{Path: "/openapi.json", Summary: "This document"},
+	{Path: "/svc", Summary: "The services and endpoints that can be called"},
 }
 
 func listEndpoint(service string, e mayfly.Endpoint) endpointListing {

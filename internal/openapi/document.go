@@ -1,42 +1,64 @@
-package gateway
+package openapi
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/mayfly-run/mayfly"
 )
 
-// openAPI answers GET /openapi.json: OpenAPI 3.1 of everything the gateway serves,
-// made from the routes in force and the services' live metadata.
-func (g *Gateway) openAPI(x *exchange, r *http.Request) error {
-	x.kind = kindBuiltin
-	if err := allowGet(r); err != nil {
-		return err
+// Contents are what a document describes.
+type Contents struct {
+	Version   string             // of the API; 0 if empty
+	Own       []Path             // that are always there
+	Routes    []mayfly.Route     // in order of precedence
+	Functions []*mayfly.Function // called as /fn/<name>
+	Services  []mayfly.Service   // called as /svc/<service>/<endpoint>
+}
+
+// A Path is one that is read by GET.
+type Path struct{ Path, Summary string }
+
+// A Writer writes documents. It compiles a schema once, as long as each document
+// has it. The zero Writer is ready to use.
+type Writer struct {
+	mu      sync.Mutex
+	schemas map[placed]map[string]any // of the last document; nil for those that cannot be used
+}
+
+// A placed is a schema at its place in a document.
+type placed struct{ place, raw string }
+
+// Write returns the OpenAPI 3.1 document of c as indented JSON.
+func (w *Writer) Write(c Contents) ([]byte, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := newDocument(c.Version, w.schemas)
+	for _, p := range c.Own {
+		d.own(p)
 	}
-	d := newDocument(g.options.Version)
-	d.builtin("/healthz", "Is the process alive?")
-	d.builtin("/readyz", "Can calls be made?")
-	d.builtin("/openapi.json", "This document")
-	d.builtin("/svc", "The services and endpoints that may be called")
-	for _, e := range g.table.Load().entries {
-		d.route(e.Route)
+	for _, r := range c.Routes {
+		d.route(r)
 	}
-	for _, f := range g.functions.Functions() {
-		d.function(*f)
+	for _, f := range c.Functions {
+		d.function(f)
 	}
-	for _, s := range g.directory.Services() {
-		if g.exposed(s.Name) {
-			d.service(s)
-		}
+	for _, s := range c.Services {
+		d.service(s)
 	}
-	return g.writeJSON(x, d)
+	w.schemas = d.compiled
+	body, err := json.MarshalIndent(d, "", "  ")
+	if err != nil {
+		return nil, mayfly.Errorf(mayfly.Internal, "write OpenAPI document: %w", err)
+	}
+	return append(body, '\n'), nil
 }
 
 // A document is an OpenAPI 3.1 description, as far as we write one.
@@ -52,9 +74,11 @@ type document struct {
 		Schemas map[string]any `json:"schemas"`
 	} `json:"components"`
 
-	shapes map[string]string          // a path with its parameters' names left out -> the path as first written
-	ids    map[string]struct{}        // operation ids in use
-	given  map[string]json.RawMessage // the schemas as they came, by their component's name
+	shapes   map[string]string          // a path without its parameters' names -> the path as first written
+	ids      map[string]int             // operation ids in use, and how many asked for each
+	given    map[string]json.RawMessage // the schemas as they came, by their component's name
+	before   map[placed]map[string]any  // compiled for the last document
+	compiled map[placed]map[string]any  // compiled for this one
 }
 
 type operation struct {
@@ -87,19 +111,17 @@ type mediaType struct {
 	Schema any `json:"schema,omitempty"`
 }
 
-func newDocument(version string) *document {
+func newDocument(version string, before map[placed]map[string]any) *document {
 	d := &document{
 		OpenAPI: "3.1.0", Paths: map[string]map[string]*operation{},
-		shapes: map[string]string{}, ids: map[string]struct{}{}, given: map[string]json.RawMessage{},
+		shapes: map[string]string{}, ids: map[string]int{}, given: map[string]json.RawMessage{},
+		before: before, compiled: map[placed]map[string]any{},
 	}
-	d.Info.Title, d.Info.Version = "mayfly", version
-	if version == "" {
-		d.Info.Version = "0"
-	}
+	d.Info.Title, d.Info.Version = "mayfly", cmp.Or(version, "0")
 	text := map[string]any{"type": "string"}
 	d.Components.Schemas = map[string]any{"problem": map[string]any{
 		"type":        "object",
-		"description": "An error of the gateway's own (RFC 9457)",
+		"description": "An error reported by the gateway (RFC 9457)",
 		"properties": map[string]any{
 			"title": text, "status": map[string]any{"type": "integer"}, "code": text,
 			"detail": text, "hint": text, "call": text,
@@ -119,9 +141,9 @@ var openMethods = []string{"get", "put", "post", "delete", "options", "head", "p
 // anyMethods stand for a pattern that takes every method.
 var anyMethods = []string{"get", "put", "post", "delete", "patch"}
 
-func (d *document) builtin(path, summary string) {
-	d.add(path, "get", &operation{
-		OperationID: strings.TrimPrefix(path, "/"), Summary: summary, Tags: []string{"mayfly"},
+func (d *document) own(p Path) {
+	d.add(p.Path, "get", &operation{
+		OperationID: strings.TrimPrefix(p.Path, "/"), Summary: p.Summary, Tags: []string{"mayfly"},
 		Responses: d.responses(nil),
 	})
 }
@@ -168,7 +190,7 @@ func tag(r mayfly.Route) string {
 // service describes the endpoints that /svc reaches.
 func (d *document) service(s mayfly.Service) {
 	for _, e := range s.Endpoints {
-		if isFunction(e) {
+		if strings.HasPrefix(e.Subject, mayfly.SubjectFunctions+".") {
 			continue
 		}
 		path := "/svc/" + url.PathEscape(s.Name) + "/" + url.PathEscape(e.Name)
@@ -188,7 +210,7 @@ func (d *document) service(s mayfly.Service) {
 }
 
 // function describes how a function is called by its name.
-func (d *document) function(f mayfly.Function) {
+func (d *document) function(f *mayfly.Function) {
 	for _, method := range []string{"get", "post"} {
 		op := &operation{
 			OperationID: "fn " + string(f.Name) + " " + method, Summary: f.Summary, Tags: []string{string(f.Name)},
@@ -223,17 +245,22 @@ func (d *document) add(path, method string, op *operation) {
 		return
 	}
 	d.Paths[path][method] = op
-	for id, n := op.OperationID, 2; ; n++ {
-		if _, taken := d.ids[op.OperationID]; !taken {
-			break
-		}
-		op.OperationID = id + " " + strconv.Itoa(n)
+	op.OperationID = d.unique(op.OperationID)
+}
+
+// unique returns id, with a number if it was used before.
+func (d *document) unique(id string) string {
+	free := id
+	for d.ids[free] > 0 {
+		d.ids[id]++
+		free = id + " " + strconv.Itoa(d.ids[id])
 	}
-	d.ids[op.OperationID] = struct{}{}
+	d.ids[free] = 1
+	return free
 }
 
 func (d *document) responses(schema any) map[string]*response {
-	ok := &response{Description: "The reply, as the service gave it"}
+	ok := &response{Description: "The reply of the service or function"}
 	if schema != nil {
 		ok.Content = map[string]mediaType{"application/json": {Schema: schema}}
 	}
@@ -256,8 +283,9 @@ func ref(name string) map[string]any {
 	return map[string]any{"$ref": "#/components/schemas/" + name}
 }
 
-// schema puts a JSON Schema among the components and returns a reference to it,
-// or nil for none. Another schema under the same name gets a number.
+// schema puts a JSON Schema among the components and returns a reference to it, or
+// nil for none and for one that cannot be used. Another schema under the same name
+// gets a number.
 func (d *document) schema(name string, raw json.RawMessage) any {
 	if raw == nil {
 		return nil
@@ -269,7 +297,7 @@ func (d *document) schema(name string, raw json.RawMessage) any {
 			return ref(unique)
 		}
 		if !taken && unique != "problem" {
-			schema := cleanSchema(raw, "#/components/schemas/"+unique)
+			schema := d.compile("#/components/schemas/"+unique, raw)
 			if schema == nil {
 				return nil
 			}
@@ -278,6 +306,20 @@ func (d *document) schema(name string, raw json.RawMessage) any {
 		}
 		unique = name + "_" + strconv.Itoa(n)
 	}
+}
+
+// compile returns the schema for its place in the document, or nil if it cannot be
+// used: it spoils nothing but itself.
+func (d *document) compile(place string, raw json.RawMessage) map[string]any {
+	at := placed{place, string(raw)}
+	schema, done := d.compiled[at]
+	if !done {
+		if schema, done = d.before[at]; !done {
+			schema, _ = Schema(raw, place)
+		}
+		d.compiled[at] = schema
+	}
+	return schema
 }
 
 // openPath writes a pattern's path as OpenAPI does: {rest...} is {rest}, and {$},
