@@ -41,6 +41,7 @@ var floors = map[string]int{
 
 	module + "/internal/bus": 4,
 
+	module + "/internal/dispatch": 5,
 	module + "/internal/micro":    5,
 	module + "/internal/openapi":  5,
 	module + "/internal/project":  5,
@@ -117,11 +118,8 @@ var testOwners = map[string][]string{
 	"github.com/nats-io/nats-server/v2":        {"internal/bus", "internal/node", "examples/createtask/worker", "examples/hackernews"},
 	"github.com/nats-io/jwt/v2":                {"internal/bus"},
 	"github.com/nats-io/nkeys":                 {"internal/bus"},
-	"github.com/getkin/kin-openapi":            {"internal/gateway", "internal/node"},
-	"github.com/santhosh-tekuri/jsonschema/v6": {"internal/bus", "internal/gateway", "internal/image", "internal/project", "internal/responder"},
-	"github.com/compose-spec/compose-go/v2":    {""},
 	"github.com/getkin/kin-openapi":            {"internal/openapi", "internal/node"},
-	"github.com/santhosh-tekuri/jsonschema/v6": {"", "internal/bus", "internal/project", "internal/responder"},
+	"github.com/santhosh-tekuri/jsonschema/v6": {"internal/bus", "internal/image", "internal/project", "internal/responder"},
 	"github.com/nats-io/jsm.go":                {"internal/responder"},
 	"github.com/prometheus/client_model":       {"internal/telemetry", "internal/node"},
 	"github.com/prometheus/common":             {"internal/telemetry", "internal/node"},

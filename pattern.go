@@ -143,12 +143,15 @@ func isIdentifier(s string) bool {
 // itself. The path / alone is not among them: a route may take it.
 var reservedPaths = []string{"fn", "function", "async", "async-function", "jobs", "svc", "openapi.json", "healthz", "readyz"}
 
-// Reserved reports whether the pattern lies under a path that the gateway keeps
-// for itself, so that no route may take it.
-func (p Pattern) Reserved() bool {
+// First returns the first segment of the path, unescaped.
+func (p Pattern) First() string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(p.Path, "/"), "/")
 	if plain, err := url.PathUnescape(first); err == nil {
-		first = plain // http.ServeMux takes %66n for fn
+		return plain // http.ServeMux takes %66n for fn
 	}
-	return slices.Contains(reservedPaths, first)
+	return first
 }
+
+// Reserved reports whether the pattern lies under a path that the gateway keeps for
+// itself, so that no route may take it.
+func (p Pattern) Reserved() bool { return slices.Contains(reservedPaths, p.First()) }

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/dispatch"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 )
@@ -39,7 +40,7 @@ func TestBodyLimitIsNamed(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d, _ := openSeen(t, gateway.Options{MaxBody: tt.maxBody})
+			d, _ := openSeen(t, gateway.Options{}, dispatch.Options{MaxBody: tt.maxBody})
 			body := strings.Repeat("x", tt.size)
 			// A client that sends everything before it reads, as simple ones do.
 			for name, request := range map[string]string{
@@ -63,7 +64,7 @@ func TestBodyLimitIsNamed(t *testing.T) {
 // curl asks before it sends a large body; then it need not send it at all.
 func TestTooLargeBodyIsNotAskedFor(t *testing.T) {
 	t.Parallel()
-	d, _ := openSeen(t, gateway.Options{MaxBody: 10})
+	d, _ := openSeen(t, gateway.Options{}, dispatch.Options{MaxBody: 10})
 	_, r := d.send(t, "POST /seen HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3000000\r\nExpect: 100-continue\r\n\r\n")
 	if a := read(t, r); a.StatusCode != 413 {
 		t.Errorf("%d %s", a.StatusCode, a.body)
@@ -174,8 +175,8 @@ func TestTimeoutComesFromRouteAndMetadata(t *testing.T) {
 			short.Timeout = time.Second
 			caller := &recorder{}
 			g := newGateway(t, caller, services, gateway.Options{
-				Timeout: 3 * time.Second, Routes: []mayfly.Route{timed("default", 0), timed("long", time.Minute), named, short},
-			})
+				Routes: []mayfly.Route{timed("default", 0), timed("long", time.Minute), named, short},
+			}, dispatch.Options{Timeout: 3 * time.Second})
 			before := time.Now()
 			w := serve(g, "GET "+tt.path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			after := time.Now()

@@ -10,8 +10,8 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// allowOrigin lets a web page of another origin read the answer, if the route
-// says so (the CORS protocol of the Fetch standard). It reports whether it does.
+// allowOrigin lets a web page of another origin read the answer if the route allows
+// it (the CORS protocol of the Fetch standard), and reports whether it does.
 func (g *Gateway) allowOrigin(x *exchange, r *http.Request, c *mayfly.CORS) bool {
 	if c == nil {
 		return false
@@ -38,10 +38,10 @@ func originAllowed(c *mayfly.CORS, origin string) bool {
 	return origin != "" && (slices.Contains(c.Origins, "*") || slices.Contains(c.Origins, origin))
 }
 
-// preflight answers the browser's question before a request to the route. An
-// origin that may not is told nothing, which the browser takes for no.
-func (g *Gateway) preflight(x *exchange, r *http.Request, e *entry) error {
-	x.kind, x.entry = kindBuiltin, e
+// servePreflight answers a browser's preflight request for the route. An origin that
+// is not allowed gets no CORS headers, which the browser takes for no.
+func (g *Gateway) servePreflight(x *exchange, r *http.Request) error {
+	e := x.destination.entry
 	h := x.Header()
 	if g.allowOrigin(x, r, e.CORS) {
 		h.Del("Access-Control-Expose-Headers")
@@ -71,20 +71,4 @@ func corsMethods(e *entry) []string {
 	default:
 		return []string{e.Pattern.Method}
 	}
-}
-
-// crossOrigin refuses what a web page of another origin makes a browser send to a
-// loopback gateway, unless the route lets that origin in.
-func (g *Gateway) crossOrigin(r *http.Request, e *entry) error {
-	if g.protection == nil {
-		return nil
-	}
-	if e != nil && e.CORS != nil && originAllowed(e.CORS, r.Header.Get("Origin")) && slices.Contains(corsMethods(e), r.Method) {
-		return nil
-	}
-	if err := g.protection.Check(r); err != nil {
-		return mayfly.Errorf(mayfly.Denied, "a web page of another origin may not do this").
-			WithHint("allow its origin with cors: in the route")
-	}
-	return nil
 }

@@ -1,33 +1,36 @@
 // Package gateway is the HTTP door: it turns requests into calls and replies into
 // answers.
 //
-//	request ──► checkTarget, checkHost ► /svc ───► Directory ─┐
-//	                                 └─► table ──► entry ─────┴─► firewall ──► admission ──► Caller
-//	answer  ◄── problem  ◄──────────── error ◄───────────────────────────────────┴─────────────┤
-//	        ◄── writeReply ◄────────── Reply ◄─────────────────────────────────────────────────┘
+//	request ──► resolve ──► guard ──► serve ──► firewall ──► dispatch.Dispatcher
+//	answer  ◄── writeProblem ◄─────── error ◄────────────────┤
+//	        ◄── writeReply ◄───────── Reply ◄────────────────┘
 //
-// It knows no NATS: the bus comes in as a Caller and a Directory. It holds no
-// state but the table of routes, which is replaced whole, so no request waits for
-// a change, and what admission has seen of each target.
+// resolve finds the destination of a request: a path of the gateway's own, a
+// service, a function, a route or a Mount of another package. guard treats them all
+// alike. To follow a request read serve.go, call.go and reply.go, top to bottom.
+//
+// It knows no NATS, and package dispatch decides who takes a call. It holds no state
+// but the table of routes, which is replaced as a whole, so no request waits for a
+// change.
 //
 // Invariants, and the tests that guard them:
 //   - headers that steer NATS or belong to Mayfly never come from a client:
 //     TestFirewall
-//   - nobody there is 503, silence is 504, and no answer of ours is without
-//     X-Call-Id: TestAnswersTellErrorsApart
+//   - no responder is 503, no reply is 504, and every answer has X-Call-Id:
+//     TestAnswersTellErrorsApart
 //   - a request that should not publish publishes nothing: TestHostilePaths,
 //     TestSmuggledRequestsAreRefused, FuzzServeHTTP
-//   - what stands behind a body that was not read to its end is no request:
-//     TestRestOfABodyIsNoRequest; and no client waits to send it, or loses its answer
-//     for it: TestTooLargeBodyIsRefusedBeforeItComes, TestEarlyAnswerIsNotLost
-//   - nothing of a reply forges an answer: TestReplyOfARawClient
+//   - the rest of an unread body is not taken for a request: TestRestOfABodyIsNoRequest;
+//     and no client waits to send it, or loses its answer for it:
+//     TestTooLargeBodyIsRefusedBeforeItComes, TestEarlyAnswerIsNotLost
+//   - a reply cannot forge an answer: TestReplyOfARawClient
+//   - every destination has the same guards: TestGuardIsTheSameForAllDestinations,
+//     TestMountHasItsPathsAndTheGuards
 //   - web pages of other origins get what a route's cors allows and no more:
 //     TestPreflightIsAnsweredForTheRouteItAsksAbout, TestWebPageOfAnotherOriginMayNotCall
 //   - routes change without a dropped call: TestRoutesChangeUnderLoad
-//   - what a pattern's loser gets is the same on all gateways: TestTableOrder
-//   - a service with more to do than it can stays useful, and nothing is refused in
-//     normal use: TestAdmissionKeepsAnOverloadedServiceUseful,
-//     TestAdmissionRefusesNothingInNormalUse
+//   - all gateways agree on which of two routes has a pattern: TestTableOrder
+//   - a change that leaves the patterns alone registers none: TestTablesShareTheirPatterns
 //   - Run returns when every call in flight is answered or cut off:
 //     TestCallInFlightIsAnsweredAfterTheEnd, TestDrainTimeCutsCallsOff
 package gateway

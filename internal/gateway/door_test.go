@@ -25,6 +25,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/dispatch"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/natstest"
@@ -275,7 +276,7 @@ func TestNewSaysWhichOptionIsWrong(t *testing.T) {
 		{"certificate", gateway.Options{Cert: "none.pem", Key: "none.key"}, mayfly.Invalid, "certificate"},
 		{"key without certificate", gateway.Options{Key: "none.key"}, mayfly.Invalid, "certificate"},
 	} {
-		g, err := gateway.New(&recorder{}, directory{}, tt.options)
+		g, err := gateway.New(dispatch.New(&recorder{}, directory{}, dispatch.Options{}), tt.options)
 		if err == nil {
 			g.Close()
 		}

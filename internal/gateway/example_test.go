@@ -9,13 +9,14 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/dispatch"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/nats-io/nats.go"
 )
 
-// A gateway needs something that answers calls and something that knows services:
-// a bus is both.
+// A gateway hands calls to a dispatcher, which needs a bus and a directory of the
+// services on it.
 func Example() {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
@@ -39,7 +40,7 @@ func Example() {
 	pattern, _ := mayfly.ParsePattern("GET /hello/{name}")
 	subject, _ := mayfly.ParseSubjectPattern("greet")
 	payload, _ := mayfly.ParseTemplate("{name}")
-	g, err := gateway.New(b, directory, gateway.Options{Routes: []mayfly.Route{
+	g, err := gateway.New(dispatch.New(b, directory, dispatch.Options{}), gateway.Options{Directory: directory, Routes: []mayfly.Route{
 		{Name: "hello", Pattern: pattern, Subject: subject, Payload: payload, Project: "demo"},
 	}})
 	if err != nil {

@@ -6,35 +6,35 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	"github.com/mayfly-run/mayfly/internal/dispatch"
 )
 
-// An exchange is one HTTP request on its way through the gateway, with what the
-// log and the statistics want to know of it afterwards.
+// An exchange is one HTTP request on its way through the gateway, with what the log
+// and the statistics need afterwards.
 type exchange struct {
 	http.ResponseWriter
 
-	id      string
-	started time.Time
-	bus     time.Duration // between call and reply, on the bus or here; 0 if there was no call
-	here    bool          // the call did not cross the bus
-	kind    kind
-	entry   *entry  // the route that took it, if one did
-	target  string  // the subject it calls, wildcards as they stand
-	head    bool    // HEAD: the answer has no body
-	body    *body   // of the request; nil if it has none
-	upload  *upload // reads body while the call is made; nil if nobody does
+	id          string
+	started     time.Time
+	bus         time.Duration   // between call and reply, on the bus or here; 0 if there was no call
+	destination destination     // once guarded
+	target      dispatch.Target // of its call
+	head        bool            // HEAD: the answer has no body
+	body        *body           // of the request; nil if it has none
+	upload      *upload         // reads body during the call; nil if nothing does
 
-	status int // 0 until an answer was begun
+	status int // 0 until the answer began
 	bytes  int // of the answer's body
 	err    error
-	cut    bool // in the middle of its answer
+	cut    bool // the connection, in the middle of the answer
 }
 
 // kind says which part of the gateway answered.
 type kind int
 
 const (
-	kindNone     kind = iota // nobody: not found, refused
+	kindNone     kind = iota // nothing: not found, rejected
 	kindBuiltin              // the gateway itself
 	kindService              // /svc
 	kindFunction             // /fn
@@ -48,12 +48,12 @@ func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 	return &exchange{ResponseWriter: w, id: newID(), started: time.Now(), head: r.Method == http.MethodHead, body: newBody(w, r)}
 }
 
-// newID returns 32 hexadecimal digits: the form of a W3C trace id, so that a call
-// that came without a trace can lend it its own.
+// newID returns 32 hexadecimal digits: the form of a W3C trace id, so that a new
+// trace can have the id of its call.
 func newID() string {
 	var raw [16]byte
 	binary.NativeEndian.PutUint64(raw[:8], rand.Uint64())
-	binary.NativeEndian.PutUint64(raw[8:], rand.Uint64()|1) // an id of zeros alone is no trace id
+	binary.NativeEndian.PutUint64(raw[8:], rand.Uint64()|1) // all zeros is not a trace id
 	var text [32]byte
 	hex.Encode(text[:], raw[:])
 	return string(text[:])
@@ -68,8 +68,7 @@ func (x *exchange) WriteHeader(status int) {
 	x.status = status
 }
 
-// Write notes the size. It keeps the body from a client that asked for the head
-// alone.
+// Write notes the size. The answer to HEAD gets no body.
 func (x *exchange) Write(b []byte) (int, error) {
 	if x.head {
 		return len(b), nil
@@ -79,16 +78,20 @@ func (x *exchange) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// writeBy moves the end of the time in which the client has to take the answer.
+// writeBy moves the deadline for the client to take the answer.
 func (x *exchange) writeBy(end time.Time) {
 	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(end) // not every connection has deadlines
 }
 
-// route names what took the exchange, for the log: bounded in number, because
-// only known services and routes have a name.
+// route names what took the exchange, for the log. Only routes and mounts have names
+// of their own, so there are few.
 func (x *exchange) route() string {
-	if x.entry != nil {
-		return x.entry.Pattern.String()
+	switch to := &x.destination; {
+	case to.entry != nil:
+		return to.entry.Pattern.String()
+	case to.mount != nil:
+		return "/" + to.mount.Segment
+	default:
+		return kindNames[to.kind]
 	}
-	return kindNames[x.kind]
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/dispatch"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 )
 
@@ -72,13 +73,34 @@ func (directory) Watch(ctx context.Context) <-chan struct{} {
 	return c
 }
 
+// services are what a Dispatcher and a Gateway need of a directory.
+type services interface {
+	dispatch.Directory
+	gateway.Directory
+}
+
+// functions are what a Dispatcher and a Gateway need of a node.
+type functions interface {
+	dispatch.Functions
+	gateway.Functions
+}
+
 // newGateway returns a gateway that is asked by ServeHTTP, without a connection.
-func newGateway(t testing.TB, c gateway.Caller, d gateway.Directory, o gateway.Options) *gateway.Gateway {
+func newGateway(t testing.TB, c dispatch.Caller, s services, o gateway.Options, limits ...dispatch.Options) *gateway.Gateway {
 	t.Helper()
 	if o.Expose == nil {
 		o.Expose = []string{"*"}
 	}
-	g, err := gateway.New(c, d, o)
+	var d dispatch.Options
+	if len(limits) > 0 {
+		d = limits[0]
+	}
+	d.Functions, _ = o.Functions.(functions)
+	if ready, ok := c.(interface{ Ready() error }); ok {
+		o.Ready = ready.Ready
+	}
+	o.Directory = s
+	g, err := gateway.New(dispatch.New(c, s, d), o)
 	if err != nil {
 		t.Fatal(err)
 	}

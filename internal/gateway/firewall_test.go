@@ -10,15 +10,16 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/dispatch"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 )
 
 // openSeen starts a gateway whose route /seen hands over what it receives.
-func openSeen(t *testing.T, o gateway.Options) (*door, chan *nats.Msg) {
+func openSeen(t *testing.T, o gateway.Options, limits ...dispatch.Options) (*door, chan *nats.Msg) {
 	t.Helper()
 	o.Routes = append(o.Routes, route(t, "seen", "/seen", "seen", ""))
-	d := open(t, o)
+	d := open(t, o, limits...)
 	seen := make(chan *nats.Msg, 16)
 	natstest.Serve(t, d.nc, "seen", func(m *nats.Msg) {
 		seen <- m

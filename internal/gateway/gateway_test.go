@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/dispatch"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/natstest"
@@ -34,21 +35,21 @@ type door struct {
 }
 
 // open starts a gateway. Zero options expose every service.
-func open(t *testing.T, o gateway.Options) *door {
+func open(t *testing.T, o gateway.Options, limits ...dispatch.Options) *door {
 	t.Helper()
 	b := natstest.New(t)
 	dir := micro.OpenDirectory(b, nil)
 	t.Cleanup(func() { dir.Close() })
 	o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
-	d := run(t, b, dir, o)
+	d := run(t, b, dir, o, limits...)
 	d.bus, d.nc = b, natstest.Connect(t, b)
 	return d
 }
 
 // run starts a gateway on whatever answers, until the end of the test.
-func run(t *testing.T, c gateway.Caller, dir gateway.Directory, o gateway.Options) *door {
+func run(t *testing.T, c dispatch.Caller, dir services, o gateway.Options, limits ...dispatch.Options) *door {
 	t.Helper()
-	g := newGateway(t, c, dir, o)
+	g := newGateway(t, c, dir, o, limits...)
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- g.Run(ctx) }()

@@ -212,7 +212,7 @@ func TestBodyCutShortIsNotPublished(t *testing.T) {
 		if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 			t.Fatal(err)
 		}
-		if a := read(t, r); a.StatusCode != 400 || !strings.Contains(a.body, "cut short") {
+		if a := read(t, r); a.StatusCode != 400 || !strings.Contains(a.body, "truncated") {
 			t.Errorf("%q = %d %s", body, a.StatusCode, a.body)
 		}
 		if got := subjects(d.published(t, tap)); len(got) > 0 {

@@ -9,7 +9,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// A problem is the body of every error of the gateway's own (RFC 9457), as
+// A problem is the body of every error that the gateway reports (RFC 9457), as
 // application/problem+json.
 type problem struct {
 	Title  string `json:"title"`
@@ -23,7 +23,7 @@ type problem struct {
 	header http.Header // headers of the answer that belong to the problem
 }
 
-// A statusError says a status that only HTTP knows, besides its code.
+// A statusError has a status that only HTTP knows.
 type statusError struct {
 	status int
 	header http.Header
@@ -33,20 +33,19 @@ type statusError struct {
 func (e *statusError) Error() string { return e.err.Error() }
 func (e *statusError) Unwrap() error { return e.err }
 
-// withStatus makes err answer with a status that no code stands for.
+// withStatus gives err a status that no code stands for.
 func withStatus(status int, err error) error { return &statusError{status: status, err: err} }
 
 // retrySoon is the Retry-After of 429 and 503, in seconds.
 const retrySoon = "1"
 
 // problemOf translates an error into an answer: the one place of the gateway that
-// does. What went wrong inside is nobody's business outside, so the text of an
-// internal error stays in the log, but for development.
+// does. The text of an internal error stays in the log, except in development.
 func problemOf(err error, call string, development bool) problem {
 	code := mayfly.CodeOf(err)
 	p := problem{Status: code.Status(), Code: code.String(), Detail: err.Error(), Hint: mayfly.HintOf(err), Call: call}
 	if code == mayfly.Internal && !development {
-		p.Detail = "the gateway failed; its log has more under this call's id"
+		p.Detail = "internal error; the node's log has details under this call id"
 	}
 	if trace, ok := errors.AsType[mayfly.Trace](err); ok && development {
 		p.Trace = string(trace)
@@ -61,18 +60,18 @@ func problemOf(err error, call string, development bool) problem {
 	return p
 }
 
-// statusClientLeft is what the log and the statistics call an exchange whose
-// client left before its answer.
+// statusClientLeft is the status in log and statistics of an exchange whose client
+// left before the answer.
 const statusClientLeft = 499
 
-// refuse answers with err, unless an answer was begun.
+// refuse answers with err, unless the answer has begun.
 func (g *Gateway) refuse(x *exchange, r *http.Request, err error) {
 	x.err = err
 	if x.status != 0 {
 		return
 	}
 	g.writeProblem(x, problemOf(err, x.id, g.options.Development))
-	// A client that closed only its sending half counts as gone too, but reads on:
+	// A client that closed only its sending half counts as gone too, but still reads:
 	// without the problem it would get an empty 200.
 	if r.Context().Err() != nil {
 		x.status = statusClientLeft

@@ -2,16 +2,19 @@ package gateway
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
 	"github.com/mayfly-run/mayfly"
 )
 
-// begin starts an answer with what every answer carries.
+// begin starts an answer with the headers that every answer has.
 func (g *Gateway) begin(x *exchange, status int) {
 	h := x.Header()
 	values := [...]string{x.id, ""}
@@ -19,18 +22,18 @@ func (g *Gateway) begin(x *exchange, status int) {
 	if x.bus > 0 {
 		var text [32]byte
 		ms := append(text[:0], "bus;dur="...)
-		if x.here {
+		if x.target.Here {
 			ms = append(text[:0], "fn;dur="...)
 		}
 		values[1] = string(strconv.AppendFloat(ms, float64(x.bus)/float64(time.Millisecond), 'f', 3, 64))
 		if own := h[mayfly.HeaderTiming]; own != nil {
-			h[mayfly.HeaderTiming] = append(own, values[1]) // the service's own stand first
+			h[mayfly.HeaderTiming] = append(own, values[1]) // the service's own come first
 		} else {
 			h[mayfly.HeaderTiming] = values[1:2:2]
 		}
 	}
 	if now := time.Now(); now.Sub(x.started) > g.options.WriteTimeout/10 {
-		x.writeBy(now.Add(g.options.WriteTimeout)) // what took long does not shorten the client's time
+		x.writeBy(now.Add(g.options.WriteTimeout)) // a slow reply does not shorten the client's time
 	}
 	if x.body.answer(g.options.BodyTimeout) {
 		h["Connection"] = connectionClose
@@ -40,8 +43,14 @@ func (g *Gateway) begin(x *exchange, status int) {
 
 var connectionClose = []string{"close"}
 
-// writeReply answers with a reply.
+// writeReply answers with a reply, whose Stream it closes.
 func (g *Gateway) writeReply(x *exchange, r *http.Request, reply mayfly.Reply) error {
+	if reply.Stream != nil {
+		defer reply.Stream.Close()
+		if !notModified(r, reply) {
+			return g.writeStream(x, r, reply)
+		}
+	}
 	if reply.Error != "" && len(reply.Body) == 0 && reply.Status >= 400 {
 		g.writeServiceError(x, reply)
 		return nil
@@ -73,12 +82,83 @@ func (g *Gateway) writeReply(x *exchange, r *http.Request, reply mayfly.Reply) e
 	return nil
 }
 
-// copyHeader puts a reply's headers on the answer. What the gateway said before
-// about other origins stands. net/http drops names that are no names; control
-// characters in values are made spaces here, so a reply cannot forge an answer.
+// errLeft ends a stream whose client has left.
+var errLeft = mayfly.Errorf(mayfly.Timeout, "canceled by the client in the middle of the answer")
+
+// writeStream answers with a reply whose body arrives in pieces. Each is flushed at
+// once, and read no faster than the client takes it.
+func (g *Gateway) writeStream(x *exchange, r *http.Request, reply mayfly.Reply) error {
+	buffer := buffers.Get().(*[streamBuffer]byte)
+	defer buffers.Put(buffer)
+	typed := len(reply.Header["Content-Type"]) > 0
+	var n int
+	var err error
+	if !typed {
+		// The first bytes tell the type. If none arrive, there is still time for a problem.
+		if n, err = reply.Stream.Read(buffer[:]); n == 0 && err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+	}
+	h := x.Header()
+	copyHeader(x, reply)
+	h["X-Content-Type-Options"] = nosniff
+	if reply.Length >= 0 {
+		h["Content-Length"] = contentLength(reply.Length)
+	}
+	if !typed {
+		h["Content-Type"] = streamType(buffer[:n])
+	}
+	g.begin(x, reply.Status)
+	control := http.NewResponseController(x.ResponseWriter)
+	if typed {
+		_ = control.Flush() // an event stream's client waits for the head
+	}
+	for ; ; n, err = reply.Stream.Read(buffer[:]) {
+		if n > 0 {
+			x.writeBy(time.Now().Add(g.options.WriteTimeout))
+			if _, werr := x.Write(buffer[:n]); werr != nil {
+				x.err = errLeft
+				return nil
+			}
+			_ = control.Flush()
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			// A truncated answer must not look complete: cut the connection.
+			if x.err = err; r.Context().Err() != nil {
+				x.err = errLeft
+			}
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// streamBuffer is how much of a stream is held at once.
+const streamBuffer = 32 << 10
+
+var buffers = sync.Pool{New: func() any { return new([streamBuffer]byte) }}
+
+// streamType guesses the type of a stream that has none. Whether it is JSON only its
+// end would tell.
+func streamType(start []byte) []string {
+	for i := 0; i < utf8.UTFMax && len(start) > 0 && !utf8.Valid(start); i++ {
+		start = start[:len(start)-1] // a character may be cut in two
+	}
+	if utf8.Valid(start) {
+		return typeText
+	}
+	return typeBinary
+}
+
+// copyHeader copies a reply's headers to the answer. The gateway's own CORS headers
+// win. net/http drops invalid names; control characters in values become spaces, so
+// that a reply cannot forge an answer.
 func copyHeader(x *exchange, reply mayfly.Reply) {
 	h := x.Header()
-	cors := x.entry != nil && x.entry.CORS != nil
+	e := x.destination.entry
+	cors := e != nil && e.CORS != nil
 	for name, values := range reply.Header {
 		if mayfly.IsHopByHop(name) || cors && strings.HasPrefix(name, "Access-Control-") {
 			continue
@@ -95,11 +175,11 @@ func copyHeader(x *exchange, reply mayfly.Reply) {
 	}
 }
 
-// writeServiceError answers for a service that said what went wrong but sent no
-// body: its words become a problem, so that a person with curl sees them.
+// writeServiceError answers for a service that returned an error without a body: its
+// message becomes a problem, so that a person with curl sees it.
 func (g *Gateway) writeServiceError(x *exchange, reply mayfly.Reply) {
 	copyHeader(x, reply)
-	x.Header().Del("Content-Encoding") // was of the body that is not there
+	x.Header().Del("Content-Encoding") // described the body, which is empty
 	g.writeProblem(x, problem{
 		Title: http.StatusText(reply.Status), Status: reply.Status,
 		Code:   mayfly.CodeOfStatus(reply.Status).String(),
@@ -116,8 +196,8 @@ var (
 	typeBinary = []string{"application/octet-stream"}
 )
 
-// contentType says what a body without a Content-Type is. The slices are shared
-// and never changed.
+// contentType guesses the type of a body that has none. The slices are shared and
+// must not be changed.
 func contentType(body []byte) []string {
 	switch {
 	case len(body) == 0:
@@ -131,7 +211,7 @@ func contentType(body []byte) []string {
 	}
 }
 
-// looksJSON spares the whole parse for bodies that cannot be JSON.
+// looksJSON saves parsing bodies that cannot be JSON.
 func looksJSON(c byte) bool {
 	return strings.IndexByte("{[\"-0123456789tfn \t\r\n", c) >= 0
 }
@@ -159,7 +239,7 @@ func etagMatches(given []string, etag string) bool {
 	return false
 }
 
-// oneLine makes text fit into a header: bounded, without control characters.
+// oneLine makes text fit into a header: short, without control characters.
 func oneLine(s string) string {
 	const most = 1024
 	if len(s) > most {
@@ -168,7 +248,7 @@ func oneLine(s string) string {
 	return strings.Map(withoutControl, s)
 }
 
-// isControl reports whether r may not stand in a header's value; a tab may.
+// isControl reports whether r must not be in a header's value; a tab may.
 func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
 func withoutControl(r rune) rune {

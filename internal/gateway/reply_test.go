@@ -191,8 +191,8 @@ func TestProblemNamesWhatIsWrong(t *testing.T) {
 		want        string
 		absent      string
 	}{
-		{"a foreign error stays inside", secret, false, 500, "its log has more", "/etc/secret"},
-		{"but for development", secret, true, 500, "/etc/secret", "its log"},
+		{"a foreign error stays inside", secret, false, 500, "log has details", "/etc/secret"},
+		{"but for development", secret, true, 500, "/etc/secret", "log has details"},
 		{"a hint is told", mayfly.Errorf(mayfly.Exhausted, "full").WithHint("come later"), false, 429, "come later", ""},
 		{"too large", mayfly.Errorf(mayfly.Invalid, "too much: %w", mayfly.ErrTooLarge), false, 413, "too much", ""},
 		{"denied", mayfly.Errorf(mayfly.Denied, "no"), false, 403, `"code":"denied"`, ""},

@@ -2,26 +2,124 @@ package gateway
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"net/textproto"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 )
 
-// A table says which route takes a request. It is made whole and never changed:
-// a new one replaces it while requests go on.
-//
-// http.ServeMux does the matching, with the precedence, the 405 and the trailing
-// slash of Go's own patterns; its handlers only note that they were chosen.
+// tableRest is how long after a table the next one is made for services: a hundred
+// that start together make few tables. Registering 10,000 patterns takes twice as
+// long (BenchmarkTable).
+const tableRest = 50 * time.Millisecond
+
+// watchRoutes makes a new table at once when this node's routes change, and after a
+// rest when services do. A change of a function without patterns makes none.
+func (g *Gateway) watchRoutes(ctx context.Context) {
+	services, functions := g.options.Directory.Watch(ctx), g.options.Functions.Watch(ctx)
+	var due <-chan time.Time // of a table; nil if none is wanted
+	var last time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-services:
+			if due == nil {
+				due = time.After(time.Until(last.Add(tableRest)))
+			}
+			continue
+		case <-due:
+		case changed := <-functions:
+			if _, ok := changed[""]; !ok {
+				continue
+			}
+		}
+		g.Refresh()
+		due, last = nil, time.Now()
+	}
+}
+
+// SetRoutes replaces the projects' routes. They are in force when it returns;
+// calls in flight are not touched.
+func (g *Gateway) SetRoutes(routes []mayfly.Route) {
+	g.making.Lock()
+	defer g.making.Unlock()
+	g.routes = slices.Clone(routes)
+	g.makeTable()
+}
+
+// Refresh puts the present routes in force, without waiting for news of a change.
+func (g *Gateway) Refresh() {
+	g.making.Lock()
+	defer g.making.Unlock()
+	g.makeTable()
+}
+
+// makeTable puts a table of the present routes in force: a project's before those
+// that metadata gave, and these in the order of their services' age. What comes
+// later and wants a pattern that is taken is shadowed, so that all gateways decide
+// alike and nothing goes down. The caller holds making.
+func (g *Gateway) makeTable() {
+	metadata := metadataRoutes(g.options.Directory.Services(), func(s mayfly.Service) bool { return g.exposed(s.Name) }, g.hasOwnPatterns)
+	g.table.Store(newTable(g.table.Load(), slices.Concat(g.routes, g.options.Functions.Routes(), metadata), g.reserved))
+}
+
+// hasOwnPatterns reports whether an endpoint is that of a function of this node whose
+// patterns the table has already.
+func (g *Gateway) hasOwnPatterns(e mayfly.Endpoint) bool {
+	name, ok := strings.CutPrefix(e.Subject, mayfly.SubjectFunctions+".")
+	if !ok {
+		return false
+	}
+	f, _ := g.options.Functions.Function(mayfly.Name(name))
+	return f != nil && len(f.HTTP) > 0
+}
+
+// reserved reports whether no route may have a pattern.
+func (g *Gateway) reserved(p mayfly.Pattern) bool {
+	_, own := g.own[p.First()]
+	return own || p.Reserved()
+}
+
+// Routes returns the routes in force and those that are shadowed.
+func (g *Gateway) Routes() (active []mayfly.Route, shadowed []Shadowed) {
+	t := g.table.Load()
+	for _, e := range t.entries {
+		active = append(active, e.Route)
+	}
+	return active, slices.Clone(t.shadowed)
+}
+
+// A table says which route takes a request. It is made whole and never changed: a
+// new one replaces it while requests go on.
 type table struct {
-	mux      *http.ServeMux
-	entries  []*entry
+	patterns *patterns
+	slots    []*entry // by slot; nil for a pattern that is not in force
+	entries  []*entry // those in force, in order of precedence
 	shadowed []Shadowed
 }
+
+// patterns are what a table matches by. To register them is most of the work of
+// making a table, so tables whose routes differ in other things share them.
+//
+// http.ServeMux does the matching, with the precedence, the 405 and the trailing
+// slash of Go's own patterns; its handlers are slots.
+type patterns struct {
+	mux     *http.ServeMux
+	texts   []string // by slot, in order of precedence
+	reasons []string // by slot: why a pattern is not in force, or ""
+}
+
+// A slot is the position of a pattern. As a handler it notes that it was chosen.
+type slot int
+
+func (s slot) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.(*matcher).slot = int(s) }
 
 // An entry is one route in a table.
 type entry struct {
@@ -35,44 +133,60 @@ type Shadowed struct {
 	Reason string
 }
 
-// newTable puts the routes into order: a project's before those that metadata
-// gave, and these in the order in which they came (the oldest service first).
-// Whoever comes later and wants what is taken is listed as shadowed, so that all
-// gateways decide alike and nothing goes down.
-func newTable(project, metadata []mayfly.Route) *table {
-	t := &table{mux: http.NewServeMux()}
-	for _, r := range slices.Concat(project, metadata) {
-		if r.Pattern.Reserved() {
-			t.shadowed = append(t.shadowed, Shadowed{r, "the gateway keeps this path for itself"})
+// newTable returns the table of routes, which are in order of precedence. It takes
+// its patterns from the table before if they are the same.
+func newTable(before *table, routes []mayfly.Route, reserved func(mayfly.Pattern) bool) *table {
+	texts := make([]string, len(routes))
+	for i := range routes {
+		texts[i] = routes[i].Pattern.String()
+	}
+	t := &table{slots: make([]*entry, len(routes))}
+	if before != nil && slices.Equal(before.patterns.texts, texts) {
+		t.patterns = before.patterns
+	} else {
+		t.patterns = register(texts, func(i int) bool { return reserved(routes[i].Pattern) })
+	}
+	for i, r := range routes {
+		if reason := t.patterns.reasons[i]; reason != "" {
+			t.shadowed = append(t.shadowed, Shadowed{r, reason})
 			continue
 		}
 		e := &entry{Route: r}
 		for _, name := range r.Pattern.Params {
 			e.params = append(e.params, textproto.CanonicalMIMEHeaderKey(mayfly.HeaderParamPrefix+name))
 		}
-		if reason := register(t.mux, r.Pattern.String(), e); reason != "" {
-			t.shadowed = append(t.shadowed, Shadowed{r, reason})
-			continue
-		}
+		t.slots[i] = e
 		t.entries = append(t.entries, e)
 	}
 	return t
 }
 
+func register(texts []string, reserved func(slot int) bool) *patterns {
+	p := &patterns{mux: http.NewServeMux(), texts: texts, reasons: make([]string, len(texts))}
+	for i, text := range texts {
+		if reserved(i) {
+			p.reasons[i] = "the gateway reserves this path"
+		} else {
+			p.reasons[i] = p.add(text, slot(i))
+		}
+	}
+	return p
+}
+
 var conflictWith = regexp.MustCompile(`conflicts with pattern "([^"]*)"`)
 
-// register adds a pattern, or returns why it cannot: ServeMux panics where two
+// add registers a pattern, or returns why it cannot: ServeMux panics where two
 // patterns match the same requests and neither is more specific.
-func register(mux *http.ServeMux, pattern string, h http.Handler) (reason string) {
+func (p *patterns) add(text string, s slot) (reason string) {
 	defer func() {
 		if v := recover(); v != nil {
 			reason = "its pattern conflicts with another route"
 			if m := conflictWith.FindStringSubmatch(fmt.Sprint(v)); m != nil {
-				reason = fmt.Sprintf("route %q has it", m[1])
+				reason = fmt.Sprintf("conflicts with route %q", m[1])
 			}
 		}
 	}()
-	mux.Handle(pattern, h)
+	p.mux.Handle(text, s)
 	return ""
 }
 
@@ -80,10 +194,10 @@ func register(mux *http.ServeMux, pattern string, h http.Handler) (reason string
 // with the status that ServeMux would answer: 404, 405 with Allow, or a redirect
 // that adds a trailing slash.
 func (t *table) match(r *http.Request) (*entry, error) {
-	m := &matcher{}
-	t.mux.ServeHTTP(m, r)
-	if m.entry != nil {
-		return m.entry, nil
+	m := &matcher{slot: -1}
+	t.patterns.mux.ServeHTTP(m, r)
+	if m.slot >= 0 {
+		return t.slots[m.slot], nil
 	}
 	switch {
 	case m.status == http.StatusMethodNotAllowed:
@@ -91,16 +205,15 @@ func (t *table) match(r *http.Request) (*entry, error) {
 	case m.status/100 == 3 && strings.HasPrefix(m.header.Get("Location"), r.URL.EscapedPath()+"/"):
 		return nil, &statusError{
 			status: m.status, header: http.Header{"Location": m.header["Location"]},
-			err: mayfly.Errorf(mayfly.NotFound, "the path ends with a slash"),
+			err: mayfly.Errorf(mayfly.NotFound, "the path needs a trailing slash"),
 		}
 	}
 	return nil, mayfly.Errorf(mayfly.NotFound, "no route for %s %s", clip(r.Method), clip(r.URL.Path)).
-		WithHint("mayfly routes lists what there is; services are under /svc/<service>/<endpoint>")
+		WithHint("mayfly routes lists the routes; services are at /svc/<service>/<endpoint>")
 }
 
-// askedFor returns the entry that a browser's preflight asks about, if it has
-// CORS. e is what takes the request as it stands: an OPTIONS route of the user's
-// own answers for itself.
+// askedFor returns the entry that a browser's preflight asks about, if it has CORS. e
+// is what takes the request itself: a user's own OPTIONS route comes first.
 func (t *table) askedFor(r *http.Request, e *entry) *entry {
 	if r.Method != http.MethodOptions || e != nil && e.Pattern.Method == http.MethodOptions {
 		return nil
@@ -117,9 +230,9 @@ func (t *table) askedFor(r *http.Request, e *entry) *entry {
 	return e
 }
 
-// A matcher stands where ServeMux writes the answer and learns what it would be.
+// A matcher takes the answer that ServeMux would write.
 type matcher struct {
-	entry  *entry
+	slot   int // -1 if none was chosen
 	status int
 	header http.Header
 }
@@ -134,24 +247,24 @@ func (m *matcher) Header() http.Header {
 func (m *matcher) WriteHeader(status int)      { m.status = status }
 func (m *matcher) Write(b []byte) (int, error) { return len(b), nil }
 
-// ServeHTTP notes that e was chosen.
-func (e *entry) ServeHTTP(w http.ResponseWriter, _ *http.Request) { w.(*matcher).entry = e }
-
-// metadataRoutes returns the routes that the services' metadata asks for, each
-// once however many instances there are: of services that are exposed and subjects
-// that are wanted. A value that makes no sense loses its
-// route, not its endpoint.
-func metadataRoutes(services []mayfly.Service, exposed, wanted func(string) bool) []mayfly.Route {
-	services = slices.SortedFunc(slices.Values(services), byAge)
+// metadataRoutes returns the routes that services' metadata asks for, each once
+// however many instances there are: those of exposed services, without endpoints to
+// skip. An invalid value loses its route, not its endpoint.
+func metadataRoutes(services []mayfly.Service, exposed func(mayfly.Service) bool, skip func(mayfly.Endpoint) bool) []mayfly.Route {
+	asks := func(e mayfly.Endpoint) bool { return e.Metadata[mayfly.MetaHTTP] != "" && !skip(e) }
+	var asking []mayfly.Service // few of many, so that little is sorted
+	for _, s := range services {
+		if slices.ContainsFunc(s.Endpoints, asks) && exposed(s) {
+			asking = append(asking, s)
+		}
+	}
+	slices.SortFunc(asking, byAge)
 	var routes []mayfly.Route
 	type key struct{ service, endpoint, pattern string }
 	seen := map[key]bool{}
-	for _, s := range services {
-		if !exposed(s.Name) {
-			continue
-		}
+	for _, s := range asking {
 		for _, e := range s.Endpoints {
-			if e.Metadata[mayfly.MetaHTTP] == "" || !wanted(e.Subject) {
+			if !asks(e) {
 				continue
 			}
 			for _, r := range e.Routes(s.Name) {
@@ -166,8 +279,8 @@ func metadataRoutes(services []mayfly.Service, exposed, wanted func(string) bool
 	return routes
 }
 
-// byAge orders services as their patterns win: the oldest first, then by name.
-// Those whose age is not known yet come last.
+// byAge orders services by precedence of their patterns: the oldest first, then by
+// name. Those whose age is not known yet come last.
 func byAge(a, b mayfly.Service) int {
 	if x, y := a.Started.IsZero(), b.Started.IsZero(); x != y {
 		if x {

@@ -59,14 +59,14 @@ func TestTableOrder(t *testing.T) {
 		"/young -> young/do",
 		"/late -> old/do",
 		"/unknown -> unknown/do",
-		"/svc/x -> greedy/do: the gateway keeps this path for itself",
-		"/healthz -> greedy/do: the gateway keeps this path for itself",
-		"/fn/y -> greedy/do: the gateway keeps this path for itself",
-		`/mine -> greedy/do: route "/mine" has it`,
-		`/b -> old/do: route "/b" has it`,
-		`/a -> young/do: route "/a" has it`,
-		`/a -> unknown/do: route "/a" has it`,
-		`/c/{y} -> unknown/do: route "/c/{x}" has it`,
+		"/svc/x -> greedy/do: the gateway reserves this path",
+		"/healthz -> greedy/do: the gateway reserves this path",
+		"/fn/y -> greedy/do: the gateway reserves this path",
+		`/mine -> greedy/do: conflicts with route "/mine"`,
+		`/b -> old/do: conflicts with route "/b"`,
+		`/a -> young/do: conflicts with route "/a"`,
+		`/a -> unknown/do: conflicts with route "/a"`,
+		`/c/{y} -> unknown/do: conflicts with route "/c/{x}"`,
 	}
 	mine := []mayfly.Route{route(t, "mine", "/mine", "mine", "")}
 	for range 50 {
@@ -148,8 +148,8 @@ func TestTableMatchesAsServeMuxDoes(t *testing.T) {
 		reasons = append(reasons, s.Name+": "+s.Reason)
 	}
 	want := []string{
-		`crosses: route "/orders/{id}" has it`, `twice: route "/orders/{id}" has it`,
-		"svc: the gateway keeps this path for itself", "jobs: the gateway keeps this path for itself",
+		`crosses: conflicts with route "/orders/{id}"`, `twice: conflicts with route "/orders/{id}"`,
+		"svc: the gateway reserves this path", "jobs: the gateway reserves this path",
 	}
 	if diff := cmp.Diff(want, reasons); diff != "" {
 		t.Error(diff)
@@ -284,6 +284,59 @@ func TestRoutesChangeUnderLoad(t *testing.T) {
 	clients.Wait()
 	if called.Load() < 100 {
 		t.Errorf("only %d calls", called.Load())
+	}
+}
+
+// A thousand is a node with 10,000 functions, of which a thousand have a pattern, and
+// a thousand routes. Its functions are on the bus too, as services.
+type thousand struct {
+	functionsFunc
+	functions map[mayfly.Name]*mayfly.Function
+	routes    []mayfly.Route
+}
+
+func (t *thousand) Function(name mayfly.Name) (*mayfly.Function, bool) {
+	return t.functions[name], false
+}
+func (t *thousand) Routes() []mayfly.Route { return t.routes }
+
+// BenchmarkChange measures how long a change takes until it is in force.
+func BenchmarkChange(b *testing.B) {
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	node := &thousand{functions: map[mayfly.Name]*mayfly.Function{}}
+	var services directory
+	for n := range 10_000 {
+		f := &mayfly.Function{Name: mayfly.Name(fmt.Sprintf("f%d", n))}
+		e := mayfly.Endpoint{Name: mayfly.FunctionEndpoint, Subject: "fn." + string(f.Name), Metadata: map[string]string{}}
+		if n%10 == 0 {
+			p := pattern(b, fmt.Sprintf("GET /f%d/{id}", n))
+			f.HTTP = []mayfly.Pattern{p}
+			e.Metadata[mayfly.MetaHTTP] = p.String()
+			node.routes = append(node.routes, mayfly.Route{Name: string(f.Name), Pattern: p, Function: f.Name})
+		}
+		node.functions[f.Name] = f
+		services = append(services, mayfly.Service{Name: string(f.Name), ID: "1", Started: noon, Endpoints: []mayfly.Endpoint{e}})
+	}
+	var routes []mayfly.Route
+	for n := range 1000 {
+		routes = append(routes, mustRoute(b, fmt.Sprintf("/r%d/{id}", n)))
+	}
+	g := newGateway(b, &recorder{}, services, gateway.Options{Functions: node, Routes: routes})
+	last := len(node.routes) - 1
+	n := 0
+	for name, change := range map[string]func(){
+		"function":         g.Refresh,
+		"function-pattern": func() { node.routes[last].Pattern = pattern(b, fmt.Sprintf("GET /changed%d", n)); g.Refresh() },
+		"route-target":     func() { routes[500].Summary = fmt.Sprint(n); g.SetRoutes(routes) },
+		"route-pattern":    func() { routes[500].Pattern = pattern(b, fmt.Sprintf("/r%d", n)); g.SetRoutes(routes) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				n++
+				change()
+			}
+		})
 	}
 }
 

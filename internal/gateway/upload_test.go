@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/dispatch"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 )
 
@@ -21,8 +22,8 @@ func TestTooLargeBodyIsRefusedBeforeItComes(t *testing.T) {
 	t.Parallel()
 	unread := functionsFunc(func(context.Context, *mayfly.Call) (mayfly.Reply, error) { return reply(200, "unread"), nil })
 	d := run(t, replying(reply(200, "ok")), directory{}, gateway.Options{
-		Routes: []mayfly.Route{route(t, "r", "/r", "r", "")}, Functions: unread, MaxBody: 10,
-	})
+		Routes: []mayfly.Route{route(t, "r", "/r", "r", "")}, Functions: unread,
+	}, dispatch.Options{MaxBody: 10})
 	for _, tt := range []struct {
 		name, head string
 		status     int
@@ -141,7 +142,6 @@ func TestRestOfABodyIsNoRequest(t *testing.T) {
 	t.Parallel()
 	var seen []string // one connection after another
 	d := run(t, replying(reply(200, "ok")), directory{}, gateway.Options{
-		MaxBody: 100 << 10,
 		Functions: functionsFunc(func(_ context.Context, c *mayfly.Call) (mayfly.Reply, error) {
 			seen = append(seen, c.Path)
 			if c.Stream == nil {
@@ -153,7 +153,7 @@ func TestRestOfABodyIsNoRequest(t *testing.T) {
 			}
 			return reply(200, "done"), err
 		}),
-	})
+	}, dispatch.Options{MaxBody: 100 << 10})
 	const smuggled = "GET /fn/f/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	for _, path := range []string{"/read", "/unread"} {
 		for _, body := range []string{

@@ -345,7 +345,7 @@ func TestOlderServiceKeepsItsPattern(t *testing.T) {
 		return slices.ContainsFunc(routes, func(r peers.Route) bool { return r.Name == "Last/last" })
 	})
 	for _, r := range routes {
-		want := map[string]string{"JavaScript/top": "", "Go/top": `route "GET /top/{n}" has it`, "Last/last": ""}
+		want := map[string]string{"JavaScript/top": "", "Go/top": `conflicts with route "GET /top/{n}"`, "Last/last": ""}
 		if reason, ok := want[r.Name]; !ok || r.Shadowed != reason {
 			t.Errorf("%s is shadowed for %q, want %q", r.Name, r.Shadowed, reason)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/console"
+	"github.com/mayfly-run/mayfly/internal/dispatch"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/logs"
 	"github.com/mayfly-run/mayfly/internal/micro"
@@ -56,6 +57,7 @@ type Node struct {
 	store     *store
 	keeper    *process.Keeper
 	runner    *runner.Runner
+	dispatch  *dispatch.Dispatcher
 	gateway   *gateway.Gateway
 	responder *responder.Responder
 	console   *console.Console // nil if admin.addr is off
@@ -152,8 +154,12 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 
 	// The doors listen last, when there is something behind them.
 	g := gatewayOptions(o, n.bus.Embedded(), logOf("gateway"))
-	g.Functions = callable{n.roster, n.runner}
-	if n.gateway, err = gateway.New(n.bus, n.directory, g); err != nil {
+	g.Directory, g.Functions, g.Ready = n.directory, n.roster, n.bus.Ready
+	n.dispatch = dispatch.New(n.bus, n.directory, dispatch.Options{
+		Functions: callable{n.roster, n.runner}, Remote: !c.Gateway.Local,
+		Timeout: c.Gateway.Timeout, MaxBody: int64(c.Gateway.MaxBody), InFlight: c.Gateway.InFlight,
+	})
+	if n.gateway, err = gateway.New(n.dispatch, g); err != nil {
 		return nil, err
 	}
 	closers = append(closers, n.gateway.Close)
@@ -210,7 +216,7 @@ type callable struct {
 	runner *runner.Runner
 }
 
-// Call implements gateway.Functions.
+// Call implements dispatch.Functions.
 func (c callable) Call(ctx context.Context, name mayfly.Name, call *mayfly.Call) (mayfly.Reply, error) {
 	return c.runner.Call(ctx, name, call)
 }
@@ -266,9 +272,9 @@ func gatewayOptions(o Options, embedded bool, log *slog.Logger) gateway.Options 
 		expose = []string{"*"}
 	}
 	return gateway.Options{
-		Addr: g.Addr, Cert: g.Cert, Key: g.Key, Expose: expose, Hosts: g.Hosts, Trust: g.Trust, Remote: !g.Local, NoFront: !g.Front,
-		Timeout: g.Timeout, HeaderTimeout: g.HeaderTimeout, BodyTimeout: g.BodyTimeout, WriteTimeout: g.WriteTimeout,
-		IdleTimeout: g.IdleTimeout, DrainTimeout: o.Config.Drain, MaxBody: int64(g.MaxBody), MaxHeader: int(g.MaxHeader), InFlight: g.InFlight,
+		Addr: g.Addr, Cert: g.Cert, Key: g.Key, Expose: expose, Hosts: g.Hosts, Trust: g.Trust, NoFront: !g.Front,
+		HeaderTimeout: g.HeaderTimeout, BodyTimeout: g.BodyTimeout, WriteTimeout: g.WriteTimeout,
+		IdleTimeout: g.IdleTimeout, DrainTimeout: o.Config.Drain, MaxHeader: int(g.MaxHeader),
 		Development: o.Config.Dev, Version: o.Version, Access: o.Access, Log: log,
 	}
 }

@@ -402,7 +402,7 @@ func TestNodesAnswerWithTheirRoutes(t *testing.T) {
 	want := []peers.Route{
 		{Pattern: "/createTask", Target: "tasks", Name: "create", Origin: "project shop"},
 		{Pattern: "GET /top/{n}", Target: "Shop/top", Name: "Shop/top", Origin: "metadata"},
-		{Pattern: "/createTask", Target: "Shop/create", Name: "Shop/create", Origin: "metadata", Shadowed: `route "/createTask" has it`},
+		{Pattern: "/createTask", Target: "Shop/create", Name: "Shop/create", Origin: "metadata", Shadowed: `conflicts with route "/createTask"`},
 	}
 	var got []peers.Route
 	eventually(t, "all routes are listed", func() bool {

@@ -1,4 +1,4 @@
-package gateway
+package dispatch
 
 import (
 	"context"
@@ -11,31 +11,30 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// An admission bounds how many calls are on their way to each target, so that one
-// with more to do than it can refuses the rest at once. Without it the calls wait
-// in the service's own client, which has room for half a million: each of them
-// times out, the service works for callers that have left, and nobody is served.
+// An admission limits the calls in flight to each target, so that an overloaded one
+// rejects the excess at once. Without it calls queue in the service's own client,
+// which has room for half a million: every one times out, and the service works for
+// callers that have left.
 //
-// NATS tells nothing of that queue. What a gateway sees is how many calls are on
-// their way, how long replies take, and which never come. From these a limit is
-// kept for each target:
+// NATS does not show that queue. A gateway sees how many calls are in flight, how
+// long replies take, and which never arrive. The limit follows from these:
 //
 //	limit = replies per second * time that a reply may take        (Little's law)
 //
-// The time is an eighth of the call's timeout, or four times what a reply takes
-// while few calls are on their way, whichever is longer: a service that is slow by
-// nature and works at many calls at once is not refused for it. While replies keep
-// within that time the limit only grows. These are the rules:
+// That time is an eighth of the call's timeout, or four times what a reply takes
+// under light load if that is longer: a service that is slow by nature and works on
+// many calls at once is not limited for it. While replies keep within it, the limit
+// only grows. The rules:
 //
-//   - Two windows in a row must be bad before anything is refused, so a pause of
-//     the service, or of the network, costs nobody an answer.
+//   - Nothing is rejected before two bad windows in a row, so a pause of the service
+//     or of the network costs no answers.
 //   - Slow replies alone never bring the limit below admitFew, and not for long: if
 //     replies are as slow with fewer calls, the service has become slow by nature.
-//   - Where a fifth of the calls is lost, which is proof, admitLeast is the least
-//     limit: these few find out when the target is back. Half the timeout is then
-//     the longest that a reply may take, and for a minute after.
-//   - A target whose replies are quick again has its limit back in the next
-//     window, or a few after it.
+//   - Where a fifth of the calls is lost, which is proof, admitLeast is the lowest
+//     limit: these few find out when the target is back. Replies may then take at
+//     most half the timeout, and for a minute after.
+//   - A target whose replies are fast again has its limit back in the next window,
+//     or a few windows later.
 type admission struct {
 	most    int64 // gateway.inflight: no limit is above
 	started time.Time
@@ -44,14 +43,14 @@ type admission struct {
 }
 
 const (
-	admitFew   = 32 // calls that a target need not answer quickly; half as many tell how long one takes
+	admitFew   = 32 // calls that are always allowed, however slow; half of it counts as light load
 	admitLeast = 4
 
 	windowLeast = 100 * time.Millisecond
 	windowMost  = 500 * time.Millisecond
 
 	// rememberLoss is how long a target that lost calls is held to half its timeout:
-	// how long its service still works for callers that have left, nobody can see.
+	// it is invisible how long its service still works for callers that have left.
 	rememberLoss = time.Minute
 
 	// forgetAfter is how long a target without calls is remembered.
@@ -64,8 +63,8 @@ func newAdmission(most int) *admission {
 	return a
 }
 
-// A target is what calls by one subject, or subject with wildcards, have shown of
-// whoever answers there.
+// A target is what calls have shown of the responders on one subject, or subject
+// with wildcards.
 type target struct {
 	most     int64
 	inFlight atomic.Int64
@@ -80,8 +79,8 @@ type target struct {
 
 	turning sync.Mutex // held by the one call that ends the window; guards the rest
 	began   time.Duration
-	usual   time.Duration // what a reply takes while few calls are on their way; 0 if unknown
-	bad     int           // windows in a row, but for those at whose end fewer calls were on their way
+	usual   time.Duration // what a reply takes under light load; 0 if unknown
+	bad     int           // windows in a row, except those that ended with fewer calls in flight
 
 	inFlightBefore int64 // at the end of the last slow window
 
@@ -90,16 +89,16 @@ type target struct {
 	cut    cut
 }
 
-// A cut is an experiment: with fewer calls on their way replies must be faster, if
-// it was the queue that made them slow.
+// A cut is an experiment: with fewer calls in flight replies must get faster, if it
+// was the queue that made them slow.
 type cut struct {
-	from  int64         // calls on their way before; 0 if no experiment is under way
+	from  int64         // calls in flight before; 0 if no experiment is running
 	took  time.Duration // the longest that replies took then
-	since time.Duration // when no more than the new limit were on their way
+	since time.Duration // when no more than the new limit were in flight
 }
 
-// call makes a call by way of caller, if its target has room for it. An error
-// besides those of caller has the code Exhausted.
+// call makes a call through caller if its target has room for it. Errors: those of
+// caller, and Exhausted.
 func (a *admission) call(ctx context.Context, caller Caller, name string, c mayfly.Call) (_ mayfly.Reply, err error) {
 	t := a.of(name)
 	if err := t.enter(name); err != nil {
@@ -139,19 +138,19 @@ func (a *admission) of(name string) *target {
 }
 
 // enter counts a call that is about to go to t, or refuses it with the code
-// Exhausted. A call that entered must leave.
+// Exhausted. Every enter needs a leave.
 func (t *target) enter(name string) error {
 	if limit := t.limit.Load(); t.inFlight.Add(1) > limit {
 		t.inFlight.Add(-1)
-		return mayfly.Errorf(mayfly.Exhausted, "%q has all the calls it can answer in time: %d are on their way", name, limit).
-			WithHint("try again later; more instances of the service answer more, gateway.inflight is the most at once")
+		return mayfly.Errorf(mayfly.Exhausted, "%q is overloaded: %d calls are in flight, as many as it can answer in time", name, limit).
+			WithHint("retry later, or run more instances of the service; gateway.inflight caps the limit")
 	}
 	return nil
 }
 
 // leave counts the end of a call that entered: after took of its timeout there
-// was a reply, or err. Only a reply and a timeout tell of the target; where nobody
-// is there, or the client left, nothing was learned.
+// was a reply, or err. Only replies and timeouts say something about the target, not
+// missing responders or clients that left.
 func (t *target) leave(now, took, timeout time.Duration, err error) {
 	if t.inFlight.Add(-1) == 0 && err == nil && t.limit.Load() < t.most {
 		t.lift(now)
@@ -176,8 +175,8 @@ func (t *target) leave(now, took, timeout time.Duration, err error) {
 	}
 }
 
-// lift takes the limit away: nobody waits any more, so there is no queue. It stays
-// for a while if calls were lost, because the service may be at work on those.
+// lift removes the limit: no call is in flight, so there is no queue. After lost
+// calls it stays for a while, because the service may still work on those.
 func (t *target) lift(now time.Duration) {
 	if !t.turning.TryLock() {
 		return
@@ -240,7 +239,7 @@ func (t *target) judge(w window) int64 {
 	case w.took <= longest:
 		t.bad = 0
 		if w.ended-t.grown < w.took {
-			return limit // what the last step did is not seen yet
+			return limit // the effect of the last step is not visible yet
 		}
 		t.grown = w.ended
 		return min(t.most, limit+limit/8+1)
@@ -248,7 +247,7 @@ func (t *target) judge(w window) int64 {
 	before := t.inFlightBefore
 	t.inFlightBefore = w.inFlight
 	if w.inFlight < before-before/16 {
-		return limit // it is getting over it
+		return limit // it is recovering
 	}
 	t.bad++
 	fits = max(fits, least)
@@ -259,10 +258,9 @@ func (t *target) judge(w window) int64 {
 	return fits
 }
 
-// learn takes what a reply took into what it usually takes. It does so slowly,
-// both ways, since a window may hold but one call, which need not be like the
-// others. With many calls on their way what takes longer is the queue, unless a
-// cut has shown that it is not.
+// learn updates what a reply usually takes, slowly in both directions, since a
+// window may hold one call that is unlike the others. With many calls in flight,
+// slowness is the queue's, unless a cut has shown that it is not.
 func (t *target) learn(w window) {
 	switch {
 	case t.usual == 0:

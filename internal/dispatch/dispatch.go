@@ -1,0 +1,247 @@
+package dispatch
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// A Caller carries calls elsewhere. In a node it is the bus.
+type Caller interface {
+	// Call sends a call and waits for the reply. It owns the call's Header.
+	Call(ctx context.Context, c mayfly.Call) (mayfly.Reply, error)
+	// Send sends a call without waiting for a reply.
+	Send(ctx context.Context, c mayfly.Call) error
+	// MaxPayload returns how many bytes a call's headers and body may have.
+	MaxPayload() int64
+}
+
+// A Directory finds endpoints on the bus.
+type Directory interface {
+	// Lookup returns an endpoint by its name or subject. Errors: NotFound.
+	Lookup(ctx context.Context, service, endpoint string) (mayfly.Endpoint, error)
+}
+
+// Functions are those of this node.
+type Functions interface {
+	// Function returns the one with that name, or nil; then building reports whether
+	// one is being built.
+	Function(name mayfly.Name) (f *mayfly.Function, building bool)
+	// Call gives a function one call. ctx governs the reply's Stream, too.
+	Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error)
+}
+
+// Options say what a call may take. The zero value is ready to use.
+type Options struct {
+	Functions Functions     // none if nil
+	Remote    bool          // call this node's functions over the bus too, as other nodes do
+	Timeout   time.Duration // of calls to services that set none; 5 s if zero
+	MaxBody   int64         // bytes; 64 MiB if zero
+	InFlight  int           // calls to one target at once; 10,000 if zero
+}
+
+// A Dispatcher finds who takes a call, and makes it.
+type Dispatcher struct {
+	caller    Caller
+	directory Directory
+	options   Options
+	admission *admission
+}
+
+// New returns a Dispatcher.
+func New(caller Caller, directory Directory, o Options) *Dispatcher {
+	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
+	o.MaxBody = cmp.Or(o.MaxBody, 64<<20)
+	o.InFlight = cmp.Or(o.InFlight, 10_000)
+	if o.Functions == nil {
+		o.Functions = noFunctions{}
+	}
+	return &Dispatcher{caller: caller, directory: directory, options: o, admission: newAdmission(o.InFlight)}
+}
+
+// MaxBody returns how large a body may be where its target sets no other limit.
+func (d *Dispatcher) MaxBody() int64 { return d.options.MaxBody }
+
+// A Target is who takes a call, and what the call may take.
+type Target struct {
+	Here    bool          // a function of this node, which takes and returns streams
+	Timeout time.Duration // until the reply
+	MaxBody int64         // bytes
+	Limit   string        // what sets MaxBody, for messages
+
+	name     string // the subject with its wildcards: what admission counts by
+	subject  mayfly.Subject
+	pattern  mayfly.SubjectPattern
+	function mayfly.Name // if Here
+}
+
+const (
+	// functionTimeout is the timeout of functions that set none.
+	functionTimeout = 30 * time.Second
+
+	// grace is how much longer a call over the bus waits than the function's own node,
+	// which knows better what took so long.
+	grace = 500 * time.Millisecond
+)
+
+// Function finds who takes calls of a function. Errors: NotFound, Unavailable while
+// it is being built, and those of the directory.
+func (d *Dispatcher) Function(ctx context.Context, name mayfly.Name) (Target, error) {
+	f, building := d.options.Functions.Function(name)
+	switch {
+	case building:
+		return Target{}, mayfly.Errorf(mayfly.Unavailable, "function %q is not built yet", name).
+			WithHint("try again in a moment, or read the build's output where mayfly up runs")
+	case f == nil:
+		return d.functionElsewhere(ctx, name)
+	}
+	t := d.target(mayfly.FunctionSubject(name), time.Duration(f.Timeout))
+	t.Timeout = cmp.Or(t.Timeout, functionTimeout)
+	if f.Body > 0 {
+		t.MaxBody, t.Limit = f.Body, "the function's `body`"
+	}
+	if d.options.Remote {
+		t.Timeout += grace
+		d.bound(&t)
+	} else {
+		t.Here, t.function = true, name
+	}
+	return t, nil
+}
+
+// functionElsewhere finds a function of other nodes. Only a name that somebody
+// answers to becomes a subject.
+func (d *Dispatcher) functionElsewhere(ctx context.Context, name mayfly.Name) (Target, error) {
+	e, err := d.directory.Lookup(ctx, string(name), mayfly.FunctionEndpoint)
+	if mayfly.CodeOf(err) == mayfly.NotFound || err == nil && !IsFunction(e) {
+		return Target{}, NoFunction(string(name))
+	}
+	if err != nil {
+		return Target{}, err
+	}
+	t := d.target(mayfly.FunctionSubject(name), e.Timeout())
+	t.Timeout = cmp.Or(t.Timeout, functionTimeout) + grace
+	d.bound(&t)
+	return t, nil
+}
+
+// Endpoint finds who takes calls of a service's endpoint. Errors: NotFound, also
+// for a function; Invalid for a subject that must not be called.
+func (d *Dispatcher) Endpoint(ctx context.Context, service, endpoint string) (Target, error) {
+	e, err := d.directory.Lookup(ctx, service, endpoint)
+	if err != nil {
+		return Target{}, err
+	}
+	if IsFunction(e) {
+		return Target{}, mayfly.Errorf(mayfly.NotFound, "%q is a function, not a service", service).
+			WithHint("call it at /fn/%s", service)
+	}
+	pattern, err := mayfly.ParseSubjectPattern(e.Subject)
+	if err != nil {
+		return Target{}, err
+	}
+	return d.subject(pattern, e.Timeout()), nil
+}
+
+// Route finds who takes calls of a route. A project's route to a service by name
+// asks the directory at each call, because the service may have moved.
+func (d *Dispatcher) Route(ctx context.Context, r *mayfly.Route) (Target, error) {
+	switch {
+	case r.Function != "":
+		return d.Function(ctx, r.Function)
+	case r.Service == "" || r.Project == "":
+		return d.subject(r.Subject, r.Timeout), nil
+	}
+	e, err := d.directory.Lookup(ctx, r.Service, r.Endpoint)
+	if err != nil {
+		return Target{}, mayfly.Errorf(mayfly.Unavailable, "route %q has no target: %w", r.Name, err)
+	}
+	pattern, err := mayfly.ParseSubjectPattern(e.Subject)
+	if err != nil {
+		return Target{}, err
+	}
+	return d.subject(pattern, cmp.Or(r.Timeout, e.Timeout())), nil
+}
+
+// subject returns the target that answers on a subject.
+func (d *Dispatcher) subject(pattern mayfly.SubjectPattern, timeout time.Duration) Target {
+	t := d.target(pattern.String(), cmp.Or(timeout, d.options.Timeout))
+	t.pattern = pattern
+	d.bound(&t)
+	return t
+}
+
+func (d *Dispatcher) target(subject string, timeout time.Duration) Target {
+	return Target{
+		Timeout: timeout, MaxBody: d.options.MaxBody, Limit: "gateway.maxbody",
+		name: subject, subject: mayfly.Subject(subject),
+	}
+}
+
+// bound keeps the body of a call over the bus within one message.
+func (d *Dispatcher) bound(t *Target) {
+	if most := d.caller.MaxPayload(); most < t.MaxBody {
+		t.MaxBody, t.Limit = most, "the NATS server's max_payload"
+	}
+}
+
+// Wild reports whether the target's subject has wildcards, which Fill fills.
+func (t *Target) Wild() bool { return t.pattern.Wild() }
+
+// Fill puts values in the place of the subject's wildcards, if it has any. Errors:
+// NotFound for too few or too many, Invalid for one that cannot be in a subject.
+func (t *Target) Fill(values []string) (err error) {
+	if t.Wild() {
+		t.subject, err = t.pattern.Fill(values)
+	}
+	return err
+}
+
+// TooLarge returns the error for a body that is larger than MaxBody.
+func (t *Target) TooLarge() error {
+	return mayfly.Errorf(mayfly.Invalid, "the body is larger than %d bytes (%s): %w", t.MaxBody, t.Limit, mayfly.ErrTooLarge)
+}
+
+// Call makes the call, whose Subject and Deadline it sets. A function of this node
+// counts its own timeout, from the end of the request. Errors, besides those of the
+// function or the bus: Exhausted where the target has all the calls it can answer
+// in time.
+func (d *Dispatcher) Call(ctx context.Context, t *Target, c mayfly.Call) (mayfly.Reply, error) {
+	c.Subject = t.subject
+	if t.Here {
+		held := c // c itself does not escape
+		return d.options.Functions.Call(ctx, t.function, &held)
+	}
+	c.Deadline = time.Now().Add(t.Timeout)
+	return d.admission.call(ctx, d.caller, t.name, c)
+}
+
+// Send makes the call without waiting for a reply: it is sent, not stored.
+func (d *Dispatcher) Send(ctx context.Context, t *Target, c mayfly.Call) error {
+	c.Subject = t.subject
+	c.Deadline = time.Now().Add(t.Timeout)
+	return d.caller.Send(ctx, c)
+}
+
+// IsFunction reports whether an endpoint is that of a function.
+func IsFunction(e mayfly.Endpoint) bool {
+	return strings.HasPrefix(e.Subject, mayfly.SubjectFunctions+".")
+}
+
+// NoFunction returns the error for a name that no function has.
+func NoFunction(name string) error {
+	return mayfly.Errorf(mayfly.NotFound, "no function %q", name).
+		WithHint("mayfly list shows what is available; services are at /svc/<service>/<endpoint>")
+}
+
+// noFunctions are the functions of a node that has none.
+type noFunctions struct{}
+
+func (noFunctions) Function(mayfly.Name) (*mayfly.Function, bool) { return nil, false }
+
+func (noFunctions) Call(_ context.Context, name mayfly.Name, _ *mayfly.Call) (mayfly.Reply, error) {
+	return mayfly.Reply{}, NoFunction(string(name))
+}

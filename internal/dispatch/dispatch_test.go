@@ -1,0 +1,185 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// A carrier is a bus, a directory and functions that remember the calls they got.
+type carrier struct {
+	endpoints map[string]mayfly.Endpoint // by service/endpoint
+	functions map[mayfly.Name]*mayfly.Function
+	building  mayfly.Name
+	payload   int64
+	bus, here []mayfly.Call
+}
+
+func (c *carrier) Call(_ context.Context, call mayfly.Call) (mayfly.Reply, error) {
+	c.bus = append(c.bus, call)
+	return mayfly.Reply{Status: 200}, nil
+}
+
+func (c *carrier) Send(_ context.Context, call mayfly.Call) error {
+	c.bus = append(c.bus, call)
+	return nil
+}
+
+func (c *carrier) MaxPayload() int64 { return c.payload }
+
+func (c *carrier) Lookup(_ context.Context, service, endpoint string) (mayfly.Endpoint, error) {
+	if e, ok := c.endpoints[service+"/"+endpoint]; ok {
+		return e, nil
+	}
+	return mayfly.Endpoint{}, mayfly.Errorf(mayfly.NotFound, "no service %q", service)
+}
+
+// held are the carrier's functions.
+type held struct{ *carrier }
+
+func (h held) Function(name mayfly.Name) (*mayfly.Function, bool) {
+	return h.functions[name], name == h.building
+}
+
+func (h held) Call(_ context.Context, _ mayfly.Name, call *mayfly.Call) (mayfly.Reply, error) {
+	h.here = append(h.here, *call)
+	return mayfly.Reply{Status: 200}, nil
+}
+
+func newCarrier() *carrier {
+	metadata := map[string]string{mayfly.MetaTimeout: "3s"}
+	return &carrier{
+		payload: 1 << 20, building: "building",
+		functions: map[mayfly.Name]*mayfly.Function{
+			"mine":  {Name: "mine"},
+			"large": {Name: "large", Limits: mayfly.Limits{Body: 1 << 30, Timeout: mayfly.Duration(time.Minute)}},
+		},
+		endpoints: map[string]mayfly.Endpoint{
+			"theirs/" + mayfly.FunctionEndpoint: {Name: mayfly.FunctionEndpoint, Subject: "fn.theirs", Metadata: metadata},
+			"posing/" + mayfly.FunctionEndpoint: {Name: mayfly.FunctionEndpoint, Subject: "other"},
+			"Orders/get":                        {Name: "get", Subject: "orders.*", Metadata: metadata},
+			"Orders/bad":                        {Name: "bad", Subject: "$SYS.x"},
+		},
+	}
+}
+
+func TestFunctionIsTakenHereElsewhereOrByNobody(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    mayfly.Name
+		remote  bool
+		code    mayfly.Code // of the error; 0 for none
+		here    bool
+		timeout time.Duration
+	}{
+		{name: "mine", here: true, timeout: functionTimeout},
+		{name: "large", here: true, timeout: time.Minute},
+		{name: "mine", remote: true, timeout: functionTimeout + grace},
+		{name: "theirs", timeout: 3*time.Second + grace},
+		{name: "building", code: mayfly.Unavailable},
+		{name: "posing", code: mayfly.NotFound},
+		{name: "nobody", code: mayfly.NotFound},
+	} {
+		c := newCarrier()
+		d := New(c, c, Options{Functions: held{c}, Remote: tt.remote})
+		target, err := d.Function(t.Context(), tt.name)
+		if tt.code != 0 {
+			if mayfly.CodeOf(err) != tt.code {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			continue
+		}
+		if err != nil || target.Here != tt.here || target.Timeout != tt.timeout {
+			t.Errorf("%s: %+v, %v", tt.name, target, err)
+			continue
+		}
+		before := time.Now()
+		if _, err := d.Call(t.Context(), &target, mayfly.Call{}); err != nil {
+			t.Error(err)
+		}
+		if tt.here {
+			if len(c.bus) != 0 || len(c.here) != 1 || !c.here[0].Deadline.IsZero() {
+				t.Errorf("%s: here %+v, on the bus %+v", tt.name, c.here, c.bus)
+			}
+			continue
+		}
+		if len(c.here) != 0 || len(c.bus) != 1 || c.bus[0].Subject != mayfly.Subject("fn."+tt.name) || c.bus[0].Deadline.Before(before.Add(tt.timeout)) {
+			t.Errorf("%s: here %+v, on the bus %+v", tt.name, c.here, c.bus)
+		}
+	}
+}
+
+func TestRouteFindsItsTarget(t *testing.T) {
+	t.Parallel()
+	subject := func(s string) mayfly.SubjectPattern {
+		p, err := mayfly.ParseSubjectPattern(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for _, tt := range []struct {
+		name    string
+		route   mayfly.Route
+		values  []string
+		code    mayfly.Code
+		subject mayfly.Subject
+		timeout time.Duration
+	}{
+		{name: "a subject", route: mayfly.Route{Subject: subject("a.b")}, subject: "a.b", timeout: 5 * time.Second},
+		{name: "wildcards", route: mayfly.Route{Subject: subject("a.*.>"), Timeout: time.Second}, values: []string{"1", "2", "3"}, subject: "a.1.2.3", timeout: time.Second},
+		{name: "too few values", route: mayfly.Route{Subject: subject("a.*")}, code: mayfly.NotFound},
+		{name: "a service", route: mayfly.Route{Project: "p", Service: "Orders", Endpoint: "get"}, values: []string{"7"}, subject: "orders.7", timeout: 3 * time.Second},
+		{name: "its own timeout", route: mayfly.Route{Project: "p", Service: "Orders", Endpoint: "get", Timeout: time.Minute}, values: []string{"7"}, subject: "orders.7", timeout: time.Minute},
+		{name: "metadata knows its subject", route: mayfly.Route{Service: "Gone", Endpoint: "x", Subject: subject("x")}, subject: "x", timeout: 5 * time.Second},
+		{name: "no service", route: mayfly.Route{Name: "r", Project: "p", Service: "Gone", Endpoint: "x"}, code: mayfly.Unavailable},
+		{name: "a subject of NATS", route: mayfly.Route{Project: "p", Service: "Orders", Endpoint: "bad"}, code: mayfly.Invalid},
+		{name: "a function", route: mayfly.Route{Function: "theirs"}, subject: "fn.theirs", timeout: 3*time.Second + grace},
+	} {
+		c := newCarrier()
+		d := New(c, c, Options{})
+		target, err := d.Route(t.Context(), &tt.route)
+		if err == nil {
+			err = target.Fill(tt.values)
+		}
+		if tt.code != 0 || err != nil {
+			if tt.code == 0 || mayfly.CodeOf(err) != tt.code {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			continue
+		}
+		if err := d.Send(t.Context(), &target, mayfly.Call{}); err != nil || c.bus[0].Subject != tt.subject || target.Timeout != tt.timeout {
+			t.Errorf("%s: %+v, %+v, %v", tt.name, c.bus, target, err)
+		}
+	}
+	c := newCarrier()
+	if _, err := New(c, c, Options{}).Endpoint(t.Context(), "theirs", mayfly.FunctionEndpoint); mayfly.CodeOf(err) != mayfly.NotFound {
+		t.Errorf("a function is found as a service: %v", err)
+	}
+}
+
+func TestBodyLimitIsTheSmallestBound(t *testing.T) {
+	t.Parallel()
+	c := newCarrier()
+	d := New(c, c, Options{Functions: held{c}, MaxBody: 4 << 20})
+	for _, tt := range []struct {
+		name  mayfly.Name
+		most  int64
+		limit string
+	}{
+		{"mine", 4 << 20, "gateway.maxbody"},
+		{"large", 1 << 30, "the function's `body`"},
+		{"theirs", 1 << 20, "the NATS server's max_payload"},
+	} {
+		target, err := d.Function(t.Context(), tt.name)
+		if err != nil || target.MaxBody != tt.most || target.Limit != tt.limit {
+			t.Errorf("%s: %+v, %v", tt.name, target, err)
+		}
+		if err := target.TooLarge(); !errors.Is(err, mayfly.ErrTooLarge) || mayfly.CodeOf(err) != mayfly.Invalid {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}

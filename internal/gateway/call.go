@@ -1,0 +1,215 @@
+package gateway
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/dispatch"
+)
+
+// serveService answers /svc/<service>/<endpoint>[/<rest>]: the payload is the
+// body, or rest if there is no body. An endpoint with wildcards in its subject
+// takes them from rest instead.
+func (g *Gateway) serveService(x *exchange, r *http.Request) error {
+	if r.URL.Path == "/svc" || r.URL.Path == "/svc/" {
+		return g.serveServices(x, r)
+	}
+	segments := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/svc/"), "/")
+	path := "/"
+	if len(segments) > 2 {
+		path += strings.Join(segments[2:], "/")
+	}
+	for i := range segments {
+		var err error
+		if segments[i], err = url.PathUnescape(segments[i]); err != nil {
+			return errEscape
+		}
+	}
+	if len(segments) < 2 || segments[0] == "" || segments[1] == "" {
+		return mayfly.Errorf(mayfly.NotFound, "the path must be /svc/<service>/<endpoint>").
+			WithHint("GET /svc lists services and endpoints")
+	}
+	service, endpoint, rest := segments[0], segments[1], segments[2:]
+	if !g.exposed(service) {
+		return mayfly.Errorf(mayfly.NotFound, "no service %q", clip(service)).
+			WithHint("this gateway exposes the services in gateway.expose")
+	}
+	var err error
+	if x.target, err = g.dispatch.Endpoint(r.Context(), service, endpoint); err != nil {
+		return err
+	}
+	if err := x.target.Fill(rest); err != nil {
+		return err
+	}
+	body, err := g.readBody(x)
+	if err != nil {
+		return err
+	}
+	if len(body) == 0 && len(rest) > 0 && !x.target.Wild() {
+		body = []byte(strings.Join(rest, "/"))
+	}
+	c := g.newCall(x, r, path)
+	c.Body = body
+	return g.call(x, r, c)
+}
+
+var errEscape = mayfly.Errorf(mayfly.Invalid, "the path has a bad escape")
+
+// serveFunction answers /fn/<name>[/<rest>]. The function sees /<rest>.
+func (g *Gateway) serveFunction(x *exchange, r *http.Request) error {
+	prefix, path, _ := strings.Cut(r.URL.EscapedPath()[1:], "/")
+	escaped, rest, _ := strings.Cut(path, "/")
+	text, err := url.PathUnescape(escaped)
+	if err != nil {
+		return errEscape
+	}
+	name, err := mayfly.ParseName(text)
+	if err != nil {
+		return dispatch.NoFunction(clip(text))
+	}
+	if wantsAsync(r) {
+		return errNoJobs
+	}
+	if x.target, err = g.dispatch.Function(r.Context(), name); err != nil {
+		return err
+	}
+	c := g.newCall(x, r, "/"+rest)
+	c.Header["X-Forwarded-Prefix"] = []string{"/" + prefix + "/" + escaped}
+	return g.callFunction(x, r, c)
+}
+
+// serveRoute answers a request that a route's pattern took.
+func (g *Gateway) serveRoute(x *exchange, r *http.Request) (err error) {
+	e := x.destination.entry
+	g.allowOrigin(x, r, e.CORS)
+	if e.Function != "" && wantsAsync(r) {
+		return errNoJobs
+	}
+	if x.target, err = g.dispatch.Route(r.Context(), &e.Route); err != nil {
+		return err
+	}
+	c := g.newCall(x, r, r.URL.EscapedPath())
+	for i, name := range e.params {
+		c.Header[name] = []string{r.PathValue(e.Pattern.Params[i])}
+	}
+	if e.Function != "" {
+		return g.callFunction(x, r, c)
+	}
+	if x.target.Wild() {
+		if err := x.target.Fill(e.Pattern.Values(r)); err != nil {
+			return err
+		}
+	}
+	if c.Body, err = g.readBody(x); err != nil {
+		return err
+	}
+	if len(c.Body) == 0 && e.Payload.String() != "" {
+		c.Body = e.Payload.Fill(valueOf(r, e), func() map[string]string { return valuesOf(r, e) })
+	}
+	return g.call(x, r, c)
+}
+
+// callFunction calls a function with the request's body. A body for this node that
+// is too long to wait for travels as a stream.
+func (g *Gateway) callFunction(x *exchange, r *http.Request, c mayfly.Call) (err error) {
+	if !x.target.Here || x.body.short() {
+		if c.Body, err = g.readBody(x); err != nil {
+			return err
+		}
+		return g.call(x, r, c)
+	}
+	up, err := g.newUpload(x)
+	if err != nil {
+		return err
+	}
+	c.Stream, c.Length = up, x.body.length
+	return g.call(x, r, c)
+}
+
+// call makes the call and answers with its reply.
+func (g *Gateway) call(x *exchange, r *http.Request, c mayfly.Call) error {
+	t := &x.target
+	if wantsAsync(r) {
+		return g.send(x, r, c)
+	}
+	asked := time.Now()
+	switch {
+	case t.Here:
+		// The runner ends what takes too long, and an upload takes as long as it comes.
+		x.writeBy(time.Time{})
+	case t.Timeout > g.options.WriteTimeout:
+		// HTTP/2 cuts a stream at its write deadline, even if nothing was written.
+		x.writeBy(asked.Add(t.Timeout + g.options.WriteTimeout))
+	}
+	reply, err := g.dispatch.Call(r.Context(), t, c)
+	x.bus = time.Since(asked)
+	if err != nil {
+		if cause := x.upload.failure(); cause != nil {
+			return cause // the client's fault, not the function's
+		}
+		return err
+	}
+	if t.Here {
+		x.writeBy(time.Now().Add(g.options.WriteTimeout))
+	}
+	return g.writeReply(x, r, reply)
+}
+
+// send publishes the call and answers 202: sent, not stored.
+func (g *Gateway) send(x *exchange, r *http.Request, c mayfly.Call) error {
+	asked := time.Now()
+	err := g.dispatch.Send(r.Context(), &x.target, c)
+	x.bus = time.Since(asked)
+	if err != nil {
+		return err
+	}
+	h := x.Header()
+	h.Set("Preference-Applied", "respond-async")
+	h.Set("Content-Length", "0")
+	h["X-Content-Type-Options"] = nosniff
+	g.begin(x, http.StatusAccepted)
+	return nil
+}
+
+// wantsAsync reports whether the client prefers not to wait (RFC 7240).
+func wantsAsync(r *http.Request) bool {
+	for _, list := range r.Header["Prefer"] {
+		for p := range strings.SplitSeq(list, ",") {
+			p, _, _ = strings.Cut(p, ";")
+			if strings.EqualFold(strings.TrimSpace(p), "respond-async") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// valueOf looks a placeholder up: the path's value, else the query's first.
+func valueOf(r *http.Request, e *entry) func(name string) (string, bool) {
+	var query url.Values
+	return func(name string) (string, bool) {
+		if slices.Contains(e.Pattern.Params, name) {
+			return r.PathValue(name), true
+		}
+		if query == nil {
+			query = r.URL.Query()
+		}
+		return query.Get(name), query.Has(name)
+	}
+}
+
+// valuesOf returns all values of path and query; the path's win.
+func valuesOf(r *http.Request, e *entry) map[string]string {
+	all := map[string]string{}
+	for name, values := range r.URL.Query() {
+		all[name] = values[0]
+	}
+	for _, name := range e.Pattern.Params {
+		all[name] = r.PathValue(name)
+	}
+	return all
+}
