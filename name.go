@@ -29,7 +29,7 @@ func ParseName(s string) (Name, error) {
 			continue
 		}
 		_, size := utf8.DecodeRuneInString(s[i:])
-		return "", Errorf(Invalid, "name %q has %q at byte %d: use a-z, 0-9 and, not first, -", clip(s), s[i:i+size], i+1)
+		return "", Errorf(Invalid, "name %q has %q at byte %d: use a-z, 0-9 and - (not first)", clip(s), s[i:i+size], i+1)
 	}
 	return Name(s), nil
 }
@@ -75,7 +75,7 @@ func ParseRef(s string) (Ref, error) {
 	}
 	n, err := strconv.ParseUint(revision, 10, 64)
 	if err != nil || n == 0 || revision[0] == '0' || revision[0] == '+' {
-		return Ref{}, Errorf(Invalid, "revision %q of %q is not a whole number from 1", clip(revision), name)
+		return Ref{}, Errorf(Invalid, "revision %q of %q is not a positive integer", clip(revision), name)
 	}
 	return Ref{Name: name, Revision: n}, nil
 }

@@ -79,13 +79,13 @@ func TestParseRefReadsOneRevision(t *testing.T) {
 		{"current", "hello", mayfly.Ref{Name: "hello"}, ""},
 		{"pinned", "hello@7", mayfly.Ref{Name: "hello", Revision: 7}, ""},
 		{"the largest", "hello@18446744073709551615", mayfly.Ref{Name: "hello", Revision: 1<<64 - 1}, ""},
-		{"too large", "hello@18446744073709551616", mayfly.Ref{}, "is not a whole number from 1"},
-		{"zero is no revision", "hello@0", mayfly.Ref{}, "is not a whole number from 1"},
-		{"no number", "hello@", mayfly.Ref{}, "is not a whole number from 1"},
-		{"leading zero", "hello@07", mayfly.Ref{}, "is not a whole number from 1"},
-		{"sign", "hello@+7", mayfly.Ref{}, "is not a whole number from 1"},
-		{"two revisions", "hello@7@8", mayfly.Ref{}, "is not a whole number from 1"},
-		{"word", "hello@latest", mayfly.Ref{}, "is not a whole number from 1"},
+		{"too large", "hello@18446744073709551616", mayfly.Ref{}, "is not a positive integer"},
+		{"zero is no revision", "hello@0", mayfly.Ref{}, "is not a positive integer"},
+		{"no number", "hello@", mayfly.Ref{}, "is not a positive integer"},
+		{"leading zero", "hello@07", mayfly.Ref{}, "is not a positive integer"},
+		{"sign", "hello@+7", mayfly.Ref{}, "is not a positive integer"},
+		{"two revisions", "hello@7@8", mayfly.Ref{}, "is not a positive integer"},
+		{"word", "hello@latest", mayfly.Ref{}, "is not a positive integer"},
 		{"bad name", "Hello@7", mayfly.Ref{}, `"H" at byte 1`},
 		{"no name", "@7", mayfly.Ref{}, "a name is empty"},
 	} {
@@ -147,7 +147,7 @@ func FuzzParseRef(f *testing.F) {
 func ExampleParseName() {
 	_, err := mayfly.ParseName("Send mail")
 	fmt.Println(err)
-	// Output: name "Send mail" has "S" at byte 1: use a-z, 0-9 and, not first, -
+	// Output: name "Send mail" has "S" at byte 1: use a-z, 0-9 and - (not first)
 }
 
 func ExampleParseRef() {

@@ -29,7 +29,7 @@ func ParsePattern(s string) (Pattern, error) {
 		return Pattern{}, e.WithHint(`write it like "GET /orders/{id}"`)
 	}
 	if len(s) > MaxPattern {
-		return bad("it is %d bytes long: at most %d are allowed", len(s), MaxPattern)
+		return bad("%d bytes long, at most %d are allowed", len(s), MaxPattern)
 	}
 	if !utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
 		return bad("it has a control character or is not UTF-8")
@@ -39,7 +39,7 @@ func ParsePattern(s string) (Pattern, error) {
 	if i := strings.IndexAny(s, " \t"); i >= 0 {
 		p.Method, rest = s[:i], strings.TrimLeft(s[i:], " \t")
 		if !isMethod(p.Method) {
-			return bad("%q is no HTTP method", clip(p.Method))
+			return bad("%q is not an HTTP method", clip(p.Method))
 		}
 	}
 	slash := strings.IndexByte(rest, '/')
@@ -51,13 +51,13 @@ func ParsePattern(s string) (Pattern, error) {
 		return bad("the host has a brace or a space")
 	}
 	if strings.ContainsAny(p.Path, " \t?#") {
-		return bad("the path has a space, ? or #: values of the query are always there, they need no pattern")
+		return bad("the path has a space, ? or #: query values need no pattern")
 	}
 	segments := strings.Split(p.Path[1:], "/")
 	for i, segment := range segments {
 		last := i == len(segments)-1
 		if segment == "." || segment == ".." || segment == "" && !last {
-			return bad("the path has an empty segment, . or ..: no request reaches it")
+			return bad("the path has an empty segment, . or .., which no request can match")
 		}
 		if !strings.ContainsAny(segment, "{}") {
 			continue
@@ -68,7 +68,7 @@ func ParsePattern(s string) (Pattern, error) {
 		name, ok := strings.CutPrefix(segment, "{")
 		name, closed := strings.CutSuffix(name, "}")
 		if !ok || !closed {
-			return bad("segment %q must be {name} as a whole", clip(segment))
+			return bad("segment %q must be {name}, with nothing around it", clip(segment))
 		}
 		if all, ok := strings.CutSuffix(name, "..."); ok {
 			if name = all; !last {
@@ -76,10 +76,10 @@ func ParsePattern(s string) (Pattern, error) {
 			}
 		}
 		if !isIdentifier(name) {
-			return bad("%q is no name for a path value: use letters, digits and _, not first a digit", clip(name))
+			return bad("%q is not a valid name: use letters, digits (not first) and _", clip(name))
 		}
 		if slices.Contains(p.Params, name) {
-			return bad("{%s} stands there twice", clip(name))
+			return bad("{%s} appears twice", clip(name))
 		}
 		p.Params = append(p.Params, name)
 	}

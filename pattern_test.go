@@ -63,34 +63,34 @@ func TestParsePatternRefusesWhatNoRequestReaches(t *testing.T) {
 		{"no slash", "orders", "the path must start with /"},
 		{"method alone", "GET", "the path must start with /"},
 		{"method and nothing", "GET ", "the path must start with /"},
-		{"lower-case method", "get /x", `"get" is no HTTP method`},
-		{"space first", " /x", `"" is no HTTP method`},
+		{"lower-case method", "get /x", `"get" is not an HTTP method`},
+		{"space first", " /x", `"" is not an HTTP method`},
 		{"two methods", "GET POST /x", "the host has a brace or a space"},
 		{"brace in the host", "{host}/x", "the host has a brace or a space"},
-		{"query", "/x?a=b", "values of the query are always there"},
+		{"query", "/x?a=b", "query values need no pattern"},
 		{"fragment", "/x#y", "has a space, ? or #"},
-		{"space", "/a b", `"/a" is no HTTP method`},
+		{"space", "/a b", `"/a" is not an HTTP method`},
 		{"space after a method", "GET /a b", "has a space, ? or #"},
 		{"empty segment", "/a//b", "empty segment"},
 		{"dot", "/a/./b", "empty segment, . or .."},
 		{"dots", "/a/..", "empty segment, . or .."},
-		{"half a segment", "/a/x{id}", "must be {name} as a whole"},
-		{"two values in a segment", "/a/{x}-{y}", "is no name for a path value"},
-		{"not closed", "/a/{id", "must be {name} as a whole"},
-		{"not opened", "/a/id}", "must be {name} as a whole"},
-		{"no name", "/a/{}", `"" is no name`},
-		{"no name for a rest", "/a/{...}", `"" is no name`},
-		{"blank name", "/a/{_}", `"_" is no name`},
-		{"digit first", "/a/{1a}", `"1a" is no name`},
-		{"dash in a name", "/a/{a-b}", `"a-b" is no name`},
-		{"name that no header takes", "/a/{größe}", "is no name"},
-		{"end mark in the middle", "/a/{$}/b", `"$" is no name`},
+		{"half a segment", "/a/x{id}", "must be {name}, with nothing around it"},
+		{"two values in a segment", "/a/{x}-{y}", "is not a valid name"},
+		{"not closed", "/a/{id", "must be {name}, with nothing around it"},
+		{"not opened", "/a/id}", "must be {name}, with nothing around it"},
+		{"no name", "/a/{}", `"" is not a valid name`},
+		{"no name for a rest", "/a/{...}", `"" is not a valid name`},
+		{"blank name", "/a/{_}", `"_" is not a valid name`},
+		{"digit first", "/a/{1a}", `"1a" is not a valid name`},
+		{"dash in a name", "/a/{a-b}", `"a-b" is not a valid name`},
+		{"name that no header takes", "/a/{größe}", "is not a valid name"},
+		{"end mark in the middle", "/a/{$}/b", `"$" is not a valid name`},
 		{"rest in the middle", "/a/{x...}/b", "must be the last segment"},
-		{"twice", "/{id}/{id}", "{id} stands there twice"},
+		{"twice", "/{id}/{id}", "{id} appears twice"},
 		{"line", "/a\r\nb", "control character"},
 		{"NUL", "/a\x00", "control character"},
 		{"not UTF-8", "/a\xff", "not UTF-8"},
-		{"too long", "/" + strings.Repeat("a", mayfly.MaxPattern), "513 bytes long: at most 512"},
+		{"too long", "/" + strings.Repeat("a", mayfly.MaxPattern), "513 bytes long, at most 512"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -176,7 +176,7 @@ func ExampleParsePattern() {
 	fmt.Println("hint:", mayfly.HintOf(err))
 	// Output:
 	// GET /orders/{id} [id]
-	// pattern "GET /orders/{id}/{id}": {id} stands there twice
+	// pattern "GET /orders/{id}/{id}": {id} appears twice
 	// hint: write it like "GET /orders/{id}"
 }
 

@@ -107,7 +107,7 @@ func checkSubject(s string, wild bool) (wildcards int, err error) {
 		start = i + 1
 		switch {
 		case token == "":
-			return 0, Errorf(Invalid, "subject %q has an empty token: two dots in a row, or one at an end", clip(s))
+			return 0, Errorf(Invalid, "subject %q has an empty token: two dots in a row, or one at the start or end", clip(s))
 		case wild && (token == "*" || token == ">" && i == len(s)):
 			// A first token that is a wildcard would reach $JS, $SYS and _INBOX.
 			if wildcards++; len(token) == i {

@@ -54,13 +54,13 @@ func bombed(unpacked, packed int64) bool { return unpacked > slack+maxRatio*pack
 func CheckLink(name, target string) error {
 	bad := func(why string) error {
 		return mayfly.Errorf(mayfly.Invalid, "link %q %s", clip(name), why).
-			WithHint("links may only lead to places in the same folder; replace it by what it points to")
+			WithHint("links must stay inside the folder; replace it with a copy of its target")
 	}
 	if target == "" || len(target) > maxName || strings.ContainsAny(target, "\\\x00") {
-		return bad("leads to no sane place")
+		return bad("has an invalid target")
 	}
 	if path.IsAbs(target) {
-		return bad("leads to an absolute path")
+		return bad("points to an absolute path")
 	}
 	down := false
 	for part := range strings.SplitSeq(target, "/") {

@@ -82,7 +82,7 @@ func TestPackRefusesWhatCannotTravel(t *testing.T) {
 		make func(folder string) error
 		want string
 	}{
-		{"an absolute link", func(f string) error { return os.Symlink("/etc/passwd", f+"/a") }, `link "a" leads to an absolute path`},
+		{"an absolute link", func(f string) error { return os.Symlink("/etc/passwd", f+"/a") }, `link "a" points to an absolute path`},
 		{"a link that leads out", func(f string) error { return os.Symlink("../x", f+"/a") }, `link "a" leads out of the folder`},
 		{"a link that hides where it leads", func(f string) error { return os.Symlink("b/../../x", f+"/a") }, `link "a" goes up after it went down`},
 		{"a socket", func(f string) error {
@@ -98,18 +98,18 @@ func TestPackRefusesWhatCannotTravel(t *testing.T) {
 				write(t, f, fmt.Sprintf("node_modules/p/%d", i), "", 0o600)
 			}
 			return nil
-		}, "a bundle would hold more than 12 files, most in node_modules/p (11 files), its own files (1 file)"},
+		}, "the bundle would hold more than 12 files, mostly in node_modules/p (11 files), its own files (1 file)"},
 		{"many small folders", func(f string) error {
 			for i := range 5 {
 				write(t, f, fmt.Sprintf("node_modules/p%d/index.js", i), "", 0o600)
 				write(t, f, fmt.Sprintf("node_modules/p%d/package.json", i), "", 0o600)
 			}
 			return nil
-		}, "a bundle would hold more than 12 files, most in node_modules (12 files), its own files (1 file)"},
+		}, "the bundle would hold more than 12 files, mostly in node_modules (12 files), its own files (1 file)"},
 		{"too many bytes", func(f string) error {
 			write(t, f, "a", "x", 0o600)
 			return os.Truncate(f+"/a", 5<<20)
-		}, "a bundle would hold more than 4 MiB, most in its own files (5 MiB)"},
+		}, "the bundle would hold more than 4 MiB, mostly in its own files (5 MiB)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -154,18 +154,18 @@ func TestUnpackRefusesHostileBundles(t *testing.T) {
 		{"the folder itself", []tar.Header{dir("./")}, `the path "./"`},
 		{"a long path", []tar.Header{file(strings.Repeat("a", 2000))}, "the path"},
 		{"a link out", []tar.Header{link("a", "../x")}, `link "a" leads out of the folder`},
-		{"an absolute link", []tar.Header{link("a", "/etc")}, `link "a" leads to an absolute path`},
-		{"a link to nothing", []tar.Header{link("a", "")}, `link "a" leads to no sane place`},
-		{"a file through a link", []tar.Header{dir("d"), link("a", "d"), file("a/x")}, `"a/x" in something that is no folder`},
-		{"a link through a link", []tar.Header{dir("d"), dir("d/e"), link("d/e/s", "../.."), link("d/e/s/x", "../../../q")}, `"d/e/s/x" in something that is no folder`},
+		{"an absolute link", []tar.Header{link("a", "/etc")}, `link "a" points to an absolute path`},
+		{"a link to nothing", []tar.Header{link("a", "")}, `link "a" has an invalid target`},
+		{"a file through a link", []tar.Header{dir("d"), link("a", "d"), file("a/x")}, `"a/x" inside something that is not a folder`},
+		{"a link through a link", []tar.Header{dir("d"), dir("d/e"), link("d/e/s", "../.."), link("d/e/s/x", "../../../q")}, `"d/e/s/x" inside something that is not a folder`},
 		{"a link that climbs a link", []tar.Header{dir("d"), link("d/s", ".."), link("x", "d/s/../../y")}, `link "x" goes up after it went down`},
-		{"a file in a file", []tar.Header{file("a"), file("a/b")}, `"a/b" in something that is no folder`},
-		{"a file without its folder", []tar.Header{file("a/b")}, `"a/b" in something that is no folder`},
+		{"a file in a file", []tar.Header{file("a"), file("a/b")}, `"a/b" inside something that is not a folder`},
+		{"a file without its folder", []tar.Header{file("a/b")}, `"a/b" inside something that is not a folder`},
 		{"a file twice", []tar.Header{file("a"), file("a")}, `"a" twice`},
 		{"a file in place of a link", []tar.Header{link("a", "b"), file("a")}, `"a" twice`},
-		{"a hard link", []tar.Header{file("b"), {Name: "a", Typeflag: tar.TypeLink, Linkname: "b"}}, `"a", which is neither file, folder nor link`},
-		{"a device", []tar.Header{{Name: "a", Typeflag: tar.TypeChar}}, `"a", which is neither file, folder nor link`},
-		{"a pipe", []tar.Header{{Name: "a", Typeflag: tar.TypeFifo}}, `"a", which is neither file, folder nor link`},
+		{"a hard link", []tar.Header{file("b"), {Name: "a", Typeflag: tar.TypeLink, Linkname: "b"}}, `"a", which is not a file, folder or link`},
+		{"a device", []tar.Header{{Name: "a", Typeflag: tar.TypeChar}}, `"a", which is not a file, folder or link`},
+		{"a pipe", []tar.Header{{Name: "a", Typeflag: tar.TypeFifo}}, `"a", which is not a file, folder or link`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -195,12 +195,12 @@ func TestUnpackRefusesBombs(t *testing.T) {
 		limits Limits
 		want   string
 	}{
-		{"too many files", many(101), Limits{Files: 100}, "a bundle would hold more than 100 files"},
-		{"too large a file", zeros(2 << 20), Limits{Bytes: 1 << 20}, "a bundle would hold more than 1 MiB"},
+		{"too many files", many(101), Limits{Files: 100}, "the bundle would hold more than 100 files"},
+		{"too large a file", zeros(2 << 20), Limits{Bytes: 1 << 20}, "the bundle would hold more than 1 MiB"},
 		{"a bundle that is large itself", bundleOf(t, []tar.Header{{Name: "n", Typeflag: tar.TypeReg, Size: 2 << 20}}, strings.NewReader(noise(2<<20))), Limits{Packed: 1 << 20}, "the bundle is larger than 1 MiB"},
-		{"next to nothing that unpacks to much", zeros(32 << 20), Limits{}, "the bundle is a bomb"},
-		{"zeros after the end", compress(t, append(make([]byte, 1024), make([]byte, 32<<20)...)), Limits{}, "the bundle is a bomb"},
-		{"a window that takes all memory", hugeWindow(t), Limits{}, "the bundle is broken"},
+		{"next to nothing that unpacks to much", zeros(32 << 20), Limits{}, "the bundle looks like a zip bomb"},
+		{"zeros after the end", compress(t, append(make([]byte, 1024), make([]byte, 32<<20)...)), Limits{}, "the bundle looks like a zip bomb"},
+		{"a window that takes all memory", hugeWindow(t), Limits{}, "the bundle is corrupt"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -223,9 +223,9 @@ func TestUnpackLeavesNothingHalf(t *testing.T) {
 		want string
 	}{
 		{"nothing", strings.NewReader(""), "the bundle"},
-		{"no bundle", strings.NewReader("hello"), "the bundle is broken"},
-		{"half a bundle", bytes.NewReader(packed[:len(packed)/2]), "the bundle ends too early"},
-		{"a changed bundle", bytes.NewReader(bytes.Replace(packed, packed[5000:5001], []byte{packed[5000] ^ 1}, -1)), "the bundle is broken"},
+		{"no bundle", strings.NewReader("hello"), "the bundle is corrupt"},
+		{"half a bundle", bytes.NewReader(packed[:len(packed)/2]), "the bundle is truncated"},
+		{"a changed bundle", bytes.NewReader(bytes.Replace(packed, packed[5000:5001], []byte{packed[5000] ^ 1}, -1)), "the bundle is corrupt"},
 		{"a source that fails", io.MultiReader(bytes.NewReader(packed[:5000]), iotest.ErrReader(errors.New("wire cut"))), "wire cut"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -51,8 +51,8 @@ func pack(w io.Writer, folder string, l Limits) (digest string, size int64, err 
 			return "", 0, fmt.Errorf("pack %s: %w", folder, err)
 		}
 		if bombed(plain.n, packed.n) {
-			return "", 0, mayfly.Errorf(mayfly.Invalid, "pack %s: %s up to %q packs to next to nothing, as only a bomb does", folder, sized(plain.n), clip(e.name)).
-				WithHint("leave out files that hold nothing: list them in .mayflyignore")
+			return "", 0, mayfly.Errorf(mayfly.Invalid, "pack %s: %s up to %q compresses to almost nothing, like a zip bomb", folder, sized(plain.n), clip(e.name)).
+				WithHint("exclude empty files in .mayflyignore")
 		}
 	}
 	if err := errors.Join(t.Close(), z.Close()); err != nil {
@@ -145,7 +145,7 @@ func (e *entry) write(t *tar.Writer, root *os.Root) error {
 	defer f.Close()
 	n, err := io.Copy(t, f)
 	if n < h.Size && err == nil || errors.Is(err, tar.ErrWriteTooLong) {
-		return mayfly.Errorf(mayfly.Conflict, "%q changed while it was packed", clip(e.name)).WithHint("try again")
+		return mayfly.Errorf(mayfly.Conflict, "%q changed while being packed", clip(e.name)).WithHint("try again")
 	}
 	return err
 }
@@ -175,7 +175,7 @@ type counted struct {
 func (c *counted) Write(p []byte) (int, error) {
 	if c.limit > 0 && c.n+int64(len(p)) > c.limit {
 		return 0, mayfly.Errorf(mayfly.Invalid, "the bundle is larger than %s", sized(c.limit)).
-			WithHint("leave out what is not needed to run: list it in .mayflyignore")
+			WithHint("exclude what is not needed at run time in .mayflyignore")
 	}
 	n, err := c.w.Write(p)
 	c.n += int64(n)

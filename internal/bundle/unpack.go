@@ -86,9 +86,9 @@ func broken(err error) error {
 		return err
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return mayfly.Errorf(mayfly.Invalid, "the bundle ends too early: %w", err)
+		return mayfly.Errorf(mayfly.Invalid, "the bundle is truncated: %w", err)
 	}
-	return mayfly.Errorf(mayfly.Invalid, "the bundle is broken: %w", err)
+	return mayfly.Errorf(mayfly.Invalid, "the bundle is corrupt: %w", err)
 }
 
 // An unpacker makes one folder.
@@ -103,17 +103,17 @@ type unpacker struct {
 func (u *unpacker) add(h *tar.Header, body io.Reader) error {
 	name := strings.TrimSuffix(h.Name, "/")
 	if !fs.ValidPath(name) || name == "." || len(name) > maxName || strings.ContainsAny(name, "\\\x00") || !filepath.IsLocal(filepath.FromSlash(name)) {
-		return mayfly.Errorf(mayfly.Invalid, "the bundle holds the path %q, which is not one below its folder", clip(h.Name))
+		return mayfly.Errorf(mayfly.Invalid, "the bundle contains the path %q, which leaves its folder", clip(h.Name))
 	}
 	if _, twice := u.kinds[name]; twice {
-		return mayfly.Errorf(mayfly.Invalid, "the bundle holds %q twice", clip(name))
+		return mayfly.Errorf(mayfly.Invalid, "the bundle contains %q twice", clip(name))
 	}
 	if err := u.weight.Add(name, max(0, h.Size)); err != nil {
 		return err
 	}
 	// A parent that is a link would make all that is known of paths untrue.
 	if kind, there := u.kinds[path.Dir(name)]; !there || kind != tar.TypeDir {
-		return mayfly.Errorf(mayfly.Invalid, "the bundle holds %q in something that is no folder of it", clip(name))
+		return mayfly.Errorf(mayfly.Invalid, "the bundle contains %q inside something that is not a folder", clip(name))
 	}
 	u.kinds[name] = h.Typeflag
 	switch h.Typeflag {
@@ -127,7 +127,7 @@ func (u *unpacker) add(h *tar.Header, body io.Reader) error {
 	case tar.TypeReg:
 		return u.file(name, h, body)
 	default:
-		return mayfly.Errorf(mayfly.Invalid, "the bundle holds %q, which is neither file, folder nor link but of type %q", clip(name), h.Typeflag)
+		return mayfly.Errorf(mayfly.Invalid, "the bundle contains %q, which is not a file, folder or link (type %q)", clip(name), h.Typeflag)
 	}
 }
 
@@ -163,7 +163,7 @@ func (m *metered) Read(p []byte) (int, error) {
 		return n, mayfly.Errorf(mayfly.Invalid, "the bundle is larger than %s", sized(m.limit))
 	}
 	if m.packed != nil && bombed(m.n, m.packed.n) {
-		return n, mayfly.Errorf(mayfly.Invalid, "the bundle is a bomb: %s of it unpack to more than %s", sized(m.packed.n), sized(m.n))
+		return n, mayfly.Errorf(mayfly.Invalid, "the bundle looks like a zip bomb: %s of it unpack to more than %s", sized(m.packed.n), sized(m.n))
 	}
 	return n, err
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// A Weight adds up what a bundle would hold, to say early and clearly that it is
+// A Weight adds up what the bundle would hold, to say early and clearly that it is
 // too much. The zero value has the default limits.
 type Weight struct {
 	Limits Limits
@@ -87,8 +87,8 @@ func (w *Weight) tooMuch(what string, weigh func(heap) int64, show func(int64) s
 		}
 		most = append(most, shown+" ("+show(weigh(*w.folders[name]))+")")
 	}
-	return mayfly.Errorf(mayfly.Invalid, "a bundle would hold %s, most in %s", what, strings.Join(most, ", ")).
-		WithHint("leave out what is not needed to run: list it in .mayflyignore")
+	return mayfly.Errorf(mayfly.Invalid, "the bundle would hold %s, mostly in %s", what, strings.Join(most, ", ")).
+		WithHint("exclude what is not needed at run time in .mayflyignore")
 }
 
 func count(n int64) string {

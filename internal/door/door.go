@@ -28,7 +28,7 @@ func Listen(key, addr string) (net.Listener, error) {
 	}
 	if err != nil {
 		return nil, mayfly.Errorf(mayfly.Invalid, "cannot listen on %s (%s): %w", addr, key, err).
-			WithHint("write --%s as host:port of this machine", key)
+			WithHint("set --%s to a host:port of this machine", key)
 	}
 	return l, nil
 }

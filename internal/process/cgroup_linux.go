@@ -96,7 +96,7 @@ func (t *tree) cell(memory int64) (*cell, error) {
 	}
 	if err != nil {
 		c.remove()
-		return nil, mayfly.Errorf(mayfly.Unavailable, "no cgroup can be made for a process: %w", err)
+		return nil, mayfly.Errorf(mayfly.Unavailable, "cannot create a cgroup for a process: %w", err)
 	}
 	return c, nil
 }

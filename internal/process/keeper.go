@@ -146,7 +146,7 @@ func (k *Keeper) admit(p *Process) error {
 		k.swept.Wait()
 	}
 	if k.closed {
-		return mayfly.Errorf(mayfly.Unavailable, "no process is started any more: the node stops")
+		return mayfly.Errorf(mayfly.Unavailable, "cannot start a process: the node is shutting down")
 	}
 	k.starts.Add(1)
 	k.live[p] = struct{}{}
@@ -260,7 +260,7 @@ func (k *Keeper) sweep() {
 		return
 	}
 	if left := end(kin{marks: marks}); left > 0 {
-		k.log.Warn("processes do not end", "count", left)
+		k.log.Warn("processes did not exit", "count", left)
 	}
 	for _, mark := range marks {
 		k.reaper.release(mark)

@@ -165,7 +165,7 @@ func TestReaperThatDiesIsReplaced(t *testing.T) {
 	}
 	anew := make(chan struct{})
 	log := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) {
-		if bytes.Contains(p, []byte("started anew")) {
+		if bytes.Contains(p, []byte("restarted")) {
 			close(anew)
 		}
 	}), nil))

@@ -230,7 +230,7 @@ func (p *Process) Err() error {
 func (p *Process) Signal(s os.Signal) error {
 	number, ok := s.(syscall.Signal)
 	if !ok {
-		return mayfly.Errorf(mayfly.Invalid, "%v is no signal of this system", s)
+		return mayfly.Errorf(mayfly.Invalid, "signal %v is not supported on this system", s)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -334,6 +334,6 @@ func (p *Process) end() {
 		return
 	}
 	if left := end(p.kin()); left > 0 {
-		p.keeper.log.Warn("processes do not end", "count", left)
+		p.keeper.log.Warn("processes did not exit", "count", left)
 	}
 }

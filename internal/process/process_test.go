@@ -282,15 +282,15 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 		{"not in an empty PATH", Spec{Args: []string{"sh"}, Env: []string{"PATH="}}, mayfly.Crashed, `"sh"`},
 		{"no such file", Spec{Args: []string{"./gone"}, Folder: folder}, mayfly.Crashed, "./gone"},
 		{"a folder", Spec{Args: []string{folder}}, mayfly.Crashed, "is a folder"},
-		{"not executable", Spec{Args: []string{"./plain"}, Folder: folder}, mayfly.Crashed, "may not be run"},
-		{"not executable in PATH", Spec{Args: []string{"plain"}, Env: []string{"PATH=" + folder}}, mayfly.Crashed, "may not be run"},
+		{"not executable", Spec{Args: []string{"./plain"}, Folder: folder}, mayfly.Crashed, "is not executable"},
+		{"not executable in PATH", Spec{Args: []string{"plain"}, Env: []string{"PATH=" + folder}}, mayfly.Crashed, "is not executable"},
 		{"no interpreter", Spec{Args: []string{"./lost"}, Folder: folder}, mayfly.Crashed, "interpreter"},
-		{"line ends of Windows", Spec{Args: []string{"./windows"}, Folder: folder}, mayfly.Crashed, "carriage return"},
-		{"no program of this system", Spec{Args: []string{"./nonsense"}, Folder: folder}, mayfly.Crashed, "no program of this system"},
+		{"line ends of Windows", Spec{Args: []string{"./windows"}, Folder: folder}, mayfly.Crashed, "CR LF"},
+		{"not a program for this system", Spec{Args: []string{"./nonsense"}, Folder: folder}, mayfly.Crashed, "not a program for this system"},
 		{"no folder", Spec{Args: []string{"/bin/sh"}, Folder: filepath.Join(folder, "gone")}, mayfly.Internal, "folder"},
-		{"a zero byte", Spec{Args: []string{"/bin/sh", "a\x00b"}}, mayfly.Invalid, "zero byte"},
-		{"a zero byte in the environment", Spec{Args: []string{"/bin/sh"}, Env: []string{"A=\x00"}}, mayfly.Invalid, "zero byte"},
-		{"a huge environment", Spec{Args: []string{"/bin/sh"}, Env: []string{"A=" + strings.Repeat("x", 32<<20)}}, mayfly.Invalid, "more than a process may get"},
+		{"a zero byte", Spec{Args: []string{"/bin/sh", "a\x00b"}}, mayfly.Invalid, "NUL byte"},
+		{"a zero byte in the environment", Spec{Args: []string{"/bin/sh"}, Env: []string{"A=\x00"}}, mayfly.Invalid, "NUL byte"},
+		{"a huge environment", Spec{Args: []string{"/bin/sh"}, Env: []string{"A=" + strings.Repeat("x", 32<<20)}}, mayfly.Invalid, "too large for a process"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

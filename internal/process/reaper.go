@@ -49,7 +49,7 @@ func Reap(control io.Reader) error {
 	}
 	err := lines.Err() // of a node that writes nonsense, or a broken pipe: both are its end
 	if left := reapAll(slices.Collect(maps.Keys(held))); left > 0 {
-		err = errors.Join(err, mayfly.Errorf(mayfly.Internal, "%d processes do not end", left))
+		err = errors.Join(err, mayfly.Errorf(mayfly.Internal, "%d processes did not exit", left))
 	}
 	return err
 }
@@ -163,7 +163,7 @@ func (r *reaper) keep() {
 		if !r.restart() {
 			return
 		}
-		r.log.Info("reaper started anew")
+		r.log.Info("reaper restarted")
 	}
 }
 

@@ -33,8 +33,8 @@ type Spec struct {
 // program is named, and Crashed when there is none of that name.
 func (s Spec) Program() (string, error) {
 	if len(s.Args) == 0 || s.Args[0] == "" {
-		return "", mayfly.Errorf(mayfly.Invalid, "no program is given").
-			WithHint("name one with start: in mayfly.yaml")
+		return "", mayfly.Errorf(mayfly.Invalid, "no program given").
+			WithHint("set start: in mayfly.yaml")
 	}
 	name := s.Args[0]
 	if strings.ContainsRune(name, '/') {
@@ -62,8 +62,8 @@ func (s Spec) Program() (string, error) {
 	if denied != nil {
 		return "", notRunnable(name, denied)
 	}
-	return "", mayfly.Errorf(mayfly.Crashed, "there is no program %q in PATH (%s)", name, search).
-		WithHint("install it on this machine, or write ./%s if it is a file of the function", name)
+	return "", mayfly.Errorf(mayfly.Crashed, "program %q not found in PATH (%s)", name, search).
+		WithHint("install it, or write ./%s if it is part of the function", name)
 }
 
 // within returns a path as the process will see it from its folder.
@@ -137,16 +137,16 @@ func executable(path string) error {
 func notRunnable(name string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return mayfly.Errorf(mayfly.Crashed, "there is no program %s", name).
-			WithHint("check start: in mayfly.yaml; paths begin at the function's folder")
+		return mayfly.Errorf(mayfly.Crashed, "program %s does not exist", name).
+			WithHint("check start: in mayfly.yaml; paths are relative to the function's folder")
 	case errors.Is(err, syscall.EISDIR):
 		return mayfly.Errorf(mayfly.Crashed, "%s is a folder, not a program", name).
 			WithHint("name the file in it that starts the function")
 	case errors.Is(err, fs.ErrPermission):
-		return mayfly.Errorf(mayfly.Crashed, "%s may not be run", name).
-			WithHint("chmod +x %s", name)
+		return mayfly.Errorf(mayfly.Crashed, "%s is not executable", name).
+			WithHint("run: chmod +x %s", name)
 	default:
-		return mayfly.Errorf(mayfly.Crashed, "%s cannot be run: %w", name, err)
+		return mayfly.Errorf(mayfly.Crashed, "cannot run %s: %w", name, err)
 	}
 }
 
@@ -155,24 +155,24 @@ func explain(err error, s Spec, program string) error {
 	switch {
 	case errors.Is(err, syscall.ENOENT):
 		if _, gone := os.Stat(s.Folder); s.Folder != "" && gone != nil {
-			return mayfly.Errorf(mayfly.Internal, "the folder %s is not there", s.Folder)
+			return mayfly.Errorf(mayfly.Internal, "folder %s does not exist", s.Folder)
 		}
 		if namesInterpreterWithCR(s, program) {
-			return mayfly.Errorf(mayfly.Crashed, "the first line of %s ends in a carriage return, which no interpreter's name does", s.Args[0]).
-				WithHint("save it with the line ends of Unix, as by sed -i 's/\\r$//' %s", s.Args[0])
+			return mayfly.Errorf(mayfly.Crashed, "the first line of %s ends in CR LF, not LF", s.Args[0]).
+				WithHint("save it with Unix line endings, for example by sed -i 's/\\r$//' %s", s.Args[0])
 		}
-		return mayfly.Errorf(mayfly.Crashed, "%s needs an interpreter that is not there", s.Args[0]).
-			WithHint("its first line, or its loader, names a program that this machine does not have")
+		return mayfly.Errorf(mayfly.Crashed, "%s needs an interpreter that is not installed", s.Args[0]).
+			WithHint("install the program named in its first line (#!), or the loader it was linked for")
 	case errors.Is(err, syscall.ENOEXEC):
-		return mayfly.Errorf(mayfly.Crashed, "%s is no program of this system", s.Args[0]).
-			WithHint("begin a script with #!/bin/sh; build a binary for %s", mayfly.Platform())
+		return mayfly.Errorf(mayfly.Crashed, "%s is not a program for this system", s.Args[0]).
+			WithHint("start a script with #!/bin/sh; build binaries for %s", mayfly.Platform())
 	case errors.Is(err, syscall.E2BIG):
-		return mayfly.Errorf(mayfly.Invalid, "arguments and environment are more than a process may get").
+		return mayfly.Errorf(mayfly.Invalid, "arguments and environment are too large for a process").
 			WithHint("send large values in the body, not in headers or the query")
 	case errors.Is(err, fs.ErrPermission):
 		return notRunnable(program, fs.ErrPermission)
 	case errors.Is(err, syscall.EINVAL):
-		return mayfly.Errorf(mayfly.Invalid, "arguments or environment hold a zero byte")
+		return mayfly.Errorf(mayfly.Invalid, "arguments or environment contain a NUL byte")
 	default:
 		return unavailable(err)
 	}
@@ -182,8 +182,8 @@ func unavailable(err error) error {
 	if e, ok := errors.AsType[syscall.Errno](err); ok {
 		err = e
 	}
-	return mayfly.Errorf(mayfly.Unavailable, "no process can be started: %w", err).
-		WithHint("this machine or user has no room for another; look at ulimit -u and ulimit -n")
+	return mayfly.Errorf(mayfly.Unavailable, "cannot start a process: %w", err).
+		WithHint("too many processes or open files? check ulimit -u and ulimit -n")
 }
 
 // namesInterpreterWithCR reports whether a program is a script that was saved with

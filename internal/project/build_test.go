@@ -332,7 +332,7 @@ func TestBuildRefusesHostileFolders(t *testing.T) {
 		want string
 	}{
 		{"a link that leads out", func(f string) error { return os.Symlink("../../secret", f+"/a") }, mayfly.Invalid, `link "a" leads out of the folder`},
-		{"an absolute link", func(f string) error { return os.Symlink("/etc/passwd", f+"/a") }, mayfly.Invalid, `link "a" leads to an absolute path`},
+		{"an absolute link", func(f string) error { return os.Symlink("/etc/passwd", f+"/a") }, mayfly.Invalid, `link "a" points to an absolute path`},
 		{"a pipe", func(f string) error { return syscall.Mkfifo(f+"/pipe", 0o600) }, mayfly.Invalid, "FOLDER/pipe is not a file, folder or link"},
 		{"too many files", func(f string) error {
 			if err := os.Mkdir(f+"/many", 0o755); err != nil {
@@ -344,7 +344,7 @@ func TestBuildRefusesHostileFolders(t *testing.T) {
 				}
 			}
 			return nil
-		}, mayfly.Invalid, "a bundle would hold more than 50000 files, most in many ("},
+		}, mayfly.Invalid, "the bundle would hold more than 50000 files, mostly in many ("},
 		{"too many bytes", func(f string) error {
 			big := filepath.Join(f, "data", "big")
 			if err := os.Mkdir(filepath.Dir(big), 0o755); err != nil {
@@ -354,7 +354,7 @@ func TestBuildRefusesHostileFolders(t *testing.T) {
 				return err
 			}
 			return os.Truncate(big, 600<<20)
-		}, mayfly.Invalid, "a bundle would hold more than 512 MiB, most in data (600 MiB)"},
+		}, mayfly.Invalid, "the bundle would hold more than 512 MiB, mostly in data (600 MiB)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -355,7 +355,7 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 		{"a file as folder", "hello.js/x", "open project: stat FOLDER/hello.js/x: not a directory", mayfly.Invalid},
 		{"a bad line in .env", "dot", "FOLDER/dot/.env:2:1: not of the form NAME=value", mayfly.Invalid},
 		{"a bad quote in .env", "quote", "FOLDER/quote/.env:1:1: A has an unclosed quote, or text after the closing one", mayfly.Invalid},
-		{"a folder that is no name", "größe", "cannot name the project after folder \"größe\": name \"größe\" has \"ö\" at byte 3: use a-z, 0-9 and, not first, -", mayfly.Invalid},
+		{"a folder that is no name", "größe", "cannot name the project after folder \"größe\": name \"größe\" has \"ö\" at byte 3: use a-z, 0-9 and - (not first)", mayfly.Invalid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

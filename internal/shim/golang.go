@@ -251,7 +251,7 @@ func (g *goBuild) fault(said string) error {
 	case g.module:
 		return err.WithHint("run: go mod tidy")
 	default:
-		return err.WithHint("make it a module, which names the modules that it imports: go mod init, then go mod tidy")
+		return err.WithHint("make it a module: go mod init, then go mod tidy")
 	}
 }
 
@@ -292,7 +292,7 @@ func (g *goBuild) list(ctx context.Context) ([]goPackage, error) {
 		packages = append(packages, p)
 	}
 	if len(packages) == 0 {
-		return nil, mayfly.Errorf(mayfly.Invalid, "%s holds no Go package", g.name)
+		return nil, mayfly.Errorf(mayfly.Invalid, "%s contains no Go package", g.name)
 	}
 	return packages, nil
 }
@@ -312,8 +312,8 @@ func (g *goBuild) form(p goPackage) (Form, error) {
 	const wanted = "write func Handle(w http.ResponseWriter, r *http.Request)"
 	switch {
 	case p.Name == "main" && handle != "" && !main:
-		return 0, mayfly.Errorf(mayfly.Invalid, "%s has func Handle in package main, which nothing can import", g.name).
-			WithHint("give the package another name, or write a func main that listens")
+		return 0, mayfly.Errorf(mayfly.Invalid, "%s has func Handle in package main, which cannot be imported", g.name).
+			WithHint("rename the package, or write a func main that listens")
 	case p.Name == "main":
 		return Program, nil
 	case handle == "":

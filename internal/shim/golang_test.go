@@ -126,7 +126,7 @@ func TestGoSaysWhatIsWrong(t *testing.T) {
 		},
 		{
 			"Handle in main", "package main\n\nimport \"net/http\"\n\nfunc Handle(w http.ResponseWriter, r *http.Request) {}\n",
-			"hello.go has func Handle in package main, which nothing can import", "give the package another name", "",
+			"hello.go has func Handle in package main, which cannot be imported", "rename the package", "",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

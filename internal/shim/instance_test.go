@@ -45,7 +45,7 @@ func start(t *testing.T, r shim.Result, folder string, env ...string) *instance 
 		select {
 		case <-tick.C:
 		case <-i.ended:
-			t.Fatalf("ended at its start: %v\n%s", i.err, i.stderr)
+			t.Fatalf("exited at startup: %v\n%s", i.err, i.stderr)
 		case <-t.Context().Done():
 			t.Fatal("never listened")
 		}

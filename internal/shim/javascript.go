@@ -65,7 +65,7 @@ func JavaScript(ctx context.Context, o JavaScriptOptions) (Result, error) {
 		o.Entry, err = filepath.EvalSymlinks(o.Entry) // esbuild names what it read so
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		return Result{}, mayfly.Errorf(mayfly.NotFound, "%s is not there", filepath.Base(o.Entry))
+		return Result{}, mayfly.Errorf(mayfly.NotFound, "%s does not exist", filepath.Base(o.Entry))
 	}
 	if err != nil {
 		return Result{}, mayfly.Errorf(mayfly.Invalid, "cannot read %s: %w", filepath.Base(o.Entry), err)
@@ -228,18 +228,18 @@ func javaScriptFault(entry string, faults []api.Message) error {
 	}
 	first := faults[0]
 	if found := unresolved.FindStringSubmatch(first.Text); found != nil {
-		e.Message = fmt.Sprintf("%s imports %q, which is not there", fileOf(first, entry), found[1])
+		e.Message = fmt.Sprintf("%s imports %q, which does not exist", fileOf(first, entry), found[1])
 		if name := packageOf(found[1]); name != "" {
 			return e.WithHint("npm install %s", name)
 		}
-		return e.WithHint("write the file's path from the file that imports it, such as ./lib/add.js")
+		return e.WithHint("write the path relative to the importing file, such as ./lib/add.js")
 	}
 	if found := unloadable.FindStringSubmatch(first.Text); found != nil {
 		e.Message = fmt.Sprintf("%s needs a %s file, which cannot be bundled", filepath.Base(entry), found[1])
 		if found[1] == ".node" {
-			return e.WithHint("a native addon runs on one platform only: choose a package without one")
+			return e.WithHint("native addons run on one platform only; choose a package without one")
 		}
-		return e.WithHint("read the file while the function runs, with node:fs")
+		return e.WithHint("read the file at run time with node:fs")
 	}
 	return e
 }
@@ -289,7 +289,7 @@ type metafile struct {
 
 func readMetafile(built api.BuildResult) (m metafile, err error) {
 	if err = json.Unmarshal([]byte(built.Metafile), &m); err != nil {
-		err = fmt.Errorf("read what esbuild says of its work: %w", err)
+		err = fmt.Errorf("read esbuild's metafile: %w", err)
 	}
 	return m, err
 }
@@ -342,7 +342,7 @@ func moduleForm(file string, source []byte) (Form, error) {
 	entry := filepath.Base(file)
 	for _, name := range exports {
 		if slices.Contains(handlerNames, name) {
-			return Program, mayfly.Errorf(mayfly.Invalid, "%s exports %s, but no default", entry, name).
+			return Program, mayfly.Errorf(mayfly.Invalid, "%s exports %s but has no default export", entry, name).
 				WithHint("export default function (request) { ... }")
 		}
 	}
@@ -370,7 +370,7 @@ func exportsOf(file string) (names []string, err error) {
 // writeJavaScript writes what was built.
 func writeJavaScript(o JavaScriptOptions, files []api.OutputFile) error {
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
-		return fmt.Errorf("make the folder of %s: %w", javaScriptFunction, err)
+		return fmt.Errorf("create the folder of %s: %w", javaScriptFunction, err)
 	}
 	for _, f := range files {
 		data := f.Contents

@@ -186,16 +186,16 @@ func TestJavaScriptBuildSaysWhatIsWrong(t *testing.T) {
 			[]string{"a.js", `import "./b.js"; export default 1`, "b.js", "let x = ;"},
 			"a.js does not compile", "", "b.js:1:8",
 		},
-		{"package", []string{"a.js", "import x from \"left-pad/lib\"\nexport default x"}, `a.js imports "left-pad/lib", which is not there`, "npm install left-pad", "a.js:1:14"},
-		{"scoped package", []string{"a.js", `require("@a/b/c")`}, `a.js imports "@a/b/c", which is not there`, "npm install @a/b", "a.js:1:8"},
-		{"file", []string{"a.js", `import "./nope.js"`}, `a.js imports "./nope.js", which is not there`, "write the file's path", "a.js:1:7"},
+		{"package", []string{"a.js", "import x from \"left-pad/lib\"\nexport default x"}, `a.js imports "left-pad/lib", which does not exist`, "npm install left-pad", "a.js:1:14"},
+		{"scoped package", []string{"a.js", `require("@a/b/c")`}, `a.js imports "@a/b/c", which does not exist`, "npm install @a/b", "a.js:1:8"},
+		{"file", []string{"a.js", `import "./nope.js"`}, `a.js imports "./nope.js", which does not exist`, "write the path relative", "a.js:1:7"},
 		{"missing export", []string{"a.js", `import { c } from "./b.js"; export default c`, "b.js", `export const d = 1`}, "a.js does not compile", "", `No matching export in "b.js"`},
-		{"native addon", []string{"a.js", `require("./b.node")`, "b.node", "\x7fELF"}, "a.js needs a .node file, which cannot be bundled", "a native addon runs on one platform only", "a.js:1:8"},
-		{"other file", []string{"a.js", `import "./b.xyz"`, "b.xyz", ""}, "a.js needs a .xyz file, which cannot be bundled", "read the file while", "a.js:1:7"},
-		{"another platform's handler", []string{"a.js", `export function handler() {}`}, "a.js exports handler, but no default", "export default function", ""},
+		{"native addon", []string{"a.js", `require("./b.node")`, "b.node", "\x7fELF"}, "a.js needs a .node file, which cannot be bundled", "native addons run on one platform only", "a.js:1:8"},
+		{"other file", []string{"a.js", `import "./b.xyz"`, "b.xyz", ""}, "a.js needs a .xyz file, which cannot be bundled", "read the file at run time", "a.js:1:7"},
+		{"another platform's handler", []string{"a.js", `export function handler() {}`}, "a.js exports handler but has no default export", "export default function", ""},
 		{"empty", []string{"a.js", " \n"}, "a.js is empty", "export default function", ""},
 		{"binary", []string{"a.js", "\x00\x01\xff\xfe"}, "a.js does not compile", "", "a.js:1:0"},
-		{"a thousand faults", []string{"a.js", many.String()}, `a.js imports "./nowhere0.js", which is not there`, "write the file's path", "and 990 more"},
+		{"a thousand faults", []string{"a.js", many.String()}, `a.js imports "./nowhere0.js", which does not exist`, "write the path relative", "and 990 more"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -216,12 +216,12 @@ func TestJavaScriptCrashIsSaid(t *testing.T) {
 		{"not an error", "/throwsText", "thrown: 'only text'", "'only text'"},
 		{"before the first chunk", "/throwsFirst", "Error: before the first chunk", "behaviour.js:"},
 		{"status", "/badStatus", "RangeError: status 99 is not between 200 and 599", "behaviour.js:"},
-		{"header's value", "/badHeader", `TypeError: "a\r\nb: c" is no header value`, "behaviour.js:"},
-		{"header's name", "/badName", `TypeError: "x bad" is no header name`, "behaviour.js:"},
+		{"header's value", "/badHeader", `TypeError: "a\r\nb: c" is not a header value`, "behaviour.js:"},
+		{"header's name", "/badName", `TypeError: "x bad" is not a header name`, "behaviour.js:"},
 		{"circular object", "/badJSON", "TypeError: Converting circular structure to JSON", "circular"},
-		{"a function", "/badKind", "TypeError: the handler returned a function, which is no reply", ""},
+		{"a function", "/badKind", "TypeError: the handler returned a function, which is not a reply", ""},
 		{"a network error", "/networkError", "TypeError: the handler returned Response.error()", ""},
-		{"body read twice", "/twice", "TypeError: Body is unusable: it was read already", "behaviour.js:"},
+		{"body read twice", "/twice", "TypeError: Body is unusable: it was already read", "behaviour.js:"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

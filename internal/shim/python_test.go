@@ -114,9 +114,9 @@ func TestPythonCrashIsSaid(t *testing.T) {
 		{"/exit", "SystemExit: leaving", "in leave"},
 		{"/nobody", "KeyError: '/nobody'", "in handle"},
 		{"/int", "TypeError: handle returned int: return str, bytes, dict, list, None, (body, status[, headers]) or a generator", ""},
-		{"/bad-status", "ValueError: handle returned the status 1000: return a number from 200 to 599", ""},
-		{"/bad-header", `ValueError: the header X would break the line: 'a\r\nY: b'`, ""},
-		{"/bad-name", "ValueError: 'X Y' is no name of a header", ""},
+		{"/bad-status", "ValueError: handle returned status 1000: return a number from 200 to 599", ""},
+		{"/bad-header", `ValueError: the header X contains a line break or NUL: 'a\r\nY: b'`, ""},
+		{"/bad-name", "ValueError: 'X Y' is not a header name", ""},
 		{"/nan", "ValueError: Out of range float values are not JSON compliant", ""},
 	} {
 		t.Run(tt.path, func(t *testing.T) {

@@ -25,8 +25,8 @@ func TestWhatCannotBeWatchedSaysWhatToDo(t *testing.T) {
 		says string // message
 		hint string
 	}{
-		{syscall.ENOSPC, mayfly.Exhausted, "folder /a cannot be watched: the system's limit of watches is reached", "fs.inotify.max_user_watches"},
-		{fs.ErrPermission, mayfly.Unavailable, "folder /a cannot be watched: permission denied", ""},
+		{syscall.ENOSPC, mayfly.Exhausted, "cannot watch folder /a: the system's limit on watches is reached", "fs.inotify.max_user_watches"},
+		{fs.ErrPermission, mayfly.Unavailable, "cannot watch folder /a: permission denied", ""},
 	} {
 		err := unwatchable("/a", tt.err)
 		if hint := mayfly.HintOf(err); mayfly.CodeOf(err) != tt.code || err.Error() != tt.says || !strings.Contains(hint, tt.hint) || (hint == "") != (tt.hint == "") {

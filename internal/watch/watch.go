@@ -53,8 +53,8 @@ type Watcher struct {
 func New() (*Watcher, error) {
 	system, err := fsnotify.NewWatcher()
 	if err != nil {
-		return nil, mayfly.Errorf(mayfly.Unavailable, "files cannot be watched: %w", err).
-			WithHint("raise fs.inotify.max_user_instances, or end what holds the watches")
+		return nil, mayfly.Errorf(mayfly.Unavailable, "cannot watch files: %w", err).
+			WithHint("raise fs.inotify.max_user_instances, or stop other programs that watch files")
 	}
 	return &Watcher{
 		system: system, files: map[string][]string{},
@@ -112,8 +112,8 @@ func (w *Watcher) set(targets []Target) error {
 		}
 	}
 	if failed == nil && partial {
-		failed = mayfly.Errorf(mayfly.Exhausted, "more than %d folders: changes in some are not seen", MaxFolders).
-			WithHint("name what need not be watched in .mayflyignore")
+		failed = mayfly.Errorf(mayfly.Exhausted, "more than %d folders: changes in some go unnoticed", MaxFolders).
+			WithHint("exclude what need not be watched in .mayflyignore")
 	}
 	return failed
 }
@@ -183,10 +183,10 @@ func (w *Watcher) drop(folder string) {
 // unwatchable is the error of a folder that the system does not watch.
 func unwatchable(folder string, err error) error {
 	if errors.Is(err, syscall.ENOSPC) { // which it says of watches, too
-		return mayfly.Errorf(mayfly.Exhausted, "folder %s cannot be watched: the system's limit of watches is reached", folder).
-			WithHint("raise it (sysctl fs.inotify.max_user_watches), or name what need not be watched in .mayflyignore")
+		return mayfly.Errorf(mayfly.Exhausted, "cannot watch folder %s: the system's limit on watches is reached", folder).
+			WithHint("raise it (sysctl fs.inotify.max_user_watches), or exclude what need not be watched in .mayflyignore")
 	}
-	return mayfly.Errorf(mayfly.Unavailable, "folder %s cannot be watched: %w", folder, err)
+	return mayfly.Errorf(mayfly.Unavailable, "cannot watch folder %s: %w", folder, err)
 }
 
 // lose forgets the watches on a folder that is gone and on those in it. If it was

@@ -137,11 +137,11 @@ func (r *run) verdict() error {
 	if ok && exit.Signal != 0 && !exit.OutOfMemory && r.instance.isStopped() {
 		return stopped()
 	}
-	crashed := mayfly.Errorf(mayfly.Crashed, "%s ended: %s", r.instance.spec.Name, err)
+	crashed := mayfly.Errorf(mayfly.Crashed, "%s failed: %s", r.instance.spec.Name, err)
 	crashed.Err = r.tail.Trace()
 	r.instance.spec.Output(r.line(mayfly.System, "crashed: "+crashed.Message))
 	if ok && exit.OutOfMemory {
-		return crashed.WithHint("set memory of the function, or let it hold less at once")
+		return crashed.WithHint("raise memory: of the function in mayfly.yaml, or make it use less")
 	}
 	return crashed
 }
@@ -195,8 +195,8 @@ func (r *run) watch(ctx context.Context) {
 		case <-silent.C:
 			left := idle - r.output.silence()
 			if left <= 0 {
-				r.kill(mayfly.Errorf(mayfly.Timeout, "the reply stopped for %s", idle).
-					WithHint("write more often, or give it longer with idle_timeout"))
+				r.kill(mayfly.Errorf(mayfly.Timeout, "the reply stalled for %s", idle).
+					WithHint("raise idle_timeout: of the function, or write more often"))
 				return
 			}
 			silent.Reset(left)
@@ -240,8 +240,8 @@ func timeout(ctx context.Context) error {
 		return err
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return mayfly.Errorf(mayfly.Timeout, "the caller left before the program ended: %w", err)
+		return mayfly.Errorf(mayfly.Timeout, "the client disconnected before the program ended: %w", err)
 	}
-	return mayfly.Errorf(mayfly.Timeout, "the program did not end in time, so it was killed: %w", err).
-		WithHint("give it longer with timeout, or look at its log")
+	return mayfly.Errorf(mayfly.Timeout, "the program did not finish in time and was killed: %w", err).
+		WithHint("raise its timeout: in mayfly.yaml, or see in its log what it waits for")
 }

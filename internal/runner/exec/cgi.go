@@ -14,7 +14,7 @@ import (
 func parseCGI(data []byte) (mayfly.Reply, error) {
 	head, body, ok := cutHeader(data)
 	if !ok {
-		return mayfly.Reply{}, malformed("no empty line ends its headers within %d KiB", headSize>>10)
+		return mayfly.Reply{}, malformed("no empty line after its headers within %d KiB", headSize>>10)
 	}
 	r := mayfly.Reply{Header: http.Header{}, Body: body, Length: int64(len(body))}
 	for line := range strings.Lines(string(head)) {
@@ -24,15 +24,15 @@ func parseCGI(data []byte) (mayfly.Reply, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok || !isToken(name) {
-			return mayfly.Reply{}, malformed("%q is no header line", clip(line))
+			return mayfly.Reply{}, malformed("%q is not a header line", clip(line))
 		}
 		name, value = textproto.CanonicalMIMEHeaderKey(name), strings.Trim(value, " \t")
 		if !printable(value) {
-			return mayfly.Reply{}, malformed("the header %s holds control characters", name)
+			return mayfly.Reply{}, malformed("header %s contains a control character", name)
 		}
 		if name == "Status" {
 			if r.Status, ok = parseStatus(value); !ok {
-				return mayfly.Reply{}, malformed("%q is no status", clip(value))
+				return mayfly.Reply{}, malformed("%q is not a status", clip(value))
 			}
 		} else if !mayfly.IsHopByHop(name) && !mayfly.IsReserved(name) {
 			r.Header.Add(name, value)
@@ -56,7 +56,7 @@ func parseStatus(value string) (status int, ok bool) {
 }
 
 func malformed(format string, args ...any) error {
-	return mayfly.Errorf(mayfly.Crashed, "the reply is no CGI response: "+format, args...).
+	return mayfly.Errorf(mayfly.Crashed, "the reply is not a CGI response: "+format, args...).
 		WithHint("write headers such as Content-Type: text/plain and an empty line first, or drop cgi: true")
 }
 

@@ -47,16 +47,16 @@ func TestParseCGIRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"nothing", "", "no empty line"},
 		{"no empty line", "Content-Type: text/html\nhi", "no empty line"},
-		{"a body at once", "hello, world\n\n", `"hello, world" is no header line`},
-		{"a space in a name", "Content Type: x\n\n", "no header line"},
-		{"a space before the colon", "Status : 200\n\n", "no header line"},
-		{"a folded line", "X-A: 1\n 2\n\n", "no header line"},
-		{"no name", ": x\n\n", "no header line"},
-		{"a status that is none", "Status: fine\n\n", `"fine" is no status`},
-		{"1xx", "Status: 101 Switching\n\n", "no status"},
-		{"a status beyond", "Status: 600\n\n", "no status"},
-		{"a carriage return inside", "X-A: 1\rSet-Cookie: a=b\n\n", "control characters"},
-		{"a zero byte", "X-A: \x00\n\n", "control characters"},
+		{"a body at once", "hello, world\n\n", `"hello, world" is not a header line`},
+		{"a space in a name", "Content Type: x\n\n", "not a header line"},
+		{"a space before the colon", "Status : 200\n\n", "not a header line"},
+		{"a folded line", "X-A: 1\n 2\n\n", "not a header line"},
+		{"no name", ": x\n\n", "not a header line"},
+		{"a status that is none", "Status: fine\n\n", `"fine" is not a status`},
+		{"1xx", "Status: 101 Switching\n\n", "not a status"},
+		{"a status beyond", "Status: 600\n\n", "not a status"},
+		{"a carriage return inside", "X-A: 1\rSet-Cookie: a=b\n\n", "control character"},
+		{"a zero byte", "X-A: \x00\n\n", "control character"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -99,10 +99,10 @@ func TestShortReplyOfAProgramThatFailsIsAnError(t *testing.T) {
 			r.Stream.Close()
 		}
 		trace, _ := errors.AsType[mayfly.Trace](err)
-		if mayfly.CodeOf(err) != mayfly.Crashed || err == nil || err.Error() != "script ended: exit status 7" || trace != "why" {
+		if mayfly.CodeOf(err) != mayfly.Crashed || err == nil || err.Error() != "script failed: exit status 7" || trace != "why" {
 			t.Fatalf("Call = %v with trace %q, want crashed, exit status 7, why", err, trace)
 		}
-		if n := len(told); n != 2 || told[1].Source != mayfly.System || told[1].Text != "crashed: script ended: exit status 7" || told[1].Call != t.Name() {
+		if n := len(told); n != 2 || told[1].Source != mayfly.System || told[1].Text != "crashed: script failed: exit status 7" || told[1].Call != t.Name() {
 			t.Fatalf("the log has %+v", told)
 		}
 		if early {
@@ -122,7 +122,7 @@ func TestStreamOfAProgramThatFailsBreaksOff(t *testing.T) {
 	defer r.Stream.Close()
 	more.Close()
 	body, err := io.ReadAll(r.Stream)
-	if string(body) != "begun\n" || mayfly.CodeOf(err) != mayfly.Crashed || err == nil || err.Error() != "script ended: exit status 7" {
+	if string(body) != "begun\n" || mayfly.CodeOf(err) != mayfly.Crashed || err == nil || err.Error() != "script failed: exit status 7" {
 		t.Errorf("the stream was %q and ended with %v", body, err)
 	}
 }

@@ -52,5 +52,5 @@ func (u *upload) fault() error {
 	if _, ok := errors.AsType[*mayfly.Error](u.err); ok {
 		return u.err
 	}
-	return mayfly.Errorf(mayfly.Invalid, "the request's body broke off: %w", u.err)
+	return mayfly.Errorf(mayfly.Invalid, "the request body was cut short: %w", u.err)
 }

@@ -230,12 +230,12 @@ func (c *client) explain(ctx context.Context, call string, began time.Time, err 
 	_, said := errors.AsType[*mayfly.Error](err)
 	switch {
 	case ctx.Err() != nil:
-		return mayfly.Errorf(mayfly.Timeout, "the call ended before its reply came: %w", context.Cause(ctx))
+		return mayfly.Errorf(mayfly.Timeout, "the call ended before the reply: %w", context.Cause(ctx))
 	case said:
 		return err
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return mayfly.Errorf(mayfly.Timeout, "the function did not reply in time").
-			WithHint("set its timeout, or see in its log what it waits for")
+			WithHint("raise its timeout: in mayfly.yaml, or see in its log what it waits for")
 	}
 	return c.broken(call, began, err)
 }

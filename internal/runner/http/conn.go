@@ -120,7 +120,7 @@ func (c *conn) readHead() (head, error) {
 		for n == 0 {
 			if c.w-c.r >= maxHead {
 				return head{}, mayfly.Errorf(mayfly.Crashed, "the function's reply has headers longer than %d bytes", maxHead).
-					WithHint("it should send large values in the body")
+					WithHint("send large values in the body")
 			}
 			if err := c.fill(); err != nil {
 				return head{}, err
@@ -133,10 +133,10 @@ func (c *conn) readHead() (head, error) {
 		case err != nil || h.status >= 200:
 			return h, err
 		case h.status == 101:
-			return h, malformed("an upgrade is not supported")
+			return h, malformed("upgrades are not supported")
 		}
 	}
-	return head{}, malformed("it has more than %d replies of 1xx", maxInterim)
+	return head{}, malformed("it has more than %d interim (1xx) responses", maxInterim)
 }
 
 // readReply reads the body if it is small or here already, else the reply gets a

@@ -47,17 +47,17 @@ const (
 func New(o Options) (*Engine, error) {
 	folder, err := filepath.Abs(o.Folder)
 	if err != nil || o.Folder == "" || o.Keeper == nil {
-		return nil, mayfly.Errorf(mayfly.Internal, "the engine http needs a keeper of processes and a folder for sockets")
+		return nil, mayfly.Errorf(mayfly.Internal, "engine http needs a process keeper and a socket folder")
 	}
 	if len(folder)+socketName > maxSocket {
-		return nil, mayfly.Errorf(mayfly.Invalid, "the folder for sockets has a path of %d bytes, %d are possible: %s", len(folder), maxSocket-socketName, folder).
-			WithHint("choose a shorter one, below /run or /tmp")
+		return nil, mayfly.Errorf(mayfly.Invalid, "the path of the socket folder has %d bytes, at most %d are possible: %s", len(folder), maxSocket-socketName, folder).
+			WithHint("choose a shorter path, such as one under /run or /tmp")
 	}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, mayfly.Errorf(mayfly.Internal, "make the folder for sockets: %w", err)
+		return nil, mayfly.Errorf(mayfly.Internal, "create the socket folder: %w", err)
 	}
 	if err := os.Chmod(folder, 0o700); err != nil { // it was there already
-		return nil, mayfly.Errorf(mayfly.Internal, "keep others out of the folder for sockets: %w", err)
+		return nil, mayfly.Errorf(mayfly.Internal, "restrict access to the socket folder: %w", err)
 	}
 	log := o.Log
 	if log == nil {
@@ -151,10 +151,10 @@ var errEnded = errors.New("ended")
 func (i *instance) startError(ctx context.Context, err error, took time.Duration) error {
 	switch {
 	case errors.Is(err, errEnded):
-		return i.crashed("ended at its start: "+ending(i.process.Err()), i.tail.Trace(), i.process.Err()).
-			WithHint("see what it wrote; a function of the engine http goes on running and answers on $PORT")
+		return i.crashed("exited at startup: "+ending(i.process.Err()), i.tail.Trace(), i.process.Err()).
+			WithHint("see its output above; a function of engine http must keep running and listen on $PORT")
 	case !errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return mayfly.Errorf(mayfly.Timeout, "the start was given up: %w", err)
+		return mayfly.Errorf(mayfly.Timeout, "the start was canceled: %w", err)
 	}
 	if limit := time.Duration(i.spec.Limits.Instances.Start); limit > 0 {
 		took = limit

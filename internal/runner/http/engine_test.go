@@ -264,8 +264,8 @@ func TestStartSaysWhyNot(t *testing.T) {
 		name, program, says, trace string
 		wait                       time.Duration
 	}{
-		{"it ends", "broken", "hello ended at its start: exit status 4", "no module named x", time.Minute},
-		{"it ends well", "finished", "hello ended at its start: exit status 0", "", time.Minute},
+		{"it ends", "broken", "hello exited at startup: exit status 4", "no module named x", time.Minute},
+		{"it ends well", "finished", "hello exited at startup: exit status 0", "", time.Minute},
 		// Long enough for a program to say a word on a busy machine.
 		{"it never listens", "silent", "hello was not ready in 2s", "waiting for Godot", 2 * time.Second},
 	} {
@@ -300,9 +300,9 @@ func TestDeathFailsTheCall(t *testing.T) {
 		path, says, hint string
 		memory           int64
 	}{
-		{"/crash", "hello ended: exit status 3", "mayfly logs hello", 0},
-		{"/killed", "hello ended: signal 9 (killed)", "mayfly logs hello", 0},
-		{"/eat", "hello ended: out of memory, its limit is 96MiB", "set memory", 96 << 20},
+		{"/crash", "hello crashed: exit status 3", "mayfly logs hello", 0},
+		{"/killed", "hello crashed: signal 9 (killed)", "mayfly logs hello", 0},
+		{"/eat", "hello crashed: out of memory, its limit is 96MiB", "raise memory", 96 << 20},
 	} {
 		t.Run(tt.path, func(t *testing.T) {
 			t.Parallel()
@@ -404,7 +404,7 @@ func TestDeathEndsTheStream(t *testing.T) {
 	defer r.Stream.Close()
 	body, err := io.ReadAll(r.Stream)
 	wantCode(t, err, mayfly.Crashed)
-	if string(body) != "half" || fmt.Sprint(err) != "hello ended: exit status 3" {
+	if string(body) != "half" || fmt.Sprint(err) != "hello crashed: exit status 3" {
 		t.Errorf("read %q, %v; want half and how it ended", body, err)
 	}
 }

@@ -112,18 +112,18 @@ func (i *instance) wasStopped() bool {
 // lost is the error of calls that the instance did not outlive.
 func (i *instance) lost(trace error) error {
 	if i.wasStopped() {
-		return mayfly.Errorf(mayfly.Unavailable, "the instance was stopped before its reply was over").WithHint("try again")
+		return mayfly.Errorf(mayfly.Unavailable, "the instance was stopped before it finished its reply").WithHint("try again")
 	}
 	err := i.process.Err()
-	e := i.crashed("ended: "+ending(err), trace, err)
+	e := i.crashed("crashed: "+ending(err), trace, err)
 	exit, _ := errors.AsType[*process.ExitError](err)
 	switch {
 	case exit != nil && exit.OutOfMemory:
-		return e.WithHint("set memory of the function, or let it hold less at once")
+		return e.WithHint("raise memory: of the function in mayfly.yaml, or make it use less")
 	case exit != nil && exit.Signal == syscall.SIGKILL:
-		return e.WithHint("somebody killed it, or the kernel where memory was short; mayfly logs %s shows what it wrote before", i.spec.Name)
+		return e.WithHint("it was killed by someone, or by the kernel when memory ran out; see mayfly logs %s", i.spec.Name)
 	}
-	return e.WithHint("the process must outlive its calls; mayfly logs %s shows what it wrote before", i.spec.Name)
+	return e.WithHint("the process must keep running between calls; see mayfly logs %s", i.spec.Name)
 }
 
 // ending says how a process ended, as a shell does.

@@ -108,7 +108,7 @@ func (h *head) parseStatus(line []byte) error {
 		h.status = h.status*10 + int(c-'0')
 	}
 	if h.status < 100 || h.status > 599 {
-		return malformed("%d is no HTTP status", h.status)
+		return malformed("%d is not an HTTP status", h.status)
 	}
 	h.last = line[7] == '0'
 	return nil
@@ -196,11 +196,11 @@ func canonicalLine(line []byte) error {
 		upper = c == '-'
 	}
 	if i == 0 || i == len(line) || line[i] != ':' {
-		return malformed("a header is %q", clip(string(line)))
+		return malformed("invalid header line %q", clip(string(line)))
 	}
 	for _, c := range line[i:] {
 		if c < ' ' && c != '\t' || c == 0x7f {
-			return malformed("the header %s holds a control character", clip(string(line[:i])))
+			return malformed("header %s contains a control character", clip(string(line[:i])))
 		}
 	}
 	return nil

@@ -26,7 +26,7 @@ func appendRequest(b []byte, c *mayfly.Call, deadline time.Time) ([]byte, error)
 		method = http.MethodPost
 	}
 	if !isToken(method) {
-		return nil, mayfly.Errorf(mayfly.Invalid, "the method %q is none", clip(method))
+		return nil, mayfly.Errorf(mayfly.Invalid, "invalid method %q", clip(method))
 	}
 	b = append(b, method...)
 	b = append(b, ' ')
@@ -41,7 +41,7 @@ func appendRequest(b []byte, c *mayfly.Call, deadline time.Time) ([]byte, error)
 	b = append(b, "\r\n"...)
 	for name, values := range c.Header {
 		if canonical, valid := canonicalName(name); !valid {
-			return nil, mayfly.Errorf(mayfly.Invalid, "the header name %q is none", clip(name))
+			return nil, mayfly.Errorf(mayfly.Invalid, "invalid header name %q", clip(name))
 		} else if ours(canonical) {
 			continue
 		}
@@ -77,8 +77,8 @@ func appendRequest(b []byte, c *mayfly.Call, deadline time.Time) ([]byte, error)
 	b = append(b, "\r\n"...)
 	// Whatever its way into the head, a line that we did not write shows in the count.
 	if head := b[start:]; bytes.Count(head, lineFeed) != lines+1 || bytes.Count(head, carriageReturn) != lines+1 || bytes.IndexByte(head, 0) >= 0 {
-		return nil, mayfly.Errorf(mayfly.Invalid, "a header of the call holds a line's end or a NUL").
-			WithHint("take CR, LF and NUL out of the headers' values")
+		return nil, mayfly.Errorf(mayfly.Invalid, "a header of the call contains a line break or NUL").
+			WithHint("remove CR, LF and NUL from header values")
 	}
 	if !uploads(c) {
 		b = append(b, c.Body...)
@@ -128,7 +128,7 @@ func appendTarget(b []byte, path, query string) ([]byte, error) {
 		ok = ok && fine
 	}
 	if !ok {
-		return nil, mayfly.Errorf(mayfly.Invalid, "the path or query holds a space or a control character").
+		return nil, mayfly.Errorf(mayfly.Invalid, "the path or query contains a space or control character").
 			WithHint("escape it: %%20 is a space")
 	}
 	return b, nil
@@ -156,7 +156,7 @@ func appendHost(b []byte, host string) ([]byte, error) {
 	}
 	for i := range len(host) {
 		if c := host[i]; c <= ' ' || c >= 0x7f {
-			return nil, mayfly.Errorf(mayfly.Invalid, "the host %q is none", clip(host))
+			return nil, mayfly.Errorf(mayfly.Invalid, "invalid host %q", clip(host))
 		}
 	}
 	return append(b, host...), nil

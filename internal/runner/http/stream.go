@@ -86,12 +86,12 @@ func (s *stream) explain(err error) error {
 	case s.ended.Load():
 		return os.ErrClosed
 	case c.ended.Load():
-		return mayfly.Errorf(mayfly.Timeout, "the call ended before its reply did")
+		return mayfly.Errorf(mayfly.Timeout, "the call ended before the reply was complete")
 	case c.upload != nil && c.upload.fault() != nil:
 		return c.upload.fault()
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return mayfly.Errorf(mayfly.Timeout, "nothing of the reply's body came for %s", c.patience).
-			WithHint("set idle_timeout of the function, or send something sooner")
+		return mayfly.Errorf(mayfly.Timeout, "the reply stalled for %s", c.patience).
+			WithHint("raise idle_timeout: of the function, or write more often")
 	}
 	if _, said := errors.AsType[*mayfly.Error](err); said {
 		return err
@@ -179,7 +179,7 @@ func nextChunk(b []byte, begun bool) (size int64, n int, err error) {
 			return 0, 0, nil
 		}
 		if b[0] != '\r' || b[1] != '\n' {
-			return 0, 0, malformed("a chunk is longer than it says")
+			return 0, 0, malformed("a chunk is longer than its size")
 		}
 		n = 2
 	}
@@ -189,7 +189,7 @@ func nextChunk(b []byte, begun bool) (size int64, n int, err error) {
 		return 0, 0, nil
 	}
 	if end < 1 || end > longest || b[n+end-1] != '\r' {
-		return 0, 0, malformed("the line of a chunk's size has no end")
+		return 0, 0, malformed("a chunk size line is too long")
 	}
 	if size, err = parseChunkSize(b[n : n+end-1]); err != nil {
 		return 0, 0, err
@@ -222,12 +222,12 @@ func parseChunkSize(line []byte) (int64, error) {
 			c = 16
 		}
 		if c == 16 || len(digits) > 15 {
-			return 0, malformed("the size of a chunk is %q", clip(string(line)))
+			return 0, malformed("invalid chunk size %q", clip(string(line)))
 		}
 		size = size<<4 | int64(c)
 	}
 	if len(digits) == 0 || bytes.IndexByte(extension, '\r') >= 0 {
-		return 0, malformed("the size of a chunk is %q", clip(string(line)))
+		return 0, malformed("invalid chunk size %q", clip(string(line)))
 	}
 	return size, nil
 }
@@ -243,7 +243,7 @@ func trailerEnd(b []byte) (int, error) {
 		case end < 0:
 			return 0, nil
 		case end == 0 || b[at+end-1] != '\r':
-			return 0, malformed("a line of its trailers ends with LF alone")
+			return 0, malformed("a trailer line ends in a bare LF")
 		}
 		line := b[at : at+end-1]
 		at += end + 1

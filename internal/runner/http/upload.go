@@ -106,7 +106,7 @@ func bodyFault(err error) error {
 	if _, ok := errors.AsType[*mayfly.Error](err); ok {
 		return fmt.Errorf("read the call's body: %w", err)
 	}
-	return mayfly.Errorf(mayfly.Invalid, "the call's body is cut short: %w", err)
+	return mayfly.Errorf(mayfly.Invalid, "the request body was cut short: %w", err)
 }
 
 // answer says that the head of the reply has come, or will not.

@@ -74,10 +74,10 @@ func (e *Engine) await(ctx context.Context, i *instance) error {
 	}
 	select {
 	case <-i.done:
-		return i.failed("the service ended at its start: %s", i.how())
+		return i.failed("the service exited at startup: %s", i.how())
 	case <-ctx.Done():
 		return i.failed("the service was not ready in time").
-			WithHint("give it longer with instances: {start: 30s}, and see that it connects to $NATS_URL")
+			WithHint("raise instances: {start: 30s}, and check that it connects to $NATS_URL")
 	case err := <-ready:
 		if ctx.Err() != nil {
 			return i.failed("the service was not ready in time: %w", cmp.Or(err, ctx.Err()))
@@ -140,7 +140,7 @@ func (i *instance) say(source mayfly.Source, text string) {
 // Call implements runner.Instance. It always fails.
 func (i *instance) Call(context.Context, *mayfly.Call) (mayfly.Reply, error) {
 	return mayfly.Reply{}, mayfly.Errorf(mayfly.Invalid, "services are called over NATS").
-		WithHint("call it by its own subject, or by /svc/%s/<endpoint>", i.spec.Name)
+		WithHint("call it on its own subject, or at /svc/%s/<endpoint>", i.spec.Name)
 }
 
 // Done implements runner.Instance.

@@ -241,7 +241,7 @@ class Context {
 }
 
 function gone() {
-  return new DOMException("the client left", "AbortError");
+  return new DOMException("the client disconnected", "AbortError");
 }
 
 function bodiless(status) {
@@ -250,7 +250,7 @@ function bodiless(status) {
 
 function json(value) {
   const text = JSON.stringify(value);
-  if (text === undefined) throw new TypeError(`the handler returned a ${typeof value}, which is no reply`);
+  if (text === undefined) throw new TypeError(`the handler returned a ${typeof value}, which is not a reply`);
   return text;
 }
 

@@ -146,13 +146,13 @@ Object.defineProperty(Headers, Symbol.hasInstance, hasInstance("Headers", Header
 
 function nameOf(name) {
   name = `${name}`;
-  if (!token.test(name)) throw new TypeError(`${JSON.stringify(name)} is no header name`);
+  if (!token.test(name)) throw new TypeError(`${JSON.stringify(name)} is not a header name`);
   return name.toLowerCase();
 }
 
 function valueOf(value) {
   value = trim(`${value}`);
-  if (forbidden.test(value)) throw new TypeError(`${JSON.stringify(value)} is no header value`);
+  if (forbidden.test(value)) throw new TypeError(`${JSON.stringify(value)} is not a header value`);
   return value;
 }
 

@@ -124,7 +124,7 @@ export class Request {
   #read(convert) {
     const { incoming } = this.#call;
     return new Promise((resolve, reject) => {
-      if (this.#used) throw new TypeError("Body is unusable: it was read already");
+      if (this.#used) throw new TypeError("Body is unusable: it was already read");
       if (!hasBody(incoming)) return resolve(convert(nothing));
       this.#used = true;
       collect(incoming, reject, (body) => {

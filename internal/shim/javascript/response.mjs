@@ -167,7 +167,7 @@ export class Response {
   }
 
   async #read(convert) {
-    if (this.#used) throw new TypeError("Body is unusable: it was read already");
+    if (this.#used) throw new TypeError("Body is unusable: it was already read");
     this.#used = this.#body !== null;
     return convert(this.#body ?? "");
   }

@@ -47,8 +47,8 @@ def load(file):
     for call in app, type(app).__call__:
         if getattr(getattr(call, "__code__", None), "co_flags", 0) & 0x80:  # async def
             raise TypeError(
-                f"app in {file} is an ASGI application, and a function's app is WSGI: "
-                "let the file run a server for it on the unix socket that MAYFLY_SOCKET names"
+                f"app in {file} is an ASGI application, but app must be WSGI: "
+                "run an ASGI server yourself, on the unix socket $MAYFLY_SOCKET"
             )
     from .wsgi import Application
 

@@ -32,7 +32,7 @@ def reply_with(reply, result, wait):
         result, status, *rest = result
         headers = rest[0] if rest and rest[0] else ()
         if not isinstance(status, int) or not 200 <= status <= 599:
-            raise ValueError(f"handle returned the status {status!r}: return a number from 200 to 599")
+            raise ValueError(f"handle returned status {status!r}: return a number from 200 to 599")
         status = int(status)
         given = content(result)
     lines, names = header_lines(headers)
@@ -82,7 +82,7 @@ def stream(reply, items, status, lines, at_once):
             if isinstance(item, str):
                 item = item.encode("utf-8", "surrogateescape")
             elif not isinstance(item, (bytes, bytearray, memoryview)):
-                raise TypeError(f"the generator gave {type(item).__name__}: yield str or bytes")
+                raise TypeError(f"the generator yielded {type(item).__name__}: yield str or bytes")
             if not reply.begun:
                 reply.begin(status, lines)
             reply.chunk(item)

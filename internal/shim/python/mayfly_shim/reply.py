@@ -94,7 +94,7 @@ def header_lines(headers):
     text, names = "", set()
     for name, value in headers.items() if hasattr(headers, "items") else headers:
         if not isinstance(name, str) or not name.isascii() or not name.translate(TOKEN).isalnum():
-            raise ValueError(f"{name!r} is no name of a header")
+            raise ValueError(f"{name!r} is not a header name")
         if name.lower() in FRAMING:
             continue
         names.add(name.lower())
@@ -103,9 +103,9 @@ def header_lines(headers):
                 continue
             one = str(one)
             if one.translate(BREAKS) != one:
-                raise ValueError(f"the header {name} would break the line: {one!r}")
+                raise ValueError(f"the header {name} contains a line break or NUL: {one!r}")
             text += f"{name}: {one}\r\n"
     try:
         return text.encode("latin-1"), names
     except UnicodeEncodeError:
-        raise ValueError(f"headers hold Latin-1 text only: {text!r}") from None
+        raise ValueError(f"headers can hold Latin-1 text only: {text!r}") from None
