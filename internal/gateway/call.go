@@ -139,7 +139,7 @@ func (g *Gateway) call(x *exchange, r *http.Request, c mayfly.Call) error {
 	asked := time.Now()
 	switch {
 	case t.Here:
-		// The runner ends what takes too long, and an upload takes as long as it comes.
+		// The runner ends calls that take too long; an upload has deadlines of its own.
 		x.writeBy(time.Time{})
 	case t.Timeout > g.options.WriteTimeout:
 		// HTTP/2 cuts a stream at its write deadline, even if nothing was written.

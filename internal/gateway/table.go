@@ -62,7 +62,7 @@ func (g *Gateway) Refresh() {
 }
 
 // makeTable puts a table of the present routes in force: a project's before those
-// that metadata gave, and these in the order of their services' age. What comes
+// that metadata gave, and these in the order of their services' age. A route that comes
 // later and wants a pattern that is taken is shadowed, so that all gateways decide
 // alike and nothing goes down. The caller holds making.
 func (g *Gateway) makeTable() {
