@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/runner"
@@ -73,8 +74,10 @@ const (
 
 func functionMetrics(m *telemetry.Metrics, r *runner.Runner) {
 	functions := func() (names []string) {
-		for _, f := range r.Functions() {
-			names = append(names, string(f.Name))
+		for _, u := range r.Units() {
+			if u.Kind == mayfly.KindFunction {
+				names = append(names, string(u.Name))
+			}
 		}
 		return names
 	}

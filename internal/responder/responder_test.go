@@ -101,15 +101,17 @@ func (s *stage) remove(name mayfly.Name) {
 }
 
 func (s *stage) Public(name mayfly.Name) *mayfly.Unit {
-	if f, ok := s.runner.Function(name); ok {
-		return &f
+	for _, u := range s.runner.Units() {
+		if u.Name == name {
+			return &u
+		}
 	}
 	return nil
 }
 
 func (s *stage) Watch(ctx context.Context) <-chan map[mayfly.Name]struct{} {
 	var all []mayfly.Name
-	for _, f := range s.runner.Functions() {
+	for _, f := range s.runner.Units() {
 		all = append(all, f.Name)
 	}
 	return s.news.Watch(ctx, all...)

@@ -28,7 +28,7 @@ func (r *Runner) Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (ma
 	switch {
 	case ended:
 		return mayfly.Reply{}, r.unavailable()
-	case f == nil:
+	case f == nil || f.kind == mayfly.KindService: // which is called on the bus
 		return mayfly.Reply{}, unknown(name)
 	}
 	return f.call(ctx, c)
@@ -138,11 +138,11 @@ func (f *function) admit(x *exchange) (*ticket, error) {
 // it while the current one fails to start. Then a call also makes the current one
 // try again, when it has rested.
 func (f *function) route(now time.Time) *revision {
-	if f.good == nil || f.now.pool.crashes == 0 {
+	if len(f.before) == 0 || f.now.pool.crashes == 0 {
 		return f.now
 	}
 	f.carry(f.now, f.now.pool.probe(now))
-	return f.good
+	return f.before[0]
 }
 
 // dead reports whether the instance has gone by itself, which its watcher may not

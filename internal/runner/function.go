@@ -28,14 +28,16 @@ var (
 )
 
 // A function is what the runner knows of one name: the revision that is current,
-// the one that stands in for it, and those that are on their way in or out.
+// those that stand in for it, and those that are on their way in or out. It may be a
+// service, too.
 type function struct {
 	runner *Runner
+	kind   mayfly.Kind
 	name   mayfly.Name
 
 	mu      sync.Mutex
 	now     *revision   // that new calls go to; nil if there is none yet
-	good    *revision   // that served before now, until now has started once
+	before  []*revision // that stand in for now, the newest first: of a function one, until now has started once
 	ready   []*revision // prepared, for a Set to come
 	leaving []*revision // with calls that are not over
 	ended   error       // that calls get: removed, or the node stops
@@ -49,6 +51,7 @@ type revision struct {
 	limits  mayfly.Limits // with defaults
 	bundle  bundle
 	pool    *pool
+	taken   int       // of a service: places that it took from the revisions before
 	expires time.Time // while it is prepared
 }
 
@@ -66,7 +69,11 @@ func newRevision(value mayfly.Unit, folder Folder) *revision {
 	if value.Engine == mayfly.EngineExec {
 		limits.Concurrency = 1 // a process for each call
 	}
-	return &revision{value: value, limits: limits, bundle: newBundle(folder), pool: newPool(limits)}
+	v := &revision{value: value, limits: limits, bundle: newBundle(folder), pool: newPool(limits)}
+	if value.Kind == mayfly.KindService {
+		v.pool.forgiven = 0 // no call waits for it
+	}
+	return v
 }
 
 func (f *function) set(value mayfly.Unit, folder Folder) {
@@ -75,7 +82,7 @@ func (f *function) set(value mayfly.Unit, folder Folder) {
 	v := f.claim(value)
 	if v == nil && f.now != nil && sameCode(f.now.value, value) {
 		f.now.value = value
-		f.resize(value.Instances)
+		f.resize()
 		return
 	}
 	if v == nil {
@@ -85,12 +92,13 @@ func (f *function) set(value mayfly.Unit, folder Folder) {
 	f.now = v
 	if before != nil {
 		v.pool.adopt(before.pool)
-		if before.pool.proven || f.good == nil && before.pool.crashes == 0 {
-			f.good = before
+		if before.pool.proven || len(f.before) == 0 && before.pool.crashes == 0 {
+			f.before = slices.Insert(f.before, 0, before)
 		} else {
 			f.retire(before) // it never started; the one that stood in for it goes on
 		}
 	}
+	f.roll()
 	f.settle(v)
 	f.promote(v)
 }
@@ -108,15 +116,49 @@ func (f *function) claim(value mayfly.Unit) *revision {
 }
 
 // promote lets go of what stood in for the current revision, if v is that and has
-// started.
+// started. A service's rolls out one by one instead.
 func (f *function) promote(v *revision) {
-	if v != f.now || f.good == nil || !v.pool.proven {
+	if v != f.now || len(f.before) == 0 || !v.pool.proven || f.kind == mayfly.KindService {
 		return
 	}
-	v.pool.adopt(f.good.pool)
-	f.retire(f.good)
-	f.good = nil
+	for _, old := range f.before {
+		v.pool.adopt(old.pool)
+		f.retire(old)
+	}
+	f.before = nil
 	f.settle(v)
+}
+
+// roll brings a service's instances in step. An instance of the current revision that
+// is ready takes a place for good; one at a time may try to. Until then older
+// revisions keep the other places, the oldest of them alive again if one crashes.
+func (f *function) roll() {
+	if f.kind != mayfly.KindService || f.now == nil {
+		return
+	}
+	most, here := f.now.limits.Instances.Min, f.now.pool.count(ready)
+	f.now.taken = min(most, max(f.now.taken, here))
+	left := most - f.now.taken
+	before := f.before
+	f.before = nil
+	for i, v := range before {
+		keep := left
+		if i < len(before)-1 {
+			keep = min(left, v.pool.count(ready))
+		}
+		if left -= keep; keep == 0 {
+			f.retire(v)
+			continue
+		}
+		f.before = append(f.before, v)
+		v.pool.instances = mayfly.Exactly(keep)
+		f.settle(v)
+	}
+	if len(f.before) > 0 {
+		most = min(most, here+1)
+	}
+	f.now.pool.instances = mayfly.Exactly(most)
+	f.settle(f.now)
 }
 
 // retire stops a revision's instances as their calls end. It may be nil.
@@ -129,13 +171,17 @@ func (f *function) retire(v *revision) {
 	f.settle(v)
 }
 
-func (f *function) resize(n mayfly.Instances) {
-	limits := mayfly.Limits{Instances: n}.WithDefaults()
-	for _, v := range []*revision{f.now, f.good} {
-		if v != nil {
-			v.limits.Instances, v.pool.instances = limits.Instances, limits.Instances
-			f.settle(v)
-		}
+// resize puts the instances of the current value in force.
+func (f *function) resize() {
+	n := f.now.value.WithDefaults().Instances
+	f.now.limits.Instances = n
+	if f.kind == mayfly.KindService {
+		f.roll()
+		return
+	}
+	for _, v := range f.serving() {
+		v.limits.Instances, v.pool.instances = n, n
+		f.settle(v)
 	}
 }
 
@@ -146,7 +192,7 @@ func (f *function) scale(n mayfly.Instances) {
 		return // it ended meanwhile
 	}
 	f.now.value.Instances = n
-	f.resize(n)
+	f.resize()
 }
 
 // get returns the current revision, if there is one.
@@ -170,13 +216,11 @@ func (f *function) end(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended = err
-	for _, v := range append(f.ready, f.now, f.good) {
-		if v != nil {
-			v.pool.refuse(err)
-			f.retire(v)
-		}
+	for _, v := range slices.Concat(f.ready, f.serving()) {
+		v.pool.refuse(err)
+		f.retire(v)
 	}
-	f.now, f.good, f.ready = nil, nil, nil
+	f.now, f.before, f.ready = nil, nil, nil
 }
 
 // prepare starts an instance of a revision that may become current. It goes about
@@ -238,10 +282,8 @@ func (f *function) tick() {
 			f.discard(v)
 		}
 	}
-	for _, v := range []*revision{f.now, f.good} {
-		if v != nil {
-			f.settle(v)
-		}
+	for _, v := range f.serving() {
+		f.settle(v)
 	}
 	f.plan()
 	f.mu.Unlock()
@@ -263,10 +305,8 @@ func (f *function) plan() {
 			due = at
 		}
 	}
-	for _, v := range []*revision{f.now, f.good} {
-		if v != nil {
-			sooner(v.pool.due(now))
-		}
+	for _, v := range f.serving() {
+		sooner(v.pool.due(now))
 	}
 	for _, v := range f.ready {
 		sooner(v.expires)
@@ -283,7 +323,7 @@ func (f *function) carry(v *revision, o orders) {
 		ctx, stop := context.WithCancel(context.Background())
 		s.life = life{id: newID(), revision: v, began: time.Now(), stop: stop}
 		f.count.starts++
-		f.runner.lives.Go(func() { f.live(ctx, s) })
+		f.runner.lives[f.kind].Go(func() { f.live(ctx, s) })
 	}
 	for _, s := range o.stop {
 		s.stop()
@@ -309,12 +349,16 @@ func (f *function) live(ctx context.Context, s *slot) {
 		return
 	}
 	if f.started(s, instance) {
+		forced := f.runner.forced
+		if f.kind == mayfly.KindService {
+			forced = nil // functions may need it until they have ended
+		}
 		select {
 		case <-instance.Done():
 			f.died(s)
 			return
 		case <-ctx.Done():
-		case <-f.runner.forced:
+		case <-forced:
 		}
 	}
 	f.runner.stop(instance)
@@ -393,6 +437,7 @@ func (f *function) started(s *slot, instance Instance) bool {
 	f.say(s, "started in "+round(time.Since(s.began)))
 	f.carry(s.revision, o)
 	f.promote(s.revision)
+	f.roll()
 	f.plan()
 	return true
 }
@@ -406,13 +451,13 @@ func (f *function) failed(s *slot, err error) {
 		return
 	}
 	f.count.crashes++
-	if v == f.now && f.good != nil {
-		f.good.pool.adopt(v.pool)
+	if v == f.now && len(f.before) > 0 {
+		f.before[0].pool.adopt(v.pool)
 	}
 	f.carry(v, v.pool.failed(s, err, time.Now()))
 	f.say(s, "did not start: "+err.Error()+v.pool.resting(time.Now()))
-	if f.good != nil {
-		f.settle(f.good)
+	for _, old := range f.before {
+		f.settle(old)
 	}
 	f.plan()
 }
@@ -445,6 +490,7 @@ func (f *function) bury(s *slot) {
 	}
 	f.carry(v, v.pool.died(s, err, time.Now()))
 	f.say(s, text+v.pool.resting(time.Now()))
+	f.roll()
 	f.plan()
 }
 
@@ -462,7 +508,8 @@ func (f *function) stopped(s *slot) {
 // that their coming and going is no news.
 func (f *function) say(s *slot, text string) {
 	v := s.revision
-	f.runner.options.Log.Debug("instance changed", telemetry.KeyFunction, v.value.String(), telemetry.KeyInstance, s.id, "state", text)
+	key := [...]string{mayfly.KindFunction: telemetry.KeyFunction, mayfly.KindService: telemetry.KeyService}[f.kind]
+	f.runner.options.Log.Debug("instance changed", key, v.value.String(), telemetry.KeyInstance, s.id, "state", text)
 	if v.value.Engine == mayfly.EngineExec {
 		return
 	}

@@ -538,7 +538,7 @@ func TestSetOfWhatNoInstanceSeesRestartsNothing(t *testing.T) {
 	set(t, r, hello(1))
 	set(t, r, hello(1, func(f *mayfly.Unit) { f.Summary = "Says hello"; f.Instances.Max = 7 }))
 	call(t, r, &mayfly.Call{})
-	if f, _ := r.Function("hello"); p.started() != 1 || r.functions["hello"].now.pool.instances.Max != 7 || f.Summary != "Says hello" {
+	if f := r.Units()[0]; p.started() != 1 || r.functions["hello"].now.pool.instances.Max != 7 || f.Summary != "Says hello" {
 		t.Errorf("%d starts, and %+v", p.started(), f)
 	}
 }
@@ -618,7 +618,7 @@ func TestPreparedInstanceThatNobodyWantsStops(t *testing.T) {
 		if err := r.Prepare(t.Context(), hello(1), here); err != nil {
 			t.Fatal(err)
 		}
-		if _, ok := r.Function("hello"); ok || len(r.Functions()) != 0 {
+		if len(r.Units()) != 0 {
 			t.Error("what is only prepared is listed")
 		}
 		_, err := r.Call(t.Context(), "hello", &mayfly.Call{})
@@ -759,7 +759,7 @@ func TestFunctionThatNobodyCallsCostsLittle(t *testing.T) {
 	if more := runtime.NumGoroutine() - goroutines; more > 0 {
 		t.Errorf("%d more goroutines", more)
 	}
-	if got := len(r.Functions()); got != n {
+	if got := len(r.Units()); got != n {
 		t.Errorf("%d functions are listed", got)
 	}
 }

@@ -38,6 +38,7 @@ func rest(n int) time.Duration {
 type pool struct {
 	concurrency int
 	wait        int // calls that may wait besides those that instances which start will take
+	forgiven    int // crashes in a row that cost no rest
 	instances   mayfly.Instances
 
 	slots   []*slot   // each that starts, is ready or stops: all of them take memory
@@ -90,7 +91,7 @@ type orders struct {
 }
 
 func newPool(l mayfly.Limits) *pool {
-	p := &pool{concurrency: l.Concurrency, wait: max(l.Wait, 0), instances: l.Instances}
+	p := &pool{concurrency: l.Concurrency, wait: max(l.Wait, 0), forgiven: 1, instances: l.Instances}
 	p.waiting.Init()
 	return p
 }
@@ -226,13 +227,12 @@ func (p *pool) stopped(s *slot, now time.Time) orders {
 	return p.settle(now)
 }
 
-// crashed drops a slot and makes the next start rest. The first crash costs no
-// rest. Slots that were started before the last crash tell nothing new, such as the
+// crashed drops a slot and makes the next start rest, unless the crash is forgiven. Slots that were started before the last crash tell nothing new, such as the
 // others of a few that were killed together.
 func (p *pool) crashed(s *slot, err error, now time.Time) {
 	p.drop(s)
 	p.failure = err
-	if s.generation != p.generation {
+	if s.generation != p.generation && (p.forgiven > 0 || !p.well) {
 		return
 	}
 	if !s.ready.IsZero() && now.Sub(s.ready) >= healthyAfter {
@@ -241,7 +241,7 @@ func (p *pool) crashed(s *slot, err error, now time.Time) {
 	p.crashes++
 	p.generation++
 	p.well, p.rested = false, time.Time{}
-	if d := rest(p.crashes - 1); d > 0 {
+	if d := rest(p.crashes - p.forgiven); d > 0 {
 		p.rested = now.Add(d)
 	}
 }

@@ -56,14 +56,12 @@ type Runner struct {
 	options Options
 	agenda  agenda
 
-	mu        sync.RWMutex // taken before any function's
-	functions map[mayfly.Name]*function
-	hosted    map[mayfly.Name]*hosted
+	mu        sync.RWMutex              // taken before any function's
+	functions map[mayfly.Name]*function // and services
 	closed    bool
 
-	lives  sync.WaitGroup // of functions' instances: from the start until each has gone
-	places sync.WaitGroup // of hosted services
-	forced chan struct{}  // closed when instances stop whatever they work at
+	lives  [2]sync.WaitGroup // of instances by their kind: from the start until each has gone
+	forced chan struct{}     // closed when instances stop whatever they work at
 	force  func()
 }
 
@@ -72,7 +70,6 @@ func New(o Options) *Runner {
 	r := &Runner{
 		options:   o.withDefaults(),
 		functions: map[mayfly.Name]*function{},
-		hosted:    map[mayfly.Name]*hosted{},
 		forced:    make(chan struct{}),
 	}
 	r.force = sync.OnceFunc(func() { close(r.forced) })
@@ -114,21 +111,25 @@ func (r *Runner) Close() error {
 func (r *Runner) end(drain time.Duration) {
 	r.mu.Lock()
 	r.closed = true
+	var services []*function
 	for _, f := range r.functions {
-		f.end(r.unavailable())
+		if f.kind == mayfly.KindService {
+			services = append(services, f)
+		} else {
+			f.end(r.unavailable())
+		}
 	}
-	hosted := slices.Collect(maps.Values(r.hosted))
 	r.mu.Unlock()
 	if drain == 0 {
 		r.force()
 	}
 	timer := time.AfterFunc(drain, r.force)
-	r.lives.Wait()
+	r.lives[mayfly.KindFunction].Wait()
 	timer.Stop()
-	for _, h := range hosted { // the functions may have needed them
-		h.end()
+	for _, f := range services { // the functions may have needed them
+		f.end(r.unavailable())
 	}
-	r.places.Wait()
+	r.lives[mayfly.KindService].Wait()
 }
 
 func (r *Runner) unavailable() error {
@@ -157,16 +158,7 @@ func (r *Runner) Set(u mayfly.Unit, folder Folder) error {
 	if r.closed {
 		return r.unavailable()
 	}
-	if u.Kind == mayfly.KindService {
-		r.remove(u.Name, mayfly.KindFunction)
-		if r.hosted[u.Name] == nil {
-			r.hosted[u.Name] = newHosted(r)
-		}
-		r.hosted[u.Name].set(u, folder)
-	} else {
-		r.remove(u.Name, mayfly.KindService)
-		r.of(u.Name).set(u, folder)
-	}
+	r.of(u).set(u, folder)
 	return nil
 }
 
@@ -183,7 +175,7 @@ func (r *Runner) Prepare(ctx context.Context, u mayfly.Unit, folder Folder) erro
 		r.mu.Unlock()
 		return r.unavailable()
 	}
-	owner := r.of(u.Name)
+	owner := r.of(u)
 	v, t := owner.prepare(u, folder)
 	r.mu.Unlock()
 	err := owner.prepared(ctx, v, t)
@@ -213,12 +205,16 @@ func checkLimits(l mayfly.Limits) error {
 	return nil
 }
 
-// of returns the function of that name, which is new if there was none.
-func (r *Runner) of(name mayfly.Name) *function {
-	f := r.functions[name]
+// of returns what there is of u's name and kind, which is new if there was nothing.
+func (r *Runner) of(u mayfly.Unit) *function {
+	f := r.functions[u.Name]
+	if f != nil && f.kind != u.Kind {
+		f.end(unknown(u.Name))
+		f = nil
+	}
 	if f == nil {
-		f = &function{runner: r, name: name}
-		r.functions[name] = f
+		f = &function{runner: r, kind: u.Kind, name: u.Name}
+		r.functions[u.Name] = f
 	}
 	return f
 }
@@ -228,17 +224,7 @@ func (r *Runner) of(name mayfly.Name) *function {
 func (r *Runner) Remove(name mayfly.Name) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.remove(name, mayfly.KindFunction)
-	r.remove(name, mayfly.KindService)
-}
-
-// remove takes away a unit of one kind. The caller holds mu.
-func (r *Runner) remove(name mayfly.Name, kind mayfly.Kind) {
-	if h := r.hosted[name]; h != nil && kind == mayfly.KindService {
-		delete(r.hosted, name)
-		h.end()
-	}
-	if f := r.functions[name]; f != nil && kind == mayfly.KindFunction {
+	if f := r.functions[name]; f != nil {
 		delete(r.functions, name)
 		f.end(unknown(name))
 	}
@@ -259,22 +245,18 @@ func (r *Runner) forget(f *function) {
 // Scale changes how many instances of a unit there may be, without a restart; the
 // next revision that is Set brings its own. Errors: NotFound, Invalid.
 func (r *Runner) Scale(name mayfly.Name, n mayfly.Instances) error {
-	f, h := r.find(name), r.host(name)
-	if f == nil && h == nil {
+	f := r.find(name)
+	if f == nil {
 		return unknown(name)
 	}
 	if err := checkLimits(mayfly.Limits{Instances: n}); err != nil {
 		return err
 	}
-	if h != nil {
-		h.scale(n)
-	} else {
-		f.scale(n)
-	}
+	f.scale(n)
 	return nil
 }
 
-// find returns a function that calls may go to, or nil.
+// find returns what there is of a name, if it has a current revision, or nil.
 func (r *Runner) find(name mayfly.Name) *function {
 	r.mu.RLock()
 	f := r.functions[name]
@@ -291,28 +273,6 @@ func (r *Runner) find(name mayfly.Name) *function {
 // Units returns the current revisions of all units: functions by name, then services
 // by name.
 func (r *Runner) Units() []mayfly.Unit {
-	all := r.Functions()
-	n := len(all)
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for _, h := range r.hosted {
-		all = append(all, h.get())
-	}
-	slices.SortFunc(all[n:], func(a, b mayfly.Unit) int { return cmp.Compare(a.Name, b.Name) })
-	return all
-}
-
-// Function returns the current revision of a function.
-func (r *Runner) Function(name mayfly.Name) (mayfly.Unit, bool) {
-	f := r.find(name)
-	if f == nil {
-		return mayfly.Unit{}, false
-	}
-	return f.get()
-}
-
-// Functions returns the current revisions of all functions, by name.
-func (r *Runner) Functions() []mayfly.Unit {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	all := make([]mayfly.Unit, 0, len(r.functions))
@@ -321,7 +281,9 @@ func (r *Runner) Functions() []mayfly.Unit {
 			all = append(all, value)
 		}
 	}
-	slices.SortFunc(all, func(a, b mayfly.Unit) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(all, func(a, b mayfly.Unit) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	})
 	return all
 }
 
@@ -329,5 +291,8 @@ func (r *Runner) Functions() []mayfly.Unit {
 func sameCode(a, b mayfly.Unit) bool {
 	a.Limits, b.Limits = a.WithDefaults(), b.WithDefaults()
 	a.Instances, b.Instances = mayfly.Instances{}, mayfly.Instances{}
+	if a.Kind == mayfly.KindService && a.Revision == 0 {
+		return false // it was built again, and is not prepared
+	}
 	return a.Revision == b.Revision && a.Limits == b.Limits && reflect.DeepEqual(a.Program, b.Program)
 }

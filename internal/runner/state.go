@@ -79,13 +79,6 @@ func (r *Runner) Stats(name string) (Stats, bool) {
 		s.Failing = f.now != nil && f.now.pool.failure != nil
 		return s, true
 	}
-	if h := r.host(mayfly.Name(name)); h != nil {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		s := h.count.stats(len(h.lives))
-		s.Failing = h.failure != nil
-		return s, true
-	}
 	return Stats{}, false
 }
 
@@ -104,10 +97,6 @@ func (r *Runner) State(name string) (State, bool) {
 		state, lives := f.state()
 		return state.with(lives), true
 	}
-	if h := r.host(mayfly.Name(name)); h != nil {
-		state, lives := h.state()
-		return state.with(lives), true
-	}
 	return State{}, false
 }
 
@@ -122,12 +111,6 @@ func (s State) with(lives []Instance) State {
 	return s
 }
 
-func (r *Runner) host(name mayfly.Name) *hosted {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.hosted[name]
-}
-
 func (f *function) state() (state State, lives []Instance) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -135,15 +118,9 @@ func (f *function) state() (state State, lives []Instance) {
 		return State{}, nil
 	}
 	state = State{Unit: f.now.value, Waiting: f.count.waiting}
-	now := time.Now()
-	serving := f.now
-	if f.good != nil && f.now.pool.crashes > 0 {
-		serving = f.good
-	}
-	state.Serving = serving.value.Revision
 	if p := f.now.pool; p.failure != nil {
 		state.Failing = oneLine(p.failure.Error())
-		if now.Before(p.rested) {
+		if time.Now().Before(p.rested) {
 			state.Rests = p.rested
 		}
 	}
@@ -152,7 +129,16 @@ func (f *function) state() (state State, lives []Instance) {
 		slots = append(slots, v.pool.slots...)
 	}
 	slices.SortFunc(slots, func(a, b *slot) int { return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.id, b.id)) })
+	if f.kind == mayfly.KindFunction {
+		state.Serving = f.now.value.Revision
+		if len(f.before) > 0 && f.now.pool.crashes > 0 {
+			state.Serving = f.before[0].value.Revision
+		}
+	}
 	for _, s := range slots {
+		if f.kind == mayfly.KindService && s.phase == ready {
+			state.Serving = max(state.Serving, s.revision.value.Revision)
+		}
 		state.Instances = append(state.Instances, InstanceState{
 			ID: s.id, Revision: s.revision.value.Revision, Phase: s.phase.String(), Started: s.began, Calls: s.calls,
 		})
@@ -164,7 +150,7 @@ func (f *function) state() (state State, lives []Instance) {
 // revisions yields those that have instances or may get some.
 func (f *function) revisions() iter.Seq[*revision] {
 	return func(yield func(*revision) bool) {
-		for _, all := range [][]*revision{{f.now, f.good}, f.ready, f.leaving} {
+		for _, all := range [][]*revision{{f.now}, f.before, f.ready, f.leaving} {
 			for _, v := range all {
 				if v != nil && !yield(v) {
 					return
@@ -172,6 +158,14 @@ func (f *function) revisions() iter.Seq[*revision] {
 			}
 		}
 	}
+}
+
+// serving returns those that are kept going: the current one and what stands in for it.
+func (f *function) serving() []*revision {
+	if f.now == nil {
+		return nil
+	}
+	return slices.Insert(slices.Clone(f.before), 0, f.now)
 }
 
 // instances returns how many there are.

@@ -19,7 +19,7 @@ func worker(revision uint64, instances int) mayfly.Unit {
 	}
 }
 
-func TestHostedServiceIsKeptAlive(t *testing.T) {
+func TestServiceIsKeptAlive(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &program{}
@@ -60,7 +60,7 @@ func TestHostedServiceIsKeptAlive(t *testing.T) {
 	})
 }
 
-func TestHostedServiceThatCannotStartRestsLongerAndLonger(t *testing.T) {
+func TestServiceThatCannotStartRestsLongerAndLonger(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		p := &program{start: broken(1)}
@@ -116,6 +116,97 @@ func TestNewRevisionOfAServiceReplacesOneAtATime(t *testing.T) {
 		time.Sleep(time.Minute)
 		if old, now := len(p.living(1)), len(p.living(3)); old != 0 || now != 3 {
 			t.Errorf("%d old and %d new instances, want the new ones", old, now)
+		}
+	})
+}
+
+// Of a roll-out that is overtaken by the next each instance takes a place, one at a
+// time, and old ones that crash meanwhile come back.
+func TestRollOutIsOvertaken(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{start: func(ctx context.Context, s Spec) error {
+			if s.Revision == 2 {
+				select {
+				case <-time.After(time.Minute):
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			return broken(3)(ctx, s)
+		}}
+		r := run(t, p)
+		slow := func(revision uint64) mayfly.Unit {
+			w := worker(revision, 3)
+			w.Instances.Start = mayfly.Duration(time.Hour)
+			return w
+		}
+		alive := func(want ...int) {
+			t.Helper()
+			synctest.Wait()
+			for i, n := range want {
+				if got := len(p.living(uint64(i + 1))); got != n {
+					t.Errorf("%d instances of revision %d, want %d", got, i+1, n)
+				}
+			}
+		}
+		set(t, r, slow(1))
+		alive(3)
+		set(t, r, slow(2))
+		time.Sleep(90 * time.Second)
+		alive(2, 1)
+		set(t, r, slow(3))
+		time.Sleep(time.Minute)
+		alive(2, 1, 0)
+		p.living(1)[0].crash()
+		time.Sleep(time.Second)
+		alive(2, 1, 0)
+		set(t, r, slow(4))
+		alive(0, 0, 0, 3)
+		if err := r.Scale("Worker", mayfly.Exactly(0)); err != nil {
+			t.Fatal(err)
+		}
+		alive(0, 0, 0, 0)
+	})
+}
+
+// What is built anew in development restarts, though nothing else of it has changed.
+func TestServiceInDevelopmentRestarts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{}
+		r := run(t, p)
+		for want := range 3 {
+			set(t, r, worker(0, 1))
+			synctest.Wait()
+			if n := len(p.living(0)); n != 1 || p.started() != want+1 {
+				t.Errorf("%d instances after %d starts, want 1 after %d", n, p.started(), want+1)
+			}
+		}
+	})
+}
+
+// A name may change its kind: what had it before ends.
+func TestNameChangesItsKind(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{}
+		r := run(t, p)
+		service := worker(1, 2)
+		service.Name = "hello"
+		for range 2 {
+			set(t, r, hello(1))
+			call(t, r, &mayfly.Call{})
+			set(t, r, service)
+			synctest.Wait()
+			if n := len(p.living(0)); n != 2 {
+				t.Errorf("%d instances, want the service's 2", n)
+			}
+			_, err := r.Call(t.Context(), "hello", &mayfly.Call{})
+			wantCode(t, err, mayfly.NotFound)
+		}
+		if units := r.Units(); len(units) != 1 || units[0].Kind != mayfly.KindService {
+			t.Errorf("units = %v", units)
 		}
 	})
 }
