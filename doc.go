@@ -1,7 +1,7 @@
 // Package mayfly holds the nouns of Mayfly, a home for microservices and
 // functions on NATS: names, functions, calls, replies, services, routes and the one
-// error type. It imports the standard library only and starts nothing; the programs
-// that make the nouns move live under internal.
+// error type. It imports the standard library only and starts nothing; the packages
+// under internal do the work.
 //
 //	curl ──HTTP──► gateway ──Call──► bus ──NATS──► service
 //	     ◄────────     │   ◄─Reply──     ◄───────
@@ -15,28 +15,28 @@
 //	revision   one immutable deployed version of a function: hello@7
 //	service    a program that itself speaks NATS micro (ADR-32); Mayfly routes to it
 //	endpoint   one subject of a service, with a name and metadata
-//	instance   one live copy of a revision, or of a service that Mayfly runs
-//	engine     how an instance is made and called: http, exec, service
-//	runner     the part of a node that keeps functions alive
+//	instance   one running copy of a revision, or of a service that Mayfly runs
+//	engine     how an instance is started and called: http, exec, service
+//	runner     the part of a node that runs functions
 //	bundle     the built output of a revision, named by its sha256
 //	call       one request to a function or service, and its reply
-//	job        a call that is stored and tried until it is done or dead
-//	route      what turns an HTTP request into a call: a pattern and a target
+//	job        a call that is stored and retried until it succeeds or is dead
+//	route      maps HTTP requests to calls: a pattern and a target
 //	project    what one mayfly.yaml (or one file) describes
-//	session    what mayfly up does with projects while they are worked on
+//	session    mayfly up during development: build, reload, serve
 //	registry   what is deployed: entries in a bucket, bundles in an object store
 //	node       one mayfly process
-//	bus        the NATS connection, and the server if we run it
+//	bus        the NATS connection, and the embedded server if there is one
 //	directory  the live picture of all services on the bus
-//	gateway    the public HTTP door; console is the private one (metrics, pprof)
-//	responder  the door of functions on NATS: fn.<name> and $SRV
-//	shim       the small program that makes a short form an HTTP server
-//	reaper     the process that ends what a killed node leaves
+//	gateway    the public HTTP server; console is the private one (metrics, pprof)
+//	responder  serves functions on NATS: fn.<name> and $SRV
+//	shim       the small program that turns a short form into an HTTP server
+//	reaper     the process that kills what a killed node leaves behind
 //
 // # Invariants
 //
 // A value of a parsed type (Name, Ref, Subject, Pattern, Template) is proof that
 // its text was valid: FuzzParseName, FuzzParseRef, FuzzParseSubject,
 // FuzzParsePattern and FuzzParseTemplate guard that. Every name on the wire is a
-// constant in wire.go and stands in docs/protocol.md: TestProtocolListsTheWire.
+// constant in wire.go and listed in docs/protocol.md: TestProtocolListsTheWire.
 package mayfly

@@ -1,7 +1,7 @@
-// Package nearest finds what somebody meant to write.
+// Package nearest finds the word that a typo was meant to be.
 //
 //	"subjcet", [http subject payload] ──► "subject"
 //
-// It does not guess wildly: a word that is far from every candidate has no
-// nearest one. TestToFindsOnlyWhatIsClose guards that.
+// A word that is far from every candidate has no nearest one:
+// TestToFindsOnlyWhatIsClose.
 package nearest

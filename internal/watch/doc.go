@@ -1,24 +1,24 @@
-// Package watch tells when files change on disk, for the loop of saving a file and
-// seeing what it does.
+// Package watch reports when files change on disk, so that saving a file shows its
+// effect at once.
 //
 //	editor ──► file system ──► fsnotify ──► quiet for 20 ms ──► Changed
 //
 // It watches folders, never files: most editors write a new file and rename it
-// over the old one, and a watch on the old one would watch nothing. It reads no
-// file and does not know what a change means.
+// over the old one, and a watch on the old one would see nothing. It reads no
+// files and does not interpret changes.
 //
 // Invariants, and the tests that guard them:
-//   - a file that is written, renamed over, removed or made anew is told of:
+//   - writing, replacing, removing and recreating a file is reported:
 //     TestChangesAreTold
-//   - a folder that appears later is watched too, and many at once:
+//   - new folders are watched too, even many at once:
 //     TestNewFolderIsWatched, TestManyFoldersAtOnceAreWatched
-//   - links are followed, also when they come to lead elsewhere, and what has two
-//     names is told of by those that were asked for: TestLinksAreFollowed,
+//   - links are followed, even when they are retargeted, and a file with two names
+//     is reported by the names that were asked for: TestLinksAreFollowed,
 //     TestTreeMayBeALink
-//   - events that the system drops lose no change: TestNothingIsLostWithEvents
-//   - limits are said with what to do: TestWhatCannotBeWatchedSaysWhatToDo,
+//   - no change is lost when the system drops events: TestNothingIsLostWithEvents
+//   - limits are reported with a remedy: TestWhatCannotBeWatchedSaysWhatToDo,
 //     TestMoreFoldersThanAreWatchedIsSaid
-//   - a folder that goes away and returns is watched again, and what was asked for
-//     in it told of: TestFolderThatReturnsIsToldOf, TestFolderThatIsNotThereYetIsToldOf
-//   - what is not asked for is not told: TestOtherFilesAreNot
+//   - a folder that disappears and returns is watched again, and its files are
+//     reported: TestFolderThatReturnsIsToldOf, TestFolderThatIsNotThereYetIsToldOf
+//   - nothing else is reported: TestOtherFilesAreNot
 package watch

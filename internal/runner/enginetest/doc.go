@@ -1,19 +1,19 @@
-// Package enginetest is the conformance suite of engines: what runner.Engine and
-// runner.Instance promise, asked of a real engine with a real program.
+// Package enginetest is the conformance suite for engines: it checks what
+// runner.Engine and runner.Instance promise on a real engine with a real program.
 //
-//	engine's own test ── Fixtures: one program that does what it is asked
+//	engine's own test ── Fixtures: one program that does what the path says
 //	        │
 //	       Run ─► Engine.Start ─► Instance.Call "/echo", "/crash", "/hang" ...
 //
-// The engine's test brings the program, in whatever form the engine runs, and says
-// in Fixtures what the engine is by its nature; everything else is the same for all.
-// What the program has to do stands at Fixtures.Program. Play makes the test binary
-// itself the program, and Keeper what starts it.
+// The engine's test supplies the program, in the form that the engine runs, and
+// declares in Fixtures how the engine differs; everything else is the same for all.
+// Fixtures.Program says what the program must do. Play turns the test binary into
+// that program, and Keeper starts it.
 //
-// Whether processes are gone is never asked of a process list. The program opens a
-// named pipe and lets its children inherit it; the suite reads the other end, and
-// its end of file is the death of the last of them.
+// The suite never reads a process list to see that processes are gone. The program
+// opens a named pipe and its children inherit it; end of file at the other end
+// means that the last of them has exited.
 //
-// It does not test what one engine alone does: the parser of a protocol, CGI. It
-// needs a system with named pipes.
+// It does not test what is specific to one engine, such as a protocol parser or CGI.
+// It needs named pipes.
 package enginetest

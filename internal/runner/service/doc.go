@@ -1,17 +1,16 @@
-// Package service is the engine of programs that speak NATS themselves: Mayfly
-// starts them, listens to what they write, and ends them. Calls reach them over the
-// bus, where Mayfly is not asked.
+// Package service is the engine for programs that speak NATS themselves: Mayfly
+// starts them, collects their output, and stops them. Calls reach them over the bus,
+// without Mayfly.
 //
 //	Start ─► process ─► answers on the bus? ─► Instance
 //	            │          (or just lives on)
 //	            └─► stdout, stderr ─► lines of the log
 //
-// It does not know whether a service does its work, only whether its process lives;
-// whoever hands over Options.Ready knows when it began to. It restarts nothing: that
-// is the runner's.
+// It knows whether a service's process is alive, not whether it works;
+// Options.Ready decides when it is ready. It restarts nothing: the runner does.
 //
 // Invariants, and the tests that guard them:
-//   - it is an engine, for all but calls: TestEngineConforms
+//   - it is an engine, except for calls: TestEngineConforms
 //   - a service is ready when it answers, not before: TestReadyIsWhenTheServiceAnswers
-//   - one that never answers is an error, and is ended: TestServiceThatNeverAnswersIsEnded
+//   - one that never answers is an error, and is stopped: TestServiceThatNeverAnswersIsEnded
 package service
