@@ -105,7 +105,7 @@ func (g *Gateway) writeStream(x *exchange, r *http.Request, reply mayfly.Reply) 
 	if reply.Length >= 0 {
 		h["Content-Length"] = contentLength(reply.Length)
 	}
-	if !typed {
+	if !typed && reply.Status != http.StatusNoContent {
 		h["Content-Type"] = streamType(buffer[:n])
 	}
 	g.begin(x, reply.Status)
