@@ -19,14 +19,14 @@ const (
 	Invalid                 // the request is wrong: fix it
 	Denied                  // not allowed: ask for access
 	NotFound                // no such thing: check the name
-	Conflict                // somebody was faster: read again, retry
+	Conflict                // changed concurrently: read again, retry
 	Exhausted               // full: retry later
 	Crashed                 // the function's own code failed: look at its log
-	Unavailable             // nobody holds it, or no bus: retry soon
+	Unavailable             // no responders, or no bus: retry soon
 	Timeout                 // no reply in time, it may still be running: retry only if idempotent
 )
 
-// codes is the one table of what a Code is called at each door.
+// codes maps each Code to its name, HTTP status and exit code.
 var codes = [...]struct {
 	name   string
 	status int
@@ -61,7 +61,7 @@ func (c Code) Status() int {
 	return codes[c].status
 }
 
-// Exit returns the exit code of a command that failed so.
+// Exit returns the exit code of a command that failed with c.
 func (c Code) Exit() int {
 	if !c.valid() {
 		c = Internal
@@ -78,7 +78,7 @@ func Codes() []Code {
 	return all
 }
 
-// CodeOfStatus returns the code that fits an HTTP status of 400 and more.
+// CodeOfStatus returns the code for an HTTP status of 400 or above.
 func CodeOfStatus(status int) Code {
 	for c, row := range codes {
 		if row.status == status {
@@ -95,11 +95,10 @@ func CodeOfStatus(status int) Code {
 	}
 }
 
-// Causes that a door must tell apart within one code. They are found with
-// errors.Is in an *Error's chain.
+// Causes to tell apart within one code, with errors.Is.
 var (
-	// ErrNobody is the cause of an Unavailable call that reached nobody: no
-	// subscriber had interest, so trying again is safe for every method.
+	// ErrNobody is the cause of an Unavailable call that had no responders, so a
+	// retry is safe for every method.
 	ErrNobody = errors.New("no responders")
 
 	// ErrTooLarge is the cause of an Invalid call whose headers and body exceed
@@ -107,20 +106,20 @@ var (
 	ErrTooLarge = errors.New("too large")
 )
 
-// A Trace is what a function's language said when its code failed, such as a
-// stack trace: the cause of a Crashed error, found with errors.AsType. Only a
-// developer at this machine is shown it; the log always has it.
+// A Trace is the output of a function's language when its code failed, such as a
+// stack trace: the cause of a Crashed error, found with errors.AsType. It is shown
+// to developers on this machine only; the log always has it.
 type Trace string
 
 // Error returns the trace.
 func (t Trace) Error() string { return string(t) }
 
-// An Error is the one error type of Mayfly: made where the fault is seen, wrapped
-// with what was being done on the way, turned into an answer at the door.
+// An Error is the one error type of Mayfly: created at the source, wrapped with
+// context on the way, translated at the door.
 type Error struct {
 	Code    Code
-	Message string // one lower-case line, no full stop, no secret
-	Hint    string // what to do instead; may be empty
+	Message string // one lower-case line, no period, no secrets
+	Hint    string // what to do about it; may be empty
 	Err     error  // the cause; may be nil
 }
 
@@ -130,7 +129,7 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: err.Error(), Err: errors.Unwrap(err)}
 }
 
-// WithHint returns a copy of e that tells the reader what to do instead.
+// WithHint returns a copy of e with a hint.
 func (e *Error) WithHint(format string, args ...any) *Error {
 	c := *e
 	c.Hint = fmt.Sprintf(format, args...)
@@ -143,7 +142,7 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// CodeOf returns the code of the first *Error in err's chain. A context's end is
+// CodeOf returns the code of the first *Error in err's chain. Context errors are
 // Timeout; anything else is Internal.
 func CodeOf(err error) Code {
 	if e, ok := errors.AsType[*Error](err); ok {

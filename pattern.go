@@ -11,7 +11,7 @@ import (
 // MaxPattern is the length of the longest Pattern, in bytes.
 const MaxPattern = 512
 
-// A Pattern says which HTTP requests a route takes, in the syntax of Go's
+// A Pattern selects the HTTP requests of a route, in the syntax of Go's
 // http.ServeMux: "[METHOD ][HOST]/path/{name}/{rest...}". Without a method it
 // takes every method, and GET takes HEAD too.
 type Pattern struct {
@@ -21,8 +21,8 @@ type Pattern struct {
 	Params []string // names of the path values, in order
 }
 
-// ParsePattern reads a pattern, or says what is wrong with it as an error with
-// code Invalid. Whatever it accepts, http.ServeMux accepts too.
+// ParsePattern parses a pattern; errors have code Invalid. http.ServeMux accepts
+// whatever it accepts.
 func ParsePattern(s string) (Pattern, error) {
 	bad := func(format string, args ...any) (Pattern, error) {
 		e := Errorf(Invalid, "pattern %q: "+format, append([]any{clip(s)}, args...)...)
@@ -126,8 +126,8 @@ func isMethod(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r != '-' && (r < 'A' || r > 'Z') })
 }
 
-// isIdentifier reports whether s is an ASCII identifier: path values and
-// placeholders are named so, because they become parts of header names.
+// isIdentifier reports whether s is an ASCII identifier, as names of path values and
+// placeholders must be: they become parts of header names.
 func isIdentifier(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -139,15 +139,15 @@ func isIdentifier(s string) bool {
 	return s != "" && s != "_"
 }
 
-// reservedPaths are the first segments of the paths that the gateway keeps for
-// itself. The path / alone is not among them: a route may take it.
+// reservedPaths are the first path segments that the gateway reserves for itself.
+// A route may take / itself.
 var reservedPaths = []string{"fn", "function", "async", "async-function", "jobs", "svc", "openapi.json", "healthz", "readyz"}
 
 // First returns the first segment of the path, unescaped.
 func (p Pattern) First() string {
 	first, _, _ := strings.Cut(strings.TrimPrefix(p.Path, "/"), "/")
 	if plain, err := url.PathUnescape(first); err == nil {
-		return plain // http.ServeMux takes %66n for fn
+		return plain // http.ServeMux reads %66n as fn
 	}
 	return first
 }

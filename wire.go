@@ -10,7 +10,7 @@ const (
 	SubjectInternal  = "mayfly"        // mayfly.> is ours alone
 	SubjectMicro     = "$SRV"          // $SRV.PING|INFO|STATS asks micro services (ADR-32)
 	SubjectRoutes    = "mayfly.routes" // asks every node for its gateway's routes
-	SubjectNodes     = "mayfly.nodes"  // asks every node who it is
+	SubjectNodes     = "mayfly.nodes"  // asks every node for its identity
 	SubjectSync      = "mayfly.sync"   // asks the node that runs the server to make what is stored durable
 	SubjectNode      = "mayfly.node"   // mayfly.node.<node>.prepare asks one node to start a revision
 )
@@ -24,8 +24,8 @@ const (
 // FunctionSubject returns the subject that calls the named function.
 func FunctionSubject(n Name) string { return SubjectFunctions + "." + string(n) }
 
-// Headers of a call's request. They are set by Mayfly alone: what a client
-// sends under these names is dropped.
+// Headers of a call's request. Only Mayfly sets them: what a client sends under
+// these names is dropped.
 const (
 	HeaderMethod      = "Mayfly-Method"   // HTTP method
 	HeaderPath        = "Mayfly-Path"     // escaped path; after the prefix, where there is one
@@ -33,7 +33,7 @@ const (
 	HeaderHost        = "Mayfly-Host"     // Host of the request
 	HeaderRemote      = "Mayfly-Remote"   // address of the client, host:port
 	HeaderCall        = "Mayfly-Call"     // id of the call
-	HeaderDeadline    = "Mayfly-Deadline" // Unix time in milliseconds after which nobody waits
+	HeaderDeadline    = "Mayfly-Deadline" // Unix time in milliseconds after which the reply is discarded
 	HeaderParamPrefix = "Mayfly-Param-"   // Mayfly-Param-Id holds {id} of the route's pattern
 	HeaderTrace       = "Traceparent"     // W3C Trace Context
 )
@@ -43,17 +43,17 @@ const (
 	HeaderStatus    = "Mayfly-Status"           // HTTP status, 200 if absent
 	HeaderError     = "Nats-Service-Error"      // text of a service's error (ADR-32)
 	HeaderErrorCode = "Nats-Service-Error-Code" // its number; 400 to 599 becomes the HTTP status
-	HeaderFault     = "Mayfly-Error"            // Code.String of an error that Mayfly itself says, not the function
-	HeaderHint      = "Mayfly-Hint"             // what to do instead, with Mayfly-Error
+	HeaderFault     = "Mayfly-Error"            // Code.String of an error from Mayfly itself, not the function
+	HeaderHint      = "Mayfly-Hint"             // what to do about it, with Mayfly-Error
 )
 
-// Headers of the gateway's answer to an HTTP client.
+// Headers of the gateway's response to an HTTP client.
 const (
-	HeaderCallID = "X-Call-Id"     // id of the call, on every answer
+	HeaderCallID = "X-Call-Id"     // id of the call, on every response
 	HeaderTiming = "Server-Timing" // bus;dur=<milliseconds between request and reply on the bus>
 )
 
-// Keys of an endpoint's metadata that give a micro service its HTTP face.
+// Keys of an endpoint's metadata that expose it over HTTP.
 const (
 	MetaHTTP     = "mayfly.http"     // patterns such as "GET /top/{n}", one a line
 	MetaPayload  = "mayfly.payload"  // Template of the request's payload, or "json"
@@ -83,8 +83,8 @@ const (
 	EnvParam    = "MAYFLY_PARAM_"   // exec: MAYFLY_PARAM_ID holds {id} of the route's pattern
 )
 
-// HeaderCrash is on a 502 by which a shim tells the http engine that the user's
-// code failed. Its value is the error in one line; the body is the stack trace.
+// HeaderCrash marks a 502 by which a shim reports that the user's code failed. Its
+// value is the error in one line; the body is the stack trace.
 const HeaderCrash = "Mayfly-Crash"
 
 // State in JetStream.

@@ -259,7 +259,7 @@ func (k *Keeper) sweep() {
 	if len(marks) == 0 {
 		return
 	}
-	if left := end(kin{marks: marks}); left > 0 {
+	if left := end(family{marks: marks}); left > 0 {
 		k.log.Warn("processes did not exit", "count", left)
 	}
 	for _, mark := range marks {

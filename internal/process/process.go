@@ -302,22 +302,22 @@ func (p *Process) outOfMemory() {
 	p.Kill()
 }
 
-// kin says whom to look for when p's descendants are to be found.
-func (p *Process) kin() kin {
-	k := kin{groups: []int{p.PID()}}
+// family says whom to look for when p's descendants are to be found.
+func (p *Process) family() family {
+	k := family{groups: []int{p.PID()}}
 	if p.keeper.alone(p) {
 		k.marks = []string{p.mark}
 	}
 	return k
 }
 
-// strike sends SIGKILL to everything of p, once. Who is kin is seen before the
+// strike sends SIGKILL to everything of p, once. Who is family is seen before the
 // first of them dies: orphans forget their parents.
 func (p *Process) strike() {
 	if p.cell.kill() {
 		return
 	}
-	found := p.kin().find(survey())
+	found := p.family().find(survey())
 	p.mu.Lock()
 	if !p.over {
 		_ = killGroup(p.PID(), syscall.SIGKILL) // ESRCH: nobody is left
@@ -333,7 +333,7 @@ func (p *Process) end() {
 	if p.cell.end() {
 		return
 	}
-	if left := end(p.kin()); left > 0 {
+	if left := end(p.family()); left > 0 {
 		p.keeper.log.Warn("processes did not exit", "count", left)
 	}
 }

@@ -56,7 +56,7 @@ func Reap(control io.Reader) error {
 
 // reapAll ends what the entries name and returns how many processes are left.
 func reapAll(entries []string) int {
-	var k kin
+	var k family
 	for _, entry := range entries {
 		switch pgid, err := strconv.Atoi(entry); {
 		case err == nil:

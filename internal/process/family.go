@@ -10,20 +10,20 @@ import (
 type member struct {
 	pid, parent, group int
 	zombie             bool
-	started            uint64 // since boot, in ticks: tells it from a later one of the same number
+	started            uint64 // since boot, in ticks: tells it from a later process with the same pid
 	resident           int64  // bytes
 	cpu                time.Duration
 }
 
-// kin are the processes that belong together: all of some groups, all that carry
-// one of some marks in their environment, and the children of these.
-type kin struct {
+// A family is a set of related processes: the members of some process groups, those
+// with one of some marks in their environment, and the descendants of both.
+type family struct {
 	groups []int
 	marks  []string
 }
 
-// find returns who of all is kin and alive, but never ourselves.
-func (k kin) find(all []member) []member {
+// find returns the live members of the family among all, but never this process.
+func (k family) find(all []member) []member {
 	self := os.Getpid()
 	in := map[int]bool{}
 	for _, m := range all {
@@ -32,7 +32,7 @@ func (k kin) find(all []member) []member {
 		}
 	}
 	delete(in, self)
-	// Children of kin are kin, in whatever session and with whatever environment.
+	// Children belong to the family whatever their session and environment.
 	for grown := len(in) > 0; grown; {
 		grown = false
 		for _, m := range all {
@@ -51,9 +51,9 @@ func (k kin) find(all []member) []member {
 	return found
 }
 
-// end kills kin until there are none, and returns how many there still are when
-// patience is over.
-func end(k kin) int {
+// end kills the family until none is left, and returns how many remain after
+// killPatience.
+func end(k family) int {
 	if !canSurvey {
 		for _, pgid := range k.groups {
 			_ = killGroup(pgid, sigkill)
@@ -69,12 +69,12 @@ func end(k kin) int {
 		for _, m := range found {
 			m.kill()
 		}
-		time.Sleep(rest) // they are not our children, so there is nothing to wait on
+		time.Sleep(rest) // they are not our children, so we cannot wait on them
 	}
 }
 
-// kill sends SIGKILL to the process, and never to another that got its number
-// since: what is looked at again stands behind a handle by then.
+// kill sends SIGKILL to the process, never to another one that has reused its pid:
+// the check comes after a handle pins the process.
 func (m member) kill() {
 	p, err := os.FindProcess(m.pid)
 	if err != nil {
@@ -86,7 +86,7 @@ func (m member) kill() {
 	}
 }
 
-// usage returns what a group takes of the machine.
+// usage returns the memory and CPU time of a group.
 func usage(all []member, group int) (resident int64, cpu time.Duration) {
 	for _, m := range all {
 		if m.group == group {
