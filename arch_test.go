@@ -181,6 +181,20 @@ func TestImportsKeepTheirDistance(t *testing.T) {
 	}
 }
 
+// Doors are how the outside gets in. Whatever else needs something of one would be
+// better off with what the door itself stands on.
+func TestOnlyNodeImportsDoors(t *testing.T) {
+	t.Parallel()
+	doors := []string{module + "/internal/gateway", module + "/internal/responder", module + "/internal/console"}
+	for _, f := range goFiles(t) {
+		for _, imported := range f.imports() {
+			if slices.Contains(doors, imported) && f.pkg != module+"/internal/node" && !(f.test && f.pkg == imported) {
+				t.Errorf("%s imports %s: only node opens doors", f.path, imported)
+			}
+		}
+	}
+}
+
 func TestForeignModulesHaveOwners(t *testing.T) {
 	t.Parallel()
 	for _, f := range goFiles(t) {

@@ -28,15 +28,22 @@ type shelf struct {
 	digest string // of the one bundle that it holds
 }
 
-// openShelf connects to the registry of the node at a URL of NATS and uploads a
-// folder to it.
-func openShelf(t *testing.T, nats, folder string) *shelf {
+// openBus connects to the node at a URL of NATS.
+func openBus(t *testing.T, nats string) *bus.Bus {
 	t.Helper()
 	b, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: nats}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+// openShelf opens the registry of the node at a URL of NATS and uploads a folder to
+// it.
+func openShelf(t *testing.T, nats, folder string) *shelf {
+	t.Helper()
+	b := openBus(t, nats)
 	r, err := registry.Open(t.Context(), b, registry.Options{By: "test"})
 	if err != nil {
 		t.Fatal(err)
