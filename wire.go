@@ -13,6 +13,7 @@ const (
 	SubjectNodes     = "mayfly.nodes"  // asks every node for its identity
 	SubjectSync      = "mayfly.sync"   // asks the node that runs the server to make what is stored durable
 	SubjectNode      = "mayfly.node"   // mayfly.node.<node>.prepare asks one node to start a revision
+	SubjectCore      = "mayfly.core"   // among users: answered where Mayfly's state is in an account of its own
 )
 
 // The one endpoint by which a function is a micro service.
@@ -65,8 +66,11 @@ const (
 
 // NATS accounts of an embedded server.
 const (
-	AccountMayfly = "MAYFLY" // everybody's
+	AccountCore   = "CORE"   // Mayfly's state, and mayfly.>
+	AccountMayfly = "MAYFLY" // everybody's: users, functions and services
 	AccountSystem = "SYS"    // the server's own events
+
+	UserCore = "core" // logs in to CORE with the key in core.key
 )
 
 // Environment of an instance, besides PATH, HOME, TMPDIR, LANG, TZ, PORT,

@@ -2,10 +2,11 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net/url"
 	"strconv"
 	"strings"
@@ -21,6 +22,7 @@ import (
 type Options struct {
 	Server *ServerOptions // run a server inside this process
 	Remote Remote         // or use one that is there
+	Core   Remote         // how to reach the account of Mayfly's state on it; the zero value if it is the same account
 
 	Name        string        // how we call ourselves to the server; "mayfly" if empty
 	Connections int           // connections that calls are spread over; 1 if zero
@@ -38,8 +40,11 @@ type Bus struct {
 	log    *slog.Logger
 	name   string
 	server *server.Server // nil for a Remote
-	remote Remote
-	links  []*link
+	remote Remote         // the users' account
+	links  []*link        // to it
+	ours   Remote         // the account of our state
+	core   *link          // to it; links[0] where both are one
+	hidden hidden
 	health *health
 	wedged atomic.Pointer[string] // what our server said when a stream's disk failed
 
@@ -64,7 +69,7 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 	if o.Wait == 0 {
 		o.Wait = 5 * time.Second
 	}
-	b := &Bus{log: o.Log, name: o.Name, remote: o.Remote}
+	b := &Bus{log: o.Log, name: o.Name, remote: o.Remote, ours: o.Core}
 	defer func() {
 		if err != nil {
 			b.Close()
@@ -76,6 +81,9 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 			s.Log = o.Log
 		}
 		s.wedged = &b.wedged
+		if s.CoreKey == "" {
+			s.CoreKey = rand.Text()
+		}
 		if b.server, err = startServer(ctx, s); err != nil {
 			return nil, err
 		}
@@ -83,6 +91,7 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 			return nil, err
 		}
 		b.remote = Remote{URL: b.server.ClientURL(), User: s.User, Password: s.Password, Token: s.Token}
+		b.ours = b.remote.WithCoreKey(s.CoreKey)
 	}
 	start, cancel := context.WithTimeout(ctx, o.Wait)
 	defer cancel()
@@ -93,12 +102,20 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 		}
 		b.links = append(b.links, l)
 	}
+	if err := b.openCore(start); err != nil {
+		return nil, err
+	}
 	if err := b.checkServer(start, !o.NoJetStream); err != nil {
 		return nil, err
 	}
 	if b.committer != nil {
-		if _, err := b.links[0].answer(mayfly.SubjectSync, b.committer.ask); err != nil {
+		if _, err := b.core.answer(mayfly.SubjectSync, b.committer.ask); err != nil {
 			return nil, unavailable(err)
+		}
+	}
+	if !o.NoJetStream {
+		if err := b.announceCore(); err != nil {
+			return nil, err
 		}
 	}
 	b.health = watchHealth(b, !o.NoJetStream)
@@ -143,7 +160,7 @@ func (b *Bus) Close() error {
 	if b.committer != nil {
 		b.committer.close()
 	}
-	for _, l := range b.links {
+	for _, l := range b.all() {
 		l.close()
 	}
 	if b.server != nil {
@@ -165,11 +182,28 @@ const retryAfter = 25 * time.Millisecond
 // An error has the code Unavailable (cause mayfly.ErrNobody where nobody listens),
 // Timeout, Invalid (cause mayfly.ErrTooLarge) or Crashed (a reply that breaks the
 // protocol). A service's own error is not an error here: see mayfly.Reply.Err.
+//
+// It reaches the users' account alone, whatever the subject: the gateway calls what
+// users name, and must not be a way to Mayfly's own.
 func (b *Bus) Call(ctx context.Context, c mayfly.Call) (mayfly.Reply, error) {
+	return b.call(ctx, b.link, c)
+}
+
+// Ask is Call for a subject of Mayfly's own.
+func (b *Bus) Ask(ctx context.Context, c mayfly.Call) (mayfly.Reply, error) {
+	l, err := b.linkOf(string(c.Subject))
+	if err != nil {
+		return mayfly.Reply{}, err
+	}
+	return b.call(ctx, func() *link { return l }, c)
+}
+
+// call sends c over a link that pick returns.
+func (b *Bus) call(ctx context.Context, pick func() *link, c mayfly.Call) (mayfly.Reply, error) {
 	m := encode(c)
-	reply, err := b.link().request(ctx, m, c.Deadline)
+	reply, err := pick().request(ctx, m, c.Deadline)
 	if errors.Is(err, mayfly.ErrNobody) {
-		reply, err = b.again(ctx, m, c.Deadline, err)
+		reply, err = b.again(ctx, pick, m, c.Deadline, err)
 	}
 	if err != nil {
 		return mayfly.Reply{}, err
@@ -178,7 +212,7 @@ func (b *Bus) Call(ctx context.Context, c mayfly.Call) (mayfly.Reply, error) {
 }
 
 // again is the second try of a call that reached nobody.
-func (b *Bus) again(ctx context.Context, m *nats.Msg, deadline time.Time, first error) (*nats.Msg, error) {
+func (b *Bus) again(ctx context.Context, pick func() *link, m *nats.Msg, deadline time.Time, first error) (*nats.Msg, error) {
 	if !deadline.IsZero() && time.Until(deadline) < retryAfter {
 		return nil, first
 	}
@@ -188,7 +222,7 @@ func (b *Bus) again(ctx context.Context, m *nats.Msg, deadline time.Time, first 
 	case <-time.After(retryAfter):
 	}
 	b.retried.Add(1)
-	reply, err := b.link().request(ctx, m, deadline)
+	reply, err := pick().request(ctx, m, deadline)
 	if errors.Is(err, mayfly.ErrNobody) {
 		b.nobody.Add(1)
 		if f := b.onNobody.Load(); f != nil {
@@ -235,7 +269,7 @@ func (b *Bus) Send(ctx context.Context, c mayfly.Call) error {
 
 // link returns the connection for the next call: any that is up, or any at all.
 func (b *Bus) link() *link {
-	first := rand.IntN(len(b.links))
+	first := mathrand.IntN(len(b.links))
 	for i := range b.links {
 		if l := b.links[(first+i)%len(b.links)]; l.up.Load() {
 			return l

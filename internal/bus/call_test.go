@@ -295,7 +295,7 @@ func TestCallRefusesWhatIsTooLarge(t *testing.T) {
 			}
 		})
 	}
-	if s := b.Stats(); s.Reconnects != 0 || s.Connected != 1 {
+	if s := b.Stats(); s.Reconnects != 0 || s.Connected != 2 {
 		t.Errorf("the connection suffered: %+v", s)
 	}
 }

@@ -137,7 +137,7 @@ func TestSyncAsksWhoRunsTheServer(t *testing.T) {
 	b := natstest.New(t)
 	var synced atomic.Int32
 	b.CommitWith(func() error { synced.Add(1); return nil })
-	other, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: b.URL()}})
+	other, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: b.URL()}, Core: natstest.Core(b)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,9 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -46,3 +48,25 @@ func (b *Bus) CommitWith(f func() error) {
 
 // QuickRest is quickRest.
 func QuickRest(widest, passed time.Duration) time.Duration { return quickRest(widest, passed) }
+
+// SeparateUntil is SeparateState that fails at one of its steps, counted from 0.
+func SeparateUntil(store string, last int) error {
+	steps := 0
+	step := func() error {
+		if steps++; steps > last {
+			return errors.New("the power went")
+		}
+		return nil
+	}
+	m := mover{
+		rename: func(from, to string) error {
+			if err := step(); err != nil {
+				return err
+			}
+			return os.Rename(from, to)
+		},
+		sync: func(string) error { return step() },
+	}
+	_, err := m.move(store)
+	return err
+}

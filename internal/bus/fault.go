@@ -113,7 +113,7 @@ func Refused(err error) bool { return errors.Is(err, nats.ErrPermissionViolation
 // Mayfly itself does.
 func (b *Bus) untilRefused(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	forget := b.links[0].onRefusal(func(err error) {
+	forget := b.core.onRefusal(func(err error) {
 		// "nats: permissions violation: ... for Publish to "$JS.API.STREAM.CREATE.X""
 		for _, ours := range []string{"$JS.", "$KV.", "$O.", mayfly.SubjectSync} {
 			if strings.Contains(err.Error(), ` to "`+ours) {

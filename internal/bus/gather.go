@@ -34,9 +34,10 @@ type Inbox struct {
 
 // Inbox returns an inbox that gives each answer to f, one at a time, until it is
 // closed; nobody says that no one is subscribed to what was asked. f must not block:
-// all replies of the bus wait behind it.
-func (b *Bus) Inbox(f func(answer []byte, nobody bool)) *Inbox {
-	l := b.links[0]
+// all replies of the bus wait behind it. Its questions go to users' subjects.
+func (b *Bus) Inbox(f func(answer []byte, nobody bool)) *Inbox { return b.links[0].inbox(f) }
+
+func (l *link) inbox(f func(answer []byte, nobody bool)) *Inbox {
 	subject, stop := l.replies.listen(func(m *nats.Msg) { f(m.Data, nobody(m)) })
 	return &Inbox{l, subject, stop}
 }
@@ -82,13 +83,17 @@ func (b *Bus) gather(ctx context.Context, subject string, first time.Duration, r
 	}
 	ctx, cancel := context.WithTimeout(ctx, gatherMost)
 	defer cancel()
+	l, err := b.linkOf(subject)
+	if err != nil {
+		return err
+	}
 	type arrival struct {
 		Answer
 		nobody bool
 	}
 	came := make(chan arrival, 1024)
 	asked := time.Now()
-	inbox := b.Inbox(func(answer []byte, nobody bool) {
+	inbox := l.inbox(func(answer []byte, nobody bool) {
 		select {
 		case came <- arrival{Answer{Body: answer, Took: time.Since(asked)}, nobody}:
 		case <-ctx.Done():

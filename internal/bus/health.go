@@ -21,7 +21,8 @@ const (
 	hungAfter = 3
 )
 
-// JetStream is what the server's JetStream says of our account.
+// JetStream is what the server's JetStream says of the account of our state; our own
+// server counts the users' too.
 type JetStream struct {
 	Streams   int   `json:"streams"`
 	Consumers int   `json:"consumers"`
@@ -50,7 +51,7 @@ func watchHealth(b *Bus, needJetStream bool) *health {
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &health{cancel: cancel}
 	if b.server == nil { // our own server lives and dies with us
-		for _, l := range b.links {
+		for _, l := range b.all() {
 			h.done.Go(func() { l.watchEcho(ctx) })
 		}
 	}
@@ -136,7 +137,7 @@ func (b *Bus) jetStream(ctx context.Context) (JetStream, error) {
 	if most := time.Now().Add(probeTimeout); !ok || deadline.After(most) {
 		deadline = most
 	}
-	m, err := b.links[0].request(ctx, &nats.Msg{Subject: "$JS.API.INFO"}, deadline)
+	m, err := b.core.request(ctx, &nats.Msg{Subject: "$JS.API.INFO"}, deadline)
 	if err != nil {
 		return JetStream{}, err
 	}
@@ -156,20 +157,26 @@ func (b *Bus) jetStream(ctx context.Context) (JetStream, error) {
 }
 
 func jetStreamOf(s *server.Server) (info JetStream, err error) {
-	account, err := s.LookupAccount(mayfly.AccountMayfly)
-	if err != nil {
-		return info, mayfly.Errorf(mayfly.Internal, "find account %s: %w", mayfly.AccountMayfly, err)
+	for _, name := range []string{mayfly.AccountCore, mayfly.AccountMayfly} {
+		account, err := s.LookupAccount(name)
+		if err != nil {
+			return info, mayfly.Errorf(mayfly.Internal, "find account %s: %w", name, err)
+		}
+		if !s.JetStreamEnabled() || !account.JetStreamEnabled() { // as after a full disk
+			return info, mayfly.Errorf(mayfly.Unavailable, "JetStream is disabled")
+		}
+		usage := account.JetStreamUsage()
+		info.Streams += usage.Streams
+		info.Consumers += usage.Consumers
+		info.Memory += int64(usage.Memory)
+		info.Storage += int64(usage.Store)
+		info.API.Level = usage.API.Level
+		info.API.Total += usage.API.Total
+		info.API.Errors += usage.API.Errors
 	}
-	if !s.JetStreamEnabled() || !account.JetStreamEnabled() { // as after a full disk
-		return info, mayfly.Errorf(mayfly.Unavailable, "JetStream is disabled")
-	}
-	usage := account.JetStreamUsage()
-	info.Streams, info.Consumers = usage.Streams, usage.Consumers
-	info.Memory, info.Storage = int64(usage.Memory), int64(usage.Store)
 	if c := s.JetStreamConfig(); c != nil {
 		info.Limits.Store = c.MaxStore
 	}
-	info.API.Level, info.API.Total, info.API.Errors = usage.API.Level, usage.API.Total, usage.API.Errors
 	return info, nil
 }
 
@@ -186,7 +193,7 @@ func (b *Bus) Ready() error {
 		return mayfly.Errorf(mayfly.Unavailable, "the disk of the NATS server's store failed: %s", *said).
 			WithHint("free space on it, then restart the node: streams take nothing until then")
 	}
-	for _, l := range b.links {
+	for _, l := range b.all() {
 		if !l.up.Load() || l.silent.Load() > 0 {
 			return mayfly.Errorf(mayfly.Unavailable, "NATS at %s does not answer", b.remote).
 				WithHint("check the NATS server; Mayfly keeps reconnecting")
@@ -218,8 +225,8 @@ type Stats struct {
 
 // Stats returns a snapshot.
 func (b *Bus) Stats() Stats {
-	s := Stats{Connections: len(b.links), Retried: b.retried.Load(), Nobody: b.nobody.Load()}
-	for _, l := range b.links {
+	s := Stats{Connections: len(b.all()), Retried: b.retried.Load(), Nobody: b.nobody.Load()}
+	for _, l := range b.all() {
 		if l.up.Load() {
 			s.Connected++
 		}

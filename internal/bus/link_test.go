@@ -91,7 +91,7 @@ func TestClosedConnectionIsMadeAnew(t *testing.T) {
 	if err := <-broken; err == nil {
 		t.Error("the call that broke the connection got a reply")
 	}
-	eventually(t, "the bus is ready again", func() bool { return b.Ready() == nil && b.Stats().Connected == 1 })
+	eventually(t, "the bus is ready again", func() bool { return b.Ready() == nil && b.Stats().Connected == 2 })
 	reply, err := b.Call(t.Context(), call("echo", "hi"))
 	if err != nil || string(reply.Body) != "hi" {
 		t.Errorf("reply %q, error %v", reply.Body, err)
@@ -118,7 +118,7 @@ func TestCallsGoOverTheConnectionsThatAreUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s := b.Stats(); s.Connected != 3 || s.Connections != 3 || s.MessagesOut < 150 || s.MessagesIn < 50 {
+	if s := b.Stats(); s.Connected != 4 || s.Connections != 4 || s.MessagesOut < 150 || s.MessagesIn < 50 {
 		t.Errorf("stats = %+v", s)
 	}
 }

@@ -22,6 +22,7 @@ import (
 type Listener struct {
 	bus      *Bus
 	link     *link
+	own      bool // hears subjects of Mayfly's own
 	messages chan *nats.Msg
 
 	mu   sync.Mutex                      // one change at a time
@@ -37,15 +38,28 @@ type Interest struct{ Subject, Queue string }
 // quick; what does not fit is lost, and said so in the log.
 const inboundRoom = 64 << 10
 
-// Listen opens a Listener. ctx bounds the opening only.
-func (b *Bus) Listen(ctx context.Context) (*Listener, error) {
+// Listen opens a Listener on the first interests. It hears subjects of Mayfly's own
+// or of users, never both: the first decides, and without any it is users'. ctx
+// bounds the opening only.
+func (b *Bus) Listen(ctx context.Context, first ...Interest) (*Listener, error) {
 	l := &Listener{bus: b, messages: make(chan *nats.Msg, inboundRoom), subs: map[Interest]*nats.Subscription{}}
+	remote, name := b.remote, b.name+" functions"
+	if l.own = len(first) > 0 && own(first[0].Subject); l.own {
+		if _, err := b.state(); err != nil {
+			return nil, err
+		}
+		remote, name = b.ours, b.name+" questions"
+	}
 	var err error
-	if l.link, err = openLink(ctx, b.remote, b.name+" functions", b.log); err != nil {
+	if l.link, err = openLink(ctx, remote, name, b.log); err != nil {
 		return nil, err
 	}
 	l.conn = l.link.conn.Load().Conn
 	l.link.onConnect(l.resubscribe)
+	if err := l.Change(first, nil); err != nil {
+		l.Close()
+		return nil, err
+	}
 	return l, nil
 }
 
@@ -77,6 +91,9 @@ func (l *Listener) Change(add, drop []Interest) error {
 		delete(l.subs, interest)
 	}
 	for _, interest := range add {
+		if own(interest.Subject) != l.own {
+			return mayfly.Errorf(mayfly.Internal, "%s is a subject of the other account", interest.Subject)
+		}
 		if _, there := l.subs[interest]; there {
 			continue
 		}

@@ -35,6 +35,8 @@ type ServerOptions struct {
 	User, Password string
 	Token          string
 
+	CoreKey string // password of mayfly.UserCore, who alone comes into mayfly.AccountCore; a random one if empty
+
 	MaxStore  int64 // bytes on disk; 80 % of what is free and already used if zero
 	MaxMemory int64 // bytes in memory streams; 256 MiB if zero
 
@@ -59,12 +61,9 @@ func startServer(ctx context.Context, o ServerOptions) (*server.Server, error) {
 	}
 	logger := &serverLog{log: o.Log, trace: o.Trace, fatal: make(chan string, 1), wedged: o.wedged}
 	s.SetLoggerV2(logger, o.Trace != nil, o.Trace != nil, false)
-	if o.User != "" || o.Token != "" {
-		account, err := s.LookupAccount(mayfly.AccountMayfly)
-		if err != nil {
-			return nil, fmt.Errorf("find account %s: %w", mayfly.AccountMayfly, err)
-		}
-		opts.CustomClientAuthentication.(*doorkeeper).account = account
+	if d, ok := opts.CustomClientAuthentication.(*doorkeeper); ok {
+		d.account, _ = s.LookupAccount(mayfly.AccountMayfly) // both were configured
+		d.core, _ = s.LookupAccount(mayfly.AccountCore)
 	}
 	s.Start() // returns when it listens, or after a fatal line
 	select {
@@ -92,8 +91,8 @@ func (o *ServerOptions) serverOptions() (*server.Options, error) {
 	}
 	opts := &server.Options{}
 	err = opts.ProcessConfigString(fmt.Sprintf(
-		"accounts { %s: {jetstream: enabled}, %s: {} }\nsystem_account: %s",
-		mayfly.AccountMayfly, mayfly.AccountSystem, mayfly.AccountSystem))
+		"accounts { %s: {jetstream: enabled}, %s: {jetstream: enabled}, %s: {} }\nsystem_account: %s",
+		mayfly.AccountCore, mayfly.AccountMayfly, mayfly.AccountSystem, mayfly.AccountSystem))
 	if err != nil {
 		return nil, fmt.Errorf("make the NATS accounts: %w", err)
 	}
@@ -117,15 +116,19 @@ func (o *ServerOptions) serverOptions() (*server.Options, error) {
 	}
 	switch {
 	case o.User != "" || o.Token != "":
-		opts.CustomClientAuthentication = &doorkeeper{user: o.User, password: o.Password, token: o.Token}
+		opts.CustomClientAuthentication = &doorkeeper{user: o.User, password: o.Password, token: o.Token, coreKey: o.CoreKey}
 	default:
-		everybody := &server.User{Username: "mayfly"}
+		// The server compares passwords in constant time too.
+		everybody, core := &server.User{Username: "mayfly"}, &server.User{Username: mayfly.UserCore, Password: o.CoreKey}
 		for _, a := range opts.Accounts {
-			if a.Name == mayfly.AccountMayfly {
+			switch a.Name {
+			case mayfly.AccountMayfly:
 				everybody.Account = a
+			case mayfly.AccountCore:
+				core.Account = a
 			}
 		}
-		opts.Users = []*server.User{everybody}
+		opts.Users = []*server.User{everybody, core}
 		opts.NoAuthUser = everybody.Username
 	}
 	if err := writable(o.Store); err != nil {
@@ -263,16 +266,22 @@ func cause(err error) error {
 	return err
 }
 
-// doorkeeper lets in who knows the password or the token, into the one account.
+// doorkeeper lets in clients that know the password or the token, and into the
+// account of our state those that know its key.
 type doorkeeper struct {
 	user, password, token string
-	account               *server.Account
+	coreKey               string
+	account, core         *server.Account
 }
 
 // Check implements server.Authentication.
 func (d *doorkeeper) Check(c server.ClientAuthentication) bool {
 	given := c.GetOpts()
 	same := func(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+	if same(given.Username, mayfly.UserCore) && same(given.Password, d.coreKey) {
+		c.RegisterUser(&server.User{Username: given.Username, Account: d.core})
+		return true
+	}
 	byToken := d.token != "" && same(given.Token, d.token)
 	byUser := d.user != "" && same(given.Username, d.user) && same(given.Password, d.password)
 	if !byToken && !byUser {

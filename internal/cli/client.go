@@ -40,7 +40,11 @@ func (c *client) open(ctx context.Context, p *process) (*bus.Bus, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := bus.Open(ctx, bus.Options{Name: "mayfly cli", Remote: remote, Wait: dialWait, NoJetStream: true})
+	core, err := node.CoreOf(findCore(p, loaded, remote), remote)
+	if err != nil {
+		return nil, err
+	}
+	b, err := bus.Open(ctx, bus.Options{Name: "mayfly cli", Remote: remote, Core: core, Wait: dialWait, NoJetStream: true})
 	if guessed && mayfly.CodeOf(err) == mayfly.Unavailable {
 		return nil, mayfly.Errorf(mayfly.Unavailable, "no node runs here, and no NATS server answers at %s", remote).
 			WithHint("start a node with mayfly up, or name a server with --nats")
@@ -73,6 +77,22 @@ func findServer(p *process, loaded config.Loaded) (remote bus.Remote, guessed bo
 	}
 	remote.URL = defaultNATS
 	return remote, true, nil
+}
+
+// findCore returns the login for the account of Mayfly's state at remote: the one that
+// is configured, or else the key of a node on this machine that is there too.
+func findCore(p *process, loaded config.Loaded, remote bus.Remote) config.Core {
+	if loaded.Core != (config.Core{}) {
+		return loaded.Core
+	}
+	var running []node.Running
+	if r, ok := node.RunningAt(loaded.Data); ok && loaded.Data != "" {
+		running = append(running, r)
+	}
+	if home, err := config.DataHome(p.lookup); err == nil {
+		running = append(running, node.FindRunning(home)...)
+	}
+	return config.Core{Key: node.CoreKeyAt(running, remote)}
 }
 
 // findNode returns the node on this machine that the command means, if there is

@@ -28,6 +28,12 @@ func (p *process) greet(s node.Status) {
 		from = "(embedded)"
 	}
 	t.add("nats", s.NATS+"  "+from)
+	switch {
+	case !s.Own:
+		t.add("state", "shared with users")
+	case !s.Embedded:
+		t.add("state", "own account")
+	}
 	t.add("gateway", s.Gateway)
 	if s.Admin != "" {
 		t.add("admin", s.Admin)

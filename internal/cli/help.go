@@ -106,6 +106,7 @@ var flagGroups = []struct {
 }{
 	{"Flags", nil},
 	{"An existing NATS server", []string{"nats", "creds", "user", "password", "token", "context", "tls"}},
+	{"The NATS account of Mayfly's own state", []string{"core"}},
 	{"The NATS server inside the node", []string{"bus"}},
 	{"The gateway, which is the public HTTP door", []string{"gateway"}},
 	{"The admin door: metrics and profiles", []string{"admin"}},

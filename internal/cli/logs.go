@@ -53,7 +53,10 @@ func (l *logsVerb) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	defer b.Close()
-	if !has(ctx, b, mayfly.StreamLogs) {
+	switch there, err := has(ctx, b, mayfly.StreamLogs); {
+	case err != nil:
+		return err
+	case !there:
 		return mayfly.Errorf(mayfly.NotFound, "there are no logs at %s", b.URL()).WithHint("a node makes them: mayfly up --nats %s", b.URL())
 	}
 	all, err := logs.Open(ctx, b, logs.Options{})

@@ -22,8 +22,9 @@ type nodesVerb struct {
 // Help is shown by mayfly nodes --help.
 func (*nodesVerb) Help() string {
 	return `MEMORY LIMITS is how a node enforces them: cgroup (by the kernel), rss (by polling 10 times a second)
-or none. --json also prints each node's full id and what a newer node says that this version does
-not know.`
+or none. STATE is which NATS account keeps what is deployed, secrets and logs: its own, or one
+shared with users' programs. --json also prints each node's full id and what a newer node says that
+this version does not know.`
 }
 
 // Run is called by kong.
@@ -47,13 +48,13 @@ func (n *nodesVerb) Run(ctx context.Context, p *process) error {
 		}
 		return writeJSON(p.stdout, raw)
 	}
-	t := table{{"NODE", "VERSION", "PLATFORM", "MEMORY LIMITS", "UP", "LABELS"}}
+	t := table{{"NODE", "VERSION", "PLATFORM", "MEMORY LIMITS", "STATE", "UP", "LABELS"}}
 	for _, one := range all {
 		up := "-"
 		if !one.Started.IsZero() {
 			up = time.Since(one.Started).Round(time.Second).String()
 		}
-		t.add(cmp.Or(one.Name, one.ID), dash(one.Version), dash(one.Platform), dash(one.Limiter), up, dash(labels(one.Labels)))
+		t.add(cmp.Or(one.Name, one.ID), dash(one.Version), dash(one.Platform), dash(one.Limiter), stateOf(one), up, dash(labels(one.Labels)))
 	}
 	return t.print(p.stdout, "")
 }
@@ -61,6 +62,18 @@ func (n *nodesVerb) Run(ctx context.Context, p *process) error {
 // noNodes says that none answers on a bus.
 func noNodes(url string) error {
 	return mayfly.Errorf(mayfly.Unavailable, "no node answers at %s", url).WithHint("start one with mayfly up --nats %s", url)
+}
+
+// stateOf says where a node keeps its state.
+func stateOf(n peers.Node) string {
+	switch n.Account {
+	case peers.AccountOwn:
+		return "own account"
+	case peers.AccountShared, "": // earlier builds know of no other
+		return "shared with users"
+	default:
+		return n.Account
+	}
 }
 
 // labels writes labels as people set them.

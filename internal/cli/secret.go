@@ -134,7 +134,11 @@ func (s *secret) list(ctx context.Context, p *process) error {
 		Updated time.Time   `json:"updated"`
 	}
 	all := []listed{} // not nil: in JSON an empty list is []
-	if has(ctx, b, "KV_"+mayfly.BucketSecrets) {
+	there, err := has(ctx, b, "KV_"+mayfly.BucketSecrets)
+	if err != nil {
+		return err
+	}
+	if there {
 		kept, err := s.secrets(ctx, p, b, false)
 		if err != nil {
 			return err

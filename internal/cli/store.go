@@ -72,14 +72,15 @@ func (s *store) Close() error {
 // at the same server.
 func (s *store) gateway() string { return s.local.Gateway }
 
-// has reports whether a server has a stream. Looking must not make one.
-func has(ctx context.Context, b *bus.Bus, stream string) bool {
+// has reports whether a server has a stream. Looking must not make one. The error
+// says that this login does not see it.
+func has(ctx context.Context, b *bus.Bus, stream string) (bool, error) {
 	js, err := b.JetStream()
 	if err != nil {
-		return false
+		return false, err
 	}
 	_, err = js.Stream(ctx, stream)
-	return err == nil
+	return err == nil, nil
 }
 
 // local returns the node on this machine that is at the same server as b.

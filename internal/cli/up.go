@@ -50,6 +50,9 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
+	if loaded.NATS != "" {
+		o.Config.Core = findCore(p, loaded, node.RemoteOf(loaded.Server))
+	}
 	// A project on this machine alone is being worked on.
 	if !loaded.IsSet("dev") && len(projects) > 0 && config.Loopback(loaded.Gateway.Addr) {
 		o.Config.Dev = true

@@ -40,7 +40,16 @@ type Server struct {
 	Password string `name:"password" help:"Password for the server." placeholder:"TEXT" secret:""`
 	Token    string `name:"token" help:"Token for the server." placeholder:"TEXT" secret:""`
 	Context  string `name:"context" help:"Context of the nats command to connect with." placeholder:"NAME"`
+	Core     Core   `embed:"" prefix:"core."`
 	TLS      TLS    `embed:"" prefix:"tls."`
+}
+
+// Core is how to log in to the account of Mayfly's own state. If several are set, the
+// last counts.
+type Core struct {
+	Key     string `name:"key" help:"File with the key of that account on a node's server. By default core.key in the data folder of the node on this machine." placeholder:"FILE"`
+	Creds   string `name:"creds" help:"Credentials file for that account on an existing server. Without it, state and users share an account." placeholder:"FILE"`
+	Context string `name:"context" help:"Context of the nats command for that account." placeholder:"NAME"`
 }
 
 // TLS is the files for TLS to an existing server.

@@ -193,7 +193,7 @@ func (i *interruption) begin() {
 
 func (i *interruption) end() {
 	i.t.Helper()
-	b, err := bus.Open(i.t.Context(), bus.Options{Server: &bus.ServerOptions{Store: i.store, Addr: i.addr}})
+	b, err := bus.Open(i.t.Context(), bus.Options{Server: &bus.ServerOptions{Store: i.store, Addr: i.addr, CoreKey: natstest.CoreKey}})
 	if err != nil {
 		i.t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func remote(t *testing.T) (*bus.Bus, *interruption) {
 	t.Helper()
 	i := &interruption{t: t, store: t.TempDir()}
 	i.end()
-	b, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: i.server.URL()}})
+	b, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: i.server.URL()}, Core: natstest.Core(i.server)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,7 +295,7 @@ func TestHostileMessagesHideNothing(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
 	l := open(t, b)
-	nc := natstest.Connect(t, b)
+	nc := natstest.ConnectCore(t, b)
 	for _, data := range []string{"", "\n", "{", "null", `{"function":1}`, strings.Repeat("[", 100_000), `{"function":"other","text":"a lie"}`} {
 		if err := nc.Publish("mayfly.log.hello.x", []byte(data)); err != nil {
 			t.Fatal(err)
@@ -317,7 +317,7 @@ func TestStreamIsBounded(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
 	open(t, b)
-	js, err := jetstream.New(natstest.Connect(t, b))
+	js, err := jetstream.New(natstest.ConnectCore(t, b))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,16 +7,20 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 )
 
+// CoreKey opens the account of Mayfly's state at the servers of New.
+const CoreKey = "key-of-tests-alone"
+
 // New returns a bus with a server of its own, closed at the end of the test.
 func New(t testing.TB) *bus.Bus {
 	t.Helper()
 	b, err := bus.Open(t.Context(), bus.Options{
-		Server: &bus.ServerOptions{Store: t.TempDir()},
+		Server: &bus.ServerOptions{Store: t.TempDir(), CoreKey: CoreKey},
 		Log:    slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 	if err != nil {
@@ -37,6 +41,21 @@ func Connect(t testing.TB, b *bus.Bus) *nats.Conn {
 	t.Cleanup(nc.Close)
 	return nc
 }
+
+// ConnectCore returns a plain NATS connection to the account of Mayfly's state at b's
+// server, which New made.
+func ConnectCore(t testing.TB, b *bus.Bus) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(b.URL(), nats.UserInfo(mayfly.UserCore, CoreKey))
+	if err != nil {
+		t.Fatalf("connect to %s: %v", b.URL(), err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// Core returns how another bus reaches that account.
+func Core(b *bus.Bus) bus.Remote { return bus.Remote{URL: b.URL()}.WithCoreKey(CoreKey) }
 
 // Serve answers on a plain subject until the end of the test.
 func Serve(t testing.TB, nc *nats.Conn, subject string, answer nats.MsgHandler) {

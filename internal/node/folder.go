@@ -12,16 +12,18 @@ import (
 	"strings"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
 )
 
 // format is the version of what the folder holds. A folder of a newer format is
-// refused, never rewritten.
-const format = 1
+// refused, never rewritten. In format 2 Mayfly's state has an account of its own.
+const format = 2
 
 // Names within a node's folder.
 const (
 	identityFile = "node.json"
 	lockFile     = "lock"
+	coreKeyFile  = "core.key"
 	storeFolder  = "nats"
 )
 
@@ -29,6 +31,7 @@ const (
 // it runs.
 type Identity struct {
 	Format    int        `json:"format"`
+	Moving    bool       `json:"moving,omitempty"` // the store may still be of format 1, in part or whole
 	ID        string     `json:"id"`
 	Server    string     `json:"server"` // name of the embedded NATS server
 	Listening *Listening `json:"listening,omitempty"`
@@ -40,6 +43,7 @@ type Listening struct {
 	NATS    string `json:"nats"`
 	Gateway string `json:"gateway"`
 	Admin   string `json:"admin,omitempty"`
+	CoreKey string `json:"core_key,omitempty"` // path of the file with the key of our state's account, if a key opens it
 }
 
 // A folder is where one node keeps its state, locked for as long as it is open.
@@ -89,7 +93,8 @@ func openFolder(path string, fresh bool) (_ *folder, err error) {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		id := strings.ToLower(rand.Text())
-		f.identity = Identity{Format: format, ID: id, Server: "mayfly-" + id[len(id)-8:]}
+		_, err := os.Stat(f.store())
+		f.identity = Identity{Format: format, Moving: err == nil, ID: id, Server: "mayfly-" + id[len(id)-8:]}
 	case err != nil:
 		return nil, err
 	}
@@ -157,6 +162,29 @@ func (f *folder) sockets() (string, error) {
 		return "", cannotWrite(path, err)
 	}
 	return path, nil
+}
+
+// separateState brings a store of an earlier format to ours, before the server starts:
+// see bus.SeparateState. From before the first step an older build refuses the folder;
+// what a crash has left undone is done at the next start.
+func (f *folder) separateState() (left []string, err error) {
+	if f.identity.Format == format && !f.identity.Moving {
+		return nil, nil
+	}
+	f.identity.Format, f.identity.Moving = format, true
+	if err := f.write(); err != nil {
+		return nil, err
+	}
+	for _, path := range []string{filepath.Join(f.path, identityFile), f.path} {
+		if err := bus.SyncPath(path); err != nil {
+			return nil, cannotWrite(f.path, err)
+		}
+	}
+	if left, err = bus.SeparateState(f.store()); err != nil {
+		return left, err
+	}
+	f.identity.Moving = false
+	return left, f.write()
 }
 
 // announce writes where the node listens, or with nil that it no longer does.

@@ -75,12 +75,12 @@ func TestFolderOfANewerFormatIsRefused(t *testing.T) {
 	t.Parallel()
 	o := options(t)
 	file := filepath.Join(o.Folder, "node.json")
-	newer := []byte(`{"format": 2, "id": "abc", "server": "mayfly-abc", "more": true}`)
+	newer := []byte(`{"format": 3, "id": "abc", "server": "mayfly-abc", "more": true}`)
 	if err := os.WriteFile(file, newer, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, err := node.New(t.Context(), o)
-	wantError(t, err, mayfly.Invalid, "it has format 2, this version knows 1", "--data")
+	wantError(t, err, mayfly.Invalid, "it has format 3, this version knows 2", "--data")
 	if now, err := os.ReadFile(file); err != nil || string(now) != string(newer) {
 		t.Errorf("node.json was rewritten: %s, %v", now, err)
 	}

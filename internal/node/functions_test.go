@@ -18,6 +18,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bundle"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/natstest"
 	"github.com/mayfly-run/mayfly/internal/registry"
 	"github.com/nats-io/nats.go"
 )
@@ -31,7 +32,8 @@ type shelf struct {
 // openBus connects to the node at a URL of NATS.
 func openBus(t *testing.T, nats string) *bus.Bus {
 	t.Helper()
-	b, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: nats}})
+	remote := bus.Remote{URL: nats}
+	b, err := bus.Open(t.Context(), bus.Options{Remote: remote, Core: remote.WithCoreKey(natstest.CoreKey)})
 	if err != nil {
 		t.Fatal(err)
 	}

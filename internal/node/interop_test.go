@@ -332,9 +332,10 @@ func TestOlderServiceKeepsItsPattern(t *testing.T) {
 	// A route that is new now is in a table that was made with the ages known.
 	nc := connect(t, n.NATS)
 	natstest.AddService(t, nc, "Last", "1.0.0", natstest.Endpoint{Name: "last", Metadata: map[string]string{mayfly.MetaHTTP: "/last"}})
+	core := connectCore(t, n.NATS)
 	var routes []peers.Route
 	eventually(t, "the last route is in force", func() bool {
-		m, err := nc.Request(mayfly.SubjectRoutes, nil, patience)
+		m, err := core.Request(mayfly.SubjectRoutes, nil, patience)
 		if err != nil {
 			t.Fatal(err)
 		}

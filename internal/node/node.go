@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -63,6 +64,7 @@ type Node struct {
 	console   *console.Console // nil if admin.addr is off
 	listening *Listening       // set by New, never changed
 
+	coreKey  string // path of the file; "" if no key opens the account of our state
 	labels   map[string]string
 	roster   *roster.Roster
 	answerer *peers.Answerer
@@ -104,7 +106,11 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	closers = append(closers, n.folder.close)
 
 	// NATS, ours or theirs. Nothing above this line knows which.
-	if n.bus, err = bus.Open(ctx, busOptions(c, n.folder, o.Trace, logOf("bus"))); err != nil {
+	var reach bus.Options
+	if reach, n.coreKey, err = busOptions(c, n.folder, o.Trace, logOf("bus")); err != nil {
+		return nil, err
+	}
+	if n.bus, err = bus.Open(ctx, reach); err != nil {
 		return nil, err
 	}
 	closers = append(closers, n.bus.Close)
@@ -236,9 +242,10 @@ func (n *Node) output(l mayfly.Line) {
 // Close frees everything that a node holds which was never run.
 func (n *Node) Close() error { return n.close() }
 
-// busOptions chooses between a server of our own and an existing one.
-func busOptions(c config.Config, f *folder, trace io.Writer, log *slog.Logger) bus.Options {
-	o := bus.Options{
+// busOptions chooses between a server of our own and an existing one. It returns the
+// file with the core key, if one is used.
+func busOptions(c config.Config, f *folder, trace io.Writer, log *slog.Logger) (o bus.Options, coreKey string, err error) {
+	o = bus.Options{
 		Name:        f.identity.Server,
 		Connections: c.Bus.Connections,
 		Wait:        c.Bus.Wait,
@@ -246,14 +253,26 @@ func busOptions(c config.Config, f *folder, trace io.Writer, log *slog.Logger) b
 	}
 	if c.Server.NATS != "" || c.Server.Context != "" {
 		o.Remote = RemoteOf(c.Server)
-		return o
+		if c.Core.Key != "" {
+			coreKey, _ = filepath.Abs(c.Core.Key) // others read it in node.json
+		}
+		o.Core, err = CoreOf(c.Core, o.Remote)
+		return o, coreKey, err
 	}
+	left, err := f.separateState()
+	if err != nil {
+		return o, "", err
+	}
+	for _, path := range left {
+		log.Warn("stream is in the account of users and in that of our state: left where it is", "path", path)
+	}
+	key, coreKey, err := f.coreKey(c.Core.Key)
 	o.Server = &bus.ServerOptions{
 		Name: f.identity.Server, Addr: c.Bus.Addr, Monitor: c.Bus.Monitor, Store: f.store(), Trace: trace,
-		User: c.Bus.User, Password: c.Bus.Password, Token: c.Bus.Token,
+		User: c.Bus.User, Password: c.Bus.Password, Token: c.Bus.Token, CoreKey: key,
 		MaxStore: int64(c.Bus.Store), MaxMemory: int64(c.Bus.Memory),
 	}
-	return o
+	return o, coreKey, err
 }
 
 // RemoteOf translates the configuration's way to an existing server.
@@ -282,7 +301,7 @@ func gatewayOptions(o Options, embedded bool, log *slog.Logger) gateway.Options 
 // findListening asks the doors where they are, once: they do not move, and a door
 // that serves should not be asked.
 func (n *Node) findListening() *Listening {
-	l := &Listening{PID: os.Getpid(), NATS: n.bus.URL(), Gateway: n.gateway.URL()}
+	l := &Listening{PID: os.Getpid(), NATS: n.bus.URL(), Gateway: n.gateway.URL(), CoreKey: n.coreKey}
 	if n.console != nil {
 		l.Admin = n.console.URL()
 	}
@@ -295,6 +314,7 @@ type Status struct {
 	Go       string
 	Server   string // version of the NATS server
 	Embedded bool   // whether it is ours
+	Own      bool   // whether Mayfly's state has an account of its own there
 	Folder   string
 	NATS     string // URLs, without secrets
 	Monitor  string // "" if off
@@ -312,7 +332,7 @@ type Status struct {
 func (n *Node) Status() Status {
 	l := n.listening
 	s := Status{
-		Version: n.options.Version, Go: runtime.Version(), Server: n.bus.ServerVersion(), Embedded: n.bus.Embedded(),
+		Version: n.options.Version, Go: runtime.Version(), Server: n.bus.ServerVersion(), Embedded: n.bus.Embedded(), Own: n.bus.OwnAccount(),
 		Folder: n.folder.path, NATS: l.NATS, Monitor: n.bus.MonitorURL(), Gateway: l.Gateway, Admin: l.Admin,
 		Services: n.directory.Services(), Took: n.took,
 	}

@@ -54,6 +54,9 @@ func newOptions(folder string, log *slog.Logger) (node.Options, error) {
 	}
 	c := loaded.Config
 	c.Bus.Addr, c.Gateway.Addr, c.Admin.Addr = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	if err := os.WriteFile(filepath.Join(folder, "core.key"), []byte(natstest.CoreKey), 0o600); err != nil {
+		return node.Options{}, err
+	}
 	return node.Options{Config: c, Folder: folder, Version: "0.0.0-test", Log: log}, nil
 }
 
@@ -92,6 +95,18 @@ func start(t *testing.T, o node.Options) *running {
 func connect(t *testing.T, url string) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// connectCore is connect for the account of Mayfly's state, at the server of a node
+// with newOptions.
+func connectCore(t *testing.T, url string) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(url, nats.UserInfo(mayfly.UserCore, natstest.CoreKey))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,9 +419,10 @@ func TestNodesAnswerWithTheirRoutes(t *testing.T) {
 		{Pattern: "GET /top/{n}", Target: "Shop/top", Name: "Shop/top", Origin: "metadata"},
 		{Pattern: "/createTask", Target: "Shop/create", Name: "Shop/create", Origin: "metadata", Shadowed: `conflicts with route "/createTask"`},
 	}
+	core := connectCore(t, n.NATS)
 	var got []peers.Route
 	eventually(t, "all routes are listed", func() bool {
-		m, err := nc.Request(mayfly.SubjectRoutes, nil, patience)
+		m, err := core.Request(mayfly.SubjectRoutes, nil, patience)
 		if err != nil {
 			t.Fatal(err)
 		}

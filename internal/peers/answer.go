@@ -13,6 +13,12 @@ import (
 // Version is the version of the answers' format, their v.
 const Version = 1
 
+// Values of Node.Account.
+const (
+	AccountOwn    = "own"
+	AccountShared = "shared"
+)
+
 // A Node is what a node says of itself.
 type Node struct {
 	V        int               `json:"v"`
@@ -23,6 +29,7 @@ type Node struct {
 	Limiter  string            `json:"limiter"`          // how memory limits are enforced: cgroup, rss or none
 	Started  time.Time         `json:"started,omitzero"` // zero where the node does not say
 	Labels   map[string]string `json:"labels,omitempty"`
+	Account  string            `json:"account,omitempty"` // where Mayfly's state is: own, or shared with users
 
 	Key []byte `json:"key,omitempty"` // public key that questions to it are sealed with; new at each start
 

@@ -15,7 +15,7 @@ import (
 // Options are what a node answers with. All but Log are required. The functions may
 // be called at once by several goroutines.
 type Options struct {
-	Self    Node // V and Key are set by NewAnswerer
+	Self    Node // V, Key and Account are set by NewAnswerer
 	Routes  func() []Route
 	Prepare func(ctx context.Context, f mayfly.Unit) error
 	State   func(name string) (State, bool) // false if nothing here has the name
@@ -38,24 +38,22 @@ func NewAnswerer(ctx context.Context, b *bus.Bus, o Options) (*Answerer, error) 
 	if err != nil {
 		return nil, mayfly.Errorf(mayfly.Internal, "make a key: %w", err)
 	}
-	o.Self.V, o.Self.Key = Version, key.PublicKey().Bytes()
-	listener, err := b.Listen(ctx)
+	o.Self.V, o.Self.Key, o.Self.Account = Version, key.PublicKey().Bytes(), AccountShared
+	if b.OwnAccount() {
+		o.Self.Account = AccountOwn
+	}
+	listener, err := b.Listen(ctx,
+		bus.Interest{Subject: mayfly.SubjectNodes},
+		bus.Interest{Subject: mayfly.SubjectRoutes},
+		bus.Interest{Subject: prepareSubject(o.Self.ID)},
+		bus.Interest{Subject: stateSubject(o.Self.ID)},
+	)
 	if err != nil {
 		return nil, err
 	}
 	a := &Answerer{options: o, key: key, bus: b, listener: listener, log: o.Log}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
-	}
-	err = listener.Change([]bus.Interest{
-		{Subject: mayfly.SubjectNodes},
-		{Subject: mayfly.SubjectRoutes},
-		{Subject: prepareSubject(o.Self.ID)},
-		{Subject: stateSubject(o.Self.ID)},
-	}, nil)
-	if err != nil {
-		listener.Close()
-		return nil, err
 	}
 	return a, nil
 }

@@ -78,7 +78,7 @@ func (p Peers) State(ctx context.Context, node, name string) (State, error) {
 // ask sends one node a question. The error is the node's own, or says that it did
 // not answer.
 func (p Peers) ask(ctx context.Context, node, subject string, question []byte, wait time.Duration) ([]byte, error) {
-	reply, err := p.bus.Call(ctx, mayfly.Call{Subject: mayfly.Subject(subject), Body: question, Deadline: time.Now().Add(wait)})
+	reply, err := p.bus.Ask(ctx, mayfly.Call{Subject: mayfly.Subject(subject), Body: question, Deadline: time.Now().Add(wait)})
 	if err != nil {
 		return nil, fmt.Errorf("ask node %s: %w", node, err)
 	}

@@ -106,7 +106,7 @@ func TestBothEndsUnderstandEachOther(t *testing.T) {
 		t.Fatal(nodes, err)
 	}
 	want := o.Self
-	want.V, want.Key, want.Raw = peers.Version, nodes[0].Key, nodes[0].Raw
+	want.V, want.Key, want.Account, want.Raw = peers.Version, nodes[0].Key, peers.AccountOwn, nodes[0].Raw
 	if len(want.Key) == 0 {
 		t.Error("the node has no key")
 	}
@@ -159,7 +159,7 @@ func TestNoValueOfEnvLeavesTheNode(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
 	answer(t, b, options())
-	nc := natstest.Connect(t, b)
+	nc := natstest.ConnectCore(t, b)
 	all, err := nc.SubscribeSync(">")
 	if err != nil {
 		t.Fatal(err)
@@ -199,7 +199,7 @@ func TestNoValueOfEnvLeavesTheNode(t *testing.T) {
 func TestAnswersOfTheBuildBeforeAreUnderstood(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
-	nc := natstest.Connect(t, b)
+	nc := natstest.ConnectCore(t, b)
 	reply(t, nc, mayfly.SubjectNodes, before(t, "nodes"))
 	reply(t, nc, mayfly.SubjectRoutes, before(t, "routes"))
 	p := peers.New(b)
@@ -249,7 +249,7 @@ func TestTheBuildBeforeUnderstandsAnswers(t *testing.T) {
 	prepared := make(chan mayfly.Unit, 1)
 	o.Prepare = func(_ context.Context, f mayfly.Unit) error { prepared <- f; return nil }
 	answer(t, b, o)
-	nc := natstest.Connect(t, b)
+	nc := natstest.ConnectCore(t, b)
 	ask := func(subject string, question []byte) []byte {
 		t.Helper()
 		m, err := nc.Request(subject, question, 10*time.Second)
@@ -317,7 +317,7 @@ func TestTheBuildBeforeUnderstandsAnswers(t *testing.T) {
 func TestWhatCannotBeUnderstoodIsSaid(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
-	nc := natstest.Connect(t, b)
+	nc := natstest.ConnectCore(t, b)
 	for i, tt := range []struct {
 		name, answer, says, hint string
 		code                     mayfly.Code
@@ -366,7 +366,7 @@ func TestPrepareRefusesWhatItCannotOpen(t *testing.T) {
 		`{"v":2,"sealed":"AAAA"}`: mayfly.Unavailable, `{"v":1,"sealed":"AAAA"}`: mayfly.Unavailable,
 		`{"v":1}`: mayfly.Invalid, `hello`: mayfly.Invalid, `[]`: mayfly.Invalid, ``: mayfly.Invalid,
 	} {
-		reply, err := b.Call(t.Context(), mayfly.Call{Subject: "mayfly.node.n1.prepare", Body: []byte(question), Deadline: time.Now().Add(10 * time.Second)})
+		reply, err := b.Ask(t.Context(), mayfly.Call{Subject: "mayfly.node.n1.prepare", Body: []byte(question), Deadline: time.Now().Add(10 * time.Second)})
 		if err == nil {
 			err = reply.Err()
 		}
@@ -379,7 +379,7 @@ func TestPrepareRefusesWhatItCannotOpen(t *testing.T) {
 func TestUnknownFieldsAreKept(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
-	nc := natstest.Connect(t, b)
+	nc := natstest.ConnectCore(t, b)
 	reply(t, nc, mayfly.SubjectNodes, []byte(`{"v":7,"node":"n1","platform":"linux/arm64","moons":{"count":2}}`))
 	reply(t, nc, mayfly.SubjectRoutes, []byte(`[{"v":7,"node":"n1","pattern":"/x","moons":["a"]}]`))
 	nodes, err := peers.New(b).List(t.Context())
@@ -396,7 +396,7 @@ func TestUnknownFieldsAreKept(t *testing.T) {
 func TestNodesWithoutAProperIDAreSkipped(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
-	nc := natstest.Connect(t, b)
+	nc := natstest.ConnectCore(t, b)
 	natstest.Serve(t, nc, mayfly.SubjectNodes, func(m *nats.Msg) {
 		for _, text := range []string{
 			`{"node":"b","platform":"linux/arm64"}`, `{"node":"a","platform":"linux/amd64"}`, `{"node":"b"}`,

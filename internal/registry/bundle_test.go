@@ -127,7 +127,7 @@ func TestCachedBundleNeedsNoStore(t *testing.T) {
 	r := open(t, b, registry.Options{Cache: cache})
 	digest := upload(t, r, "echo hello")
 	fetch(t, r, digest)
-	js, err := jetstream.New(natstest.Connect(t, b))
+	js, err := jetstream.New(natstest.ConnectCore(t, b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestDamagedBundleIsNotUnpacked(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
 	r := open(t, b, registry.Options{Cache: t.TempDir()})
-	js, err := jetstream.New(natstest.Connect(t, b))
+	js, err := jetstream.New(natstest.ConnectCore(t, b))
 	if err != nil {
 		t.Fatal(err)
 	}

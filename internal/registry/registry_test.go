@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -23,6 +24,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 	"github.com/mayfly-run/mayfly/internal/registry"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"pgregory.net/rapid"
 )
@@ -42,7 +44,7 @@ func open(t *testing.T, b *bus.Bus, o registry.Options) *registry.Registry {
 // bucket returns the bucket of entries as another tool would use it.
 func bucket(t *testing.T, b *bus.Bus, name string) jetstream.KeyValue {
 	t.Helper()
-	js, err := jetstream.New(natstest.Connect(t, b))
+	js, err := jetstream.New(natstest.ConnectCore(t, b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -428,6 +430,74 @@ func TestLookingMakesNothing(t *testing.T) {
 	}
 }
 
+// The format says where the state is, so that builds that know one account only keep
+// away, and those that know both do not take users' for theirs.
+func TestFormatSaysWhichAccount(t *testing.T) {
+	t.Parallel()
+	format := func(nc *nats.Conn) string {
+		t.Helper()
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kv, err := js.KeyValue(t.Context(), mayfly.BucketMeta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := kv.Get(t.Context(), "format")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(e.Value())
+	}
+	b := natstest.New(t)
+	open(t, b, registry.Options{})
+	const own, shared = `{"v":1,"format":2}`, `{"v":1,"format":1}`
+	if got := format(natstest.ConnectCore(t, b)); got != own {
+		t.Errorf("the state has %s", got)
+	}
+	users := natstest.Connect(t, b)
+	if got := format(users); got != own {
+		t.Errorf("builds that know one account find %s", got)
+	}
+	js, err := jetstream.New(users)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.KeyValue(t.Context(), mayfly.BucketRegistry); !errors.Is(err, jetstream.ErrBucketNotFound) {
+		t.Errorf("users have a registry, which older nodes would take for empty: %v", err)
+	}
+
+	// The state of an earlier build, from which users have gone.
+	if _, err := bucket(t, b, mayfly.BucketMeta).PutString(t.Context(), "format", shared); err != nil {
+		t.Fatal(err)
+	}
+	open(t, b, registry.Options{Look: true})
+	if got := format(natstest.ConnectCore(t, b)); got != shared {
+		t.Errorf("looking has written %s", got)
+	}
+	open(t, b, registry.Options{})
+	if got := format(natstest.ConnectCore(t, b)); got != own {
+		t.Errorf("the state still has %s", got)
+	}
+
+	// One login for both, as on a server of somebody else's.
+	one, err := bus.Open(t.Context(), bus.Options{Remote: natstest.Core(b)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { one.Close() })
+	_, err = registry.Open(t.Context(), one, registry.Options{})
+	wantCode(t, err, mayfly.Denied, "account of its own", "--core.creds")
+	if _, err := bucket(t, b, mayfly.BucketMeta).PutString(t.Context(), "format", shared); err != nil {
+		t.Fatal(err)
+	}
+	open(t, one, registry.Options{})
+	if got := format(natstest.ConnectCore(t, b)); got != shared {
+		t.Errorf("a shared account has %s", got)
+	}
+}
+
 func TestNewerFormatIsRefused(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
@@ -436,7 +506,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := registry.Open(t.Context(), b, registry.Options{})
-	wantCode(t, err, mayfly.Invalid, "format 7", "knows 1", "upgrade")
+	wantCode(t, err, mayfly.Invalid, "format 7", "knows 2", "upgrade")
 
 	// An entry of a newer version is not run, and not overwritten.
 	deploy(t, r, function("other", "", upload(t, r, "x")))
@@ -455,7 +525,7 @@ func TestNewerLayoutIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
 	open(t, b, registry.Options{})
-	js, err := jetstream.New(natstest.Connect(t, b))
+	js, err := jetstream.New(natstest.ConnectCore(t, b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -484,7 +554,7 @@ func TestSmallStoreIsShared(t *testing.T) {
 	}{{"known", false}, {"unknown", true}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			own, err := bus.Open(t.Context(), bus.Options{Server: &bus.ServerOptions{Store: t.TempDir(), MaxStore: 16 << 20}})
+			own, err := bus.Open(t.Context(), bus.Options{Server: &bus.ServerOptions{Store: t.TempDir(), MaxStore: 16 << 20, CoreKey: natstest.CoreKey}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -594,7 +664,7 @@ func TestPictureSurvivesTheServer(t *testing.T) {
 	t.Parallel()
 	store, addr := t.TempDir(), ""
 	serve := func() *bus.Bus {
-		b, err := bus.Open(t.Context(), bus.Options{Server: &bus.ServerOptions{Store: store, Addr: addr}})
+		b, err := bus.Open(t.Context(), bus.Options{Server: &bus.ServerOptions{Store: store, Addr: addr, CoreKey: natstest.CoreKey}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -603,7 +673,7 @@ func TestPictureSurvivesTheServer(t *testing.T) {
 		return b
 	}
 	server := serve()
-	b, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: server.URL()}})
+	b, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: server.URL()}, Core: natstest.Core(server)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -655,7 +725,7 @@ func await(t *testing.T, news <-chan map[mayfly.Name]struct{}, there func() bool
 func TestSyncFollowsEveryChange(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
-	asked, err := natstest.Connect(t, b).SubscribeSync(mayfly.SubjectSync)
+	asked, err := natstest.ConnectCore(t, b).SubscribeSync(mayfly.SubjectSync)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -687,7 +757,7 @@ func TestSyncFollowsEveryChange(t *testing.T) {
 // remote returns another way to the server of b: that of another process.
 func remote(t *testing.T, b *bus.Bus) *bus.Bus {
 	t.Helper()
-	other, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: b.URL()}})
+	other, err := bus.Open(t.Context(), bus.Options{Remote: bus.Remote{URL: b.URL()}, Core: natstest.Core(b)})
 	if err != nil {
 		t.Fatal(err)
 	}

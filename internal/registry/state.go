@@ -11,8 +11,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// format is the version of all that Mayfly keeps in JetStream.
-const format = 1
+// Formats of all that Mayfly keeps in JetStream.
+const (
+	formatShared = 1 // among users' streams: a server with one account for both
+	formatOwn    = 2 // in an account of its own
+)
 
 // The buckets. A changed configuration needs the next layout.
 var (
@@ -50,12 +53,25 @@ func (r *Registry) openState(ctx context.Context) error {
 		if r.options.Look {
 			return r.look(ctx, js)
 		}
-		return sign(ctx, js)
+		return r.sign(ctx, js)
 	})
 	if err != nil || r.options.Look {
 		return err
 	}
+	r.warnOlderBuilds(ctx)
 	return r.bus.Keep(ctx, entries, code)
+}
+
+// warnOlderBuilds signs the users' account, where a build that knows of no other looks
+// for the registry: it refuses a newer format instead of beginning an empty registry.
+func (r *Registry) warnOlderBuilds(ctx context.Context) {
+	ours, err := json.Marshal(signature{V: 1, Format: formatOwn})
+	if err == nil {
+		err = r.bus.KeepAmongUsers(ctx, meta, signatureKey, ours)
+	}
+	if err != nil {
+		r.log.Warn("older builds of Mayfly are not refused in the users' account", "err", err)
+	}
 }
 
 // A signature is what a store says of itself, under signatureKey in bucket meta.
@@ -79,7 +95,8 @@ func (r *Registry) look(ctx context.Context, js jetstream.JetStream) error {
 	if _, err := js.KeyValue(ctx, mayfly.BucketRegistry); err != nil {
 		return r.unreadable(err)
 	}
-	return checkFormat(stored)
+	_, err = r.checkFormat(stored)
+	return err
 }
 
 // unreadable makes one error of all that mean that there is no store.
@@ -95,42 +112,60 @@ func (r *Registry) unreadable(err error) error {
 	return bus.Fault("read the store's format", err)
 }
 
-// sign refuses a store of a newer format, and writes ours into a new one.
-func sign(ctx context.Context, js jetstream.JetStream) error {
+// format returns the format that a store has which this bus reaches.
+func (r *Registry) format() int {
+	if r.bus.OwnAccount() {
+		return formatOwn
+	}
+	return formatShared
+}
+
+// sign refuses a store of another format, writes ours into a new one, and again into
+// one whose users went to another account.
+func (r *Registry) sign(ctx context.Context, js jetstream.JetStream) error {
 	kv, err := js.KeyValue(ctx, mayfly.BucketMeta)
 	if err != nil {
 		return bus.Fault("read the store's format", err)
 	}
-	ours, err := json.Marshal(signature{V: 1, Format: format})
+	ours, err := json.Marshal(signature{V: 1, Format: r.format()})
 	if err != nil {
 		return err
 	}
-	stored, err := kv.Get(ctx, signatureKey)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		if _, err = kv.Create(ctx, signatureKey, ours); err == nil {
-			return nil
+	for {
+		stored, err := kv.Get(ctx, signatureKey)
+		switch {
+		case errors.Is(err, jetstream.ErrKeyNotFound):
+			_, err = kv.Create(ctx, signatureKey, ours)
+		case err != nil:
+			return bus.Fault("read the store's format", err)
+		default:
+			theirs, wrong := r.checkFormat(stored)
+			if wrong != nil || theirs == r.format() {
+				return wrong
+			}
+			_, err = kv.Update(ctx, signatureKey, ours, stored.Revision())
 		}
-		if !errors.Is(err, jetstream.ErrKeyExists) {
+		if faster := errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch); !faster {
 			return bus.Fault("write the store's format", err)
 		}
-		stored, err = kv.Get(ctx, signatureKey) // another node was faster
 	}
-	if err != nil {
-		return bus.Fault("read the store's format", err)
-	}
-	return checkFormat(stored)
 }
 
-// checkFormat refuses what a newer Mayfly signed, and what none did.
-func checkFormat(stored jetstream.KeyValueEntry) error {
+// checkFormat refuses what a newer Mayfly signed, what none did, and a store that we
+// have come to with a user's login.
+func (r *Registry) checkFormat(stored jetstream.KeyValueEntry) (format int, err error) {
 	var theirs signature
 	if err := json.Unmarshal(stored.Value(), &theirs); err != nil || theirs.Format < 1 {
-		return mayfly.Errorf(mayfly.Invalid, "key %q of bucket %s does not say which format the store has", signatureKey, mayfly.BucketMeta).
+		return 0, mayfly.Errorf(mayfly.Invalid, "key %q of bucket %s does not say which format the store has", signatureKey, mayfly.BucketMeta).
 			WithHint("if Mayfly did not write it, choose another NATS account; else restore a backup")
 	}
-	if theirs.Format > format {
-		return mayfly.Errorf(mayfly.Invalid, "the store was written by a newer Mayfly: it has format %d, this version knows %d", theirs.Format, format).
+	switch {
+	case theirs.Format > formatOwn:
+		return 0, mayfly.Errorf(mayfly.Invalid, "the store was written by a newer Mayfly: it has format %d, this version knows %d", theirs.Format, formatOwn).
 			WithHint("upgrade this Mayfly, or choose another --data folder or NATS account")
+	case theirs.Format > r.format():
+		return 0, mayfly.Errorf(mayfly.Denied, "what Mayfly keeps at %s is in an account of its own", r.bus.URL()).
+			WithHint("give the login for it: --core.key, --core.creds or --core.context")
 	}
-	return nil
+	return theirs.Format, nil
 }

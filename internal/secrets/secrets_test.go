@@ -36,7 +36,7 @@ func open(t *testing.T, b *bus.Bus, o secrets.Options) *secrets.Secrets {
 // bucket returns the bucket as another tool would use it.
 func bucket(t *testing.T, b *bus.Bus) jetstream.KeyValue {
 	t.Helper()
-	js, err := jetstream.New(natstest.Connect(t, b))
+	js, err := jetstream.New(natstest.ConnectCore(t, b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -297,7 +297,7 @@ func TestNewerLayoutIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	b := natstest.New(t)
 	open(t, b, secrets.Options{Folder: t.TempDir()})
-	js, err := jetstream.New(natstest.Connect(t, b))
+	js, err := jetstream.New(natstest.ConnectCore(t, b))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,87 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/mayfly-run/mayfly"
+)
+
+// ownStreams are the streams that earlier builds kept among users'.
+var ownStreams = []string{
+	"KV_" + mayfly.BucketMeta, "KV_" + mayfly.BucketRegistry, "OBJ_" + mayfly.BucketCode, "KV_" + mayfly.BucketSecrets, mayfly.StreamLogs,
+}
+
+// SeparateState moves Mayfly's streams in an embedded server's store from the users'
+// account, where earlier builds kept them, into Mayfly's own. The server must not
+// run. What nats-server checks its files with depends on a stream's name and not on
+// its account, so a stream is moved by renaming its folder: it is whole in one place
+// or the other at any moment, and after a crash the rest is moved at the next start.
+//
+// A stream that is in both is left in both, and listed: the one in Mayfly's account is
+// in use, and nothing is ever overwritten.
+func SeparateState(store string) (left []string, err error) {
+	return mover{rename: os.Rename, sync: SyncPath}.move(store)
+}
+
+// A mover does the moving; tests stop it in the middle.
+type mover struct {
+	rename func(from, to string) error
+	sync   func(path string) error
+}
+
+func (m mover) move(store string) (left []string, err error) {
+	accounts := filepath.Join(store, "jetstream")
+	from := filepath.Join(accounts, mayfly.AccountMayfly, "streams")
+	to := filepath.Join(accounts, mayfly.AccountCore, "streams")
+	for _, name := range ownStreams {
+		source, target := filepath.Join(from, name), filepath.Join(to, name)
+		if _, err := os.Lstat(source); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := os.MkdirAll(to, 0o700); err != nil {
+			return left, cannotMove(source, err)
+		}
+		if _, err := os.Lstat(target); err == nil {
+			left = append(left, source)
+			continue
+		}
+		if err := m.rename(source, target); err != nil {
+			return left, cannotMove(source, err)
+		}
+		for _, folder := range []string{to, filepath.Dir(to), accounts, from} {
+			if err := m.sync(folder); err != nil {
+				return left, cannotMove(source, err)
+			}
+		}
+	}
+	return left, nil
+}
+
+func cannotMove(stream string, err error) error {
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		err = e.Err
+	}
+	return mayfly.Errorf(mayfly.Unavailable, "cannot move stream %s to the account of Mayfly's state: %w", stream, err).
+		WithHint("give the folder to this user, or copy the whole data folder to one file system and start there with --data; what has not been moved is moved at the next start")
+}
+
+// SyncPath has the disk keep a file, or a folder's list of files.
+func SyncPath(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil // it cannot sync folders, and journals them itself
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", path, err)
+	}
+	return nil
+}

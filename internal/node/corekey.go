@@ -1,0 +1,126 @@
+package node
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/config"
+)
+
+// The key of the account of Mayfly's state is a file and nothing else: never an
+// argument, a variable's value, a line of the log or part of an error.
+
+// coreKey returns the key of the server in this folder and where it is absolutely: in
+// the file that is named, or else in core.key, made at the first start.
+func (f *folder) coreKey(named string) (key, path string, err error) {
+	if path, err = filepath.Abs(cmp.Or(named, filepath.Join(f.path, coreKeyFile))); err != nil {
+		return "", "", cannotWrite(f.path, err)
+	}
+	if _, err := os.Lstat(path); named == "" && errors.Is(err, fs.ErrNotExist) {
+		if err := writeCoreKey(path); err != nil {
+			return "", "", cannotWrite(f.path, err)
+		}
+	}
+	key, err = readCoreKey(path)
+	return key, path, err
+}
+
+// writeCoreKey makes a key that is there whole or not at all. The folder is locked, so
+// nobody else does.
+func writeCoreKey(path string) (err error) {
+	file, err := os.CreateTemp(filepath.Dir(path), ".core-*") // with mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	_, err = fmt.Fprintf(file, "# Opens the NATS account of this Mayfly's state. Keep it private: its owner can deploy.\n%s\n", rand.Text())
+	if err == nil {
+		err = file.Sync()
+	}
+	if e := file.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), path)
+}
+
+// readCoreKey reads a key: the first line that is neither empty nor a comment.
+func readCoreKey(path string) (string, error) {
+	const most, least = 4 << 10, 16
+	file, err := os.Open(path)
+	if err != nil {
+		if e, ok := errors.AsType[*fs.PathError](err); ok {
+			err = e.Err
+		}
+		return "", mayfly.Errorf(mayfly.Denied, "cannot read the core key %s: %w", path, err).
+			WithHint("--core.key names the file: core.key in the data folder of the node that runs the NATS server")
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, most))
+	if err != nil {
+		return "", mayfly.Errorf(mayfly.Denied, "cannot read the core key %s", path)
+	}
+	for line := range bytes.Lines(data) {
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 || line[0] == '#' {
+			continue
+		}
+		// A $ would be a hash to nats-server.
+		if len(line) < least || bytes.ContainsAny(line, " \t$") {
+			break
+		}
+		return string(line), nil
+	}
+	return "", mayfly.Errorf(mayfly.Invalid, "%s does not hold a core key", path).
+		WithHint("copy core.key again from the node that runs the NATS server; on that node, remove the file and restart to get a new key")
+}
+
+// CoreOf translates the configuration's way to the account of Mayfly's state on the
+// server at remote. The zero Remote means that it names none.
+func CoreOf(c config.Core, remote bus.Remote) (bus.Remote, error) {
+	switch {
+	case c.Context != "":
+		return bus.Remote{Context: c.Context}, nil
+	case c.Creds != "":
+		return remote.WithCoreCreds(c.Creds), nil
+	case c.Key != "":
+		key, err := readCoreKey(c.Key)
+		return remote.WithCoreKey(key), err
+	default:
+		return bus.Remote{}, nil
+	}
+}
+
+// CoreKeyAt returns the file with the key of the account of Mayfly's state on the
+// server at these addresses, if a node of this user that uses it runs on this machine
+// and the file can be read.
+func CoreKeyAt(running []Running, remote bus.Remote) (path string) {
+	for _, r := range running {
+		if r.CoreKey == "" || !sameServer(r.NATS, remote) {
+			continue
+		}
+		if file, err := os.Open(r.CoreKey); err == nil {
+			file.Close()
+			return r.CoreKey
+		}
+	}
+	return ""
+}
+
+// sameServer reports whether a node's address is the one that remote names.
+func sameServer(address string, remote bus.Remote) bool {
+	here := func(s string) string { return strings.ReplaceAll(s, "//localhost:", "//127.0.0.1:") }
+	return address != "" && here(address) == here(remote.String())
+}
