@@ -8,7 +8,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// Bytes is a number of bytes, written like 64MiB, 2GB or 1000.
+// Bytes is a size, such as 64MiB, 2GB or 1000.
 type Bytes int64
 
 // units go from large to small.

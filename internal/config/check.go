@@ -9,9 +9,9 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// Check refuses what one value alone cannot show to be wrong. Errors have code
-// Invalid and name the keys. It is not named Validate because kong calls a method
-// of that name, and it sees the command line alone.
+// Check rejects values that are wrong in combination. Errors have code Invalid and name
+// the keys. It is not named Validate because kong would call that before the
+// environment and the file are read.
 func (c Config) Check() error {
 	checks := []func() error{
 		c.checkNumbers,
@@ -44,7 +44,7 @@ func (c Config) LabelMap() (map[string]string, error) {
 	return labels, nil
 }
 
-// checkNumbers refuses numbers, sizes and durations that cannot be meant.
+// checkNumbers rejects numbers, sizes and durations that make no sense.
 func (c Config) checkNumbers() error {
 	for _, k := range Keys() {
 		f := k.field(&c)
@@ -64,7 +64,7 @@ func (c Config) checkNumbers() error {
 
 func (c Config) checkBus() error {
 	if c.NATS != "" || c.Context != "" {
-		return nil // an existing server: there is no embedded one to protect
+		return nil // no embedded server to protect
 	}
 	if err := checkAddr("bus.addr", c.Bus.Addr); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (c Config) checkAdmin() error {
 	return checkAddr("admin.addr", c.Admin.Addr)
 }
 
-// together refuses one of two values that mean something only with the other.
+// together rejects one of two values that need each other.
 func together(keyA, a, keyB, b string) error {
 	if (a == "") == (b == "") {
 		return nil
@@ -121,8 +121,8 @@ func checkAddr(key, addr string) error {
 	return nil
 }
 
-// Loopback reports whether only this machine reaches addr, a host with or without
-// a port. A name other than localhost may mean anything and is not loopback.
+// Loopback reports whether addr, a host with or without a port, is reachable from this
+// machine only. Names other than localhost are not.
 func Loopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -1,24 +1,25 @@
-// Package config says what can be set on a node and finds out what was set.
+// Package config defines a node's settings and loads them.
 //
 //	command line ─┐
 //	environment  ─┤            ┌─► Config, checked
 //	config.yaml  ─┼── Load ────┤
 //	defaults     ─┘            └─► []Setting: each key, its value, where it came from
 //
-// One struct, Config, is the one table: its tags give every key its name, help
-// and default. A key has one name at all doors: the flag --gateway.addr, the
-// variable MAYFLY_GATEWAY_ADDR and, in the file, addr below gateway. The command
-// line wins over the environment, that over the file, that over the default.
+// One struct, Config, is the table: its tags give each key its name, help and default.
+// A key has the same name everywhere: the flag --gateway.addr, the variable
+// MAYFLY_GATEWAY_ADDR and, in the file, addr under gateway. Flags override the
+// environment, which overrides the file, which overrides defaults.
 //
-// It is the only package that reads the process's environment, by Environ; even
-// Load is given it. It does not read flags (cli does), open a connection or look
-// at the machine: what "by free space" means is for the part that needs it.
+// It is the only package that reads the process's environment (Environ); Load takes it
+// as an argument. It does not read flags (cli does), open connections or inspect the
+// machine.
 //
 // # Invariants
 //
 //   - Precedence and the named source of each value: TestLoadPrefersTheCloserSource.
 //   - Nothing set is silently ignored; a mistyped name is an error that names the
 //     nearest: TestLoadRefusesWhatItDoesNotKnow.
-//   - No secret is ever in a Setting's text: TestSettingsHideSecrets.
-//   - Nothing listens beyond this machine by accident: TestCheckRefusesWhatDoesNotFitTogether.
+//   - A Setting's text never holds a secret: TestSettingsHideSecrets.
+//   - Nothing listens beyond this machine by accident:
+//     TestCheckRefusesWhatDoesNotFitTogether.
 package config

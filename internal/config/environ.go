@@ -12,24 +12,24 @@ import (
 
 const envPrefix = "MAYFLY_"
 
-// envFile names the config file; it is no key because it says where keys are.
+// envFile names the config file. It is not a key, since it says where keys are.
 const envFile = envPrefix + "CONFIG"
 
-// reserved are names after our prefix that are no keys: MAYFLY_REQUIRE is for
-// tests, the others a function finds in its environment, and may call mayfly with.
+// reserved are variables with our prefix that are not keys. MAYFLY_REQUIRE is for tests;
+// functions have the others in their environment, and may run mayfly.
 var reserved = []string{"CONFIG", "REQUIRE", "FUNCTION", "REVISION", "INSTANCE", "URL", "SOCKET", "CALL", "DEADLINE"}
 
-// isReserved reports whether a variable is none of ours to judge.
+// isReserved reports whether a variable is not a setting.
 func isReserved(name string) bool {
 	return strings.HasPrefix(name, mayfly.EnvParam) || slices.Contains(reserved, strings.TrimPrefix(name, envPrefix))
 }
 
-// Environ returns the process's environment as NAME=value. It is the one place
-// that reads it: main calls it once and hands it on.
+// Environ returns the process's environment as NAME=value. Nothing else reads it: main
+// calls this once and passes it on.
 func Environ() []string { return os.Environ() }
 
 // Lookup returns the variables of an environment by name. As in the standard
-// library, the first of equal names counts.
+// library, the first of several equal names counts.
 func Lookup(environ []string) func(name string) (string, bool) {
 	vars := make(map[string]string, len(environ))
 	for _, line := range environ {
@@ -55,14 +55,14 @@ func DataHome(env func(name string) (string, bool)) (string, error) {
 	return folder, nil
 }
 
-// CacheHome returns the folder for what may be deleted at any time and costs only
-// time then: $XDG_CACHE_HOME/mayfly or ~/.cache/mayfly. Without a home there is none.
+// CacheHome returns the folder for files that may be deleted at any time:
+// $XDG_CACHE_HOME/mayfly or ~/.cache/mayfly. Without a home there is none.
 func CacheHome(env func(name string) (string, bool)) (string, bool) {
 	return home(env, "XDG_CACHE_HOME", ".cache")
 }
 
-// home returns the mayfly folder of one kind. As the XDG specification demands, a
-// relative path counts as not set.
+// home returns the mayfly folder of one kind. A relative path counts as not
+// set, as the XDG specification requires.
 func home(env func(string) (string, bool), variable, below string) (string, bool) {
 	if folder, _ := env(variable); filepath.IsAbs(folder) {
 		return filepath.Join(folder, "mayfly"), true
@@ -73,8 +73,7 @@ func home(env func(string) (string, bool), variable, below string) (string, bool
 	return "", false
 }
 
-// checkEnviron refuses a variable with our prefix that means nothing, which is a
-// setting that somebody believes in.
+// checkEnviron rejects unknown variables with our prefix: each is a mistyped setting.
 func checkEnviron(environ []string, keys []Key) error {
 	known := slices.Clone(reserved)
 	for _, k := range keys {

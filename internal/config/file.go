@@ -7,10 +7,10 @@ import (
 	"github.com/mayfly-run/mayfly/internal/yamlfile"
 )
 
-// manifestKeys are the top keys of mayfly.yaml. People put them here by mistake.
+// manifestKeys are the top keys of mayfly.yaml, which end up here by mistake.
 var manifestKeys = []string{"project", "functions", "services", "routes"}
 
-// A value is what the config file says of one key, and where.
+// A value is the text of one key in the config file, and its place.
 type value struct {
 	text string
 	node *yamlfile.Node
@@ -55,7 +55,7 @@ func readGroup(values map[string]value, group *yamlfile.Node, prefix string, key
 	return nil
 }
 
-// unknownKey says what somebody may have meant by a key that does not exist.
+// unknownKey returns the error for a key that does not exist, with a hint.
 func unknownKey(group, key *yamlfile.Node, prefix string, keys []Key) error {
 	if prefix == "" && slices.Contains(manifestKeys, key.Text) {
 		return group.Unknown(key, nil).WithHint("move %s to the project's mayfly.yaml", key.Text)
@@ -73,8 +73,8 @@ func unknownKey(group, key *yamlfile.Node, prefix string, keys []Key) error {
 	return group.Unknown(key, known)
 }
 
-// IsNodeKey reports whether word is a key, or a group of keys, of the config file.
-// Where it stands in mayfly.yaml it was put into the wrong file.
+// IsNodeKey reports whether word is a key, or a group of keys, of the config file. In
+// mayfly.yaml it is in the wrong file.
 func IsNodeKey(word string) bool {
 	keys := Keys()
 	return hasGroup(keys, word+".") || slices.ContainsFunc(keys, func(k Key) bool { return k.Name == word })

@@ -12,12 +12,12 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// A Key is one row of the table: something that can be set.
+// A Key is one row of the table: a setting.
 type Key struct {
 	Name    string // such as gateway.addr
 	Help    string
 	Default string
-	Enum    []string // the only values allowed; nil for any
+	Enum    []string // the allowed values; nil for any
 	Secret  bool
 
 	above0 bool
@@ -104,7 +104,7 @@ func (k Key) set(c *Config, text string) error {
 	return nil
 }
 
-// text returns the key's value in c in the form that set reads, fit to be shown.
+// text returns the key's value in c in the form that set reads, without secrets.
 func (k Key) text(c *Config) string {
 	switch v := k.field(c).Interface().(type) {
 	case string:
@@ -130,7 +130,7 @@ func (k Key) text(c *Config) string {
 	}
 }
 
-// redact hides the passwords and tokens that the URLs of servers may hold.
+// redact hides passwords and tokens in the URLs of servers.
 func redact(servers string) string {
 	list := strings.Split(servers, ",")
 	for i, s := range list {
@@ -151,7 +151,7 @@ func redact(servers string) string {
 	return strings.Join(list, ",")
 }
 
-// shortDuration writes 2m where the standard library writes 2m0s.
+// shortDuration returns 2m where the standard library has 2m0s.
 func shortDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
@@ -163,7 +163,7 @@ func shortDuration(d time.Duration) string {
 	return s
 }
 
-// clip shortens text from outside for a message.
+// clip shortens untrusted text for a message.
 func clip(s string) string {
 	const most = 80
 	if len(s) <= most {

@@ -14,9 +14,9 @@ import (
 // LoadOptions are the sources of a Config besides the defaults. The zero value is
 // an empty command line in an empty environment.
 type LoadOptions struct {
-	Flags Config   // what the command line says, in the fields of the keys in Set
-	Set   []string // keys that the command line says
-	Env   []string // NAME=value; of an empty value the variable counts as not set
+	Flags Config   // values from the command line, for the keys in Set
+	Set   []string // keys given on the command line
+	Env   []string // NAME=value; an empty value counts as not set
 
 	// File is the config file that the command line names; it must exist. If empty,
 	// MAYFLY_CONFIG names one, and else $XDG_CONFIG_HOME/mayfly/config.yaml or
@@ -24,7 +24,7 @@ type LoadOptions struct {
 	File string
 }
 
-// A Loaded is a valid Config and how it came to be.
+// A Loaded is a valid Config and where its values came from.
 type Loaded struct {
 	Config
 	File     string    // the config file that was read; "" if none
@@ -38,14 +38,14 @@ type Setting struct {
 	From string // "default", "flag --x", "env MAYFLY_X" or "file PATH:LINE"
 }
 
-// IsSet reports whether somebody set the key, be it to its default.
+// IsSet reports whether the key was set, even to its default.
 func (l Loaded) IsSet(key string) bool {
 	i := slices.IndexFunc(l.Settings, func(s Setting) bool { return s.Name == key })
 	return i >= 0 && l.Settings[i].From != "default"
 }
 
-// Load merges the sources and checks the result. Errors have code Invalid, or
-// NotFound for a named file that is not there, and name the source.
+// Load merges the sources and checks the result. Errors name the source and have
+// code Invalid, or NotFound if a named file does not exist.
 func Load(opts LoadOptions) (Loaded, error) {
 	keys, env := Keys(), Lookup(opts.Env)
 	if err := checkEnviron(opts.Env, keys); err != nil {
@@ -74,8 +74,7 @@ func Load(opts LoadOptions) (Loaded, error) {
 	return l, nil
 }
 
-// load sets one key in c from the closest source that says something, and names
-// that source.
+// load sets one key in c from the first source that has it, and names that source.
 func (k Key) load(c *Config, opts LoadOptions, env func(string) (string, bool), file map[string]value) (from string, err error) {
 	if slices.Contains(opts.Set, k.Name) {
 		k.field(c).Set(k.field(&opts.Flags))
@@ -96,7 +95,7 @@ func (k Key) load(c *Config, opts LoadOptions, env func(string) (string, bool), 
 	return "default", explain(k.set(c, k.Default), "default of "+k.Name)
 }
 
-// explain puts what was being set before err and keeps code and hint.
+// explain prefixes err with what was being set, keeping code and hint.
 func explain(err error, what string) error {
 	if err == nil {
 		return nil

@@ -17,17 +17,17 @@ import (
 
 // BuildOptions say where and how Build works.
 type BuildOptions struct {
-	// Folder is where the output goes: each build makes new folders in it. It may
-	// not be one of the user's.
+	// Folder is where the output goes: each build makes new folders in it. It must not
+	// be one of the user's.
 	Folder string
 
 	// Cache is a folder for what builds share, such as installed packages. It may be
-	// deleted at any time when no build runs.
+	// deleted whenever no build runs.
 	Cache string
 
-	Progress    func(step string) // is told what is done, where it may take long; may be nil
-	Output      io.Writer         // gets what compilers and installers say, as they say it; discards if nil
-	Development bool              // the code is being worked on: it runs here, traces name its lines
+	Progress    func(step string) // is told of steps that may take long; may be nil
+	Output      io.Writer         // gets the output of compilers and installers as it comes; discarded if nil
+	Development bool              // the code is being edited: it runs here, and traces name its lines
 	Python      string            // Built.Python of an earlier build in development; it is looked for if empty
 	Platforms   []string          // to compile for, see mayfly.Platform; this machine's if empty
 }
@@ -47,14 +47,13 @@ type Built struct {
 	Python string // the interpreter that the code needs, in development; "" for other languages
 }
 
-// Build makes out of a source what can be run. Nothing is written into the user's
-// folder. What is found there is looked at anew each time, so that a source that
-// was opened once may be built again and again while its files change.
+// Build makes a source ready to run. It writes nothing into the user's folder, and
+// inspects it anew each time, so that a source may be rebuilt as its files change.
 //
-// Errors: Invalid for what the user can mend, with the compiler's text as a
-// mayfly.Trace, its paths relative to the code's folder; Unavailable when a tool is
-// not installed. With an error only Inputs are set, to what had been read by then:
-// a change of one of them is a reason to try again. The folders are gone.
+// Errors: Invalid for what the user can fix, with the compiler's text as a
+// mayfly.Trace, its paths relative to the code's folder; Unavailable if a tool is not
+// installed. With an error only Inputs is set, to the files read so far: a change of one
+// is a reason to retry. The folders are removed.
 func Build(ctx context.Context, s Source, o BuildOptions) (built Built, err error) {
 	started := time.Now()
 	b, err := newBuilder(s, o)
@@ -76,8 +75,8 @@ type builder struct {
 	Source
 	BuildOptions
 
-	made    []string          // all folders, to be removed if the build fails
-	scratch []string          // of them those that are removed anyway
+	made    []string          // all folders, removed if the build fails
+	scratch []string          // those of them that are removed in any case
 	folders map[string]string // output by platform
 	engine  mayfly.Engine
 	start   []string
@@ -88,7 +87,7 @@ type builder struct {
 
 func newBuilder(s Source, o BuildOptions) (b *builder, err error) {
 	for _, folder := range []*string{&o.Folder, &o.Cache} {
-		if *folder == "" { // it would be the folder that somebody happens to stand in
+		if *folder == "" { // it would be the current folder
 			return nil, mayfly.Errorf(mayfly.Internal, "build needs a folder for output and one for the cache")
 		}
 		if *folder, err = filepath.Abs(*folder); err != nil {
@@ -109,7 +108,7 @@ func newBuilder(s Source, o BuildOptions) (b *builder, err error) {
 	return b, err
 }
 
-// finish builds, and describes what came of it. With an error only Inputs are set.
+// finish builds and describes the result. With an error only Inputs is set.
 func (b *builder) finish(ctx context.Context) (built Built, err error) {
 	defer func() { err = errors.Join(err, b.clean(err != nil)) }()
 	if b.Build != "" || len(b.Start) > 0 {
@@ -127,7 +126,7 @@ func (b *builder) finish(ctx context.Context) (built Built, err error) {
 	return built, err
 }
 
-// custom builds and starts by the user's own commands.
+// custom uses the user's own commands to build and start.
 func (b *builder) custom(ctx context.Context) error {
 	info, err := os.Stat(b.Code)
 	if err != nil {
@@ -161,12 +160,12 @@ func (b *builder) custom(ctx context.Context) error {
 	}
 	inputs := b.inputs
 	err = b.language(ctx, f)
-	b.inputs = inputs // the copy is none of the user's files
+	b.inputs = inputs // the copy is not one of the user's files
 	return err
 }
 
-// copyCode copies the code as it is, with what npm installed, because nobody knows
-// what a command needs of it.
+// copyCode copies the code as it is, with what npm installed: a command may need any of
+// it.
 func (b *builder) copyCode(ctx context.Context, folder bool, to string) ([]string, error) {
 	if folder {
 		return copyTree(ctx, b.Code, to, b.ignored.without("node_modules/").matchOne)
@@ -174,7 +173,7 @@ func (b *builder) copyCode(ctx context.Context, folder bool, to string) ([]strin
 	return []string{b.Code}, copyFile(b.Code, filepath.Join(to, filepath.Base(b.Code)))
 }
 
-// language builds what detect has found.
+// language builds what detect found.
 func (b *builder) language(ctx context.Context, f found) error {
 	if f.engine == mayfly.EngineService && b.Unit.Kind == mayfly.KindFunction && b.Engine == "" {
 		return mayfly.Errorf(mayfly.Invalid, "%s speaks NATS itself (it imports nats.go and not net/http), so it is a service", b.Name).
@@ -216,8 +215,8 @@ func (b *builder) use(folder string, engine mayfly.Engine, start []string) {
 	b.useFor("", folder, engine, start)
 }
 
-// useFor is use for output that was made for a platform. The engine is the one
-// that the code has by nature: the manifest's word goes before it.
+// useFor is use for output that was made for a platform. The engine is the
+// detected one, unless the manifest names another.
 func (b *builder) useFor(platform, folder string, engine mayfly.Engine, start []string) {
 	b.engine, b.start = engine, start
 	if b.Engine != "" {
@@ -226,7 +225,7 @@ func (b *builder) useFor(platform, folder string, engine mayfly.Engine, start []
 	b.folders[platform] = folder
 }
 
-// clean removes what nobody needs when the build has ended.
+// clean removes what is not needed after the build.
 func (b *builder) clean(failed bool) error {
 	gone := b.scratch
 	if failed {

@@ -11,9 +11,9 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// cached returns a folder of the cache, which make fills if it is not there yet.
-// It appears whole, so two builds may make it at the same time, and one that is
-// killed leaves nothing that another would take for finished.
+// cached returns a folder in the cache, which make fills if it does not exist. It
+// appears by a rename, so concurrent builds may make it, and a killed build leaves no
+// partial one.
 func (b *builder) cached(name string, make func(folder string) error) (string, error) {
 	folder := filepath.Join(b.Cache, name)
 	if _, err := os.Stat(folder); err == nil {
@@ -23,7 +23,7 @@ func (b *builder) cached(name string, make func(folder string) error) (string, e
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(temporary) // after the rename it is gone
+	defer os.RemoveAll(temporary) // a no-op after the rename
 	if err := make(temporary); err != nil {
 		return "", err
 	}
@@ -33,11 +33,11 @@ func (b *builder) cached(name string, make func(folder string) error) (string, e
 	return folder, nil
 }
 
-// digestOf returns what tells the contents of files from all others.
+// digestOf returns a hash of the contents of files.
 func digestOf(files ...string) (string, error) {
 	hash := sha256.New()
 	for _, file := range files {
-		// A pipe would never end.
+		// Reading a pipe would never end.
 		if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
 			return "", mayfly.Errorf(mayfly.Invalid, "%s is not a regular file", file)
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// tools are what builds and functions need of a machine, and where one gets them.
+// tools are the programs that builds and functions need, and how to install them.
 var tools = map[string]string{
 	"node":    "install Node.js 18 or newer: https://nodejs.org",
 	"npm":     "install Node.js, which brings it: https://nodejs.org",
@@ -20,7 +20,7 @@ var tools = map[string]string{
 	"go":      "install Go: https://go.dev/dl",
 }
 
-// need returns an error with code Unavailable unless a tool is there.
+// need returns an error with code Unavailable unless a tool is installed.
 func need(tool, user string) error {
 	if _, err := exec.LookPath(tool); err != nil {
 		return mayfly.Errorf(mayfly.Unavailable, "%s needs %s, which is not in PATH", user, tool).WithHint("%s", tools[tool])
@@ -28,19 +28,19 @@ func need(tool, user string) error {
 	return nil
 }
 
-// A command says where a command runs and what it means when it fails.
+// A command is where to run a command, and the error message if it fails.
 type command struct {
 	dir    string
 	failed string // such as "npm ci failed"
 }
 
-// run runs a command of the user's machine, with the user's environment. What it
-// says goes to Output, and into the error if it fails.
+// run runs a command in the user's environment. Its output goes to Output, and into the
+// error if it fails.
 func (b *builder) run(ctx context.Context, c command, name string, args ...string) error {
 	said := &tail{w: b.Output, most: 64 << 10}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.dir, said, said
-	cmd.WaitDelay = 2 * time.Second // a grandchild that holds the pipe must not hold us
+	cmd.WaitDelay = 2 * time.Second // do not wait for a grandchild that holds the pipe
 	killGroup(cmd)
 	err := cmd.Run()
 	switch {
@@ -56,7 +56,7 @@ func (b *builder) run(ctx context.Context, c command, name string, args ...strin
 	return &mayfly.Error{Code: mayfly.Invalid, Message: c.failed, Err: mayfly.Trace(text)}
 }
 
-// A tail hands on what is written and keeps the end of it.
+// A tail passes on what is written and keeps the end of it.
 type tail struct {
 	w    io.Writer
 	most int

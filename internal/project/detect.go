@@ -17,7 +17,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// What is found at a path, and what it means:
+// What detect finds at a path:
 //
 //	.js .ts and their kin       JavaScript          http
 //	.py                         Python              http
@@ -27,10 +27,10 @@ import (
 //	#! in the first two bytes   a script            exec
 //	a native executable         a program           exec
 //
-// In a folder it is package.json's main, else index.*, app.py, main.py or the Go
-// package. Two of them, or none, is an error that lists what was looked for.
+// In a folder: package.json's main, else index.*, app.py, main.py or the Go package. Two
+// of them, or none, is an error that lists what was looked for.
 
-// A language says how code is built.
+// A language decides how code is built.
 type language string
 
 const (
@@ -41,7 +41,7 @@ const (
 	program    language = "program" // started as it is
 )
 
-// extensions of files by which a language is known.
+// extensions of each language's files.
 var extensions = map[string]language{
 	".js": javaScript, ".mjs": javaScript, ".cjs": javaScript, ".jsx": javaScript,
 	".ts": javaScript, ".mts": javaScript, ".cts": javaScript, ".tsx": javaScript,
@@ -50,10 +50,10 @@ var extensions = map[string]language{
 	".sh": shell,
 }
 
-// sought is what a folder is searched for, in words.
+// sought describes what a folder is searched for.
 const sought = "package.json with main, index.js (.ts, .mjs, ...), index.py, index.sh, app.py, main.py, a Go package"
 
-// A found is what detect sees.
+// A found is what detect returns.
 type found struct {
 	language language
 	engine   mayfly.Engine
@@ -62,7 +62,7 @@ type found struct {
 	entry    string // the file that is run, absolute; of a Go package its folder
 }
 
-// detect says what the code at an absolute path is.
+// detect identifies the code at an absolute path.
 func detect(code string) (found, error) {
 	info, err := os.Stat(code)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -122,8 +122,8 @@ func readHead(file string) (string, error) {
 	return string(head[:n]), err
 }
 
-// isNative reports whether a file that begins so holds machine code: ELF, Mach-O
-// (of either size, or both) or PE.
+// isNative reports whether a file that starts with head holds machine code: ELF, Mach-O
+// (32 or 64 bits, or both) or PE.
 func isNative(head string) bool {
 	for _, magic := range []string{"\x7fELF", "\xcf\xfa\xed\xfe", "\xce\xfa\xed\xfe", "\xca\xfe\xba\xbe", "MZ\x90\x00"} {
 		if strings.HasPrefix(head, magic) {
@@ -163,7 +163,7 @@ func detectFolder(folder string) (found, error) {
 		if err != nil || info.IsDir() {
 			continue
 		}
-		// Whoever reads a pipe to see what is in it, the compilers too, waits for ever.
+		// Reading a pipe, as a compiler would, blocks forever.
 		if !info.Mode().IsRegular() {
 			return found{}, mayfly.Errorf(mayfly.Invalid, "%s is not a regular file", filepath.Join(folder, e.Name())).WithHint("delete it")
 		}
@@ -195,8 +195,8 @@ func detectFolder(folder string) (found, error) {
 	}
 }
 
-// packageMain returns the file that package.json calls main, or "" if there is
-// none: `npm init` writes main whether the file is there or not.
+// packageMain returns package.json's main, or "" if that file does not exist: `npm init`
+// writes main in any case.
 func packageMain(folder string) (string, error) {
 	data, err := readFile(os.DirFS(folder), packageFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -235,7 +235,7 @@ func detectGoPackage(folder string) (found, error) {
 		return found{}, nil
 	}
 	if err != nil {
-		// It cannot be read as it is, but it is there: the compiler says best why.
+		// It exists but cannot be read: let the compiler say why.
 		return found{language: golang, engine: mayfly.EngineHTTP, entry: folder}, nil
 	}
 	return found{language: golang, engine: goEngine(p.Name, p.Imports), entry: folder}, nil
@@ -244,7 +244,7 @@ func detectGoPackage(folder string) (found, error) {
 func detectGoFile(f found) (found, error) {
 	tree, err := parser.ParseFile(token.NewFileSet(), f.entry, nil, parser.ImportsOnly)
 	if err != nil {
-		return f, nil // the compiler says best why
+		return f, nil // let the compiler say why
 	}
 	var imports []string
 	for _, i := range tree.Imports {
@@ -255,7 +255,7 @@ func detectGoFile(f found) (found, error) {
 	return f, nil
 }
 
-// goEngine tells a program that speaks NATS itself from one that answers HTTP.
+// goEngine distinguishes programs that speak NATS from those that serve HTTP.
 func goEngine(name string, imports []string) mayfly.Engine {
 	speaksNATS := slices.ContainsFunc(imports, func(path string) bool {
 		return path == natsModule || strings.HasPrefix(path, natsModule+"/")

@@ -1,5 +1,5 @@
-// Package project goes from what lies on disk to what can be run: it reads
-// mayfly.yaml, or sees from a file or folder what it is, and builds it.
+// Package project turns files into something that runs: it reads mayfly.yaml, or detects
+// what a file or folder is, and builds it.
 //
 //	path ──Open──► mayfly.yaml ──Parse──► Project{Routes, Functions, Services}
 //	       │ .env ─┐              │                           │ Source
@@ -7,39 +7,36 @@
 //	       └─► detect, nameOf ──► Project of one Source       ▼
 //	                                          Built{Function, Folder, Inputs}
 //
-// A key of the manifest is one row of a table (functionKeys, routeKeys, ...), which says
-// how it is read, its JSON Schema, its default and its line in the manual. To add a
-// key is to add a row.
+// A key of the manifest is one row of a table (functionKeys, routeKeys, ...): how it is
+// read, its JSON Schema, its default and its line in the manual. To add a key, add a
+// row.
 //
-// Every error of a manifest names file, line and column and, where a word is
-// mistyped, the nearest one. What Parse returns needs no further check: names,
-// patterns, subjects and templates are of parsed types, and no two routes or
-// functions take the same requests.
+// Every error in a manifest names file, line and column and, for a mistyped word, the
+// nearest one. What Parse returns needs no further checks: names, patterns, subjects
+// and templates have parsed types, and no two routes or functions overlap.
 //
-// A Source is looked at anew by each Build, so that one that was opened once can be
-// built at each change. The folder that a build makes is ready to run; to send it
-// elsewhere, bundle packs it.
+// Build inspects a Source anew each time, so one that was opened once can be rebuilt
+// after each change. The folder that a build makes is ready to run; bundle packs it for
+// other nodes.
 //
-// It does not look at the network: whether somebody listens on a route's subject
-// shows when a call comes. It starts nothing but tools, and whether a program
-// answers shows when runner starts it.
+// It does not use the network: whether a subject has responders shows when a call
+// arrives. It starts only tools; whether a program works shows when runner starts it.
 //
 // # Invariants
 //
-//   - Each mistake has its message, at its place: TestParseNamesEachMistake.
-//   - No text makes Parse panic, and all that it accepts can be served by one
-//     http.ServeMux: FuzzParse.
-//   - What the JSON Schema refuses, Parse refuses, and every example of the manual
-//     is accepted by both: TestSchemaAgreesWithParse, TestManualsExamplesAreProjects.
+//   - Each mistake has its own message and place: TestParseNamesEachMistake.
+//   - No text makes Parse panic, and one http.ServeMux can serve all that it accepts: FuzzParse.
+//   - Parse rejects whatever the JSON Schema rejects, and both accept every example of
+//     the manual: TestSchemaAgreesWithParse, TestManualsExamplesAreProjects.
 //   - The manual lists the keys as the tables have them, and defaults are those that
 //     hold: TestManualListsEveryKey, TestDefaultsAreTheRealOnes.
 //   - The environment fills values, never keys: TestVariablesFillValues.
-//   - A schema's file lies in the manifest's folder: TestSchemaFiles.
-//   - What code is, is seen the same way everywhere: TestDetectKnowsEachRow,
+//   - A schema's file is below the manifest's folder: TestSchemaFiles.
+//   - Detection follows the table in the manual: TestDetectKnowsEachRow,
 //     TestDetectSaysWhatItLookedFor, TestNamesFromFiles.
-//   - A build writes nothing into the user's folder and leaves nothing behind when
-//     it fails: TestBuildMakesEachLanguageRun, TestBuildRefusesHostileFolders.
+//   - A build writes nothing into the user's folder and leaves nothing behind if it
+//     fails: TestBuildMakesEachLanguageRun, TestBuildRefusesHostileFolders.
 //   - Equal code builds to equal files: TestBuildIsTheSameTwice.
-//   - Packages are installed once for what names them: TestPackagesOfNPMAreInstalledOnce,
+//   - Packages are installed once per lock file or requirements: TestPackagesOfNPMAreInstalledOnce,
 //     TestPackagesOfPipAreInstalledOnce.
 package project

@@ -10,8 +10,8 @@ import (
 
 const dotenvName = ".env"
 
-// readDotenv reads the variables beside the manifest; file is the path for
-// messages. No file is no variables.
+// readDotenv reads the .env file beside the manifest, if there is one; file is the path
+// for messages.
 func readDotenv(folder fs.FS, file string) (map[string]string, error) {
 	data, err := readFile(folder, dotenvName)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -52,7 +52,7 @@ func parseDotenv(file, text string) (map[string]string, error) {
 	return vars, nil
 }
 
-// unquote returns the value that s writes.
+// unquote returns the value of s.
 func unquote(s string) (string, bool) {
 	if s == "" || s[0] != '"' && s[0] != '\'' {
 		if i := strings.Index(" "+s, " #"); i >= 0 {

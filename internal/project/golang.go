@@ -11,8 +11,8 @@ import (
 	"github.com/mayfly-run/mayfly/internal/shim"
 )
 
-// golang compiles a package or a file, once for each platform. The bundle holds
-// the binary alone: what it needs of its folder, it embeds.
+// golang compiles a package or a file for each platform. The bundle holds only the
+// binary, which embeds the files it needs.
 func (b *builder) golang(ctx context.Context, f found) (form shim.Form, err error) {
 	if err := need("go", b.Name); err != nil {
 		return 0, err
@@ -21,7 +21,7 @@ func (b *builder) golang(ctx context.Context, f found) (form shim.Form, err erro
 	if len(platforms) == 0 {
 		platforms = []string{mayfly.Platform()}
 	}
-	// What is kept between builds is found by where the code is.
+	// Files kept between builds are found by the code's path.
 	place := sha256.Sum256([]byte(f.entry))
 	work := filepath.Join(b.Cache, "go-"+hex.EncodeToString(place[:8]))
 	for _, platform := range platforms {
@@ -52,8 +52,8 @@ func (b *builder) golang(ctx context.Context, f found) (form shim.Form, err erro
 	return form, nil
 }
 
-// goFiles returns where the fault of code that does not compile may be: which of
-// the files were read, only the compiler knows.
+// goFiles returns the files that may have to change for the code to compile: only the
+// compiler knows which it read.
 func goFiles(f found) []string {
 	if !f.whole {
 		return []string{f.entry}

@@ -12,7 +12,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// ignoreName is the file that says which files of a folder are not its code.
+// ignoreName is the file that lists what is not part of the code.
 const ignoreName = ".mayflyignore"
 
 // The rules of .mayflyignore, which are those of gitignore for one file at the top:
@@ -26,17 +26,16 @@ const ignoreName = ".mayflyignore"
 //	tmp/        folders only, with all that is in them
 //	!keep.log   not this one after all; nothing within an ignored folder comes back
 //
-// The last rule that matches counts. Before the first line stand the rules of
-// defaults.
+// The last rule that matches counts. The rules of defaults precede the first line.
 
-// defaults are left out of every bundle: what belongs to the machine or to the
-// repository, and what is made anew.
+// defaults are left out of every bundle: files of the machine or the repository, and
+// files that are generated.
 var defaults = []string{".*", "node_modules/", "__pycache__/"}
 
 // maxRules bounds the work for each file of a folder.
 const maxRules = 1000
 
-// rules say what is ignored, the last one that matches first.
+// rules are the lines of the file, last one first.
 type rules []rule
 
 // A rule is one line.
@@ -62,7 +61,7 @@ func readRules(folder string) (rules, error) {
 	return all, nil
 }
 
-// parseRules reads lines. An error begins with the line's number.
+// parseRules reads lines. An error starts with the line's number.
 func parseRules(text string) (rules, error) {
 	var all rules
 	for _, line := range defaults {
@@ -85,7 +84,7 @@ func parseRules(text string) (rules, error) {
 	return all, nil
 }
 
-// glob returns what matches the paths that a pattern of gitignore matches.
+// glob translates a pattern of gitignore.
 func glob(pattern string) *regexp.Regexp {
 	pattern = strings.ToValidUTF8(pattern, "?")
 	folder := strings.HasSuffix(pattern, "/")
@@ -130,7 +129,7 @@ func globPart(p string) (one, rest string) {
 	return regexp.QuoteMeta(p[:1]), p[1:]
 }
 
-// class translates what stands between brackets.
+// class translates the text between brackets.
 func class(set string) (string, bool) {
 	set, not := strings.CutPrefix(set, "!")
 	if set == "" || strings.ContainsAny(set, `\/[^`) {

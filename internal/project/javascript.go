@@ -13,7 +13,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/shim"
 )
 
-// The files by which npm knows what a folder needs, and where it puts it.
+// Files that tell npm what a folder needs, and the folder it installs to.
 const (
 	packageFile = "package.json"
 	lockFile    = "package-lock.json"
@@ -21,8 +21,8 @@ const (
 	npmSettings = ".npmrc" // optional
 )
 
-// javaScript bundles a file with all that it imports. Where the code is a folder,
-// its other files go along: pages, data, whatever the code reads when it runs.
+// javaScript bundles a file with all its imports. If the code is a folder, its other
+// files are copied too, since the code may read them.
 func (b *builder) javaScript(ctx context.Context, f found) (shim.Form, error) {
 	if b.Development {
 		if err := need("node", b.Name); err != nil {
@@ -38,7 +38,7 @@ func (b *builder) javaScript(ctx context.Context, f found) (shim.Form, error) {
 		return 0, err
 	}
 	name, _ := below(f.folder, f.entry)
-	// A trace that names the copy would name what is gone.
+	// A trace must not name the copy, which is removed.
 	here := b.Development && source == f.folder
 	r, err := shim.JavaScript(ctx, shim.JavaScriptOptions{Entry: filepath.Join(source, name), Out: out, Development: here})
 	for _, input := range r.Inputs {
@@ -65,9 +65,9 @@ func (b *builder) javaScript(ctx context.Context, f found) (shim.Form, error) {
 	return r.Form, err
 }
 
-// withPackages returns the folder from which the code finds its packages. It is
-// the code's own, unless npm has yet to install what it needs: that is done in the
-// cache, once for each content of the lock file, and the code is copied beside it.
+// withPackages returns the folder from which the code finds its packages: its own,
+// unless npm has to install them first. Then they go to the cache, once per content of
+// the lock file, and the code is copied to a folder that links to them.
 func (b *builder) withPackages(ctx context.Context, f found) (string, error) {
 	if hasModules(f.folder) {
 		return f.folder, nil
@@ -108,8 +108,8 @@ func (b *builder) withPackages(ctx context.Context, f found) (string, error) {
 	return work, os.Symlink(filepath.Join(installed, modules), filepath.Join(work, modules))
 }
 
-// hasModules reports whether packages are installed for a folder: in it, or in one
-// above, as in a workspace.
+// hasModules reports whether packages are installed in a folder or above it, as in a
+// workspace.
 func hasModules(folder string) bool {
 	for {
 		if info, err := os.Stat(filepath.Join(folder, modules)); err == nil && info.IsDir() {
@@ -123,7 +123,7 @@ func hasModules(folder string) bool {
 	}
 }
 
-// npm returns a folder of the cache with the packages that the lock file names.
+// npm returns a folder in the cache with the lock file's packages.
 func (b *builder) npm(ctx context.Context, folder string) (string, error) {
 	if err := need("npm", b.Name); err != nil {
 		return "", err

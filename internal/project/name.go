@@ -8,11 +8,10 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// impersonal are stems of files that say what a file is to its folder, not what it
-// does: such a file is called like its folder.
+// impersonal are names of files that stand for their folder, whose name they get.
 var impersonal = []string{"index", "main", "app", "handler"}
 
-// nameOf returns the name that a file or folder gives to the function in it.
+// nameOf returns the name of the function in a file or folder.
 func nameOf(path string, folder bool) (mayfly.Name, error) {
 	base := filepath.Base(path)
 	what := "folder"
@@ -31,7 +30,7 @@ func nameOf(path string, folder bool) (mayfly.Name, error) {
 	return name, nil
 }
 
-// plainName returns the name that text from a file system comes closest to.
+// plainName turns the name of a file or folder into a Name.
 func plainName(text string) (mayfly.Name, error) {
 	return mayfly.ParseName(strings.NewReplacer("_", "-", " ", "-").Replace(strings.ToLower(text)))
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/bundle"
 )
 
-// A Description is what the file mayfly.json in a bundle holds.
+// A Description is the content of mayfly.json in a bundle.
 type Description struct {
 	V        int           `json:"v"` // 1
 	Engine   mayfly.Engine `json:"engine"`
@@ -65,18 +65,18 @@ func describe(folder string, d Description) error {
 		return err
 	}
 	file := filepath.Join(folder, bundle.Manifest)
-	// The user may have put a link there: nothing is to be written through it.
+	// If the user has a link there, do not write through it.
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return os.WriteFile(file, append(text, '\n'), 0o644)
 }
 
-// hereSuffixes are of files with machine code that are not executable themselves.
+// hereSuffixes are those of files with machine code that need not be executable.
 var hereSuffixes = []string{".so", ".node", ".dylib", ".dll", ".pyd"}
 
-// holdsNative reports whether a folder holds machine code, so that it runs on this
-// machine's platform alone.
+// holdsNative reports whether a folder holds machine code, and so runs only on this
+// machine's platform.
 func holdsNative(folder string) (native bool, err error) {
 	err = filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {

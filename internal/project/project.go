@@ -32,10 +32,10 @@ type Project struct {
 // Sources returns the functions, then the services.
 func (p *Project) Sources() []Source { return slices.Concat(p.Functions, p.Services) }
 
-// Open reads the project at path: a manifest, a folder with one, or else a file or
-// folder that is one function or service, whose name and engine are seen from it.
-// A manifest's variables are taken from env and, where env has none, from the file
-// .env beside it. Errors have code NotFound if there is nothing, else Invalid.
+// Open reads the project at path: a manifest, a folder with one, or a file or folder that
+// is one function or service, whose name and engine it detects. A manifest's variables
+// come from env or else from the file .env beside it. Errors have code NotFound if path
+// does not exist, else Invalid.
 func Open(path string, env func(name string) (string, bool)) (*Project, error) {
 	file, err := find(path)
 	if err != nil {
@@ -62,7 +62,7 @@ func Open(path string, env func(name string) (string, bool)) (*Project, error) {
 	})
 }
 
-// find returns the manifest that path means, or "" if it means code without one.
+// find returns the manifest at path, or "" for code without one.
 func find(path string) (file string, err error) {
 	info, err := os.Stat(path)
 	switch {
@@ -115,8 +115,8 @@ func openCode(path string) (*Project, error) {
 	return p, nil
 }
 
-// readFile reads a regular file of bounded size: a pipe or device would block or
-// never end.
+// readFile reads a regular file of bounded size: a pipe or device might block or never
+// end.
 func readFile(folder fs.FS, name string) ([]byte, error) {
 	info, err := fs.Stat(folder, name)
 	if err != nil {
@@ -131,9 +131,9 @@ func readFile(folder fs.FS, name string) ([]byte, error) {
 	return fs.ReadFile(folder, name)
 }
 
-// Parse reads a manifest. file is its name: it stands in messages, and its folder
-// gives the project its name by default and holds the files that it names. Errors
-// have code Invalid.
+// Parse reads a manifest. file is its path: it appears in messages, and its folder holds
+// the files that the manifest names, and by default names the project. Errors have code
+// Invalid.
 func Parse(file string, data []byte, env func(name string) (string, bool)) (*Project, error) {
 	path, err := filepath.Abs(file)
 	if err != nil {

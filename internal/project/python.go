@@ -16,11 +16,11 @@ import (
 	"github.com/mayfly-run/mayfly/internal/shim"
 )
 
-// requirementsFile names the packages that pip is to install.
+// requirementsFile lists the packages for pip to install.
 const requirementsFile = "requirements.txt"
 
-// python copies a module, with what it imports from its folder, or the whole
-// folder, and what pip installs for it.
+// python copies a module with what it imports from its folder, or the whole folder, and
+// what pip installs for it.
 func (b *builder) python(ctx context.Context, f found) (shim.Form, error) {
 	if err := need("python3", b.Name); err != nil {
 		return 0, err
@@ -54,15 +54,14 @@ func (b *builder) python(ctx context.Context, f found) (shim.Form, error) {
 	return r.Form, nil
 }
 
-// imports finds the first names of what a Python module imports. A name too many
-// copies a file too many.
+// imports finds the first names of a Python module's imports. A false match only copies
+// a file too many.
 var imports = regexp.MustCompile(`(?m)^[ \t]*(?:from[ \t]+([A-Za-z_]\w*)|import[ \t]+([A-Za-z_][\w., \t]*))`)
 
 // word is one name in a list of imports.
 var word = regexp.MustCompile(`[A-Za-z_][\w.]*`)
 
-// copyModules copies a file and the modules and packages beside it that it, or one
-// of them, imports.
+// copyModules copies a file and the modules beside it that it imports, directly or not.
 func (b *builder) copyModules(ctx context.Context, f found, out string) ([]string, error) {
 	var files []string
 	next := []string{filepath.Base(f.entry)}
@@ -104,7 +103,7 @@ func (b *builder) copyModules(ctx context.Context, f found, out string) ([]strin
 	return files, nil
 }
 
-// modulesOf returns the first names of all that a module's text imports.
+// modulesOf returns the first names of a module's imports.
 func modulesOf(text []byte) []string {
 	var all []string
 	for _, found := range imports.FindAllSubmatch(text, -1) {
@@ -121,15 +120,15 @@ func modulesOf(text []byte) []string {
 	return slices.Compact(all)
 }
 
-// compilePackages compiles what was installed, without a word about files that are
-// for other versions of Python. What pip compiles itself it would compile again at
-// each start, because a copy is not as old as its source was.
+// compilePackages compiles what was installed and ignores files for other versions of
+// Python. Files that pip compiled would be recompiled at each start, because the copy
+// changes their source's time.
 const compilePackages = `import compileall, os, py_compile
 compileall.compile_dir(os.getcwd(), quiet=2, ddir="", invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)`
 
-// pip puts into the bundle what requirements.txt names. It is installed once for
-// each version of Python and each content of the .txt files of the folder, because
-// requirements may be in several.
+// pip adds the packages of requirements.txt to the bundle. They are installed once per
+// version of Python and content of the folder's .txt files, since requirements may span
+// several.
 func (b *builder) pip(ctx context.Context, folder, out string) error {
 	if _, err := os.Stat(filepath.Join(folder, requirementsFile)); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -141,7 +140,7 @@ func (b *builder) pip(ctx context.Context, folder, out string) error {
 	}
 	b.inputs = append(b.inputs, files...)
 	python := "python3"
-	if _, err := exec.LookPath(b.Python); err == nil { // it was found before: python3 may stand for a version manager, which takes its time
+	if _, err := exec.LookPath(b.Python); err == nil { // found before; python3 may be a version manager, which is slow
 		python = b.Python
 	}
 	version, err := pythonVersion(ctx, python)
@@ -164,7 +163,7 @@ func (b *builder) pip(ctx context.Context, folder, out string) error {
 	return err
 }
 
-// pythonVersion returns what tells packages for one Python from those for another.
+// pythonVersion returns the tag of packages that this Python can load.
 func pythonVersion(ctx context.Context, python string) (string, error) {
 	out, err := exec.CommandContext(ctx, python, "-I", "-S", "-c", "import sys; print(sys.implementation.cache_tag)").Output()
 	if err != nil {

@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// script copies what is started as it is: a script or a binary, alone or with its
-// folder.
+// script copies a script or binary, alone or with its folder.
 func (b *builder) script(ctx context.Context, f found) error {
 	out, err := b.folder(b.Name)
 	if err != nil {
@@ -27,7 +26,7 @@ func (b *builder) script(ctx context.Context, f found) error {
 	if err != nil {
 		return err
 	}
-	// Without a line that names its interpreter, only sh can run a script.
+	// A script without a #! line is run by sh.
 	if f.language == shell && !strings.HasPrefix(head, "#!") {
 		b.use(out, f.engine, []string{"sh", name})
 		return nil

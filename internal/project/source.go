@@ -13,25 +13,23 @@ type Source struct {
 	Unit *mayfly.Unit
 
 	Code   string // absolute path of a file or folder
-	Build  string // command to be run first, by a shell, in a copy of the folder
+	Build  string // shell command that runs first, in a copy of the folder
 	Start  []string
-	Engine mayfly.Engine // as the manifest says; seen from the code if empty
+	Engine mayfly.Engine // as in the manifest; detected if empty
 
 	// Watch are the files and folders, absolute, that a change of the source shows
 	// in; what Ignores says of a folder's files is not part of it.
 	Watch []string
 
-	// ignored are the rules of the folder's .mayflyignore when the project was
-	// opened.
+	// ignored are the rules of .mayflyignore when the project was opened.
 	ignored rules
 }
 
-// Ignores reports whether a file or folder below Code, by its path relative to it
-// with slashes, is no part of the source: nothing of it goes into a bundle, and a
-// change of it changes nothing.
+// Ignores reports whether a file or folder, by its path below Code with slashes, is not
+// part of the source: it is not bundled, and a change of it needs no build.
 func (s Source) Ignores(path string, folder bool) bool {
 	if path == ignoreName {
-		return false // by it all may change
+		return false // a change of it may change everything
 	}
 	if folder {
 		path += "/"

@@ -13,12 +13,11 @@ import (
 	"github.com/mayfly-run/mayfly/internal/bundle"
 )
 
-// copyTree copies what a folder holds, but what skip says, into another, which may
-// hold some of it already: that stays. skip is asked for paths within the folder,
-// with / at the end of a folder's, never for what is in a skipped one. It returns the files that it read,
-// absolute. Links stay links if they lead to a place in the folder; one that leads
-// out, a pipe, a socket or a device is an error with code Invalid, and so is more
-// than a bundle may hold.
+// copyTree copies a folder's content, except what skip rejects, into another folder, and
+// keeps files that exist there. skip gets paths within the folder, those of folders with
+// a / at the end, and none below a skipped folder. It returns the files it read, as
+// absolute paths. Links stay links. A link that leads out of the folder, a pipe, a socket
+// or a device is an error with code Invalid, and so is more than a bundle may hold.
 func copyTree(ctx context.Context, from, to string, skip func(name string) bool) ([]string, error) {
 	root, err := os.OpenRoot(from)
 	if err != nil {
@@ -51,8 +50,8 @@ type leaf struct {
 	link string      // what it points to
 }
 
-// listTree returns what is to be copied, once it is known that it can be: half a
-// gigabyte too much is not copied to find that out.
+// listTree returns what to copy. It checks everything first, so that an oversized tree
+// is not copied in vain.
 func listTree(ctx context.Context, root *os.Root, skip func(name string) bool) ([]leaf, error) {
 	var all []leaf
 	var weight bundle.Weight
@@ -80,7 +79,7 @@ func listTree(ctx context.Context, root *os.Root, skip func(name string) bool) (
 	return all, err
 }
 
-// look refuses what cannot be copied, and returns the size of a file.
+// look rejects what cannot be copied, and returns the size of a file.
 func (e *leaf) look(root *os.Root, d fs.DirEntry) (size int64, err error) {
 	switch {
 	case e.mode.IsDir():
@@ -102,7 +101,7 @@ func (e *leaf) look(root *os.Root, d fs.DirEntry) (size int64, err error) {
 	}
 }
 
-// copy makes the same at a path, unless something is there.
+// copy creates the same at a path, unless it exists.
 func (e *leaf) copy(root *os.Root, to string) error {
 	var err error
 	switch {
@@ -134,14 +133,14 @@ func copyFile(from, to string) error {
 	return copyInto(f, to)
 }
 
-// copyInto copies an open file to a path where none is. Of its mode only what makes
-// it executable is kept.
+// copyInto copies an open file to a new path. Of its mode only the executable bit is
+// kept.
 func copyInto(from *os.File, to string) error {
 	info, err := from.Stat()
 	if err != nil {
 		return err
 	}
-	if !info.Mode().IsRegular() { // it was one when its name was looked at
+	if !info.Mode().IsRegular() { // it was one when it was listed
 		return mayfly.Errorf(mayfly.Invalid, "%s is not a regular file", from.Name())
 	}
 	mode := fs.FileMode(0o644)
@@ -156,7 +155,7 @@ func copyInto(from *os.File, to string) error {
 	return errors.Join(err, f.Close())
 }
 
-// unreadable says that a part of the source cannot be read.
+// unreadable returns the error for a part of the source that cannot be read.
 func unreadable(path string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return mayfly.Errorf(mayfly.Denied, "no permission to read %s", path).

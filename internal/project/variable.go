@@ -12,8 +12,8 @@ import (
 //	${NAME:-default}   default if it is not set or empty; up to the first }
 //	$${                the characters ${
 //
-// Values are filled after the YAML is read, so they cannot add keys or lines, and
-// only once, so a ${ in a variable's value is text.
+// Values are filled in after the YAML is parsed, so they cannot add keys or lines, and
+// only once, so a ${ in a variable's value is literal.
 
 // fill replaces the variables in all text below n.
 func fill(n *yamlfile.Node, env func(string) (string, bool)) error {

@@ -24,12 +24,12 @@ const (
 	Map
 )
 
-// String returns the kind with its article, as messages need it.
+// String returns the kind with its article, for messages.
 func (k Kind) String() string {
 	return [...]string{"nothing", "a bool", "a number", "text", "a list", "a map"}[k]
 }
 
-// A Node is one value of a file and where it stands.
+// A Node is one value of a file and its position.
 type Node struct {
 	Kind   Kind
 	Text   string  // of a Bool, Number or String, without quotes
@@ -50,13 +50,12 @@ type Field struct {
 	Value *Node
 }
 
-// Errorf returns an error with code Invalid that begins with the node's place.
+// Errorf returns an error with code Invalid that starts with the node's place.
 func (n *Node) Errorf(format string, args ...any) *mayfly.Error {
 	return mayfly.Errorf(mayfly.Invalid, "%s:%d:%d: "+format, append([]any{n.File, n.Line, n.Column}, args...)...)
 }
 
-// Wrap returns err, which is about the node's value, with the node's place before
-// it. Code and hint stay.
+// Wrap returns err prefixed with the node's place, keeping code and hint.
 func (n *Node) Wrap(err error) error {
 	e := n.Errorf("%w", err)
 	e.Code, e.Hint = mayfly.CodeOf(err), mayfly.HintOf(err)
@@ -95,8 +94,8 @@ func (n *Node) Only(known ...string) error {
 	return nil
 }
 
-// Unknown returns the error for a key of n that nobody knows, with the nearest of
-// the known ones as its hint.
+// Unknown returns the error for an unknown key of n, with the nearest known one as its
+// hint.
 func (n *Node) Unknown(key *Node, known []string) *mayfly.Error {
 	e := key.Errorf("unknown key %q%s", clip(key.Text), n.in())
 	if near, ok := nearest.To(key.Text, known); ok {
@@ -105,8 +104,7 @@ func (n *Node) Unknown(key *Node, known []string) *mayfly.Error {
 	return e
 }
 
-// Str returns the text of a scalar as it was written: a Number and a Bool are
-// text too.
+// Str returns the text of a scalar as written, also of a Number or Bool.
 func (n *Node) Str() (string, error) {
 	switch n.Kind {
 	case Bool, Number, String:
@@ -151,8 +149,7 @@ func (n *Node) Strs() ([]string, error) {
 	return all, nil
 }
 
-// Each returns the items of a List, or n itself: where one value may be given, a
-// list of them may.
+// Each returns the items of a List, or n itself, for keys that take one value or a list.
 func (n *Node) Each() []*Node {
 	if n.Kind == List {
 		return n.Items
@@ -213,7 +210,7 @@ func appendScalar(b []byte, s string) []byte {
 	return append(b, q...)
 }
 
-// want says that n is something else than was asked for.
+// want returns the error for a value of the wrong kind.
 func (n *Node) want(what string) *mayfly.Error {
 	if n.Path == "" {
 		return n.Errorf("the file must hold %s, not %s", what, n.Kind)
@@ -221,7 +218,7 @@ func (n *Node) want(what string) *mayfly.Error {
 	return n.Errorf("%s must be %s, not %s", clip(n.Path), what, n.Kind)
 }
 
-// in says in which map a key is.
+// in names the map that a key is in.
 func (n *Node) in() string {
 	if n.Path == "" {
 		return ""
@@ -229,7 +226,7 @@ func (n *Node) in() string {
 	return " in " + clip(n.Path)
 }
 
-// is names the key whose value n is.
+// is names the key of a value.
 func (n *Node) is() string {
 	if n.Path == "" {
 		return ""

@@ -21,23 +21,23 @@ const (
 	// MaxSize is the size of the largest file that Parse reads, in bytes.
 	MaxSize = 1 << 20
 
-	// MaxDepth is how deep maps and lists may nest. The YAML library recurses, and
-	// a stack overflow cannot be recovered.
+	// MaxDepth bounds how deep maps and lists nest. The YAML library recurses, and a
+	// stack overflow cannot be recovered.
 	MaxDepth = 64
 
-	// MaxTokens bounds the words and signs of a file, about 15,000 lines. The
-	// library's time grows with their square where values are left out.
+	// MaxTokens bounds a file to about 15,000 lines. The library's time is quadratic
+	// where values are missing.
 	MaxTokens = 50_000
 )
 
-// Parse reads one YAML document; file is its name for messages. Errors have code
+// Parse reads one YAML document; file is its name in messages. Errors have code
 // Invalid. An empty document is a Node of kind Null.
 func Parse(file string, data []byte) (n *Node, err error) {
 	r := reader{file: file}
 	if err := r.checkBytes(data); err != nil {
 		return nil, err
 	}
-	// The library eats bytes from outside: a fault of its own must not end a node.
+	// A bug in the library must not crash a node.
 	defer func() {
 		if p := recover(); p != nil {
 			n, err = nil, r.errorAt(1, 1, "the file is not valid YAML (%v)", p)
@@ -47,7 +47,7 @@ func Parse(file string, data []byte) (n *Node, err error) {
 	if err := r.checkTokens(tokens); err != nil {
 		return nil, err
 	}
-	// Duplicate keys are looked for below, where both places are known.
+	// Duplicate keys are found below, where both places are known.
 	tree, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
 		return nil, r.syntax(err)
@@ -60,7 +60,7 @@ type reader struct {
 	file string
 }
 
-// checkBytes refuses what is no text of a sane size before the library sees it.
+// checkBytes rejects binary or oversized input before the library sees it.
 func (r reader) checkBytes(data []byte) error {
 	if len(data) > MaxSize {
 		return r.errorAt(1, 1, "the file is %d bytes long; the limit is %d", len(data), MaxSize)
@@ -78,12 +78,12 @@ func (r reader) checkBytes(data []byte) error {
 	} else if c != utf8.RuneError {
 		return r.errorAt(line, column, "control character %U", c)
 	}
-	// A replacement character somebody wrote: a file was damaged on its way here.
+	// A literal replacement character: the file was damaged earlier.
 	return r.errorAt(line, column, "replacement character %U", utf8.RuneError)
 }
 
-// checkTokens bounds how deep the library's parser recurses. Blocks nest by
-// indentation, which costs bytes, so only what nests within a line is counted.
+// checkTokens bounds how deep the library's parser recurses. Blocks nest by indentation,
+// which costs bytes, so only nesting within a line is counted.
 func (r reader) checkTokens(tokens token.Tokens) error {
 	flow, line, opened := 0, 0, 0
 	for i, t := range tokens {
@@ -221,15 +221,15 @@ func (r reader) fields(n *Node, values []*ast.MappingValueNode, depth int) error
 	return nil
 }
 
-// startAt moves a map without braces to its first key: the library says that it
-// stands at the first colon.
+// startAt moves a map without braces to its first key: the library places it at the
+// first colon.
 func (n *Node) startAt(key ast.Node) {
 	at := key.GetToken().Position
 	n.Line, n.Column = at.Line, at.Column
 }
 
-// syntax turns the library's error into one line. Its Error method pastes lines
-// of the source, which takes minutes for a large file: never call that.
+// syntax turns the library's error into one line. Never call its Error method: that
+// quotes the source, which takes minutes for a large file.
 func (r reader) syntax(err error) error {
 	e, ok := errors.AsType[yaml.Error](err)
 	if !ok {
