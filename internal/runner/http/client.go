@@ -15,42 +15,42 @@ import (
 )
 
 const (
-	// grace is how long the reply of a process that has ended may still be under
-	// way, and how late the line of a call may come.
+	// grace is how long a reply or a line of a call may arrive after the process
+	// has ended.
 	grace = 100 * time.Millisecond
 
-	// postMortem is how long a connection's end waits to be explained by the end of
-	// its process, which is known when the last line of output was read.
+	// postMortem is how long a closed connection waits for its process's exit to
+	// explain it; the exit is known once the last line of output is read.
 	postMortem = 400 * time.Millisecond
 )
 
-// A client makes calls to one function over connections that it keeps.
+// A client makes calls to one function over connections it keeps.
 type client struct {
 	network, address string
 	timeout          time.Duration // until the reply's head, of a call without a deadline
 	idleTimeout      time.Duration // between two reads of a streamed body
 
-	// gone is closed when the process behind the address has ended; why tells how
-	// afterwards, for a call that began at that time.
+	// gone is closed when the process behind the address has ended; then why
+	// explains it to a call that began at the given time.
 	gone <-chan struct{}
 	why  func(call string, since time.Time) error
 
-	uploads sync.WaitGroup // grows only while the client is not closed
+	uploads sync.WaitGroup // only grows while the client is open
 
 	mu     sync.Mutex
 	closed bool
-	idle   []*conn // the last one was used last
-	calls  []*conn // that carry a call now
-	crowd  bool    // there were others since the first of calls began
-	last   string  // call that ended last, if it was alone
+	idle   []*conn // the most recently used last
+	calls  []*conn // carrying a call now
+	crowd  bool    // calls have overlapped since the first of them began
+	last   string  // the call that ended last, if it was alone
 	ended  time.Time
 }
 
-// call makes one call. It is made again, on a new connection, if the one that was
-// kept turns out to have been closed meanwhile: then the function has not read it.
+// call makes one call. It retries on a new connection if the kept one turns out to
+// have been closed in the meantime: then the function has not read the call.
 func (c *client) call(ctx context.Context, m *mayfly.Call) (mayfly.Reply, error) {
 	began := time.Now()
-	if err := ctx.Err(); err != nil { // a connection may be faster than the watch over it
+	if err := ctx.Err(); err != nil { // a connection may beat context.AfterFunc
 		return mayfly.Reply{}, c.explain(ctx, m.ID, began, err)
 	}
 	deadline := callDeadline(ctx, m, began, c.timeout)
@@ -78,7 +78,7 @@ func (c *client) call(ctx context.Context, m *mayfly.Call) (mayfly.Reply, error)
 	return reply, nil
 }
 
-// take returns a connection for a call: the one that was used last, or a new one.
+// take returns a connection for a call: the most recently used one, or a new one.
 func (c *client) take(ctx context.Context, id string, deadline time.Time) (*conn, error) {
 	c.mu.Lock()
 	var cn *conn
@@ -98,8 +98,8 @@ func (c *client) take(ctx context.Context, id string, deadline time.Time) (*conn
 	return cn, nil
 }
 
-// dial returns a new connection. A socket whose queue is full, which takes five
-// with some servers, is tried until it has room.
+// dial returns a new connection. It retries a socket whose queue is full, which
+// takes five callers with some servers, until it has room.
 func (c *client) dial(ctx context.Context, id string, deadline time.Time) (*conn, error) {
 	if !deadline.IsZero() {
 		var cancel context.CancelFunc
@@ -132,21 +132,21 @@ func (c *client) dial(ctx context.Context, id string, deadline time.Time) (*conn
 	return cn, nil
 }
 
-// begin enters a call that cn carries. mu is held.
+// begin registers a call on cn. mu is held.
 func (c *client) begin(cn *conn, id string) {
 	c.crowd = len(c.calls) > 0
 	cn.id, cn.slot, cn.waiting = id, len(c.calls), true
 	c.calls = append(c.calls, cn)
 }
 
-// answered says that the reply to cn's call has begun.
+// answered records that the reply to cn's call has begun.
 func (c *client) answered(cn *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cn.waiting = false
 }
 
-// put ends the call that cn carries, and keeps cn for another if it can be reused.
+// put ends the call on cn and keeps cn if it can be reused.
 func (c *client) put(cn *conn, reuse bool) {
 	c.mu.Lock()
 	last := len(c.calls) - 1
@@ -171,8 +171,8 @@ func (c *client) put(cn *conn, reuse bool) {
 	c.mu.Unlock()
 }
 
-// speaker returns the id of the call that a line of output belongs to, where there
-// is no doubt: the only one there is, or was a moment ago.
+// speaker returns the id of the call that a line of output belongs to if that is
+// unambiguous: the only call now, or the last one a moment ago.
 func (c *client) speaker() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -195,7 +195,7 @@ func (c *client) goUpload(run func()) bool {
 	return !c.closed
 }
 
-// close begins no call any more. Calls that are under way go on.
+// close rejects new calls. Calls in flight continue.
 func (c *client) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -206,15 +206,15 @@ func (c *client) close() {
 	c.idle = nil
 }
 
-// awaits reports whether there are calls whose reply has not begun.
+// awaits reports whether any call still waits for its reply to begin.
 func (c *client) awaits() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.ContainsFunc(c.calls, func(cn *conn) bool { return cn.waiting })
 }
 
-// abandon ends the calls whose reply has not begun. Bodies that were begun may
-// still lie in their sockets; they end by themselves.
+// abandon ends the calls whose reply has not begun. Bodies that have begun may
+// still be in their sockets; they end by themselves.
 func (c *client) abandon() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -225,7 +225,7 @@ func (c *client) abandon() {
 	}
 }
 
-// explain makes of whatever left a call without a reply an error that says so.
+// explain turns whatever left a call without a reply into an error that says so.
 func (c *client) explain(ctx context.Context, call string, began time.Time, err error) error {
 	_, said := errors.AsType[*mayfly.Error](err)
 	switch {
@@ -240,7 +240,7 @@ func (c *client) explain(ctx context.Context, call string, began time.Time, err 
 	return c.broken(call, began, err)
 }
 
-// broken says why a connection came to its end in a call, or to no beginning.
+// broken explains why a connection broke during a call, or could not be made.
 func (c *client) broken(call string, began time.Time, err error) error {
 	text := "the function closed the connection before it replied"
 	switch {
@@ -254,8 +254,8 @@ func (c *client) broken(call string, began time.Time, err error) error {
 	return &mayfly.Error{Code: mayfly.Crashed, Message: text, Err: err}
 }
 
-// hasGone reports whether the process has ended. Its connections end a moment
-// before that is known.
+// hasGone reports whether the process has ended. Its connections close a moment
+// before its exit is known.
 func (c *client) hasGone() bool {
 	if c.gone == nil {
 		return false
@@ -270,7 +270,7 @@ func (c *client) hasGone() bool {
 	}
 }
 
-// open makes the client one of an address, over the first connection to it.
+// open gives the client its address and the first connection to it.
 func (c *client) open(a address, raw net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -280,6 +280,6 @@ func (c *client) open(a address, raw net.Conn) {
 		return
 	}
 	cn := newConn(c, raw)
-	cn.kept = true // it may lie until the program is tired of it
+	cn.kept = true // it may sit idle until the program closes it
 	c.idle = append(c.idle, cn)
 }

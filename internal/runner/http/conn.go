@@ -12,10 +12,10 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// bufferSize is what a connection reads into: most replies, whole.
+// bufferSize is the size of a read: it holds most replies whole.
 const bufferSize = 4 << 10
 
-// oneRead is what servers take, at the least, in their first read of a request.
+// oneRead is the least that servers take in their first read of a request.
 const oneRead = 4 << 10
 
 // A conn is a connection to the function. It carries one call at a time.
@@ -23,46 +23,46 @@ type conn struct {
 	net.Conn
 	owner *client
 	probe *probe
-	in    []byte // in[r:w] was read and waits to be used
+	in    []byte // in[r:w] has been read but not used
 	r, w  int
-	out   []byte // room for the request's head
+	out   []byte // reused for the request's head
 
-	// Of the call that the conn carries now.
+	// State of the current call.
 	id       string
 	began    time.Time
 	slot     int         // in owner.calls
-	stop     func() bool // ends the watch over the call's context
+	stop     func() bool // stops watching the call's context
 	upload   *upload     // nil if the request was written whole
 	method   string
 	waiting  bool          // for the reply's head; guarded by owner.mu
-	kept     bool          // it has carried a call before
+	kept     bool          // it has carried a call before this one
 	patience time.Duration // between two reads of the body; 0 before the body
 
 	cut   func() // kill as a value, made once
 	ended atomic.Bool
 }
 
-// newConn returns a conn over a connection to the function.
+// newConn wraps a connection to the function.
 func newConn(owner *client, raw net.Conn) *conn {
 	c := &conn{Conn: raw, owner: owner, probe: newProbe(raw)}
 	c.cut = c.kill
 	return c
 }
 
-// kill ends the call that c carries, at the end of its context: the function sees
-// its client leave.
+// kill ends c's call when its context ends: the function sees its client
+// disconnect.
 func (c *conn) kill() {
 	c.ended.Store(true)
 	_ = c.Close()
 }
 
-// unread is the cause of a call's failure before the function can have read it.
+// unread marks a failure before the function can have read the call.
 type unread struct{ error }
 
 func (u unread) Unwrap() error { return u.error }
 
-// exchange sends a call and returns its reply. Unless that has a stream, c is
-// free again afterwards, or closed. After an error c is closed.
+// exchange sends a call and returns its reply. Afterwards c is free or closed,
+// unless the reply has a stream. After an error c is closed.
 func (c *conn) exchange(ctx context.Context, call *mayfly.Call, deadline time.Time) (mayfly.Reply, error) {
 	if ctx.Done() != nil {
 		c.stop = context.AfterFunc(ctx, c.cut)
@@ -80,21 +80,21 @@ func (c *conn) exchange(ctx context.Context, call *mayfly.Call, deadline time.Ti
 
 // send writes the request and reads the reply.
 func (c *conn) send(call *mayfly.Call, deadline time.Time) (mayfly.Reply, error) {
-	_ = c.SetDeadline(deadline) // fails only if closed, as what follows then does
+	_ = c.SetDeadline(deadline) // fails only if closed, and then so does the rest
 	c.method, c.patience = call.Method, 0
 	written, sent := c.Write(c.out)
 	if sent == nil && uploads(call) {
 		c.startUpload(call, deadline)
 	}
-	// Whoever refuses a request before its end says why, and closes. So the reply
-	// is worth reading even if the request could not be written.
+	// A server that rejects a request early says why and closes. So read the
+	// reply even if the request could not be written.
 	h, err := c.readHead()
 	if c.upload != nil {
 		c.upload.answer()
 	}
 	if err != nil {
-		// A reset says that not all was read. What fits into one read was not read at
-		// all then: a server that reads of it reads it whole.
+		// After a reset the function has not read everything. If the request fits
+		// into one read, the function has then read none of it.
 		whole := c.upload == nil && len(c.out) <= oneRead
 		if c.r == c.w && (refused(sent) && written == 0 || refused(err) && whole) {
 			return mayfly.Reply{}, unread{err}
@@ -107,13 +107,12 @@ func (c *conn) send(call *mayfly.Call, deadline time.Time) (mayfly.Reply, error)
 	return c.readReply(h)
 }
 
-// refused reports whether an error says that the peer was gone before it read all
-// that was sent.
+// refused reports whether the peer was gone before it read everything.
 func refused(err error) bool {
 	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// readHead reads up to the body of the reply, over replies that are none yet.
+// readHead reads up to the reply's body, skipping interim (1xx) replies.
 func (c *conn) readHead() (head, error) {
 	for range maxInterim {
 		n := headEnd(c.in[c.r:c.w])
@@ -139,8 +138,8 @@ func (c *conn) readHead() (head, error) {
 	return head{}, malformed("it has more than %d interim (1xx) responses", maxInterim)
 }
 
-// readReply reads the body if it is small or here already, else the reply gets a
-// stream that reads it.
+// readReply reads the body if it is small or already here; otherwise it returns
+// a stream.
 func (c *conn) readReply(h head) (mayfly.Reply, error) {
 	reply := mayfly.Reply{Status: h.status, Header: h.header}
 	c.patience = c.owner.idleTimeout
@@ -166,7 +165,7 @@ func (c *conn) readReply(h head) (mayfly.Reply, error) {
 	return reply, nil
 }
 
-// fill reads once into the buffer, which grows up to the limit of a head.
+// fill reads once into the buffer, which grows up to maxHead.
 func (c *conn) fill() error {
 	if c.r == c.w {
 		c.r, c.w = 0, 0
@@ -185,19 +184,19 @@ func (c *conn) fill() error {
 	return err
 }
 
-// readOnce reads what comes next, for which the body has its patience.
+// readOnce reads once, within the body's patience.
 func (c *conn) readOnce(p []byte) (int, error) {
 	if c.patience > 0 {
 		_ = c.SetReadDeadline(time.Now().Add(c.patience))
 	}
 	n, err := c.Conn.Read(p)
 	if n > 0 {
-		err = nil // comes again with the next read
+		err = nil // the next read returns it again
 	}
 	return n, err
 }
 
-// body returns the reader of what follows the head: first what is here already.
+// body returns a reader of what follows the head, buffered bytes first.
 func (c *conn) body() io.Reader { return (*connBody)(c) }
 
 type connBody conn
@@ -207,7 +206,7 @@ func (b *connBody) Read(p []byte) (int, error) {
 	if c.r == c.w && len(p) >= bufferSize {
 		return c.readOnce(p)
 	}
-	if c.r == c.w { // one read for the chunk and what stands before the next
+	if c.r == c.w { // one read for this chunk and the next chunk's size
 		if err := c.fill(); err != nil {
 			return 0, err
 		}
@@ -217,15 +216,15 @@ func (b *connBody) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// release ends the call. The conn is kept for the next one if reuse says that the
-// reply was read to its end, and nothing else speaks against it.
+// release ends the call. It keeps the conn for the next one if reuse is set (the
+// reply was read to its end) and the conn is still clean.
 func (c *conn) release(reuse bool) {
 	if c.stop != nil && !c.stop() {
-		reuse = false // kill runs, or has run
+		reuse = false // kill is running or has run
 	}
 	c.stop = nil
 	if c.upload != nil && !c.upload.done() || c.r != c.w {
-		reuse = false // the function answered before it read all, or said more than its reply
+		reuse = false // the function replied before it read everything, or sent more than its reply
 	}
 	c.upload = nil
 	if cap(c.in) > 4*bufferSize {
@@ -240,7 +239,7 @@ func (c *conn) release(reuse bool) {
 	c.owner.put(c, reuse)
 }
 
-// cutShort is what the end of a connection means within a body.
+// cutShort explains a connection that ended within a body.
 func cutShort(err error) error {
 	if errors.Is(err, io.EOF) || refused(err) {
 		return io.ErrUnexpectedEOF
@@ -248,7 +247,7 @@ func cutShort(err error) error {
 	return err
 }
 
-// crash is the error by which a shim says that the user's code failed.
+// crash is the error for a shim's report that the user's code failed.
 func crash(text string, trace []byte) error {
 	if len(text) > 1<<10 {
 		text = text[:1<<10]

@@ -12,8 +12,8 @@
 // no TLS, proxies, redirects, cookies, compression or pipelining. A call runs in its
 // caller's goroutine; only a streamed or large request body gets a second one, so
 // that the reply may start before the request has ended.
-//
-// It neither keeps instances alive nor restarts them: the runner does. It cannot
+// know who listens on $PORT: the port was free when the process started, but another
+// program may take it first and answer instead, until the function fails to listen
 // know who listens on $PORT: the port was free when the process started, and another
 // program that takes it first answers instead, until the function fails to listen
 // and exits. A socket in our own folder has no such race, so it is tried first.

@@ -16,14 +16,14 @@ import (
 	"github.com/mayfly-run/mayfly/internal/runner"
 )
 
-// Options say what an Engine works with. Keeper and Folder must be set.
+// Options configure an Engine. Keeper and Folder are required.
 type Options struct {
 	// Keeper starts the processes.
 	Keeper *process.Keeper
 
-	// Folder holds the sockets of the instances and nothing else. It is made, for
-	// its owner alone. Its path must be short: a system allows about a hundred
-	// bytes for a socket's.
+	// Folder holds only the instances' sockets. New creates it, for its owner
+	// alone. Keep its path short: systems limit a socket's path to about a
+	// hundred bytes.
 	Folder string
 
 	Log *slog.Logger // discards if nil
@@ -36,7 +36,7 @@ type Engine struct {
 	log    *slog.Logger
 }
 
-// A path of a socket has 104 bytes on the BSDs, 108 on Linux, and a zero at the end.
+// A socket's path holds 104 bytes on the BSDs and 108 on Linux, with a final zero.
 const (
 	maxSocket  = 103
 	socketName = len("/0123456789abc.sock")
@@ -56,7 +56,7 @@ func New(o Options) (*Engine, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, mayfly.Errorf(mayfly.Internal, "create the socket folder: %w", err)
 	}
-	if err := os.Chmod(folder, 0o700); err != nil { // it was there already
+	if err := os.Chmod(folder, 0o700); err != nil { // it may have existed
 		return nil, mayfly.Errorf(mayfly.Internal, "restrict access to the socket folder: %w", err)
 	}
 	log := o.Log
@@ -90,7 +90,7 @@ func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Instance, err
 	err = i.connect(ctx, []address{{"unix", socket}, {"tcp", net.JoinHostPort("127.0.0.1", port)}})
 	if err != nil {
 		stopped, cancel := context.WithCancel(context.Background())
-		cancel() // it had its time
+		cancel() // it has had its time
 		i.Stop(stopped)
 		return nil, i.startError(ctx, err, time.Since(begun))
 	}
@@ -98,8 +98,8 @@ func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Instance, err
 	return i, nil
 }
 
-// freePort returns a port that nobody listens on. Who else asks may be told the
-// same until the program listens; it ends then, and says why.
+// freePort returns a free port. Another program may be given the same one before
+// the function listens; the function then exits and says why.
 func freePort() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -110,13 +110,13 @@ func freePort() (string, error) {
 	return port, err
 }
 
-// An address is where a program may answer.
+// An address is where a program may listen.
 type address struct{ network, address string }
 
-// connect waits until the program answers on one of the addresses, and keeps that
-// connection for the first call. Nothing tells when a program begins to listen, so
-// it is tried: every millisecond for as long as an interpreter takes to start, for
-// a try costs microseconds and somebody waits.
+// connect waits until the program accepts on one of the addresses, and keeps that
+// connection for the first call. Nothing signals that a program listens, so it
+// polls, every millisecond while an interpreter may be starting: a try costs
+// microseconds and a caller is waiting.
 func (i *instance) connect(ctx context.Context, addresses []address) error {
 	const hasty, pace, calm = 250 * time.Millisecond, time.Millisecond, 10 * time.Millisecond
 	begun := time.Now()
@@ -147,7 +147,7 @@ func (i *instance) connect(ctx context.Context, addresses []address) error {
 
 var errEnded = errors.New("ended")
 
-// startError says why the instance did not get ready, with its last lines.
+// startError explains why the instance did not start, with its last lines of output.
 func (i *instance) startError(ctx context.Context, err error, took time.Duration) error {
 	switch {
 	case errors.Is(err, errEnded):

@@ -43,10 +43,10 @@ func newInstance(s runner.Spec, socket string) *instance {
 	return i
 }
 
-// Call implements runner.Instance. A call without a Deadline has the Timeout of the
-// function's limits, which begins when the request is sent. Errors have code Crashed,
-// Timeout when nobody waits any more, Invalid when the call cannot be sent as it is,
-// Unavailable when the instance was stopped.
+// Call implements runner.Instance. A call without a Deadline gets the Timeout of the
+// function's limits, which starts when the request has been sent. Errors have code
+// Crashed, Timeout when the deadline has passed or the caller canceled, Invalid when
+// the call cannot be sent as it is, Unavailable when the instance was stopped.
 func (i *instance) Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
 	return i.client.call(ctx, c)
 }
@@ -71,7 +71,7 @@ func (i *instance) Err() error {
 func (i *instance) Stop(ctx context.Context) {
 	i.mu.Lock()
 	select {
-	case <-i.done: // by itself, before
+	case <-i.done: // it exited earlier, by itself
 	default:
 		i.stopped = true
 	}
@@ -85,14 +85,14 @@ func (i *instance) Usage() runner.Usage {
 	return runner.Usage{PID: i.process.PID(), Memory: i.process.Memory(), CPU: i.process.CPU()}
 }
 
-// watch waits for the process's end and tells whoever waits for it. It outlives
-// done by what the last calls need, which were given up by whoever made them.
+// watch waits for the process to exit and announces it. It outlives done as long
+// as the last calls take to end after their callers have given up.
 func (i *instance) watch() {
 	<-i.process.Done()
-	_ = i.stdout.Close() // says what has no line's end
+	_ = i.stdout.Close() // flushes an unfinished line
 	_ = i.stderr.Close()
 	i.client.close()
-	_ = os.Remove(i.socket) // most programs leave it, some do not
+	_ = os.Remove(i.socket) // most programs leave it behind
 	close(i.done)
 	if i.client.awaits() {
 		timer := time.NewTimer(grace)
@@ -109,7 +109,7 @@ func (i *instance) wasStopped() bool {
 	return i.stopped
 }
 
-// lost is the error of calls that the instance did not outlive.
+// lost is the error of calls in flight when the instance ended.
 func (i *instance) lost(trace error) error {
 	if i.wasStopped() {
 		return mayfly.Errorf(mayfly.Unavailable, "the instance was stopped before it finished its reply").WithHint("try again")
@@ -126,7 +126,7 @@ func (i *instance) lost(trace error) error {
 	return e.WithHint("the process must keep running between calls; see mayfly logs %s", i.spec.Name)
 }
 
-// ending says how a process ended, as a shell does.
+// ending describes how a process ended, as a shell does.
 func ending(err error) string {
 	if err == nil {
 		return "exit status 0"
@@ -134,13 +134,13 @@ func ending(err error) string {
 	return err.Error()
 }
 
-// crashed returns an error that says what the instance did.
+// crashed returns an error that says what the instance did, with its last output.
 func (i *instance) crashed(did string, trace, cause error) *mayfly.Error {
 	return &mayfly.Error{Code: mayfly.Crashed, Message: i.spec.Name + " " + did, Err: errors.Join(trace, cause)}
 }
 
-// say passes on a line that the process wrote. The call that it belongs to is the
-// one that it names, or the only one.
+// say passes on a line of output. It belongs to the call it names, or to the only
+// call there is.
 func (i *instance) say(source mayfly.Source, text string) {
 	call, text := cutMark(text)
 	if call == "" {
@@ -154,7 +154,7 @@ func (i *instance) say(source mayfly.Source, text string) {
 	i.spec.Output(line)
 }
 
-// cutMark cuts the id of a call off a line that begins with one between two marks.
+// cutMark strips a call's id between two marks from the beginning of a line.
 func cutMark(text string) (call, rest string) {
 	const longest = 64 // id
 	if !strings.HasPrefix(text, mayfly.LineMark) {

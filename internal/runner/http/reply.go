@@ -10,27 +10,27 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// The bounds of a reply.
+// Limits of a reply.
 const (
 	maxHead     = 64 << 10 // bytes of status line and headers
 	maxTrailers = 4 << 10  // bytes
-	wholeBody   = 64 << 10 // a body up to this is given whole, if its length is known
+	wholeBody   = 64 << 10 // up to this, a body of known length is read whole
 	maxTrace    = 64 << 10 // of a crash's body
 	maxInterim  = 16       // replies of 1xx before the reply
 )
 
-// A head is what stands before a reply's body.
+// A head is a reply's status line and headers.
 type head struct {
 	status  int
-	header  http.Header // canonical, without what belongs to the connection or to Mayfly
-	length  int64       // of the body; -1 if it ends with the connection, or by chunks
+	header  http.Header // canonical, without hop-by-hop and reserved headers
+	length  int64       // of the body; -1 if it is chunked or ends with the connection
 	chunked bool
 	last    bool   // the connection ends with this reply
 	crash   string // Mayfly-Crash
 }
 
-// headEnd returns the length of the head at the beginning of b, the empty line
-// included, or 0 if b does not hold all of it.
+// headEnd returns the length of the head at the start of b, including the empty
+// line, or 0 if it is incomplete.
 func headEnd(b []byte) int {
 	for at := 0; ; {
 		n := bytes.IndexByte(b[at:], '\n')
@@ -46,9 +46,9 @@ func headEnd(b []byte) int {
 	}
 }
 
-// parseHead reads the head that b is, up to and with its empty line, of a reply to
-// a request with the given method. The names of headers are made canonical in b. It is
-// stricter than net/http, so that what passes means the same to everybody.
+// parseHead parses b, a whole head including its empty line, as the reply to a
+// request with the given method. It makes header names canonical in b. It is
+// stricter than net/http, so that every reader understands what passes the same way.
 // Errors have code Crashed.
 func parseHead(b []byte, method string) (head, error) {
 	var h head
@@ -65,7 +65,7 @@ func parseHead(b []byte, method string) (head, error) {
 			return h, err
 		}
 	}
-	// All of the header is cut from one string, and all values share one array.
+	// The header is cut from one string, and all values share one array.
 	text, values := string(b), make([]string, n)
 	h.header = make(http.Header, n)
 	framing := framing{length: -1, old: h.last}
@@ -94,7 +94,7 @@ func parseHead(b []byte, method string) (head, error) {
 	return h, h.frame(framing, method)
 }
 
-// parseStatus reads a status line, such as "HTTP/1.1 200 OK".
+// parseStatus parses a status line such as "HTTP/1.1 200 OK".
 func (h *head) parseStatus(line []byte) error {
 	const example = "HTTP/1.1 200"
 	if len(line) < len(example) || string(line[:7]) != "HTTP/1." || line[7] != '0' && line[7] != '1' || line[8] != ' ' ||
@@ -114,15 +114,15 @@ func (h *head) parseStatus(line []byte) error {
 	return nil
 }
 
-// framing gathers what the headers say about the body and the connection.
+// framing collects what the headers say about the body and the connection.
 type framing struct {
 	old        bool  // HTTP/1.0
-	length     int64 // -1 if not said
+	length     int64 // -1 if not given
 	encoding   bool
 	connection []string
 }
 
-// take reports whether the header was one of the framing.
+// take reports whether the header is a framing header.
 func (f *framing) take(name, value string) (bool, error) {
 	switch name {
 	case "Content-Length":
@@ -163,7 +163,7 @@ func (h *head) frame(f framing, method string) error {
 	case f.encoding && f.old:
 		return malformed("HTTP/1.0 has no Transfer-Encoding")
 	case method == http.MethodHead && f.length >= 0:
-		h.header["Content-Length"] = []string{strconv.FormatInt(f.length, 10)} // what GET would have
+		h.header["Content-Length"] = []string{strconv.FormatInt(f.length, 10)} // what GET would return
 		h.length = 0
 	case method == http.MethodHead, h.status < 200, h.status == http.StatusNoContent, h.status == http.StatusNotModified:
 		h.length = 0
@@ -176,14 +176,14 @@ func (h *head) frame(f framing, method string) error {
 	return nil
 }
 
-// cutLine returns b's first line without its end, and the rest. b holds a line's end.
+// cutLine returns b's first line without its end, and the rest. b contains a line end.
 func cutLine(b []byte) (line, rest []byte) {
 	n := bytes.IndexByte(b, '\n')
 	line, rest = b[:n], b[n+1:]
 	return bytes.TrimSuffix(line, carriageReturn), rest
 }
 
-// canonicalLine checks a header's line and makes its name canonical in place.
+// canonicalLine checks a header line and makes its name canonical in place.
 func canonicalLine(line []byte) error {
 	i, upper := 0, true
 	for ; i < len(line) && tokens[line[i]]; i++ {
@@ -206,7 +206,7 @@ func canonicalLine(line []byte) error {
 	return nil
 }
 
-// parseLength reads a Content-Length: digits, and nothing else.
+// parseLength parses a Content-Length: digits only.
 func parseLength(s string) (int64, bool) {
 	var n int64
 	for i := range len(s) {
@@ -219,8 +219,7 @@ func parseLength(s string) (int64, bool) {
 	return n, s != ""
 }
 
-// malformed returns what is wrong with a reply, completing "the function's reply
-// is malformed: ".
+// malformed returns an error that completes "the function's reply is malformed: ".
 func malformed(format string, args ...any) error {
 	return mayfly.Errorf(mayfly.Crashed, "the function's reply is malformed: "+format, args...).
 		WithHint("it must answer HTTP/1.1 on $MAYFLY_SOCKET or 127.0.0.1:$PORT")

@@ -11,14 +11,13 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// oneWrite is the largest body that is sent in one write with the headers. A
-// socket takes that much without waiting for its reader, so that a function that
-// answers without reading cannot make both sides wait for each other. What is
-// larger is uploaded beside the reading of the reply.
+// oneWrite is the largest body that is sent in one write with the headers. A socket
+// buffers that much without a reader, so a function that replies without reading
+// cannot deadlock both sides. Larger bodies are uploaded while the reply is read.
 const oneWrite = 64 << 10
 
-// appendRequest appends the request that a call is, with its body if that is not
-// uploaded. Errors have code Invalid and name what is wrong with the call.
+// appendRequest appends the call's request, with its body unless that is uploaded.
+// Errors have code Invalid and name what is wrong with the call.
 func appendRequest(b []byte, c *mayfly.Call, deadline time.Time) ([]byte, error) {
 	start, lines := len(b), 2
 	method := c.Method
@@ -75,7 +74,7 @@ func appendRequest(b []byte, c *mayfly.Call, deadline time.Time) ([]byte, error)
 		lines++
 	}
 	b = append(b, "\r\n"...)
-	// Whatever its way into the head, a line that we did not write shows in the count.
+	// However it got into the head, a line that is not ours shows in the count.
 	if head := b[start:]; bytes.Count(head, lineFeed) != lines+1 || bytes.Count(head, carriageReturn) != lines+1 || bytes.IndexByte(head, 0) >= 0 {
 		return nil, mayfly.Errorf(mayfly.Invalid, "a header of the call contains a line break or NUL").
 			WithHint("remove CR, LF and NUL from header values")
@@ -88,10 +87,10 @@ func appendRequest(b []byte, c *mayfly.Call, deadline time.Time) ([]byte, error)
 
 var lineFeed, carriageReturn = []byte{'\n'}, []byte{'\r'}
 
-// uploads reports whether the call's body is sent beside the reading of the reply.
+// uploads reports whether the call's body is sent while the reply is read.
 func uploads(c *mayfly.Call) bool { return c.Stream != nil || len(c.Body) > oneWrite }
 
-// bodyLength returns the length of the call's body, -1 if it is unknown.
+// bodyLength returns the length of the call's body, or -1 if unknown.
 func bodyLength(c *mayfly.Call) int64 {
 	if c.Stream != nil {
 		return max(c.Length, -1)
@@ -99,8 +98,8 @@ func bodyLength(c *mayfly.Call) int64 {
 	return int64(len(c.Body))
 }
 
-// callDeadline returns until when a reply may begin, or zero if the time begins
-// with the end of the request's stream.
+// callDeadline returns when a reply must have begun, or zero if that time starts
+// at the end of the request's stream.
 func callDeadline(ctx context.Context, c *mayfly.Call, began time.Time, timeout time.Duration) time.Time {
 	deadline := c.Deadline
 	if deadline.IsZero() && c.Stream == nil && timeout > 0 {
@@ -112,8 +111,8 @@ func callDeadline(ctx context.Context, c *mayfly.Call, began time.Time, timeout 
 	return deadline
 }
 
-// appendTarget appends the path and the query. Bytes beyond ASCII, which some
-// clients send as they are and some servers refuse, are escaped.
+// appendTarget appends the path and the query. It escapes non-ASCII bytes, which
+// some clients send raw and some servers reject.
 func appendTarget(b []byte, path, query string) ([]byte, error) {
 	if path == "" {
 		path = "/"
@@ -134,7 +133,7 @@ func appendTarget(b []byte, path, query string) ([]byte, error) {
 	return b, nil
 }
 
-// appendEscaped reports false if s holds what may not stand in a request's line.
+// appendEscaped returns false if s holds a byte that a request line must not.
 func appendEscaped(b []byte, s string) ([]byte, bool) {
 	const hex = "0123456789ABCDEF"
 	for i := range len(s) {
@@ -169,8 +168,8 @@ func appendHeader(b []byte, name, value string) []byte {
 	return append(b, "\r\n"...)
 }
 
-// ours reports whether a header of a request, by its canonical name, is written by
-// the client itself or does not travel.
+// ours reports whether the client writes a request header itself or never forwards
+// it. The name is canonical.
 func ours(name string) bool {
 	switch name {
 	case "Host", mayfly.HeaderCall, mayfly.HeaderDeadline, mayfly.HeaderRemote:
@@ -180,7 +179,7 @@ func ours(name string) bool {
 }
 
 // canonicalName returns a header's name as net/http writes it, and whether it is
-// a name at all. A name that is canonical, as nearly all are, costs one look.
+// valid. A name that is canonical, as nearly all are, costs one look.
 func canonicalName(name string) (string, bool) {
 	upper := true
 	for i := range len(name) {
@@ -196,7 +195,7 @@ func canonicalName(name string) (string, bool) {
 	return name, name != ""
 }
 
-// tokens are the bytes of a method or a header's name (RFC 9110, 5.6.2).
+// tokens are the bytes allowed in a method or header name (RFC 9110, 5.6.2).
 var tokens = func() (is [256]bool) {
 	for c := range 128 {
 		is[c] = c > ' ' && c < 0x7f && strings.IndexByte(`"(),/:;<=>?@[\]{}`, byte(c)) < 0
@@ -213,7 +212,7 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// clip bounds what an error repeats of a stranger's text.
+// clip bounds how much untrusted text an error repeats.
 func clip(s string) string {
 	const most = 64
 	if len(s) > most {

@@ -7,10 +7,10 @@ import (
 	"syscall"
 )
 
-// A probe looks at an idle connection without waiting. Its parts are made once,
-// because a call must not pay for them.
+// A probe checks an idle connection without waiting. Its parts are made once,
+// so that calls do not pay for them.
 type probe struct {
-	raw  syscall.RawConn // nil if the connection cannot be looked at
+	raw  syscall.RawConn // nil if the connection cannot be checked
 	peek func(fd uintptr) bool
 	err  error
 }
@@ -28,9 +28,9 @@ func newProbe(c net.Conn) *probe {
 	return p
 }
 
-// stale reports whether an idle connection was closed by the other side, or holds
-// bytes that no request asked for: they would be taken for the next reply, and
-// every later reply would reach the wrong caller (RFC 9112, 9.2).
+// stale reports whether the peer closed an idle connection or sent unsolicited
+// bytes: they would be taken for the next reply, and every later reply would
+// reach the wrong caller (RFC 9112, 9.2).
 func (p *probe) stale() bool {
 	if p.raw == nil {
 		return false

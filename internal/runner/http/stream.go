@@ -11,20 +11,19 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// A stream is the body of a reply that is not held whole. It owns its conn until
-// the body's end or until it is closed. Close may come while a Read waits, and
-// ends that.
+// A stream is a reply's body that is not held whole. It owns its conn until the
+// body ends or it is closed. Close may be called during a Read, and ends it.
 type stream struct {
-	ended atomic.Bool // whoever sets it releases the conn
+	ended atomic.Bool // whoever sets it must release the conn
 
-	mu   sync.Mutex // held by whoever uses what follows
+	mu   sync.Mutex // guards what follows
 	conn *conn
 	body io.Reader
 	last bool  // the connection ends with the body
-	err  error // for good
+	err  error // sticky
 }
 
-// readStream returns the reply with the stream of its body. A crash is an error
+// readStream returns the reply with its body as a stream. A crash is an error
 // whatever its length.
 func (c *conn) readStream(h head, reply mayfly.Reply) (mayfly.Reply, error) {
 	s := &stream{conn: c, last: h.last}
@@ -37,7 +36,7 @@ func (c *conn) readStream(h head, reply mayfly.Reply) (mayfly.Reply, error) {
 		s.body = c.body()
 	}
 	if h.status == 502 && h.crash != "" {
-		trace, _ := io.ReadAll(io.LimitReader(s.body, maxTrace)) // as much of it as came
+		trace, _ := io.ReadAll(io.LimitReader(s.body, maxTrace)) // as much as arrived
 		return mayfly.Reply{}, crash(h.crash, trace)
 	}
 	c.owner.answered(c)
@@ -45,7 +44,7 @@ func (c *conn) readStream(h head, reply mayfly.Reply) (mayfly.Reply, error) {
 	return reply, nil
 }
 
-// Read reads what has come, without waiting for more of it.
+// Read returns what has arrived without waiting for more.
 func (s *stream) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,11 +65,11 @@ func (s *stream) Read(p []byte) (int, error) {
 	return n, s.err
 }
 
-// Close ends the call. The function sees its client leave, unless the body was
-// read to its end.
+// Close ends the call. Unless the body was read to its end, the function sees its
+// client disconnect.
 func (s *stream) Close() error {
 	if s.ended.CompareAndSwap(false, true) {
-		_ = s.conn.Close() // a Read that waits returns, and lets go of mu
+		_ = s.conn.Close() // a waiting Read returns and unlocks mu
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.conn.release(false)
@@ -78,7 +77,7 @@ func (s *stream) Close() error {
 	return nil
 }
 
-// explain says what ended the body.
+// explain says why the body ended.
 func (s *stream) explain(err error) error {
 	switch c := s.conn; {
 	case errors.Is(err, io.EOF):
@@ -99,7 +98,7 @@ func (s *stream) explain(err error) error {
 	return s.conn.owner.broken(s.conn.id, s.conn.began, cutShort(err))
 }
 
-// fixed reads a body whose length is known.
+// fixed reads a body of known length.
 type fixed struct {
 	conn *conn
 	left int64
@@ -114,13 +113,13 @@ func (f *fixed) Read(p []byte) (int, error) {
 	switch {
 	case err != nil:
 		err = noEnd(err)
-	case f.left == 0: // who knows the length may not ask again
+	case f.left == 0: // a caller that knows the length may not read again
 		err = io.EOF
 	}
 	return n, err
 }
 
-// noEnd makes an end of the connection within a body an error.
+// noEnd turns an EOF within a body into an error.
 func noEnd(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
@@ -128,12 +127,12 @@ func noEnd(err error) error {
 	return err
 }
 
-// chunks reads a chunked body (RFC 9112, 7.1). What comes is given on at once, so
-// an event is not held back by the next one.
+// chunks reads a chunked body (RFC 9112, 7.1). It returns data as it arrives, so
+// no event is held back by the next one.
 type chunks struct {
 	conn  *conn
 	left  int64 // of the chunk
-	begun bool  // the chunk before has a line's end to come
+	begun bool  // the line end of the last chunk is still to come
 }
 
 func (k *chunks) Read(p []byte) (int, error) {
@@ -160,7 +159,7 @@ func (k *chunks) Read(p []byte) (int, error) {
 	if err != nil {
 		return n, noEnd(err)
 	}
-	if k.left == 0 { // the end may have come along
+	if k.left == 0 { // the last chunk may have arrived too
 		if size, last, err := nextChunk(c.in[c.r:c.w], true); err == nil && last > 0 && size == 0 {
 			c.r += last
 			return n, io.EOF
@@ -169,10 +168,10 @@ func (k *chunks) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// nextChunk reads the line before a chunk's data, and the end of the chunk before
-// it if there was one. It returns the size of the data, and how many bytes of b
-// stand before it: 0 if b does not hold them all. The last chunk has size 0; its
-// bytes include the trailers, which are dropped.
+// nextChunk reads the line before a chunk's data, and the line end of the chunk
+// before it if there was one. It returns the size of the data and the number n of
+// bytes of b before it, 0 if b is incomplete. The last chunk has size 0; its n
+// includes the trailers, which are dropped.
 func nextChunk(b []byte, begun bool) (size int64, n int, err error) {
 	if begun {
 		if len(b) < 2 {
@@ -183,7 +182,7 @@ func nextChunk(b []byte, begun bool) (size int64, n int, err error) {
 		}
 		n = 2
 	}
-	const longest = 256 // with extensions that nobody uses
+	const longest = 256 // with extensions, which are rare
 	end := bytes.IndexByte(b[n:], '\n')
 	if end < 0 && len(b)-n < longest {
 		return 0, 0, nil
@@ -205,7 +204,7 @@ func nextChunk(b []byte, begun bool) (size int64, n int, err error) {
 	return 0, n + trailers, nil
 }
 
-// parseChunkSize reads hexadecimal digits, up to an extension.
+// parseChunkSize parses hexadecimal digits, up to an extension.
 func parseChunkSize(line []byte) (int64, error) {
 	digits, extension, _ := bytes.Cut(line, []byte{';'})
 	digits = bytes.TrimRight(digits, " \t")
@@ -232,8 +231,8 @@ func parseChunkSize(line []byte) (int64, error) {
 	return size, nil
 }
 
-// trailerEnd returns the length of the trailers and the empty line after them, or
-// 0 if b does not hold them all.
+// trailerEnd returns the length of the trailers and their empty line, or 0 if b is
+// incomplete.
 func trailerEnd(b []byte) (int, error) {
 	for at := 0; ; {
 		end := bytes.IndexByte(b[at:], '\n')
@@ -256,8 +255,8 @@ func trailerEnd(b []byte) (int, error) {
 	}
 }
 
-// wholeChunks decodes a chunked body of which b may hold all. It returns how many
-// bytes of b that took, 0 if there is more to come or the body is not chunked.
+// wholeChunks decodes a chunked body if b holds all of it. It returns how many bytes
+// of b it took, 0 if the body is incomplete or not chunked.
 func wholeChunks(b []byte, chunked bool) (body []byte, n int, err error) {
 	if !chunked {
 		return nil, 0, nil

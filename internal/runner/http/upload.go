@@ -12,12 +12,12 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// An upload is the sending of a request's body beside the reading of its reply.
-// It never holds more of the body than one buffer: when the function does not
-// read, nothing is read from the caller.
+// An upload sends a request's body while the reply is read. It holds at most one
+// buffer of the body: when the function does not read, nothing is read from the
+// caller.
 type upload struct {
 	timeout  time.Duration // from the upload's end to the reply's head; 0 if the call has a deadline
-	deadline time.Time     // for all that, zero if there is none
+	deadline time.Time     // of both; zero if none
 
 	mu       sync.Mutex
 	complete bool
@@ -25,9 +25,9 @@ type upload struct {
 	err      error // of the caller's stream
 }
 
-// startUpload sends the call's body from a goroutine, which the owner waits for.
-// It ends with the body, or with the conn; but a Read of the caller's stream that
-// waits is for the caller to end, when the call is over.
+// startUpload sends the call's body from a goroutine that the owner waits for. It
+// ends with the body or the conn; a blocked Read of the caller's stream is for the
+// caller to end when the call is over.
 func (c *conn) startUpload(call *mayfly.Call, deadline time.Time) {
 	u := &upload{deadline: deadline}
 	if call.Deadline.IsZero() {
@@ -43,10 +43,10 @@ func (c *conn) startUpload(call *mayfly.Call, deadline time.Time) {
 	}
 }
 
-// run sends the body. A connection that takes no more of it is no error: the reply
-// says why, or that it does not come.
+// run sends the body. A failed write is not an error: the reply, or its absence,
+// says why.
 func (u *upload) run(c *conn, body io.Reader, length int64) {
-	fault := func(err error) { // the function must see that it has not got all
+	fault := func(err error) { // the function must see that the body is incomplete
 		u.mu.Lock()
 		u.err = bodyFault(err)
 		u.mu.Unlock()
@@ -90,7 +90,7 @@ func (u *upload) run(c *conn, body io.Reader, length int64) {
 	}
 }
 
-// chunk frames the n bytes that stand in buf after room for their size.
+// chunk frames the n bytes in buf that follow the room for their size.
 func chunk(buf []byte, room, n int) []byte {
 	buf[room+n], buf[room+n+1] = '\r', '\n'
 	var line [16]byte
@@ -100,8 +100,8 @@ func chunk(buf []byte, room, n int) []byte {
 	return buf[start : room+n+2]
 }
 
-// bodyFault is an error of the caller's stream as an error of the call. Whoever
-// knows better than we what was wrong has said so with a code.
+// bodyFault turns an error of the caller's stream into one of the call. An error
+// with a code is kept: its source knew better.
 func bodyFault(err error) error {
 	if _, ok := errors.AsType[*mayfly.Error](err); ok {
 		return fmt.Errorf("read the call's body: %w", err)
@@ -109,21 +109,21 @@ func bodyFault(err error) error {
 	return mayfly.Errorf(mayfly.Invalid, "the request body was cut short: %w", err)
 }
 
-// answer says that the head of the reply has come, or will not.
+// answer records that the reply's head has arrived, or never will.
 func (u *upload) answer() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.answered = true
 }
 
-// done reports whether the body was sent, all of it.
+// done reports whether the whole body was sent.
 func (u *upload) done() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.complete
 }
 
-// fault returns what was wrong with the caller's stream.
+// fault returns the error of the caller's stream, if any.
 func (u *upload) fault() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
