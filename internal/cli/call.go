@@ -24,14 +24,14 @@ import (
 // callVerb is the verb call.
 type callVerb struct {
 	client  `embed:""`
-	First   *string       `arg:"" optional:"" help:"What to call."`
-	Second  *string       `arg:"" optional:"" help:"Its endpoint, or the body."`
+	First   *string       `arg:"" optional:"" help:"Function or service to call."`
+	Second  *string       `arg:"" optional:"" help:"Endpoint of the service, or the body."`
 	Third   *string       `arg:"" optional:"" help:"The body."`
-	Subject string        `name:"subject" short:"s" help:"Call this subject, whoever listens there." placeholder:"SUBJECT"`
-	File    string        `name:"file" short:"f" help:"Send this file as the body." placeholder:"FILE"`
-	Header  []string      `name:"header" short:"H" sep:"none" help:"Send this header; may be repeated." placeholder:"'NAME: VALUE'"`
-	Include bool          `name:"include" short:"i" help:"Print status and headers before the body."`
-	Timeout time.Duration `name:"timeout" help:"How long to wait for the reply. By default 30s for a function, or its own timeout, and 5s for all else." placeholder:"TIME"`
+	Subject string        `name:"subject" short:"s" help:"Call this subject instead of a name." placeholder:"SUBJECT"`
+	File    string        `name:"file" short:"f" help:"Read the body from a file." placeholder:"FILE"`
+	Header  []string      `name:"header" short:"H" sep:"none" help:"Add a header; may be repeated." placeholder:"'NAME: VALUE'"`
+	Include bool          `name:"include" short:"i" help:"Print the status and headers before the body."`
+	Timeout time.Duration `name:"timeout" help:"Time to wait for the reply. By default the timeout of a function, or 30s if it has none, and 5s for anything else." placeholder:"TIME"`
 }
 
 // How long to wait where nobody says.
@@ -42,17 +42,18 @@ const (
 
 // Help is shown by mayfly call --help.
 func (*callVerb) Help() string {
-	return `NAME is a service if one of that name answers, else a function. The word after a service is its
-endpoint, by name or by subject; if the service has but one endpoint, the word may be left out, and
-one that is not its name is the body. The word after a function is always the body.
+	return `NAME is a service if one of that name answers, else a function. A service is
+followed by its endpoint, by name or subject, which may be left out if there is
+only one. A function is followed by the body.
 
-The body is the last word, or the file of --file, or what comes through a pipe; - reads the input
-whatever it is, and a word that begins with - needs -- before it. The reply's body goes to the output
-as it is. An error of the service goes to stderr, and its status decides on the exit code.
+The body is the last argument, the file given with --file, or piped input. Use -
+to read standard input in any case, and -- before a body that begins with -. The
+body of the reply is printed unchanged. Errors go to stderr, and their status
+sets the exit code.
 
-  mayfly call hello '{"name":"Ada"}'           the function hello
-  mayfly call HackerNews top 3                 the endpoint top of the service HackerNews
-  mayfly call --subject tasks < task.json      whoever listens on tasks`
+  mayfly call hello '{"name":"Ada"}'       call the function hello
+  mayfly call HackerNews top 3             call the endpoint top of a service
+  mayfly call --subject tasks < task.json  call what listens on a subject`
 }
 
 // Run is called by kong.
@@ -119,12 +120,12 @@ func (c *callVerb) check(p *process) error {
 	words := c.words()
 	switch {
 	case c.Timeout < 0, c.Timeout == 0 && slices.Contains(p.set, "timeout"):
-		return mayfly.Errorf(mayfly.Invalid, "--timeout %s leaves no time for a reply", c.Timeout).WithHint("write it like 500ms or 30s")
+		return mayfly.Errorf(mayfly.Invalid, "--timeout must be positive, not %s", c.Timeout).WithHint("try --timeout 500ms or --timeout 30s")
 	case c.Subject != "":
 		_, err := mayfly.ParseSubject(c.Subject)
 		return err
 	case len(words) == 0:
-		return mayfly.Errorf(mayfly.Invalid, "nothing to call").WithHint("mayfly call NAME BODY; mayfly list shows what there is")
+		return mayfly.Errorf(mayfly.Invalid, "nothing to call").WithHint("run mayfly call NAME BODY; mayfly list shows the names")
 	default:
 		return checkName(words[0])
 	}
@@ -137,7 +138,7 @@ func (c *callVerb) headers() (http.Header, error) {
 		name, value, ok := strings.Cut(text, ":")
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 		bad := mayfly.Errorf(mayfly.Invalid, "header %q is not of the form NAME: VALUE", clip(text)).
-			WithHint("write it like -H 'Accept: application/json'; neither part may have a line break")
+			WithHint("write it like -H 'Accept: application/json', without line breaks")
 		if !ok || name == "" || strings.ContainsFunc(name, notInHeaderName) || strings.ContainsAny(text, "\r\n\x00") {
 			return nil, bad
 		}
@@ -245,11 +246,11 @@ func pickEndpoint(s mayfly.Service, words []string) (mayfly.Subject, []string, e
 	there := clipList(names, 8)
 	switch {
 	case len(s.Endpoints) == 0:
-		return "", nil, mayfly.Errorf(mayfly.NotFound, "service %q has no endpoints", s.Name).WithHint("mayfly info %s", plain(s.Name))
+		return "", nil, mayfly.Errorf(mayfly.NotFound, "service %q has no endpoints", s.Name).WithHint("see mayfly info %s", plain(s.Name))
 	case found == nil && len(words) == 0:
-		return "", nil, mayfly.Errorf(mayfly.Invalid, "service %q has several endpoints: name one", s.Name).WithHint("it has %s", there)
+		return "", nil, mayfly.Errorf(mayfly.Invalid, "service %q has several endpoints: name one", s.Name).WithHint("choose one of: %s", there)
 	case found == nil:
-		return "", nil, mayfly.Errorf(mayfly.NotFound, "service %q has no endpoint %q", s.Name, clip(words[0])).WithHint("it has %s", there)
+		return "", nil, mayfly.Errorf(mayfly.NotFound, "service %q has no endpoint %q", s.Name, clip(words[0])).WithHint("choose one of: %s", there)
 	case len(found) > 1:
 		return "", nil, mayfly.Errorf(mayfly.Conflict, "service %q has several endpoints of that name", s.Name).
 			WithHint("choose by subject: %s", there)
@@ -257,7 +258,7 @@ func pickEndpoint(s mayfly.Service, words []string) (mayfly.Subject, []string, e
 	subject, err := mayfly.ParseSubject(found[0].Subject)
 	if err != nil {
 		return "", nil, mayfly.Errorf(mayfly.Invalid, "endpoint %q cannot be called by name: %w", found[0].Name, err).
-			WithHint("fill in its subject: mayfly call --subject SUBJECT")
+			WithHint("fill in its wildcards: mayfly call --subject SUBJECT")
 	}
 	return subject, words, nil
 }
@@ -347,7 +348,7 @@ func serviceError(r mayfly.Reply, id string) error {
 	if err == nil {
 		return nil
 	}
-	text := cmp.Or(http.StatusText(r.Status), "its own status")
+	status := strings.TrimSpace(fmt.Sprint(r.Status, " ", http.StatusText(r.Status)))
 	return mayfly.Errorf(mayfly.CodeOf(err), "%w", err).
-		WithHint("the service answered %d (%s) to call %s", r.Status, text, id)
+		WithHint("look for call %s in the service's logs; it answered %s", id, status)
 }

@@ -16,33 +16,33 @@ import (
 
 // A grammar is the command line: each field a verb, in the order of the help.
 type grammar struct {
-	Help helpFlag `short:"h" help:"Show what there is, or what a command takes."`
+	Help helpFlag `short:"h" help:"Show help."`
 
-	New   newVerb `cmd:"" group:"Run" usage:"NAME --lang LANGUAGE" help:"Write a small project that runs, to begin with."`
-	Up    up      `cmd:"" group:"Run" usage:"[PATH...]" help:"Run a node with the projects at PATH, folders with a mayfly.yaml or such files."`
-	Ready ready   `cmd:"" group:"Run" usage:"[URL]" help:"Ask a node whether it is ready; the exit code tells."`
+	New   newVerb `cmd:"" group:"Run" usage:"NAME --lang LANGUAGE" help:"Create a small runnable project."`
+	Up    up      `cmd:"" group:"Run" usage:"[PATH...]" help:"Run a node, with the projects at PATH if given."`
+	Ready ready   `cmd:"" group:"Run" usage:"[URL]" help:"Check that a node is ready; the exit code says."`
 
-	Deploy   deployVerb `cmd:"" group:"Deploy" usage:"[PATH...]" help:"Make the functions and services at PATH current on all nodes."`
+	Deploy   deployVerb `cmd:"" group:"Deploy" usage:"[PATH...]" help:"Deploy the functions and services at PATH to all nodes."`
 	History  history    `cmd:"" group:"Deploy" usage:"NAME" help:"List the revisions of a function or service."`
-	Rollback rollback   `cmd:"" group:"Deploy" usage:"NAME[@REVISION]" help:"Make an older revision current again."`
-	Remove   remove     `cmd:"" aliases:"rm" group:"Deploy" usage:"NAME..." help:"Take functions and services away."`
-	Scale    scale      `cmd:"" group:"Deploy" usage:"FUNCTION [--min N] [--max N];SERVICE N" help:"Change how many instances there may be, until the next deploy."`
-	Secret   secret     `cmd:"" group:"Deploy" usage:"set NAME;ls;rm NAME..." help:"Keep passwords and keys that functions are given."`
-	Manifest manifest   `cmd:"" group:"Deploy" usage:"[PATH];--schema" help:"Check a mayfly.yaml and say what it means."`
+	Rollback rollback   `cmd:"" group:"Deploy" usage:"NAME[@REVISION]" help:"Roll back to an earlier revision."`
+	Remove   remove     `cmd:"" aliases:"rm" group:"Deploy" usage:"NAME..." help:"Remove functions and services."`
+	Scale    scale      `cmd:"" group:"Deploy" usage:"FUNCTION [--min N] [--max N];SERVICE N" help:"Change the number of instances, until the next deploy."`
+	Secret   secret     `cmd:"" group:"Deploy" usage:"set NAME;ls;rm NAME..." help:"Manage secrets that functions receive."`
+	Manifest manifest   `cmd:"" group:"Deploy" usage:"[PATH];--schema" help:"Check a mayfly.yaml and show what it lists."`
 
 	Call callVerb `cmd:"" group:"Call" usage:"NAME [BODY];SERVICE ENDPOINT [BODY];--subject SUBJECT [BODY]" help:"Call a function, an endpoint or a subject and print the reply."`
 
-	Logs   logsVerb   `cmd:"" group:"Look" usage:"[NAME]" help:"Print what functions and services wrote."`
-	List   list       `cmd:"" aliases:"ls" group:"Look" help:"List the services and functions."`
-	Info   info       `cmd:"" group:"Look" usage:"NAME" help:"Show all that is known of a service or function."`
-	Stats  stats      `cmd:"" group:"Look" usage:"[NAME]" help:"Show requests, errors and times of each endpoint."`
-	Ping   ping       `cmd:"" group:"Look" usage:"[NAME]" help:"Ask each instance for a sign of life."`
-	Nodes  nodesVerb  `cmd:"" group:"Look" help:"List the nodes."`
-	Routes routes     `cmd:"" group:"Look" help:"List the HTTP routes of the nodes."`
-	Config configVerb `cmd:"" group:"Look" help:"Show every setting of a node here and where it comes from."`
+	Logs   logsVerb   `cmd:"" group:"Inspect" usage:"[NAME]" help:"Show logs."`
+	List   list       `cmd:"" aliases:"ls" group:"Inspect" help:"List functions and services."`
+	Info   info       `cmd:"" group:"Inspect" usage:"NAME" help:"Show a function or service in detail."`
+	Stats  stats      `cmd:"" group:"Inspect" usage:"[NAME]" help:"Show requests, errors and latency of each endpoint."`
+	Ping   ping       `cmd:"" group:"Inspect" usage:"[NAME]" help:"Ping every instance."`
+	Nodes  nodesVerb  `cmd:"" group:"Inspect" help:"List nodes."`
+	Routes routes     `cmd:"" group:"Inspect" help:"List HTTP routes."`
+	Config configVerb `cmd:"" group:"Inspect" help:"Show a node's settings and where each comes from."`
 
-	Completion completion `cmd:"" group:"More" usage:"bash|zsh|fish" help:"Print a shell's completion script."`
-	Version    versioning `cmd:"" group:"More" help:"Print versions."`
+	Completion completion `cmd:"" group:"More" usage:"bash|zsh|fish" help:"Print a shell completion script."`
+	Version    versioning `cmd:"" group:"More" help:"Show version information."`
 }
 
 // reserve is memory that is never touched, and so takes none of the machine's. The
@@ -127,7 +127,7 @@ const noDuration = ": expected duration but got "
 func usageError(parser *kong.Kong, err error) error {
 	e, ok := errors.AsType[*kong.ParseError](err)
 	if !ok {
-		return mayfly.Errorf(mayfly.Invalid, "%s", err).WithHint("mayfly --help")
+		return mayfly.Errorf(mayfly.Invalid, "%s", err).WithHint("see mayfly --help")
 	}
 	text, guess, guessed := strings.Cut(err.Error(), ", did you mean ")
 	var command *kong.Node
@@ -137,18 +137,18 @@ func usageError(parser *kong.Kong, err error) error {
 	word, unexpected := strings.CutPrefix(text, "unexpected argument ")
 	switch {
 	case unexpected && command == nil:
-		unknown := mayfly.Errorf(mayfly.Invalid, "no command %q", clip(word))
+		unknown := mayfly.Errorf(mayfly.Invalid, "unknown command %q", clip(word))
 		if near, ok := nearest.To(word, commandNames(parser.Model.Node)); ok {
 			return unknown.WithHint("did you mean mayfly %s?", near)
 		}
-		return unknown.WithHint("mayfly --help lists the commands")
+		return unknown.WithHint("run mayfly --help to list the commands")
 	case guessed && strings.Count(guess, ",") < mostGuesses:
 		return mayfly.Errorf(mayfly.Invalid, "%s", text).WithHint("did you mean %s", strings.ReplaceAll(guess, `"`, ""))
 	case strings.HasPrefix(text, `expected "<`):
 		name, _, _ := strings.Cut(text[len(`expected "<`):], ">")
 		return withHelp(mayfly.Errorf(mayfly.Invalid, "%s is missing", strings.ToUpper(name)), command)
 	case strings.HasPrefix(text, "expected one of "):
-		return mayfly.Errorf(mayfly.Invalid, "no command given").WithHint("mayfly --help lists the commands")
+		return mayfly.Errorf(mayfly.Invalid, "no command given").WithHint("run mayfly --help to list the commands")
 	case strings.Contains(text, noDuration):
 		flag, value, _ := strings.Cut(text, noDuration)
 		value, _, _ = strings.Cut(value, ": time: ")
@@ -180,9 +180,9 @@ func withHelp(err error, command *kong.Node) error {
 	if mayfly.HintOf(err) != "" {
 		return err
 	}
-	hint := "mayfly --help"
+	hint := "see mayfly --help"
 	if command != nil {
-		hint = "mayfly " + command.Name + " --help"
+		hint = "see mayfly " + command.Name + " --help"
 	}
 	return &mayfly.Error{Code: mayfly.CodeOf(err), Message: err.Error(), Hint: hint, Err: err}
 }

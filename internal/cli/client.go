@@ -25,7 +25,7 @@ const dialWait = 2 * time.Second
 // A client is what every verb that talks to a server takes.
 type client struct {
 	config.Server `embed:""`
-	Data          string `name:"data" help:"Folder of the node to ask. By default that of the project here, or of the only node on this machine." placeholder:"FOLDER"`
+	Data          string `name:"data" help:"Data folder of the node to ask. By default that of the current project, or of the only node on this machine." placeholder:"FOLDER"`
 }
 
 // open connects to the server that the command means: the one that is named, else
@@ -46,8 +46,8 @@ func (c *client) open(ctx context.Context, p *process) (*bus.Bus, error) {
 	}
 	b, err := bus.Open(ctx, bus.Options{Name: "mayfly cli", Remote: remote, Core: core, Wait: dialWait, NoJetStream: true})
 	if guessed && mayfly.CodeOf(err) == mayfly.Unavailable {
-		return nil, mayfly.Errorf(mayfly.Unavailable, "no node runs here, and no NATS server answers at %s", remote).
-			WithHint("start a node with mayfly up, or name a server with --nats")
+		return nil, mayfly.Errorf(mayfly.Unavailable, "no node is running here, and no NATS server answers at %s", remote).
+			WithHint("start a node with mayfly up, or pass --nats URL")
 	}
 	return b, err
 }
@@ -103,11 +103,11 @@ func findNode(p *process, loaded config.Loaded) (node.Running, bool, error) {
 			return r, true, nil
 		}
 		if _, err := os.ReadDir(loaded.Data); errors.Is(err, fs.ErrPermission) {
-			return node.Running{}, false, mayfly.Errorf(mayfly.Denied, "%s may not be read by this user", loaded.Data).
-				WithHint("do it as the user of that node, or name its server with --nats")
+			return node.Running{}, false, mayfly.Errorf(mayfly.Denied, "cannot read %s as this user", loaded.Data).
+				WithHint("run this as the user of that node, or pass --nats URL")
 		}
-		return node.Running{}, false, mayfly.Errorf(mayfly.Unavailable, "no node runs on %s", loaded.Data).
-			WithHint("mayfly up --data %s", loaded.Data)
+		return node.Running{}, false, mayfly.Errorf(mayfly.Unavailable, "no node is running on %s", loaded.Data).
+			WithHint("start one: mayfly up --data %s", loaded.Data)
 	}
 	home, err := config.DataHome(p.lookup)
 	if err != nil {
@@ -131,7 +131,7 @@ func findNode(p *process, loaded config.Loaded) (node.Running, bool, error) {
 		for _, r := range all {
 			each = append(each, p.tilde(r.Folder)+" at "+cmp.Or(r.NATS, "?"))
 		}
-		return node.Running{}, false, mayfly.Errorf(mayfly.Conflict, "several nodes run here: %s", strings.Join(each, "; ")).
-			WithHint("choose one with --nats URL or --data FOLDER, or go to its project's folder")
+		return node.Running{}, false, mayfly.Errorf(mayfly.Conflict, "several nodes are running here: %s", strings.Join(each, "; ")).
+			WithHint("pass --nats URL or --data FOLDER, or run the command in its project's folder")
 	}
 }

@@ -16,9 +16,11 @@ type completion struct {
 
 // Help is shown by mayfly completion --help.
 func (*completion) Help() string {
-	return `  bash   source <(mayfly completion bash)                                   in ~/.bashrc
-  zsh    mayfly completion zsh > "${fpath[1]}/_mayfly"                      once
-  fish   mayfly completion fish > ~/.config/fish/completions/mayfly.fish    once`
+	return `For bash, add this line to ~/.bashrc:
+  source <(mayfly completion bash)
+For zsh or fish, run one of these once:
+  mayfly completion zsh > "${fpath[1]}/_mayfly"
+  mayfly completion fish > ~/.config/fish/completions/mayfly.fish`
 }
 
 // Run is called by kong. The scripts are made of the very commands and flags that

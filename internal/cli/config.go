@@ -10,9 +10,10 @@ type configVerb struct {
 
 // Help is shown by mayfly config --help.
 func (*configVerb) Help() string {
-	return `These are the settings that a node started here would have. Each can be set by a flag of mayfly up
-(--gateway.addr), a variable (MAYFLY_GATEWAY_ADDR) or in the config file (addr below gateway:), and
-the first of them that says something wins. Secrets are never shown.`
+	return `Shows the settings that a node started here would have. Set one with a flag of
+mayfly up (--gateway.addr), an environment variable (MAYFLY_GATEWAY_ADDR) or the
+config file (addr under gateway:); the first of these wins. Secrets are never
+shown.`
 }
 
 // Run is called by kong.

@@ -16,21 +16,21 @@ import (
 type deployVerb struct {
 	client `embed:""`
 	Paths  []string `arg:"" optional:"" name:"path" help:"Projects to deploy."`
-	Take   bool     `name:"take" help:"Also take over names that belong to other projects."`
-	NoWait bool     `name:"no-wait" help:"Deploy although no node can run it now, and do not wait until it serves."`
-	Note   string   `name:"note" help:"What mayfly history shows beside the revision." placeholder:"TEXT"`
+	Take   bool     `name:"take" help:"Take over names that belong to other projects."`
+	NoWait bool     `name:"no-wait" help:"Deploy even if no node can run it now, and do not wait for the nodes."`
+	Note   string   `name:"note" help:"Note to show in mayfly history." placeholder:"TEXT"`
 }
 
 // Help is shown by mayfly deploy --help.
 func (*deployVerb) Help() string {
-	return `PATH is a folder with a mayfly.yaml, or a file or folder that is one function; by default it is the
-current folder. The code is built here, for the platforms that the nodes have, and each node starts
-it once. Only when all could, it becomes current. What a project listed before and does not list
-any more is removed.
+	return `PATH is a folder with a mayfly.yaml, or a file or folder that is one function;
+it defaults to the current folder. The code is built here, for the platforms of
+the nodes, and becomes current once every node has started it. What a project no
+longer lists is removed.
 
-  mayfly deploy hello.js                       one function
-  mayfly deploy --note "faster checkout"       the project here
-  mayfly rollback hello                        the revision before, again`
+  mayfly deploy hello.js                  deploy one function
+  mayfly deploy --note "faster checkout"  deploy the project here
+  mayfly rollback hello                   go back to the revision before`
 }
 
 // Run is called by kong.
@@ -48,7 +48,7 @@ func (d *deployVerb) Run(ctx context.Context, p *process) error {
 	defer s.Close()
 	folder, err := os.MkdirTemp("", "mayfly-deploy-")
 	if err != nil {
-		return mayfly.Errorf(mayfly.Unavailable, "no room to build: %w", err).WithHint("free some space in %s", os.TempDir())
+		return mayfly.Errorf(mayfly.Unavailable, "cannot create a build folder: %w", err).WithHint("free some space in %s", os.TempDir())
 	}
 	defer os.RemoveAll(folder)
 	progress := newProgress(p.stderr)

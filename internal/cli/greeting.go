@@ -137,10 +137,10 @@ func (a aside) ignoresNATSURL(s node.Status) {
 		return
 	}
 	if a.person {
-		a.p.note("note: NATS_URL is ignored, this node uses %s; --nats chooses a server", s.NATS)
+		a.p.note("note: ignoring NATS_URL: this node uses %s; pass --nats to use another server", s.NATS)
 		return
 	}
-	a.log.Warn("variable NATS_URL ignored", telemetry.KeyAddr, s.NATS)
+	a.log.Warn("NATS_URL ignored", telemetry.KeyAddr, s.NATS)
 }
 
 // sameServer compares addresses without secrets: the node never shows its own.
@@ -159,7 +159,7 @@ func (a aside) stopping(ctx context.Context, n *node.Node, drain time.Duration) 
 		case !a.person:
 			a.log.Info("node stopping", "calls", calls)
 		case calls > 0:
-			a.p.note("stopping: waiting for %s, up to %s; once more to stop now", plural(calls, "call"), drain)
+			a.p.note("stopping: waiting up to %s for %s; press Ctrl-C again to stop now", drain, plural(calls, "call"))
 		default:
 			a.p.note("stopping")
 		}

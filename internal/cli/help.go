@@ -15,26 +15,26 @@ import (
 // overview is what mayfly says when nothing was asked of it.
 const overview = `Mayfly turns NATS into a home for microservices and functions.
 
-  mayfly new hello --lang js       a small function with a test, to begin with
-  mayfly up hello.js               run it here; a saved change is live at once
-  mayfly deploy hello.js           run it on all nodes, until it is removed
+  mayfly new hello --lang js        create a small function with a test
+  mayfly up hello                   run it here; saved changes go live at once
+  mayfly deploy hello               run it on all nodes until it is removed
 
-  mayfly up                        a node: NATS, its streams and an HTTP gateway
-  mayfly up ./shop                 the same, with what ./shop/mayfly.yaml lists
-  mayfly up --nats nats://host     with a NATS server or cluster that you have
+  mayfly up                         run a node: NATS, JetStream and a gateway
+  mayfly up ./shop                  run a node with the project in ./shop
+  mayfly up --nats nats://host      run a node on your NATS server or cluster
 
-  mayfly list                      the functions and services that are there
-  mayfly call Shop price '{"n":3}' call one and print its reply
-  mayfly logs hello -f             what it writes, as it does
-  mayfly stats --watch             who is called, how often and how fast
+  mayfly list                       list functions and services
+  mayfly call Shop price '{"n":3}'  call one and print its reply
+  mayfly logs hello -f              follow its logs
+  mayfly stats --watch              watch requests, errors and latency
 
-  mayfly --help                    all commands
-  mayfly up --help                 all settings of a node
+  mayfly --help                     list all commands
+  mayfly up --help                  list all settings of a node
 `
 
 // helpWidth is where lines of help end. It is the same everywhere, so that the
 // help reads the same in a terminal, a file and a test.
-const helpWidth = 100
+const helpWidth = 80
 
 // printHelp prints the help of the command that was selected, or of all.
 func printHelp(w io.Writer, c *kong.Context) error {
@@ -59,9 +59,9 @@ func writeCommands(b *strings.Builder, root *kong.Node) {
 		}
 		writeEntry(b, "  "+strings.Join(append([]string{c.Name}, c.Aliases...), ", "), c.Help, 16)
 	}
-	b.WriteString("\nmayfly COMMAND --help shows what a command takes.\n")
-	b.WriteString("Exit codes: 0 done, 1 failed, 2 wrong request, 3 denied, 4 not found, 5 conflict,\n")
-	b.WriteString("            6 unavailable, busy or too slow, 7 the function's own code failed.\n")
+	b.WriteString("\nRun mayfly COMMAND --help to see the flags of a command.\n")
+	b.WriteString("Exit codes: 0 ok, 1 internal error, 2 invalid request, 3 denied, 4 not found,\n")
+	b.WriteString("            5 conflict, 6 unavailable, busy or timed out, 7 function failed.\n")
 }
 
 func writeCommand(b *strings.Builder, command *kong.Node) {
@@ -105,12 +105,12 @@ var flagGroups = []struct {
 	words []string
 }{
 	{"Flags", nil},
-	{"An existing NATS server", []string{"nats", "creds", "user", "password", "token", "context", "tls"}},
-	{"The NATS account of Mayfly's own state", []string{"core"}},
-	{"The NATS server inside the node", []string{"bus"}},
-	{"The gateway, which is the public HTTP door", []string{"gateway"}},
-	{"The admin door: metrics and profiles", []string{"admin"}},
-	{"The log", []string{"log"}},
+	{"Existing NATS server", []string{"nats", "creds", "user", "password", "token", "context", "tls"}},
+	{"NATS account of Mayfly's own state", []string{"core"}},
+	{"Embedded NATS server", []string{"bus"}},
+	{"Gateway (HTTP)", []string{"gateway"}},
+	{"Admin server (metrics and profiles)", []string{"admin"}},
+	{"Log", []string{"log"}},
 	{"Secrets", []string{"secret-key"}},
 }
 
@@ -136,7 +136,7 @@ func flagEntry(f *kong.Flag) [2]string {
 	help := f.Help
 	switch {
 	case f.IsBool() && f.Default == "true":
-		help += fmt.Sprintf(" On by default; --%s=false for none.", f.Name)
+		help += fmt.Sprintf(" On by default; --%s=false turns it off.", f.Name)
 	case f.Default != "" && !f.IsBool():
 		help += fmt.Sprintf(" (default %s)", f.Default)
 	}

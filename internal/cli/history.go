@@ -13,14 +13,15 @@ import (
 // history is the verb history.
 type history struct {
 	client `embed:""`
-	Name   string `arg:"" help:"Name of the function or service."`
+	Name   string `arg:"" help:"Function or service."`
 	JSON   bool   `name:"json" help:"Print JSON."`
 }
 
 // Help is shown by mayfly history --help.
 func (*history) Help() string {
-	return `The newest comes first. 32 changes of a name are kept, scalings among them. A rollback is a
-revision of its own, FROM the one whose code and settings it has again.`
+	return `The newest revision comes first. The last 32 changes of a name are kept,
+including scaling. A rollback is a revision of its own; FROM is the revision
+whose code and settings it restored.`
 }
 
 // A deployed is one line of the history.

@@ -21,15 +21,15 @@ import (
 // info is the verb info.
 type info struct {
 	client `embed:""`
-	Name   string `arg:"" help:"Name of the service or function."`
+	Name   string `arg:"" help:"Function or service."`
 	JSON   bool   `name:"json" help:"Print JSON."`
 }
 
 // Help is shown by mayfly info --help.
 func (*info) Help() string {
-	return `Of a function it is what is deployed, its limits, and how it is doing on each node: instances with
-what they take, and why the last one failed, if one did. Of a service it is what each instance says
-of itself, after what Mayfly knows of it, if Mayfly runs it.`
+	return `For a function, shows what is deployed, its limits and, for each node, the
+instances, what they use and why the last one failed. For a service, shows what
+Mayfly knows about it, if Mayfly runs it, and what each instance reports.`
 }
 
 // A described is all that is known of what Mayfly runs under one name.
@@ -236,11 +236,11 @@ func (d described) table(u mayfly.Unit) table {
 		t.add("route", r.String())
 	}
 	wait := max(0, l.Wait)
-	t.add("calls", fmt.Sprintf("%d at once in an instance, %d may wait, each takes %s at most", l.Concurrency, wait, round(l.Timeout)))
+	t.add("calls", fmt.Sprintf("%d at a time in each instance, %d may wait, timeout %s", l.Concurrency, wait, round(l.Timeout)))
 	if l.Body > 0 {
 		t.add("body", config.Bytes(l.Body).String())
 	}
-	t.add("instances", fmt.Sprintf("%d to %d on each node, idle for %s, ready within %s",
+	t.add("instances", fmt.Sprintf("%d to %d on each node, idle timeout %s, start timeout %s",
 		l.Instances.Min, l.Instances.Max, round(l.Instances.Idle), round(l.Instances.Start)))
 	for _, k := range slices.Sorted(maps.Keys(u.Metadata)) {
 		t.add("metadata", k+"="+u.Metadata[k])
@@ -309,7 +309,7 @@ func (p *process) printNode(n onNode) error {
 		return err
 	}
 	if len(n.Instances) == 0 {
-		_, err := fmt.Fprintln(p.stdout, "  no instances now")
+		_, err := fmt.Fprintln(p.stdout, "  no instances")
 		return err
 	}
 	lives := table{{"INSTANCE", "REVISION", "PHASE", "AGE", "CALLS", "PID", "MEMORY", "CPU"}}
@@ -333,11 +333,11 @@ func (p *process) printNode(n onNode) error {
 func limiting(limiter string) string {
 	switch limiter {
 	case "cgroup":
-		return "kept by the kernel (cgroup)"
+		return "enforced by the kernel (cgroup)"
 	case "rss":
-		return "kept by looking ten times a second (rss)"
+		return "enforced by polling RSS 10 times a second (no cgroup)"
 	case "none":
-		return "not kept on this system"
+		return "not enforced on this system"
 	default:
 		return dash(limiter) // of a node that knows more
 	}

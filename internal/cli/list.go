@@ -18,14 +18,15 @@ import (
 type list struct {
 	client `embed:""`
 	JSON   bool `name:"json" help:"Print JSON."`
-	Watch  bool `name:"watch" short:"w" help:"Look again every second until Ctrl-C."`
+	Watch  bool `name:"watch" short:"w" help:"Refresh every second until Ctrl-C."`
 }
 
 // Help is shown by mayfly list --help.
 func (*list) Help() string {
-	return `STATE is ok, failing while instances of a function crash or do not start (mayfly info and mayfly
-logs say why), or down when nobody runs what is deployed. CALLS and ERRORS are counted since the
-instances, or a function's nodes, started; INSTANCES of a function come and go with its calls.`
+	return `STATE is ok, failing (instances of a function crash or do not start; see mayfly
+info and mayfly logs) or down (it is deployed, but no node runs it). CALLS and
+ERRORS count from the start of the instances or, for a function, of its nodes.
+INSTANCES of a function come and go with its calls.`
 }
 
 // A listed is one line of the list: a function, or a version of a service.
@@ -59,7 +60,7 @@ func (l *list) Run(ctx context.Context, p *process) error {
 	}
 	n, err := l.print(ctx, s, p.stdout)
 	if err == nil && n == 0 && !l.JSON {
-		p.note("no function or service answers at %s", b.URL())
+		p.note("no functions or services at %s", b.URL())
 	}
 	return err
 }
@@ -73,7 +74,7 @@ func (l *list) print(ctx context.Context, s *store, w io.Writer) (int, error) {
 	if l.JSON {
 		return len(all), writeJSON(w, all)
 	}
-	t := table{{"NAME", "KIND", "VERSION", "STATE", "INSTANCES", "CALLS", "ERRORS", "REACHED BY", "DESCRIPTION"}}
+	t := table{{"NAME", "KIND", "VERSION", "STATE", "INSTANCES", "CALLS", "ERRORS", "ENDPOINTS", "DESCRIPTION"}}
 	for _, one := range all {
 		// The gateway would be the same in each line, and too much for 80 columns.
 		reached := strings.TrimPrefix(one.URL, s.gateway())

@@ -17,21 +17,21 @@ import (
 // logsVerb is the verb logs.
 type logsVerb struct {
 	client `embed:""`
-	Name   string        `arg:"" optional:"" help:"Function or service; all if not given."`
-	Follow bool          `name:"follow" short:"f" help:"Go on with what is written from now on, until Ctrl-C."`
-	Since  time.Duration `name:"since" help:"Only what was written so long ago at most."`
-	Call   string        `name:"call" help:"Only what belongs to this call; its id is in X-Call-Id." placeholder:"ID"`
-	Last   int           `name:"last" short:"n" help:"Only so many of the last lines. By default 100, or all with --since or --call." placeholder:"N"`
+	Name   string        `arg:"" optional:"" help:"Function or service; all by default."`
+	Follow bool          `name:"follow" short:"f" help:"Keep printing new lines until Ctrl-C."`
+	Since  time.Duration `name:"since" help:"Print only lines of the last TIME, such as 10m."`
+	Call   string        `name:"call" help:"Print only lines of this call; replies carry its id in X-Call-Id." placeholder:"ID"`
+	Last   int           `name:"last" short:"n" help:"Print only the last N lines. By default 100, or all with --since or --call." placeholder:"N"`
 	JSON   bool          `name:"json" help:"Print each line as JSON."`
 }
 
 // Help is shown by mayfly logs --help.
 func (*logsVerb) Help() string {
-	return `A line is: when, which revision, which instance, and the text. Lines that Mayfly itself says of an
-instance, such as that it crashed, have "mayfly:" before the text.
+	return `A line has the time, the revision, the instance and the text. Lines from Mayfly
+itself, such as a crash report, have "mayfly:" before the text.
 
-  mayfly logs hello -f                         what hello writes
-  mayfly logs --call 3kq7...                   one call, in all functions that it went through`
+  mayfly logs hello -f        follow the logs of hello
+  mayfly logs --call 3kq7...  show one call, in every function it reached`
 }
 
 // someLines is how many lines are printed when nobody says how many.
@@ -57,7 +57,7 @@ func (l *logsVerb) Run(ctx context.Context, p *process) error {
 	case err != nil:
 		return err
 	case !there:
-		return mayfly.Errorf(mayfly.NotFound, "there are no logs at %s", b.URL()).WithHint("a node makes them: mayfly up --nats %s", b.URL())
+		return mayfly.Errorf(mayfly.NotFound, "no logs at %s", b.URL()).WithHint("start a node, which creates them: mayfly up --nats %s", b.URL())
 	}
 	all, err := logs.Open(ctx, b, logs.Options{})
 	if err != nil {
@@ -81,7 +81,7 @@ func (l *logsVerb) query(p *process, now time.Time) (logs.Query, error) {
 	q := logs.Query{Function: l.Name, Call: l.Call, Last: l.Last, Follow: l.Follow}
 	switch {
 	case l.Since < 0:
-		return q, mayfly.Errorf(mayfly.Invalid, "--since %s is in the future", l.Since).WithHint("write it like 10m or 2h30m")
+		return q, mayfly.Errorf(mayfly.Invalid, "--since %s is in the future", l.Since).WithHint("try --since 10m or --since 2h30m")
 	case l.Since > 0:
 		q.Since = now.Add(-l.Since)
 	}
@@ -94,7 +94,7 @@ func (l *logsVerb) query(p *process, now time.Time) (logs.Query, error) {
 // nothing says that there is no line, or that there is nobody who could write one.
 func (l *logsVerb) nothing(ctx context.Context, p *process, b *bus.Bus) error {
 	if l.Name == "" || l.Call != "" || l.Since > 0 {
-		p.note("no lines")
+		p.note("no log lines")
 		return nil
 	}
 	pings := micro.Pings(b)
@@ -104,7 +104,7 @@ func (l *logsVerb) nothing(ctx context.Context, p *process, b *bus.Bus) error {
 	if len(pings.Answers()) == 0 {
 		return nobodyCalled(ctx, b, l.Name)
 	}
-	p.note("%s has written nothing", l.Name)
+	p.note("no log lines from %s", l.Name)
 	return nil
 }
 

@@ -18,8 +18,8 @@ type manifest struct {
 
 // Help is shown by mayfly manifest --help.
 func (*manifest) Help() string {
-	return `PATH is a mayfly.yaml, a folder, or a file that is a function; by default the current folder.
-Nothing is built and no server is asked.
+	return `PATH is a mayfly.yaml, a folder, or a file that is one function; it defaults to
+the current folder. Nothing is built, and no server is asked.
 
   mayfly manifest --schema > mayfly.schema.json`
 }
@@ -36,7 +36,7 @@ type meaning struct {
 func (m *manifest) Run(p *process) error {
 	if m.Schema {
 		if m.Path != "" {
-			return mayfly.Errorf(mayfly.Invalid, "--schema is the same for all: it takes no PATH").WithHint("mayfly manifest --schema")
+			return mayfly.Errorf(mayfly.Invalid, "--schema takes no PATH").WithHint("run mayfly manifest --schema")
 		}
 		_, err := p.stdout.Write(project.Schema())
 		return err

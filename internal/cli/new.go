@@ -17,14 +17,14 @@ import (
 
 // newVerb is the verb new.
 type newVerb struct {
-	Name string `arg:"" help:"Name of the function, and of the new folder."`
+	Name string `arg:"" help:"Name of the function and of the new folder."`
 	Lang string `name:"lang" short:"l" enum:"js,ts,py,go,sh" default:"js" help:"Language: js, ts, py, go or sh."`
 }
 
 // Help is shown by mayfly new --help.
 func (*newVerb) Help() string {
-	return `The folder NAME gets the code of a function, a test that the language's own tools run, a mayfly.yaml
-and a README. A folder that has something in it is left alone.`
+	return `Creates the folder NAME with a function, a test that runs with the language's
+own tools, a mayfly.yaml and a README. A folder that is not empty is left alone.`
 }
 
 // templates holds a folder for each language. In the files {{name}} stands for the
@@ -91,7 +91,7 @@ func empty(folder string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return mayfly.Errorf(mayfly.Conflict, "%s is there and is no folder that can be read", folder).WithHint("choose another name")
+		return mayfly.Errorf(mayfly.Conflict, "%s exists and is not a readable folder", folder).WithHint("choose another name")
 	case len(there) > 0:
 		return mayfly.Errorf(mayfly.Conflict, "folder %s is not empty", folder).WithHint("choose another name, or empty it first")
 	}
@@ -114,7 +114,7 @@ func writeNew(file, text string) error {
 }
 
 func cannotWrite(file string, err error) error {
-	return mayfly.Errorf(mayfly.Unavailable, "%s cannot be written: %w", file, err).WithHint("free some space, or choose a folder that you may write to")
+	return mayfly.Errorf(mayfly.Unavailable, "cannot write %s: %w", file, err).WithHint("free some space, or choose a folder you can write to")
 }
 
 // yamlWord quotes a name that YAML would take for a number or a truth value.

@@ -21,10 +21,11 @@ type nodesVerb struct {
 
 // Help is shown by mayfly nodes --help.
 func (*nodesVerb) Help() string {
-	return `MEMORY LIMITS is how a node enforces them: cgroup (by the kernel), rss (by polling 10 times a second)
-or none. STATE is which NATS account keeps what is deployed, secrets and logs: its own, or one
-shared with users' programs. --json also prints each node's full id and what a newer node says that
-this version does not know.`
+	return `MEMORY LIMITS is how a node enforces them: cgroup (by the kernel), rss (by
+polling 10 times a second) or none. STATE is the NATS account that holds what is
+deployed, secrets and logs: Mayfly's own, or one shared with users' programs.
+--json also prints each node's full id, and fields of newer nodes that this
+version does not know.`
 }
 
 // Run is called by kong.

@@ -13,7 +13,7 @@ import (
 // ping is the verb ping.
 type ping struct {
 	client `embed:""`
-	Name   string `arg:"" optional:"" help:"Name of the service or function; all if not given."`
+	Name   string `arg:"" optional:"" help:"Function or service; all by default."`
 	JSON   bool   `name:"json" help:"Print JSON."`
 }
 
@@ -37,7 +37,7 @@ func (v *ping) Run(ctx context.Context, p *process) error {
 	slices.SortStableFunc(pongs, func(a, b micro.Pong) int { return cmp.Compare(a.RTT, b.RTT) })
 	if len(pongs) == 0 && v.Name != "" {
 		return mayfly.Errorf(mayfly.Unavailable, "no instance of %q answers", v.Name).
-			WithHint("mayfly list shows the running services")
+			WithHint("run mayfly list to see what is running")
 	}
 	if len(pongs) == 0 {
 		return mayfly.Errorf(mayfly.Unavailable, "no service answers at %s", b.URL()).

@@ -18,15 +18,16 @@ import (
 
 // ready is the verb ready.
 type ready struct {
-	URL     string        `arg:"" optional:"" help:"Where the gateway is."`
-	Data    string        `name:"data" help:"Folder of the node to ask." placeholder:"FOLDER"`
-	Timeout time.Duration `name:"timeout" help:"How long to wait for the answer." default:"2s"`
+	URL     string        `arg:"" optional:"" help:"URL of the gateway."`
+	Data    string        `name:"data" help:"Data folder of the node to ask." placeholder:"FOLDER"`
+	Timeout time.Duration `name:"timeout" help:"Time to wait for the answer." default:"2s"`
 }
 
 // Help is shown by mayfly ready --help.
 func (*ready) Help() string {
-	return `URL is that of the node's gateway; by default the node on this machine is asked. The exit code is 0
-when it is ready and 6 when it is not, with the reason, which suits the health check of a container:
+	return `URL is the node's gateway; by default the node on this machine is asked. The
+exit code is 0 if the node is ready and 6, with the reason, if it is not. Use it
+as the health check of a container:
 
   HEALTHCHECK CMD ["/mayfly", "ready", "http://127.0.0.1:8080"]`
 }
@@ -41,7 +42,7 @@ func (r *ready) Run(ctx context.Context, p *process) error {
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, gateway.JoinPath("/readyz").String(), nil)
 	if err != nil {
-		return mayfly.Errorf(mayfly.Invalid, "%q is no URL of a gateway", clip(r.URL)).WithHint("write it like http://127.0.0.1:8080")
+		return mayfly.Errorf(mayfly.Invalid, "%q is not a gateway URL", clip(r.URL)).WithHint("write it like http://127.0.0.1:8080")
 	}
 	// Its own transport: a proxy from the environment has no say in whether this
 	// node is ready. A certificate names the public host, never the loopback that a
@@ -51,7 +52,7 @@ func (r *ready) Run(ctx context.Context, p *process) error {
 	answer, err := transport.RoundTrip(request)
 	if err != nil {
 		return mayfly.Errorf(mayfly.Unavailable, "no gateway answers at %s: %w", gateway.Redacted(), err).
-			WithHint("start one with mayfly up, or name its URL: mayfly ready URL")
+			WithHint("start one with mayfly up, or pass its URL: mayfly ready URL")
 	}
 	defer answer.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10)) // the status tells already
@@ -63,7 +64,7 @@ func (r *ready) Run(ctx context.Context, p *process) error {
 	_ = json.Unmarshal(body, &problem) // of anything else the status must do
 	reason := cmp.Or(problem.Detail, answer.Status)
 	return mayfly.Errorf(mayfly.Unavailable, "not ready: %s", reason).
-		WithHint("%s", cmp.Or(problem.Hint, "is "+gateway.Redacted()+" the gateway of a node?"))
+		WithHint("%s", cmp.Or(problem.Hint, "check that "+gateway.Redacted()+" is the gateway of a node"))
 }
 
 // gateway returns where to ask.
@@ -86,7 +87,7 @@ func (r *ready) gateway(p *process) (*url.URL, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, mayfly.Errorf(mayfly.Invalid, "%q is no URL of a gateway", clip(r.URL)).WithHint("write it like http://127.0.0.1:8080")
+		return nil, mayfly.Errorf(mayfly.Invalid, "%q is not a gateway URL", clip(r.URL)).WithHint("write it like http://127.0.0.1:8080")
 	}
 	return u, nil
 }

@@ -8,13 +8,13 @@ import (
 // remove is the verb remove.
 type remove struct {
 	client `embed:""`
-	Names  []string `arg:"" name:"name" help:"Functions and services."`
+	Names  []string `arg:"" name:"name" help:"Functions and services to remove."`
 }
 
 // Help is shown by mayfly remove --help.
 func (*remove) Help() string {
-	return `Calls in hand are finished. The history stays for a while: mayfly rollback NAME brings the last
-revision back. A deploy of the project that lists NAME does so, too.`
+	return `Calls in flight finish. The history is kept for a while: restore the last
+revision with mayfly rollback NAME, or deploy the project again.`
 }
 
 // Run is called by kong.

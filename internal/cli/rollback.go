@@ -13,15 +13,15 @@ import (
 // rollback is the verb rollback.
 type rollback struct {
 	client `embed:""`
-	Ref    string `arg:"" name:"name" help:"Function or service, and which revision of it."`
-	NoWait bool   `name:"no-wait" help:"Roll back even if no node can run it now, and do not wait until it serves."`
+	Ref    string `arg:"" name:"name" help:"Function or service, with an optional revision."`
+	NoWait bool   `name:"no-wait" help:"Roll back even if no node can run it now, and do not wait for the nodes."`
 }
 
 // Help is shown by mayfly rollback --help.
 func (*rollback) Help() string {
-	return `NAME stands for the revision before the current one, NAME@7 for that one. Its code and settings
-become a new revision once every node could start it: numbers only grow, and a rollback can be
-rolled back. It also brings back what was removed.`
+	return `NAME is the revision before the current one, NAME@7 is revision 7. Its code and
+settings become a new revision once every node has started it, so numbers only
+grow and a rollback can be rolled back. It also restores what was removed.`
 }
 
 // Run is called by kong.
@@ -65,7 +65,7 @@ func parseRevision(text string) (ref mayfly.Ref, err error) {
 	ref.Revision, err = strconv.ParseUint(number, 10, 64)
 	if err != nil || ref.Revision == 0 {
 		return ref, mayfly.Errorf(mayfly.Invalid, "%q is not a revision of %s", clip(number), name).
-			WithHint("write a whole number, such as %s@7; mayfly history %[1]s lists them", name)
+			WithHint("use a whole number, such as %s@7; mayfly history %[1]s lists them", name)
 	}
 	return ref, nil
 }

@@ -17,9 +17,9 @@ type routes struct {
 
 // Help is shown by mayfly routes --help.
 func (*routes) Help() string {
-	return `A route comes from a project's mayfly.yaml or from the metadata of a service's endpoint. Of two that
-want the same requests the first has them: a project's before metadata's, an older service's before a
-younger one's. The other is listed below as shadowed.`
+	return `A route comes from a project's mayfly.yaml or from the metadata of a service's
+endpoint. If two match the same requests, a project's route wins over metadata,
+and an older service over a newer one. The other is listed as shadowed.`
 }
 
 // Run is called by kong.
@@ -62,7 +62,7 @@ func (r *routes) Run(ctx context.Context, p *process) error {
 			return err
 		}
 	} else {
-		p.note("no routes; a mayfly.yaml or an endpoint's metadata %s makes one", mayfly.MetaHTTP)
+		p.note("no routes; add one to mayfly.yaml or to an endpoint's metadata (%s)", mayfly.MetaHTTP)
 	}
 	if len(shadowed) > 1 {
 		fmt.Fprintln(p.stdout, "\nshadowed:")

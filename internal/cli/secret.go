@@ -21,18 +21,18 @@ type secret struct {
 	client    `embed:""`
 	Action    string   `arg:"" enum:"set,ls,rm" help:"What to do: set, ls or rm."`
 	Names     []string `arg:"" optional:"" name:"name" help:"Names of secrets."`
-	SecretKey string   `name:"secret-key" help:"File with the key. By default secret.key in the data folder of the node here." placeholder:"FILE"`
-	JSON      bool     `name:"json" help:"ls: print JSON."`
+	SecretKey string   `name:"secret-key" help:"File with the key that encrypts secrets. By default secret.key in the data folder of the node on this machine." placeholder:"FILE"`
+	JSON      bool     `name:"json" help:"Print JSON (ls only)."`
 }
 
 // Help is shown by mayfly secret --help.
 func (*secret) Help() string {
-	return `A function gets the secrets that mayfly.yaml lists for it: api-key as the variable API_KEY. An
-instance that runs keeps the value that it started with.
+	return `A function receives the secrets that mayfly.yaml lists for it: api-key as the
+variable API_KEY. Running instances keep the value they started with.
 
-set asks for the value, or reads it from a pipe or file; one line break at its end is not part of
-it. What is stored is encrypted with a key that the nodes have and the NATS server has not: set is
-run on a node's machine, or with a copy of its secret.key.
+set asks for the value, or reads it from a pipe or file; a line break at the end
+is dropped. Secrets are encrypted with a key that the nodes have and the NATS
+server does not, so run set on a node's machine, or with a copy of secret.key.
 
   mayfly secret set api-key < key.txt
   mayfly secret ls`
@@ -59,12 +59,12 @@ func (s *secret) Run(ctx context.Context, p *process) error {
 func (s *secret) names() ([]mayfly.Name, error) {
 	switch {
 	case s.Action == "ls" && len(s.Names) > 0:
-		return nil, mayfly.Errorf(mayfly.Invalid, "ls takes no name").WithHint("mayfly secret ls")
+		return nil, mayfly.Errorf(mayfly.Invalid, "ls takes no name").WithHint("run mayfly secret ls")
 	case s.Action != "ls" && len(s.Names) == 0:
-		return nil, mayfly.Errorf(mayfly.Invalid, "NAME is missing").WithHint("mayfly secret %s NAME", s.Action)
+		return nil, mayfly.Errorf(mayfly.Invalid, "NAME is missing").WithHint("run mayfly secret %s NAME", s.Action)
 	case s.Action == "set" && len(s.Names) > 1:
-		return nil, mayfly.Errorf(mayfly.Invalid, "a secret's value is no argument: the list of processes and the shell's history would show it").
-			WithHint("mayfly secret set NAME asks for it; mayfly secret set NAME < FILE reads it")
+		return nil, mayfly.Errorf(mayfly.Invalid, "a secret's value cannot be an argument: process lists and the shell's history would show it").
+			WithHint("run mayfly secret set NAME and type it, or mayfly secret set NAME < FILE")
 	}
 	var all []mayfly.Name
 	for _, text := range s.Names {
@@ -95,7 +95,7 @@ func (s *secret) set(ctx context.Context, p *process, name mayfly.Name) error {
 	if err := kept.Set(ctx, name, value); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s set, given as %s\n", name, secrets.EnvName(name))
+	_, err = fmt.Fprintf(p.stdout, "%s set; functions receive it as %s\n", name, secrets.EnvName(name))
 	return err
 }
 
@@ -158,7 +158,7 @@ func (s *secret) list(ctx context.Context, p *process) error {
 		p.note("no secrets at %s", b.URL())
 		return nil
 	}
-	t := table{{"NAME", "GIVEN AS", "BYTES", "UPDATED"}}
+	t := table{{"NAME", "VARIABLE", "BYTES", "UPDATED"}}
 	for _, one := range all {
 		t.add(string(one.Name), one.Env, count(one.Size), one.Updated.Local().Format(time.DateTime))
 	}
@@ -178,8 +178,8 @@ func (s *secret) secrets(ctx context.Context, p *process, b *bus.Bus, withKey bo
 	case s.Data != "":
 		o.KeyFile = filepath.Join(s.Data, "secret.key") // its node is not asked, so no key is made there
 	default:
-		return nil, mayfly.Errorf(mayfly.Denied, "the key of the secrets is not here: no node of this user runs at %s", b.URL()).
-			WithHint("do it on a node's machine, name the node's folder with --data, or a copy of its secret.key with --secret-key")
+		return nil, mayfly.Errorf(mayfly.Denied, "cannot find secret.key for the node at %s", b.URL()).
+			WithHint("run this on the node's machine, or pass --data FOLDER or --secret-key FILE")
 	}
 	if !withKey {
 		o = secrets.Options{Folder: os.TempDir()} // nothing is looked for there
@@ -202,7 +202,7 @@ func readSecret(p *process, name mayfly.Name) (value []byte, err error) {
 	}
 	if len(value) == 0 {
 		return nil, mayfly.Errorf(mayfly.Invalid, "the value of %s is empty", name).
-			WithHint("type it, or feed it: mayfly secret set %s < FILE", name)
+			WithHint("type a value, or read it from a file: mayfly secret set %s < FILE", name)
 	}
 	return value, nil
 }

@@ -15,16 +15,16 @@ import (
 // stats is the verb stats.
 type stats struct {
 	client `embed:""`
-	Name   string `arg:"" optional:"" help:"Name of the service or function; all if not given."`
+	Name   string `arg:"" optional:"" help:"Function or service; all by default."`
 	JSON   bool   `name:"json" help:"Print JSON."`
-	Watch  bool   `name:"watch" short:"w" help:"Look again every second until Ctrl-C; rates are those of the last second."`
+	Watch  bool   `name:"watch" short:"w" help:"Refresh every second until Ctrl-C; RATE/s then covers the last second."`
 }
 
 // Help is shown by mayfly stats --help.
 func (*stats) Help() string {
-	return `The numbers are those that the services count themselves, summed over the instances that answer; of
-a function over its nodes.
-Without --watch, RATE/s is the mean since the instances started.`
+	return `The numbers are what the services report, summed over the instances that answer
+or, for a function, over its nodes. Without --watch, RATE/s is the mean since
+the instances started.`
 }
 
 // A statsRow is an endpoint of a service, summed over its instances.
@@ -87,7 +87,7 @@ func (s *stats) Run(ctx context.Context, p *process) error {
 		return nobodyCalled(ctx, b, s.Name)
 	}
 	if len(rows) == 0 && !s.JSON {
-		p.note("no service answers at %s", b.URL())
+		p.note("no services at %s", b.URL())
 	}
 	return s.print(p.stdout, rows)
 }

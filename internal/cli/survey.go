@@ -28,8 +28,8 @@ func kindOf(function bool) string {
 // checkName refuses what cannot be one token of a subject that is asked.
 func checkName(name string) error {
 	if s, err := mayfly.ParseSubject(name); err != nil || strings.Contains(string(s), ".") {
-		return mayfly.Errorf(mayfly.Invalid, "%q cannot be the name of a service", clip(name)).
-			WithHint("a name has no spaces, dots or wildcards; mayfly list shows those that are there")
+		return mayfly.Errorf(mayfly.Invalid, "%q is not a valid name", clip(name)).
+			WithHint("use a name without spaces, dots or wildcards; mayfly list shows them")
 	}
 	return nil
 }
@@ -49,5 +49,5 @@ func nobodyCalled(ctx context.Context, b *bus.Bus, name string) error {
 	if near, ok := nearest.To(name, names); ok {
 		return missing.WithHint("did you mean %s?", near)
 	}
-	return missing.WithHint("mayfly list shows the running services")
+	return missing.WithHint("run mayfly list to see what is running")
 }

@@ -20,16 +20,19 @@ type up struct {
 	config.Config `embed:""`
 	Paths         []string `arg:"" optional:"" name:"path" help:"Projects to run."`
 	File          string   `name:"config" help:"Config file to read instead of the user's own." placeholder:"FILE"`
-	Fresh         bool     `name:"fresh" help:"Empty the data folder first: streams, buckets and the node's name."`
+	Fresh         bool     `name:"fresh" help:"Empty the data folder first: streams, buckets and node name."`
 }
 
 // Help is shown by mayfly up --help.
 func (*up) Help() string {
-	return `Without PATH the project in the current folder is run, or no project if there is none. The first
-Ctrl-C (SIGINT or SIGTERM) lets calls in hand finish, the second stops at once.
+	return `PATH is a folder with a mayfly.yaml, or a file or folder that is one function.
+Without PATH, the project in the current folder runs, if there is one. The first
+Ctrl-C (SIGINT or SIGTERM) lets calls in flight finish, the second stops at
+once.
 
-Every flag below with a dot, and most without, is also a variable and a key of the config file:
---gateway.addr is MAYFLY_GATEWAY_ADDR, and addr below gateway:. mayfly config shows what holds.`
+Flags with a dot, and most others, are also environment variables and keys of
+the config file: --gateway.addr is MAYFLY_GATEWAY_ADDR, and addr under gateway:.
+Run mayfly config to see the settings in force.`
 }
 
 // Run is called by kong.
@@ -129,7 +132,7 @@ func (u *up) projects(p *process) ([]*project.Project, error) {
 		same := func(other *project.Project) bool { return other.Name == one.Name }
 		if i := slices.IndexFunc(all, same); i >= 0 {
 			return nil, mayfly.Errorf(mayfly.Conflict, "%s and %s are both named %q", all[i].File, one.File, one.Name).
-				WithHint("give one of them another name with project:")
+				WithHint("rename one of them: set project: in its mayfly.yaml")
 		}
 		all = append(all, one)
 	}

@@ -69,7 +69,7 @@ func (v *versioning) Run(p *process) error {
 	if b.Commit != "" {
 		commit := b.Commit
 		if b.Dirty {
-			commit += " and changes"
+			commit += " (modified)"
 		}
 		t.add("commit", commit)
 	}

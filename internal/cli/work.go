@@ -50,7 +50,7 @@ func (w *work) run(ctx context.Context) {
 	defer greeting.Wait()
 	greeting.Go(func() { w.greet(ctx) })
 	if err := w.session.Run(ctx); err != nil {
-		w.say.log.Error("changes are not seen any more", telemetry.KeyErr, err)
+		w.say.log.Error("watching for changes failed", telemetry.KeyErr, err)
 	}
 }
 
@@ -74,7 +74,7 @@ func (w *work) tell(e session.Event) {
 	case e.Step != "" && w.say.person:
 		w.p.note("%s: %s", e.Name, e.Step)
 	case e.Step != "":
-		w.say.log.Info("build goes on", "kind", e.Kind, "name", e.Name, "step", e.Step)
+		w.say.log.Info("build step", "kind", e.Kind, "name", e.Name, "step", e.Step)
 	case e.Err != nil && w.say.person:
 		text := e.Err.Error()
 		if err, ok := errors.AsType[*mayfly.Error](e.Err); ok {
@@ -99,12 +99,12 @@ func (w *work) tell(e session.Event) {
 		}
 		w.say.log.Error("build failed", attrs...)
 	case w.say.person:
-		w.p.note("%s is live after %s", e.Name, took(e.Took))
+		w.p.note("%s is live (%s)", e.Name, took(e.Took))
 		if w.node.Roster().Deployed(mayfly.Name(e.Name)) {
-			w.p.note("note: %s is deployed here too: NATS clients and other nodes go on calling that one", e.Name)
+			w.p.note("note: %s is also deployed; NATS clients and other nodes keep calling that revision", e.Name)
 		}
 	default:
-		w.say.log.Info("build in force", "kind", e.Kind, "name", e.Name, telemetry.KeyTook, e.Took)
+		w.say.log.Info("build live", "kind", e.Kind, "name", e.Name, telemetry.KeyTook, e.Took)
 	}
 }
 

@@ -43,9 +43,9 @@ func (o Options) awaitOne(ctx context.Context, name string, revision uint64, n p
 		}
 		if last.Failing != "" {
 			return mayfly.Errorf(mayfly.Crashed, "%s@%d is deployed, but fails on node %s: %s", name, revision, n.ID, last.Failing).
-				WithHint("mayfly logs %s shows more; mayfly rollback %[1]s goes back", name)
+				WithHint("see mayfly logs %s, or go back with mayfly rollback %[1]s", name)
 		}
 		return mayfly.Errorf(mayfly.Timeout, "%s@%d is deployed, but node %s does not serve it yet", name, revision, n.ID).
-			WithHint("mayfly info %s shows how it is doing", name)
+			WithHint("see mayfly info %s", name)
 	}
 }

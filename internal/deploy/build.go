@@ -106,8 +106,8 @@ func noNode(name string, p mayfly.Program) error {
 	for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
 		needs = append(needs, "label "+key+"="+p.Labels[key])
 	}
-	return mayfly.Errorf(mayfly.Unavailable, "no node can run %s, which needs one with %s", name, strings.Join(needs, ", ")).
-		WithHint("start such a node with mayfly up, or go on anyway with --no-wait")
+	return mayfly.Errorf(mayfly.Unavailable, "no node can run %s: it needs %s", name, strings.Join(needs, ", ")).
+		WithHint("start such a node with mayfly up, or deploy anyway with --no-wait")
 }
 
 // store packs a folder and uploads the bundle, whose digest it returns. It takes
@@ -116,7 +116,7 @@ func (d *deployment) store(ctx context.Context, name, folder string) (digest str
 	d.Tell(Event{Name: name, Step: "pack"})
 	file, err := os.CreateTemp(d.Folder, "bundle-*")
 	if err != nil {
-		return "", mayfly.Errorf(mayfly.Unavailable, "no room for a bundle: %w", err).WithHint("free some space in %s", d.Folder)
+		return "", mayfly.Errorf(mayfly.Unavailable, "cannot create a bundle: %w", err).WithHint("free some space in %s", d.Folder)
 	}
 	defer os.Remove(file.Name())
 	defer file.Close()

@@ -127,7 +127,7 @@ func (d *deployment) try(ctx context.Context) error {
 		return fmt.Errorf("ask for nodes: %w", err)
 	}
 	if len(d.nodes) == 0 && !d.NoWait && len(d.units) > 0 {
-		return mayfly.Errorf(mayfly.Unavailable, "no node can run what is deployed").
+		return mayfly.Errorf(mayfly.Unavailable, "no nodes to deploy to").
 			WithHint("start one with mayfly up, or deploy anyway with --no-wait")
 	}
 	// All of them, so that all mistakes are known after one deploy; and more than can
@@ -148,8 +148,8 @@ func (d *deployment) checkNames(projects []*project.Project) error {
 	seen := map[string]*unit{}
 	for _, u := range d.units {
 		if other := seen[u.source.Name]; other != nil {
-			return mayfly.Errorf(mayfly.Conflict, "projects %q and %q both have %q", other.project, u.project, u.source.Name).
-				WithHint("give one of the two another name")
+			return mayfly.Errorf(mayfly.Conflict, "projects %q and %q both list %q", other.project, u.project, u.source.Name).
+				WithHint("give one of them another name")
 		}
 		seen[u.source.Name] = u
 		if other, taken := deployed[u.source.Name]; taken {

@@ -106,7 +106,7 @@ func New(o Options) (*Session, error) {
 		o.Output = io.Discard
 	}
 	if err := os.RemoveAll(o.Folder); err != nil {
-		return nil, mayfly.Errorf(mayfly.Unavailable, "what was built before cannot be removed: %w", err)
+		return nil, mayfly.Errorf(mayfly.Unavailable, "cannot remove old builds: %w", err)
 	}
 	s := &Session{
 		options: o, projects: slices.Clone(o.Projects), units: map[key]*unit{},
@@ -324,7 +324,7 @@ func (s *Session) follow() {
 		targets = append(targets, u.targets()...)
 	}
 	if err := s.watcher.Set(targets); err != nil {
-		s.options.Log.Warn("some changes will not be seen", telemetry.KeyErr, err)
+		s.options.Log.Warn("some changes will go unnoticed", telemetry.KeyErr, err)
 	}
 }
 

@@ -60,7 +60,7 @@ func unknown(what, word string, known ...string) error {
 	if near, ok := nearest.To(word, known); ok {
 		return err.WithHint("did you mean %s?", near)
 	}
-	return err.WithHint("use %s", strings.Join(known, ", "))
+	return err.WithHint("use one of: %s", strings.Join(known, ", "))
 }
 
 // A textHandler writes lines for people who watch a terminal now, and so need no

@@ -119,7 +119,7 @@ func TestNewLogNamesTheNearestWord(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ format, level, want, hint string }{
 		{"auto", "wran", `unknown log level "wran"`, "did you mean warn?"},
-		{"auto", "loudest", `unknown log level "loudest"`, "use debug, info, warn, error"},
+		{"auto", "loudest", `unknown log level "loudest"`, "use one of: debug, info, warn, error"},
 		{"jsn", "info", `unknown log format "jsn"`, "did you mean json?"},
 	} {
 		_, err := telemetry.NewLog(&bytes.Buffer{}, tt.format, tt.level, false)
