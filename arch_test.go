@@ -224,6 +224,26 @@ func moduleOf(pkg string, list map[string][]string) string {
 	return ""
 }
 
+// Whatever else knows an engine by name would have to learn of the next one.
+func TestOnlyTablesNameEngines(t *testing.T) {
+	t.Parallel()
+	tables := []string{"internal/node/engine.go", "internal/project/engine.go"}
+	var named []string
+	for _, f := range goFiles(t) {
+		own := strings.HasPrefix(f.pkg, module+"/internal/runner/")
+		ast.Inspect(f.tree, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok && strings.HasPrefix(selector(s), "mayfly.Engine") && s.Sel.Name != "Engine" && !f.test && !own {
+				named = append(named, f.path)
+			}
+			return true
+		})
+	}
+	slices.Sort(named)
+	if named = slices.Compact(named); !slices.Equal(named, tables) {
+		t.Errorf("engines are named in %v, want in %v alone", named, tables)
+	}
+}
+
 func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 	t.Parallel()
 	documented := map[string]bool{}

@@ -26,9 +26,6 @@ import (
 	"github.com/mayfly-run/mayfly/internal/responder"
 	"github.com/mayfly-run/mayfly/internal/roster"
 	"github.com/mayfly-run/mayfly/internal/runner"
-	"github.com/mayfly-run/mayfly/internal/runner/exec"
-	httpengine "github.com/mayfly-run/mayfly/internal/runner/http"
-	"github.com/mayfly-run/mayfly/internal/runner/service"
 	"github.com/mayfly-run/mayfly/internal/secrets"
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
@@ -138,17 +135,13 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	closers = append(closers, func() error { return os.RemoveAll(sockets) })
-	web, err := httpengine.New(httpengine.Options{Keeper: n.keeper, Folder: sockets, Log: logOf("http")})
+	engines, err := newEngines(n.keeper, sockets, logOf)
 	if err != nil {
 		return nil, err
 	}
 	n.runner = runner.New(runner.Options{
-		Engines: map[mayfly.Engine]runner.Engine{
-			mayfly.EngineHTTP:    web,
-			mayfly.EngineExec:    exec.New(exec.Options{Keeper: n.keeper}),
-			mayfly.EngineService: service.New(service.Options{Keeper: n.keeper}),
-		},
-		Env: n.environment, Output: n.output, Node: n.id(), Drain: c.Drain, Log: logOf("runner"),
+		Engines: engines,
+		Env:     n.environment, Output: n.output, Node: n.id(), Drain: c.Drain, Log: logOf("runner"),
 	})
 	closers = append(closers, n.runner.Close)
 	if n.labels, err = c.LabelMap(); err != nil {

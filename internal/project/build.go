@@ -146,7 +146,7 @@ func (b *builder) custom(ctx context.Context) error {
 		}
 	}
 	if len(b.Start) > 0 {
-		b.use(work, mayfly.EngineHTTP, b.Start)
+		b.use(work, engineHTTP, b.Start)
 		return nil
 	}
 	b.scratch = append(b.scratch, work)
@@ -175,7 +175,7 @@ func (b *builder) copyCode(ctx context.Context, folder bool, to string) ([]strin
 
 // language builds what detect found.
 func (b *builder) language(ctx context.Context, f found) error {
-	if f.engine == mayfly.EngineService && b.Unit.Kind == mayfly.KindFunction && b.Engine == "" {
+	if f.engine == engineService && b.Unit.Kind == mayfly.KindFunction && b.Engine == "" {
 		return mayfly.Errorf(mayfly.Invalid, "%s speaks NATS itself (it imports nats.go and not net/http), so it is a service", b.Name).
 			WithHint("move it to services:, or set engine: http if it does serve HTTP")
 	}
@@ -191,7 +191,7 @@ func (b *builder) language(ctx context.Context, f found) error {
 	default:
 		err = b.script(ctx, f)
 	}
-	if err != nil || form != shim.Short || b.engine == mayfly.EngineHTTP {
+	if err != nil || form != shim.Short || b.engine == engineHTTP {
 		return err
 	}
 	if b.Unit.Kind == mayfly.KindService {

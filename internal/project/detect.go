@@ -83,12 +83,12 @@ func detect(code string) (found, error) {
 }
 
 func detectFile(file string) (found, error) {
-	f := found{language: extensions[strings.ToLower(filepath.Ext(file))], engine: mayfly.EngineHTTP, folder: filepath.Dir(file), entry: file}
+	f := found{language: extensions[strings.ToLower(filepath.Ext(file))], engine: engineHTTP, folder: filepath.Dir(file), entry: file}
 	switch {
 	case f.language == golang:
 		return detectGoFile(f)
 	case f.language == shell:
-		f.engine = mayfly.EngineExec
+		f.engine = engineExec
 		return f, nil
 	case f.language != "":
 		return f, nil
@@ -103,7 +103,7 @@ func detectFile(file string) (found, error) {
 		return f, mayfly.Errorf(mayfly.Invalid, "cannot run %s: its name is not that of a JavaScript, TypeScript, Python, Go or shell file, it has no #! line, and it is not an executable for this system", file).
 			WithHint("give it its language's extension, or add a %s with start:", Manifest)
 	}
-	f.language, f.engine = program, mayfly.EngineExec
+	f.language, f.engine = program, engineExec
 	return f, nil
 }
 
@@ -236,7 +236,7 @@ func detectGoPackage(folder string) (found, error) {
 	}
 	if err != nil {
 		// It exists but cannot be read: let the compiler say why.
-		return found{language: golang, engine: mayfly.EngineHTTP, entry: folder}, nil
+		return found{language: golang, engine: engineHTTP, entry: folder}, nil
 	}
 	return found{language: golang, engine: goEngine(p.Name, p.Imports), entry: folder}, nil
 }
@@ -261,9 +261,9 @@ func goEngine(name string, imports []string) mayfly.Engine {
 		return path == natsModule || strings.HasPrefix(path, natsModule+"/")
 	})
 	if name == "main" && speaksNATS && !slices.Contains(imports, "net/http") {
-		return mayfly.EngineService
+		return engineService
 	}
-	return mayfly.EngineHTTP
+	return engineHTTP
 }
 
 const natsModule = "github.com/nats-io/nats.go"

@@ -112,9 +112,6 @@ var (
 	asSecrets = kind[[]string]{oneOrMore(matching("^[a-z][a-z0-9-]{0,62}$"), schema{"uniqueItems": true}), asList(asSecret).read}
 )
 
-// engines are those that a manifest may name.
-var engines = []string{string(mayfly.EngineHTTP), string(mayfly.EngineExec)}
-
 // function reads one entry of functions.
 func (m *manifest) function(f yamlfile.Field) error {
 	name, err := mayfly.ParseName(f.Key.Text)
@@ -138,7 +135,7 @@ func (m *manifest) service(f yamlfile.Field) error {
 	if err != nil {
 		return f.Key.Wrap(err)
 	}
-	s := Source{Name: string(name), Engine: mayfly.EngineService, Unit: &mayfly.Unit{
+	s := Source{Name: string(name), Engine: engineService, Unit: &mayfly.Unit{
 		Kind: mayfly.KindService, Name: name, Project: m.Name, Limits: mayfly.Limits{Instances: mayfly.Exactly(1)},
 	}}
 	if v := f.Value.Get("engine"); v != nil {
@@ -230,7 +227,7 @@ func readEngine(_ *manifest, n *yamlfile.Node, s *Source) error {
 	case slices.Contains(engines, text):
 		s.Engine = e
 		return nil
-	case e == mayfly.EngineService:
+	case e == engineService:
 		return n.Errorf("%s: a program that speaks NATS itself is not a function", n.Path).WithHint("move %s to services:", s.Name)
 	case e == "wasm" || e == "container":
 		return n.Errorf("engine %s is not supported in this version", e).WithHint("use http or exec")
@@ -285,7 +282,7 @@ func fixInstances(_ *yamlfile.Node, s *Source) error {
 }
 
 func checkCGI(n *yamlfile.Node, s *Source) error {
-	if s.Unit.CGI && s.Engine != "" && s.Engine != mayfly.EngineExec {
+	if s.Unit.CGI && s.Engine != "" && s.Engine != engineExec {
 		return n.Errorf("%s is for engine exec: an %s function sets status and headers itself", n.Path, s.Engine)
 	}
 	return nil

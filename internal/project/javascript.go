@@ -50,7 +50,7 @@ func (b *builder) javaScript(ctx context.Context, f found) (shim.Form, error) {
 	if err != nil {
 		return 0, err
 	}
-	b.use(out, mayfly.EngineHTTP, r.Start)
+	b.use(out, engineHTTP, r.Start)
 	if !f.whole {
 		return r.Form, nil
 	}

@@ -48,10 +48,10 @@ func (b *builder) result() (Built, error) {
 	}
 	u := *b.Unit
 	u.Engine, u.Start = b.engine, b.start
-	if u.CGI && u.Engine != mayfly.EngineExec {
+	if u.CGI && u.Engine != engineExec {
 		return built, mayfly.Errorf(mayfly.Invalid, "cgi is only for engine exec, but %s has engine %s", b.Name, u.Engine).WithHint("remove cgi")
 	}
-	if u.Engine == mayfly.EngineExec {
+	if u.Engine == engineExec {
 		u.Concurrency = 1
 	}
 	built.Unit = u

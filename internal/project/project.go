@@ -105,8 +105,8 @@ func openCode(path string) (*Project, error) {
 	if s.ignored, err = readRules(code); err != nil {
 		return nil, err
 	}
-	if found.engine == mayfly.EngineService {
-		s.Engine = mayfly.EngineService
+	if found.engine == engineService {
+		s.Engine = engineService
 		s.Unit.Kind, s.Unit.Instances = mayfly.KindService, mayfly.Exactly(1)
 		p.Services = []Source{s}
 		return p, nil

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/shim"
 )
 
@@ -50,7 +49,7 @@ func (b *builder) python(ctx context.Context, f found) (shim.Form, error) {
 		b.interpreter = r.Start[0]
 	}
 	b.inputs = append(b.inputs, r.Inputs...)
-	b.use(out, mayfly.EngineHTTP, r.Start)
+	b.use(out, engineHTTP, r.Start)
 	return r.Form, nil
 }
 

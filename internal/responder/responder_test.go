@@ -31,6 +31,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // engineFunc is an engine whose instances are this function.
 type engineFunc func(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error)
 
+func (f engineFunc) Traits() runner.Traits { return runner.Traits{} }
+
 func (f engineFunc) Start(context.Context, runner.Spec) (runner.Instance, error) {
 	return &instance{call: f, done: make(chan struct{})}, nil
 }

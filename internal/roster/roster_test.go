@@ -32,6 +32,8 @@ func TestMain(m *testing.M) {
 // An engine makes instances that answer with their name and revision.
 type engine struct{}
 
+func (engine) Traits() runner.Traits { return runner.Traits{} }
+
 func (engine) Start(_ context.Context, s runner.Spec) (runner.Instance, error) {
 	return &instance{who: mayfly.Unit{Name: mayfly.Name(s.Name), Revision: s.Revision}.String(), done: make(chan struct{})}, nil
 }

@@ -9,10 +9,21 @@ import (
 
 // An Engine makes instances. One engine serves all programs of its kind.
 type Engine interface {
+	// Traits returns what is special about the engine's instances. It never changes.
+	Traits() Traits
+
 	// Start returns an instance that is ready for its first call. It gives up when
 	// ctx ends, and leaves nothing behind then. Errors: Crashed when the program
 	// ended or was not ready in time, with the last lines that it wrote.
 	Start(ctx context.Context, s Spec) (Instance, error)
+}
+
+// Traits say how an engine's instances differ from the usual ones, which are called,
+// take several calls at once, and have a process all the time.
+type Traits struct {
+	Uncalled bool // they answer on the bus themselves; Call fails
+	OneCall  bool // at a time
+	PerCall  bool // no process between calls: their coming and going is not logged
 }
 
 // An Instance is one live copy of a revision.

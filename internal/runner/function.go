@@ -64,10 +64,10 @@ type life struct {
 	stop     context.CancelFunc
 }
 
-func newRevision(value mayfly.Unit, folder Folder) *revision {
+func (f *function) newRevision(value mayfly.Unit, folder Folder) *revision {
 	limits := value.WithDefaults()
-	if value.Engine == mayfly.EngineExec {
-		limits.Concurrency = 1 // a process for each call
+	if f.runner.options.Engines[value.Engine].Traits().OneCall {
+		limits.Concurrency = 1
 	}
 	v := &revision{value: value, limits: limits, bundle: newBundle(folder), pool: newPool(limits)}
 	if value.Kind == mayfly.KindService {
@@ -86,7 +86,7 @@ func (f *function) set(value mayfly.Unit, folder Folder) {
 		return
 	}
 	if v == nil {
-		v = newRevision(value, folder)
+		v = f.newRevision(value, folder)
 	}
 	before := f.now
 	f.now = v
@@ -228,7 +228,7 @@ func (f *function) end(err error) {
 func (f *function) prepare(value mayfly.Unit, folder Folder) (*revision, *ticket) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	v := newRevision(value, folder)
+	v := f.newRevision(value, folder)
 	v.expires = time.Now().Add(keepPrepared)
 	v.pool.instances.Min = 0 // until it is current, one is enough
 	if len(f.ready) == mostPrepared {
@@ -504,13 +504,12 @@ func (f *function) stopped(s *slot) {
 	f.carry(s.revision, s.revision.pool.stopped(s, time.Now()))
 }
 
-// say writes a line about an instance. Those of the engine exec hold no process, so
-// that their coming and going is no news.
+// say writes a line about an instance, unless its coming and going is not news.
 func (f *function) say(s *slot, text string) {
 	v := s.revision
 	key := [...]string{mayfly.KindFunction: telemetry.KeyFunction, mayfly.KindService: telemetry.KeyService}[f.kind]
 	f.runner.options.Log.Debug("instance changed", key, v.value.String(), telemetry.KeyInstance, s.id, "state", text)
-	if v.value.Engine == mayfly.EngineExec {
+	if f.runner.options.Engines[v.value.Engine].Traits().PerCall {
 		return
 	}
 	f.runner.options.Output(mayfly.Line{

@@ -32,6 +32,13 @@ type alive struct {
 	err     error
 }
 
+func (p *program) Traits() Traits { return Traits{} }
+
+// A script is a program of which an instance takes one call.
+type script struct{ *program }
+
+func (script) Traits() Traits { return Traits{OneCall: true, PerCall: true} }
+
 func (p *program) Start(ctx context.Context, s Spec) (Instance, error) {
 	p.mu.Lock()
 	p.starts++
@@ -100,7 +107,7 @@ func (a *alive) crash() {
 // run returns a runner of a program, that runs until the test ends.
 func run(t testing.TB, p *program, change ...func(*Options)) *Runner {
 	t.Helper()
-	o := Options{Engines: map[mayfly.Engine]Engine{mayfly.EngineHTTP: p, mayfly.EngineExec: p, mayfly.EngineService: p}}
+	o := Options{Engines: map[mayfly.Engine]Engine{mayfly.EngineHTTP: p, mayfly.EngineExec: script{p}, mayfly.EngineService: p}}
 	for _, c := range change {
 		c(&o)
 	}

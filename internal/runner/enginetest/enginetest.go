@@ -21,7 +21,7 @@ func Run(t *testing.T, engine runner.Engine, f Fixtures) {
 	s := &suite{engine: engine, Fixtures: f}
 	t.Run("start", s.start)
 	t.Run("stop", s.stop)
-	if f.NoCalls {
+	if engine.Traits().Uncalled {
 		t.Run("service", s.service)
 		return
 	}
@@ -235,7 +235,7 @@ func (s *suite) stop(t *testing.T) {
 	t.Run("waits and leaves no process", func(t *testing.T) {
 		t.Parallel()
 		sub := s.open(t)
-		if !s.NoCalls {
+		if !s.engine.Traits().Uncalled {
 			if _, body := ask(t, sub, call(t, "/child")); string(body) != "born" {
 				t.Fatalf("/child replied %q", body)
 			}
@@ -268,7 +268,7 @@ func (s *suite) stop(t *testing.T) {
 			t.Error("it was answered")
 		}
 	})
-	if s.NoCalls {
+	if s.engine.Traits().Uncalled {
 		return
 	}
 	t.Run("ends the calls that are still there", func(t *testing.T) {

@@ -29,7 +29,7 @@ type Fixtures struct {
 	//
 	// The leash is the named pipe of the variable LEASH; open it for writing.
 	//
-	// A service (see NoCalls) instead writes its environment to stdout, each entry on
+	// A service (see runner.Traits) instead writes its environment to stdout, each entry on
 	// a line, then "to stderr" to stderr, starts what /child starts if LEASH is
 	// set, writes "ready" to stdout, and lives until SIGTERM, at which it exits with
 	// status 0, or exits with status 3 after "last words" on stderr if CRASH is set.
@@ -49,5 +49,4 @@ type Fixtures struct {
 	Adds    []string // names of variables that the engine adds; "HTTP_*" stands for all that begin so
 	Raw     bool     // replies have no status and no headers
 	PerCall bool     // a process for each call, whose stdout is the reply: its crash is not the instance's end
-	NoCalls bool     // a service: it is not called
 }

@@ -25,6 +25,9 @@ type Engine struct {
 // New returns an Engine.
 func New(o Options) *Engine { return &Engine{keeper: o.Keeper} }
 
+// Traits implements runner.Engine.
+func (*Engine) Traits() runner.Traits { return runner.Traits{OneCall: true, PerCall: true} }
+
 // Start implements runner.Engine. It starts no process: it looks whether one could
 // be started.
 func (e *Engine) Start(_ context.Context, s runner.Spec) (runner.Instance, error) {

@@ -66,6 +66,9 @@ func New(o Options) (*Engine, error) {
 	return &Engine{keeper: o.Keeper, folder: folder, log: log}, nil
 }
 
+// Traits implements runner.Engine.
+func (*Engine) Traits() runner.Traits { return runner.Traits{} }
+
 // Start implements runner.Engine.
 func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Instance, error) {
 	port, err := freePort()

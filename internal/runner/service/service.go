@@ -36,6 +36,9 @@ func New(o Options) *Engine {
 	return &Engine{options: o}
 }
 
+// Traits implements runner.Engine.
+func (*Engine) Traits() runner.Traits { return runner.Traits{Uncalled: true} }
+
 // Start implements runner.Engine.
 func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Instance, error) {
 	i := &instance{spec: s, done: make(chan struct{})}

@@ -106,7 +106,6 @@ func TestEngineConforms(t *testing.T) {
 		Broken:     program("broken"),
 		BrokenSays: "no good",
 		Silent:     program("silent"),
-		NoCalls:    true,
 	})
 }
 
