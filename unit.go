@@ -74,9 +74,6 @@ type Unit struct {
 	Metadata map[string]string `json:"metadata,omitempty"` // shown to `nats micro info` as it is
 }
 
-// Function is the former name of Unit.
-type Function = Unit
-
 // MarshalJSON writes the instances of a service as a number.
 func (u Unit) MarshalJSON() ([]byte, error) {
 	type plain Unit // has no MarshalJSON

@@ -29,7 +29,7 @@ type Directory interface {
 type Functions interface {
 	// Function returns the one with that name, or nil; then building reports whether
 	// one is being built.
-	Function(name mayfly.Name) (f *mayfly.Function, building bool)
+	Function(name mayfly.Name) (f *mayfly.Unit, building bool)
 	// Call gives a function one call. ctx governs the reply's Stream, too.
 	Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error)
 }
@@ -240,7 +240,7 @@ func NoFunction(name string) error {
 // noFunctions are the functions of a node that has none.
 type noFunctions struct{}
 
-func (noFunctions) Function(mayfly.Name) (*mayfly.Function, bool) { return nil, false }
+func (noFunctions) Function(mayfly.Name) (*mayfly.Unit, bool) { return nil, false }
 
 func (noFunctions) Call(_ context.Context, name mayfly.Name, _ *mayfly.Call) (mayfly.Reply, error) {
 	return mayfly.Reply{}, NoFunction(string(name))

@@ -12,7 +12,7 @@ import (
 // A carrier is a bus, a directory and functions that remember the calls they got.
 type carrier struct {
 	endpoints map[string]mayfly.Endpoint // by service/endpoint
-	functions map[mayfly.Name]*mayfly.Function
+	functions map[mayfly.Name]*mayfly.Unit
 	building  mayfly.Name
 	payload   int64
 	bus, here []mayfly.Call
@@ -40,7 +40,7 @@ func (c *carrier) Lookup(_ context.Context, service, endpoint string) (mayfly.En
 // held are the carrier's functions.
 type held struct{ *carrier }
 
-func (h held) Function(name mayfly.Name) (*mayfly.Function, bool) {
+func (h held) Function(name mayfly.Name) (*mayfly.Unit, bool) {
 	return h.functions[name], name == h.building
 }
 
@@ -53,7 +53,7 @@ func newCarrier() *carrier {
 	metadata := map[string]string{mayfly.MetaTimeout: "3s"}
 	return &carrier{
 		payload: 1 << 20, building: "building",
-		functions: map[mayfly.Name]*mayfly.Function{
+		functions: map[mayfly.Name]*mayfly.Unit{
 			"mine":  {Name: "mine"},
 			"large": {Name: "large", Limits: mayfly.Limits{Body: 1 << 30, Timeout: mayfly.Duration(time.Minute)}},
 		},

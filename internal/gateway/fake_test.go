@@ -133,13 +133,13 @@ func panicking(v any) callerFunc {
 // A functionsFunc is one function, "f", which answers calls.
 type functionsFunc func(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error)
 
-func (functionsFunc) Function(name mayfly.Name) (*mayfly.Function, bool) {
+func (functionsFunc) Function(name mayfly.Name) (*mayfly.Unit, bool) {
 	if name != "f" {
 		return nil, false
 	}
-	return &mayfly.Function{Name: name}, false
+	return &mayfly.Unit{Name: name}, false
 }
-func (functionsFunc) Functions() []*mayfly.Function                         { return nil }
+func (functionsFunc) Functions() []*mayfly.Unit                             { return nil }
 func (functionsFunc) Routes() []mayfly.Route                                { return nil }
 func (functionsFunc) Watch(context.Context) <-chan map[mayfly.Name]struct{} { return nil }
 

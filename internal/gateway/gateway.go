@@ -34,9 +34,9 @@ type Directory interface {
 type Functions interface {
 	// Function returns the one with that name, or nil; then building reports whether
 	// one is being built.
-	Function(name mayfly.Name) (f *mayfly.Function, building bool)
+	Function(name mayfly.Name) (f *mayfly.Unit, building bool)
 	// Functions returns all, in any order.
-	Functions() []*mayfly.Function
+	Functions() []*mayfly.Unit
 	// Routes returns those of this node in order of precedence, in the same slice
 	// until one changes.
 	Routes() []mayfly.Route
@@ -235,7 +235,7 @@ func (noServices) Watch(context.Context) <-chan struct{} { return nil }
 // noFunctions are the Functions of a gateway that was given none.
 type noFunctions struct{}
 
-func (noFunctions) Function(mayfly.Name) (*mayfly.Function, bool)         { return nil, false }
-func (noFunctions) Functions() []*mayfly.Function                         { return nil }
+func (noFunctions) Function(mayfly.Name) (*mayfly.Unit, bool)             { return nil, false }
+func (noFunctions) Functions() []*mayfly.Unit                             { return nil }
 func (noFunctions) Routes() []mayfly.Route                                { return nil }
 func (noFunctions) Watch(context.Context) <-chan map[mayfly.Name]struct{} { return nil }

@@ -291,11 +291,11 @@ func TestRoutesChangeUnderLoad(t *testing.T) {
 // a thousand routes. Its functions are on the bus too, as services.
 type thousand struct {
 	functionsFunc
-	functions map[mayfly.Name]*mayfly.Function
+	functions map[mayfly.Name]*mayfly.Unit
 	routes    []mayfly.Route
 }
 
-func (t *thousand) Function(name mayfly.Name) (*mayfly.Function, bool) {
+func (t *thousand) Function(name mayfly.Name) (*mayfly.Unit, bool) {
 	return t.functions[name], false
 }
 func (t *thousand) Routes() []mayfly.Route { return t.routes }
@@ -303,10 +303,10 @@ func (t *thousand) Routes() []mayfly.Route { return t.routes }
 // BenchmarkChange measures how long a change takes until it is in force.
 func BenchmarkChange(b *testing.B) {
 	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	node := &thousand{functions: map[mayfly.Name]*mayfly.Function{}}
+	node := &thousand{functions: map[mayfly.Name]*mayfly.Unit{}}
 	var services directory
 	for n := range 10_000 {
-		f := &mayfly.Function{Name: mayfly.Name(fmt.Sprintf("f%d", n))}
+		f := &mayfly.Unit{Name: mayfly.Name(fmt.Sprintf("f%d", n))}
 		e := mayfly.Endpoint{Name: mayfly.FunctionEndpoint, Subject: "fn." + string(f.Name), Metadata: map[string]string{}}
 		if n%10 == 0 {
 			p := pattern(b, fmt.Sprintf("GET /f%d/{id}", n))

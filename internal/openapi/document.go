@@ -16,11 +16,11 @@ import (
 
 // Contents are what a document describes.
 type Contents struct {
-	Version   string             // of the API; 0 if empty
-	Own       []Path             // that are always there
-	Routes    []mayfly.Route     // in order of precedence
-	Functions []*mayfly.Function // called as /fn/<name>
-	Services  []mayfly.Service   // called as /svc/<service>/<endpoint>
+	Version   string           // of the API; 0 if empty
+	Own       []Path           // that are always there
+	Routes    []mayfly.Route   // in order of precedence
+	Functions []*mayfly.Unit   // called as /fn/<name>
+	Services  []mayfly.Service // called as /svc/<service>/<endpoint>
 }
 
 // A Path is one that is read by GET.
@@ -210,7 +210,7 @@ func (d *document) service(s mayfly.Service) {
 }
 
 // function describes how a function is called by its name.
-func (d *document) function(f *mayfly.Function) {
+func (d *document) function(f *mayfly.Unit) {
 	for _, method := range []string{"get", "post"} {
 		op := &operation{
 			OperationID: "fn " + string(f.Name) + " " + method, Summary: f.Summary, Tags: []string{string(f.Name)},

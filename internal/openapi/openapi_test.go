@@ -80,10 +80,10 @@ func TestDocumentGolden(t *testing.T) {
 		{Name: "story", Subject: "hn.story.*"},
 	}}}
 	top := services[0].Endpoints[0].Routes("HackerNews")[0]
-	hello := mayfly.Function{Name: "hello", Summary: "Greet somebody"}
+	hello := mayfly.Unit{Name: "hello", Summary: "Greet somebody"}
 	got := write(t, openapi.Contents{
 		Version: "1.2.3", Routes: []mayfly.Route{order, route(t, "files", "GET /files/{rest...}", "files.>", ""), top},
-		Functions: []*mayfly.Function{&hello}, Services: services,
+		Functions: []*mayfly.Unit{&hello}, Services: services,
 	})
 	validate(t, got)
 	golden := filepath.Join("testdata", "openapi.json")
