@@ -1,5 +1,5 @@
 // The form of Workers: an object with fetch. Types are for the editor; they are
-// taken off, not checked, so a save is live at once.
+// stripped, not checked, so a save is live at once.
 interface Greeting {
   hello: string;
   from: string;

@@ -1,5 +1,5 @@
-// Package cli is what people type: it reads the command line, does one verb and
-// says how it went.
+// Package cli is the command line: it parses the arguments, runs one verb and
+// reports the result.
 //
 //	args, env ──► Main ──► kong ──► verb ──► exit code
 //	                                 │ up       node.New, node.Run
@@ -10,9 +10,9 @@
 //
 // One verb is one file. What they share: process (what a command may touch of the
 // world), client (finds the server), store (what is deployed there), nodes (asks
-// those who run it), survey (asks all micro services), progress (says what takes
-// long), table and plain (print what others wrote without letting it reach the
-// terminal's controls). A command that changes something names the server first.
+// the nodes), survey (asks all micro services), progress (shows long steps), table
+// and plain (print foreign text without control characters). A command that changes
+// something prints the server first.
 // Flags, variables and the file are the one table of package config; this package
 // only tells it what stood on the command line.
 //
@@ -21,13 +21,13 @@
 //
 // # Invariants
 //
-//   - No arguments make it panic, and what cannot be understood is Invalid with a
-//     hint: FuzzCommandLine.
+//   - No arguments make it panic, and an invalid command line is Invalid with a hint:
+//     FuzzCommandLine.
 //   - Every error has a hint: TestEveryErrorHasAHint.
 //   - Nothing that a service says reaches the terminal as a control character:
 //     FuzzAnswers, TestLineTextObeysNobody.
 //   - What mayfly new writes passes its own tests: TestNewProjectsPassTheirOwnTests.
-//   - A command finds the server that the closest source means:
+//   - A command finds the server of the closest source:
 //     TestFindServerPrefersTheCloserSource.
 //   - Each flag of a node is in a group of the help: TestHelpGroupsEveryFlag.
 package cli

@@ -9,11 +9,11 @@
 //	   Registry.Deploy, and Remove of what is listed no more ──► wait until it serves
 //
 // It reads no manifest (project does), starts nothing (the nodes do) and prints
-// nothing: who calls it is told what is being done. It does several things at once:
-// builds as there are cores, starts and writes as the nodes and the store bear.
+// nothing: Options.Tell hears of each step. Builds run in parallel, one per core;
+// starts and writes have limits of their own.
 //
-// Services are not tried before: they register themselves on the bus, where two of
-// different revisions would share the calls.
+// Services are not tried first: they register themselves on the bus, where two
+// revisions would share the calls.
 //
 // # Invariants
 //
@@ -21,13 +21,13 @@
 //     neither is it where a name belongs to somebody else:
 //     TestOneNodeThatFailsChangesNothing, TestBuildThatFailsChangesNothing,
 //     TestNamesOfOthersChangeNothing, TestNamesThatClashChangeNothing.
-//   - A node is asked for what it can run, and for no more:
+//   - Only nodes that can run a unit are asked to:
 //     TestOnlyNodesThatFitAreAsked.
-//   - What fails is told in the projects' order, whatever was faster:
+//   - Failures are reported in the projects' order, not by speed:
 //     TestAllThatFailAreNamed.
 //   - What is deployed already is neither tried nor written again:
 //     TestSameContentIsUnchanged.
-//   - What a project lists no more is removed, and nothing of another's:
+//   - What a project no longer lists is removed, and nothing of other projects:
 //     TestUnlistedThingsAreRemoved.
 //   - A rollback is a deploy of old code, with the same care: TestRollbackIsTriedFirst.
 //   - Waiting has an end: TestAwaitEndsWithTheAnswer.

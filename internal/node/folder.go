@@ -108,7 +108,7 @@ func (f *folder) lockError(err error) error {
 	}
 	conflict := mayfly.Errorf(mayfly.Conflict, "a node already runs on %s", f.path)
 	if id, err := readIdentity(f.path); err == nil && id.Listening != nil {
-		return conflict.WithHint("give it what you have with mayfly deploy PATH (it is at %s and %s); for a second node choose --data and other addresses", id.Listening.Gateway, id.Listening.NATS)
+		return conflict.WithHint("deploy something: mayfly deploy PATH (gateway %s, NATS %s); for a second node pass --data and other addresses", id.Listening.Gateway, id.Listening.NATS)
 	}
 	return conflict.WithHint("for a second one choose --data and other addresses")
 }
