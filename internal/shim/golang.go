@@ -28,35 +28,34 @@ import (
 //go:embed golang/main.go.tmpl
 var goMain string
 
-// goMainFolder is a folder that only the go command sees, inside the user's: so the
-// generated main may import also what is internal, and the module's go.mod, go.sum
-// and vendor folder hold for it.
+// goMainFolder is a folder inside the user's that only the go command sees. There the
+// generated main may import internal packages, and the module's go.mod, go.sum and
+// vendor folder apply to it.
 const goMainFolder = "mayfly_main"
 
-// goModule names the module that code gets which has none. No package of the
-// standard library is called so.
+// goModule is the module name of code that has none. No standard package has this name.
 const goModule = "function"
 
-// GoOptions say what Go builds.
+// GoOptions configure Go.
 type GoOptions struct {
 	Folder string // the user's package, absolute; or
-	File   string // a single file of one, absolute: the others beside it are not seen
+	File   string // a single file of one, absolute: other files in its folder are ignored
 
-	Out  string // path of the binary to make
-	Work string // scratch folder of this function; kept, it spares looking for modules again
+	Out  string // path of the binary
+	Work string // scratch folder of this function; if kept, modules are not looked up again
 
-	GOOS, GOARCH string    // what the binary runs on; as the go command says if empty
+	GOOS, GOARCH string    // target platform; the go command's default if empty
 	Output       io.Writer // gets what the compiler prints; discarded if nil
 }
 
-// Go makes a binary of a Go package. One that is not main and has func Handle is a
-// short form: its main is generated. A package main is a program.
+// Go builds a binary from a Go package. A package other than main with a func Handle
+// is a short form: its main is generated. A package main is a program.
 //
-// Code without a go.mod gets one in Work; if it imports modules of others, their
-// newest versions are looked for, which needs the network. Nothing is written into
-// the user's folder: what is generated is an overlay over it. Errors: Invalid when
-// it does not compile (with a mayfly.Trace) or is neither form; Unavailable without
-// a go command.
+// Code without a go.mod gets one in Work; if it imports third-party modules, their
+// newest versions are looked up, which needs the network. Nothing is written to the
+// user's folder: generated files are an overlay. Errors: Invalid when the code does
+// not compile (with a mayfly.Trace) or is neither form; Unavailable without a go
+// command.
 func Go(ctx context.Context, o GoOptions) (Result, error) {
 	g, err := openGo(ctx, o)
 	if err != nil {
@@ -66,7 +65,7 @@ func Go(ctx context.Context, o GoOptions) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	user := packages[len(packages)-1] // dependencies stand before what needs them
+	user := packages[len(packages)-1] // dependencies come first
 	form, err := g.form(user)
 	if err != nil {
 		return Result{}, err
@@ -88,14 +87,14 @@ func Go(ctx context.Context, o GoOptions) (Result, error) {
 	return Result{Start: []string{"./" + filepath.Base(o.Out)}, Inputs: g.inputs(packages), Form: form}, nil
 }
 
-// A goBuild is one use of the go command on the user's package.
+// A goBuild runs the go command on the user's package.
 type goBuild struct {
 	GoOptions
 	command string            // path of go
-	name    string            // of what is built, for errors
+	name    string            // of what is built, in errors
 	module  bool              // the user has a go.mod
-	flags   []string          // of every use
-	env     []string          // besides what we have ourselves
+	flags   []string          // of every run
+	env     []string          // added to our own environment
 	overlay map[string]string // files that the go command sees in place of others
 }
 
@@ -138,15 +137,15 @@ func openGo(ctx context.Context, o GoOptions) (*goBuild, error) {
 	return g, g.writeOverlay()
 }
 
-// makeModule gives code without a go.mod one of ours. The overlay only shows the
-// go command that there is one; it reads and writes the one in Work.
+// makeModule gives code without a go.mod one of ours. The overlay shows the go
+// command a go.mod in the folder; it reads and writes the one in Work.
 func (g *goBuild) makeModule(version string) error {
 	file := filepath.Join(g.Work, "go.mod")
 	g.overlay[filepath.Join(g.Folder, "go.mod")] = file
 	g.flags = append(g.flags, "-modfile="+file, "-mod=mod")
 	g.env = append(g.env, "GOWORK=off")
 	if _, err := os.Stat(file); err == nil {
-		return nil // it knows already which modules the code needs
+		return nil // it already lists the modules that the code needs
 	}
 	text := "module " + goModule + "\n"
 	if v := regexp.MustCompile(`^go(\d+\.\d+)`).FindStringSubmatch(version); v != nil {
@@ -158,8 +157,8 @@ func (g *goBuild) makeModule(version string) error {
 	return nil
 }
 
-// hideSiblings takes the other Go files of the folder out of the go command's
-// sight: they may well be functions of their own.
+// hideSiblings hides the folder's other Go files from the go command: they may be
+// functions themselves.
 func (g *goBuild) hideSiblings() error {
 	siblings, err := filepath.Glob(filepath.Join(escapeGlob(g.Folder), "*.go"))
 	if err != nil {
@@ -204,8 +203,8 @@ func (g *goBuild) writeOverlay() error {
 
 func (g *goBuild) overlayFile() string { return filepath.Join(g.Work, "overlay.json") }
 
-// run runs a subcommand of go in the user's folder and returns its standard output.
-// What it has to say against the code becomes an Invalid error.
+// run runs a go subcommand in the user's folder and returns its standard output.
+// Complaints about the code become an Invalid error.
 func (g *goBuild) run(ctx context.Context, subcommand string, args ...string) ([]byte, error) {
 	all := []string{subcommand}
 	if subcommand != "env" {
@@ -216,7 +215,7 @@ func (g *goBuild) run(ctx context.Context, subcommand string, args ...string) ([
 	cmd.Dir = g.Folder
 	cmd.Env = append(cmd.Environ(), g.env...)
 	cmd.Stderr = io.MultiWriter(&stderr, g.Output)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends its compilers then
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it then stops its compilers
 	cmd.WaitDelay = 3 * time.Second
 	out, err := cmd.Output()
 	if ctx.Err() != nil {
@@ -231,12 +230,12 @@ func (g *goBuild) run(ctx context.Context, subcommand string, args ...string) ([
 	return out, nil
 }
 
-// fault makes an error of what the go command says.
+// fault turns the go command's output into an error.
 func (g *goBuild) fault(said string) error {
 	var lines []string
 	for line := range strings.Lines(said) {
 		if strings.HasPrefix(line, "# ") || strings.HasPrefix(line, "go: finding ") || strings.HasPrefix(line, "go: downloading ") {
-			continue // which package it works on
+			continue // the package it works on
 		}
 		lines = append(lines, strings.TrimPrefix(line, "./"))
 	}
@@ -255,10 +254,10 @@ func (g *goBuild) fault(said string) error {
 	}
 }
 
-// moduleFault is found in what the go command says about modules it cannot get.
+// moduleFault matches the go command's complaints about modules it cannot get.
 var moduleFault = regexp.MustCompile(`no required module|cannot find module|unrecognized import path|providing package|missing go\.sum|updates to go\.mod`)
 
-// A goPackage is what go list tells of one.
+// A goPackage is a package as go list prints it.
 type goPackage struct {
 	Dir, ImportPath, Name             string
 	Standard                          bool
@@ -270,11 +269,11 @@ type goPackage struct {
 
 type goListModule struct {
 	GoMod   string
-	Main    bool // also each module of a workspace
+	Main    bool // also true for each module of a workspace
 	Replace *struct{ Version string }
 }
 
-// list returns the user's package, last, and before it all that it imports.
+// list returns everything that the user's package imports, and last the package.
 func (g *goBuild) list(ctx context.Context) ([]goPackage, error) {
 	out, err := g.run(ctx, "list", "-deps", "-json=Dir,ImportPath,Name,Standard,"+
 		"GoFiles,CgoFiles,CFiles,HFiles,CXXFiles,SFiles,SysoFiles,EmbedFiles,Module", ".")
@@ -297,14 +296,14 @@ func (g *goBuild) list(ctx context.Context) ([]goPackage, error) {
 	return packages, nil
 }
 
-// form finds out what the package is, and refuses what is nothing.
+// form determines the package's form, and rejects a package that has none.
 func (g *goBuild) form(p goPackage) (Form, error) {
 	handle, main := "", false
 	files := token.NewFileSet()
 	for _, name := range append(p.GoFiles, p.CgoFiles...) {
 		tree, err := parser.ParseFile(files, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
 		if err != nil {
-			return Program, nil // the compiler says it better, and to its Output
+			return Program, nil // the compiler explains it better, on its Output
 		}
 		main = main || signature(tree, "main") != ""
 		handle = cmp.Or(handle, signature(tree, "Handle"))
@@ -324,11 +323,10 @@ func (g *goBuild) form(p goPackage) (Form, error) {
 	return Short, nil
 }
 
-// handler is the signature that Handle must have; net/http may be imported under
-// any name.
+// handler matches the signature of Handle; net/http may be imported under any name.
 var handler = regexp.MustCompile(`^func\((\w+ )?(\w+\.)?ResponseWriter, (\w+ )?\*(\w+\.)?Request\)$`)
 
-// signature returns the type of a file's function, or "" if it has none of the name.
+// signature returns the type of a file's function, or "" if there is no such function.
 func signature(file *ast.File, name string) string {
 	for _, d := range file.Decls {
 		if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == name {
@@ -338,8 +336,8 @@ func signature(file *ast.File, name string) string {
 	return ""
 }
 
-// inputs returns the files of the user's own modules, also of those beside it that
-// it reaches by a replace or a workspace.
+// inputs returns the files of the user's modules, including local ones reached
+// through a replace or a workspace.
 func (g *goBuild) inputs(packages []goPackage) []string {
 	var files []string
 	for _, p := range packages {
@@ -352,7 +350,7 @@ func (g *goBuild) inputs(packages []goPackage) []string {
 			}
 		}
 		if !g.module || p.Module.GoMod == "" {
-			continue // its go.mod is ours, or was left out of the vendor folder
+			continue // its go.mod is ours, or is missing from the vendor folder
 		}
 		for _, name := range []string{p.Module.GoMod, filepath.Join(filepath.Dir(p.Module.GoMod), "go.sum")} {
 			if _, err := os.Stat(name); err == nil {

@@ -25,9 +25,9 @@ import (
 //go:embed javascript/*.mjs
 var javaScriptShim embed.FS
 
-// The names of the built output. The shim loads the function from the folder above
-// its own. Node loads CommonJS in half the time that it takes for ES modules, so both
-// are made that; a function that only an ES module can be is one.
+// The names of the built output. The shim loads the function from its parent folder.
+// Node loads CommonJS in half the time of ES modules, so both files are CommonJS,
+// except a function that must be an ES module.
 const (
 	javaScriptFunction = "function.cjs"
 	javaScriptModule   = "function.mjs"
@@ -35,34 +35,33 @@ const (
 	javaScriptServer   = javaScriptFolder + "/shim.cjs"
 )
 
-// JavaScriptOptions say what JavaScript builds.
+// JavaScriptOptions configure JavaScript.
 type JavaScriptOptions struct {
-	// Entry is the user's file, absolute: JavaScript or TypeScript, of ES modules or
-	// CommonJS. It is read where it is, with all that it imports.
+	// Entry is the user's file, absolute: JavaScript or TypeScript, ES module or
+	// CommonJS. It and all its imports are read in place.
 	Entry string
 
-	// Out is the folder of the built output, made if it is not there. It gets
-	// function.cjs (or .mjs) with its source map, and the shim in a folder of its own.
+	// Out is the output folder, created if missing. It gets function.cjs (or .mjs)
+	// with its source map, and the shim in a subfolder.
 	Out string
 
-	// Development makes stack traces name the user's files by their absolute paths,
-	// as a terminal opens them. Otherwise they are relative to the entry's folder, and
-	// the output says nothing of the machine that built it.
+	// Development makes stack traces name the user's files by absolute path, so that
+	// terminals can open them. Otherwise paths are relative to the entry's folder and
+	// reveal nothing about the machine that built the output.
 	Development bool
 }
 
-// JavaScript makes a function of a JavaScript or TypeScript file: one file for any
-// Node.js from 18, with everything that it imports but Node's own modules. A
-// file with a default export (or CommonJS's module.exports) is a short form, any
-// other a program.
+// JavaScript builds a function from a JavaScript or TypeScript file: a single file
+// for Node.js 18 or later, with all imports but Node's own modules. A file with a
+// default export (or CommonJS's module.exports) is a short form, any other a program.
 //
-// Errors: NotFound without the file; Invalid when it does not compile or imports
-// what is not there, with a mayfly.Trace that names file, line and column. With an
-// error Inputs are the entry and the files at fault.
+// Errors: NotFound without the file; Invalid when it does not compile or an import is
+// missing, with a mayfly.Trace that names file, line and column. On an error Inputs
+// are the entry and the files at fault.
 func JavaScript(ctx context.Context, o JavaScriptOptions) (Result, error) {
 	source, err := os.ReadFile(o.Entry)
 	if err == nil {
-		o.Entry, err = filepath.EvalSymlinks(o.Entry) // esbuild names what it read so
+		o.Entry, err = filepath.EvalSymlinks(o.Entry) // esbuild names the files it reads this way
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return Result{}, mayfly.Errorf(mayfly.NotFound, "%s does not exist", filepath.Base(o.Entry))
@@ -109,9 +108,9 @@ func JavaScript(ctx context.Context, o JavaScriptOptions) (Result, error) {
 	return r, writeShim(filepath.Join(o.Out, javaScriptFolder), function)
 }
 
-// What code of the other kind expects of its module. The long names stand for
-// __dirname, __filename and import.meta.url where a module has none of its own: many
-// declare them, and nothing may be declared twice.
+// What code of the other module kind expects. The long names replace __dirname,
+// __filename and import.meta.url where a module lacks them: many modules declare
+// them, and a second declaration is an error.
 const (
 	commonJSBanner = `const mayflyURL = require("node:url").pathToFileURL(__filename).href;`
 	moduleBanner   = `import { createRequire as mayflyCreateRequire } from "node:module"; ` +
@@ -126,7 +125,7 @@ var (
 	moduleNames   = map[string]string{"__dirname": "mayflyFolder", "__filename": "mayflyFile"}
 )
 
-// bundleJavaScript bundles the entry into a file of that name, CommonJS or an ES
+// bundleJavaScript bundles the entry into a file of that name, as CommonJS or an ES
 // module.
 func bundleJavaScript(ctx context.Context, o JavaScriptOptions, name string, source []byte) (api.BuildResult, error) {
 	options := api.BuildOptions{
@@ -159,33 +158,31 @@ func bundleJavaScript(ctx context.Context, o JavaScriptOptions, name string, sou
 	return built, ctx.Err()
 }
 
-// node18 is what the output must run on.
+// node18 is the oldest platform that the output runs on.
 var node18 = []api.Engine{{Name: api.EngineNode, Version: "18"}}
 
-// onlyModule reports whether what was built as CommonJS has to be an ES module: it
-// waits while it is loaded, or asks its module for more than its name.
+// onlyModule reports whether code built as CommonJS must be an ES module: it has a
+// top-level await, or uses import.meta for more than its URL.
 func onlyModule(built api.BuildResult) bool {
 	return slices.ContainsFunc(built.Errors, func(m api.Message) bool { return strings.HasPrefix(m.Text, "Top-level await") }) ||
 		slices.ContainsFunc(built.Warnings, func(m api.Message) bool { return m.ID == "empty-import-meta" })
 }
 
-// beStrict makes code of ES modules as strict in CommonJS as it was meant to be. No
-// line moves.
+// beStrict keeps code of ES modules strict in CommonJS, without moving any line.
 func beStrict(files []api.OutputFile) {
 	for i, f := range files {
-		if filepath.Base(f.Path) == javaScriptFunction { // a line for the shell may stand above
+		if filepath.Base(f.Path) == javaScriptFunction { // a #! line may come first
 			files[i].Contents = bytes.Replace(f.Contents, []byte(commonJSBanner), []byte(`"use strict"; `+commonJSBanner), 1)
 		}
 	}
 }
 
-// mainModule is how code of CommonJS names the module that was started.
+// mainModule matches how CommonJS code names the main module.
 var mainModule = regexp.MustCompile(`\b(require\.main|process\.mainModule)\b`)
 
-// entryIsMain makes `if (require.main === module)` true in the entry. By that an
-// ordinary CommonJS program tells whether it was started or imported; in a bundle
-// it would never be. The words stay as long as they were, and every column with
-// them.
+// entryIsMain makes `if (require.main === module)` true in the entry. CommonJS
+// programs use it to tell whether they were started or imported; in a bundle it
+// would never be true. The replacement has the same length, so no column moves.
 func entryIsMain(entry string, source []byte) api.Plugin {
 	return api.Plugin{Name: "entry is main", Setup: func(build api.PluginBuild) {
 		if !mainModule.Match(source) {
@@ -201,21 +198,21 @@ func entryIsMain(entry string, source []byte) api.Plugin {
 	}}
 }
 
-// unresolved and unloadable are esbuild's words for the faults that have a remedy.
+// unresolved and unloadable match esbuild's messages for faults that have a remedy.
 var (
 	unresolved = regexp.MustCompile(`^Could not resolve "(.*)"`)
 	unloadable = regexp.MustCompile(`^No loader is configured for "(.*)" files`)
 )
 
-// javaScriptFault returns the error for what esbuild found wrong, or nil.
+// javaScriptFault turns esbuild's errors into one, or nil if there are none.
 func javaScriptFault(entry string, faults []api.Message) error {
 	if len(faults) == 0 {
 		return nil
 	}
-	const most = 10 // for one mistake there may be hundreds
+	const most = 10 // one mistake can cause hundreds
 	shown := slices.Clone(faults[:min(len(faults), most)])
 	for i := range shown {
-		shown[i].Notes = nil // they tell users of esbuild about its options
+		shown[i].Notes = nil // they explain esbuild's options
 	}
 	text := strings.Join(api.FormatMessages(shown, api.FormatMessagesOptions{Kind: api.ErrorMessage}), "")
 	if more := len(faults) - len(shown); more > 0 {
@@ -244,7 +241,7 @@ func javaScriptFault(entry string, faults []api.Message) error {
 	return e
 }
 
-// fileOf returns the file that a fault is in, as the user would name it.
+// fileOf returns the file of a fault, as the user would name it.
 func fileOf(m api.Message, entry string) string {
 	if m.Location == nil {
 		return filepath.Base(entry)
@@ -252,7 +249,7 @@ func fileOf(m api.Message, entry string) string {
 	return m.Location.File
 }
 
-// packageOf returns the npm package of an import, or "" for that of a file.
+// packageOf returns the npm package of an import, or "" if it imports a file.
 func packageOf(imported string) string {
 	first, rest, _ := strings.Cut(imported, "/")
 	switch {
@@ -265,7 +262,7 @@ func packageOf(imported string) string {
 	return first
 }
 
-// faultyFiles returns the entry and the files that faults are in.
+// faultyFiles returns the entry and the files with faults.
 func faultyFiles(entry string, faults []api.Message) []string {
 	files := []string{entry}
 	for _, m := range faults {
@@ -277,7 +274,7 @@ func faultyFiles(entry string, faults []api.Message) []string {
 	return slices.Compact(files)
 }
 
-// A metafile is what esbuild says of a build.
+// A metafile is esbuild's description of a build.
 type metafile struct {
 	Inputs map[string]struct {
 		Format string `json:"format"` // "cjs", "esm" or ""
@@ -294,8 +291,8 @@ func readMetafile(built api.BuildResult) (m metafile, err error) {
 	return m, err
 }
 
-// files returns the files that were read, absolute and sorted. Paths are relative
-// to the folder; those with a namespace are no files.
+// files returns the files that were read, absolute and sorted. Paths are relative to
+// the folder; those with a namespace are not files.
 func (m metafile) files(folder string) []string {
 	var files []string
 	for name := range maps.Keys(m.Inputs) {
@@ -307,8 +304,8 @@ func (m metafile) files(folder string) []string {
 	return files
 }
 
-// strict reports whether all code is of ES modules. One old package in CommonJS may
-// hold what is an error in strict code.
+// strict reports whether all code is in ES modules. A single old CommonJS package may
+// contain code that strict mode rejects.
 func (m metafile) strict() bool {
 	for name, in := range m.Inputs {
 		if in.Format != "esm" && filepath.Ext(name) != ".json" {
@@ -326,14 +323,14 @@ func absolute(folder, name string) string {
 	return filepath.Join(folder, name)
 }
 
-// handled finds what a CommonJS module exports as its handler: esbuild says of
-// every such module that it has a default export.
+// handled matches a CommonJS module that exports a handler; esbuild reports a default
+// export for every such module.
 var handled = regexp.MustCompile(`\bmodule\s*\.\s*exports\b|\bexports\s*\.\s*(default|fetch)\b`)
 
-// handlerNames are exports by which other platforms know a handler.
+// handlerNames are the exports that other platforms use as handlers.
 var handlerNames = []string{"fetch", "handle", "handler", "GET", "POST", "onRequest"}
 
-// moduleForm tells from what an ES module exports how it takes calls.
+// moduleForm determines from its exports how an ES module takes calls.
 func moduleForm(file string, source []byte) (Form, error) {
 	exports, err := exportsOf(file)
 	if err != nil || slices.Contains(exports, "default") {
@@ -353,8 +350,8 @@ func moduleForm(file string, source []byte) (Form, error) {
 	return Program, nil
 }
 
-// exportsOf returns the names that an ES module exports. Of a bundle that is CommonJS
-// esbuild does not say; what `export *` passes on never has a default.
+// exportsOf returns the names that an ES module exports. esbuild does not list those of
+// a CommonJS bundle; `export *` never passes on a default.
 func exportsOf(file string) (names []string, err error) {
 	alone := api.Build(api.BuildOptions{
 		EntryPoints: []string{file}, AbsWorkingDir: filepath.Dir(file),
@@ -367,7 +364,7 @@ func exportsOf(file string) (names []string, err error) {
 	return names, err
 }
 
-// writeJavaScript writes what was built.
+// writeJavaScript writes the output files.
 func writeJavaScript(o JavaScriptOptions, files []api.OutputFile) error {
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return fmt.Errorf("create the folder of %s: %w", javaScriptFunction, err)
@@ -387,8 +384,8 @@ func writeJavaScript(o JavaScriptOptions, files []api.OutputFile) error {
 	return nil
 }
 
-// writeShim bundles the shim into one file, which Node loads in a fraction of the time
-// of its parts. It loads the function of that name.
+// writeShim bundles the shim, which loads the given function, into one file: Node
+// loads that in a fraction of the time of the parts.
 func writeShim(folder, function string) error {
 	built := api.Build(api.BuildOptions{
 		EntryPoints: []string{"./shim.mjs"},
@@ -410,7 +407,7 @@ func writeShim(folder, function string) error {
 	return nil
 }
 
-// embedded gives esbuild the files of a folder within this program.
+// embedded serves esbuild the files of an embedded folder.
 func embedded(files embed.FS, folder string) api.Plugin {
 	return api.Plugin{Name: "embedded", Setup: func(build api.PluginBuild) {
 		own := api.OnResolveOptions{Filter: `^\./`}
@@ -426,9 +423,8 @@ func embedded(files embed.FS, folder string) api.Plugin {
 	}}
 }
 
-// renameSources names the sources of a map as stack traces shall: the bundle will
-// lie elsewhere when it runs, and esbuild's names are relative to where it was
-// written.
+// renameSources renames the sources of a map to what stack traces should show: the
+// bundle runs elsewhere, and esbuild's names are relative to where it was written.
 func renameSources(data []byte, o JavaScriptOptions) ([]byte, error) {
 	var sourceMap map[string]json.RawMessage
 	var sources []string

@@ -22,44 +22,43 @@ var pythonShim embed.FS
 //go:embed python/check.py
 var pythonCheck string
 
-// pythonPackage is the shim's name in a bundle: one that no user's module has.
+// pythonPackage is the shim's name in a bundle, unlikely in user code.
 const pythonPackage = "mayfly_shim"
 
-// pythonStart imports the shim: what is imported is compiled once for all starts,
-// what Python is started with is compiled by every one.
+// pythonStart imports the shim, because Python compiles imports once but the main
+// script at every start.
 const pythonStart = "import mayfly_shim; mayfly_shim.main()"
 
-// PythonOptions say what Python builds.
+// PythonOptions configure Python.
 type PythonOptions struct {
-	// Entry is the user's file, absolute. It and the modules it imports from its
-	// folder have been copied to Out under the same names.
+	// Entry is the user's file, absolute. It and the modules that it imports from
+	// its folder have been copied to Out under the same names.
 	Entry string
 
-	// Out is the folder of the built output. The shim and compiled modules are
-	// added to it.
+	// Out is the output folder. The build adds the shim and compiled modules.
 	Out string
 
-	// Cache is a folder where the compiled shim is kept for other builds, made if it is
-	// not there. If empty each build compiles the shim.
+	// Cache is a folder that keeps the compiled shim for other builds, created if
+	// missing. If empty, each build compiles the shim.
 	Cache string
 
-	// Development says that the output runs on this machine alone. It is started by
-	// the interpreter's own path then: what stands between a name and a Python, such
-	// as a version manager, costs more time than the start of the function.
+	// Development means that the output runs only on this machine. It then starts the
+	// interpreter by its real path: a wrapper such as a version manager's costs more
+	// time than starting the function.
 	Development bool
 
-	// Interpreter is what Result.Start began with in an earlier build on this machine,
-	// so that it need not be looked for again; python3 in PATH if empty.
+	// Interpreter is the first element of an earlier Result.Start on this machine, to
+	// skip looking for Python; python3 in PATH if empty.
 	Interpreter string
 }
 
-// Python makes a function of a Python file. A file that defines handle or app is a
-// short form, else it is a program, if it does anything at all.
+// Python builds a function from a Python file. A file that defines handle or app is a
+// short form, any other a program, if it does anything at all.
 //
-// The file is checked and compiled by the python3 in PATH, but not run. Errors:
+// The python3 in PATH checks and compiles the file but does not run it. Errors:
 // Invalid when it or a module of its folder does not compile (with a
 // mayfly.Trace), or when it only defines other things; Unavailable without a
-// python3 that is new enough.
+// recent enough python3.
 func Python(ctx context.Context, o PythonOptions) (Result, error) {
 	runner := filepath.Join(o.Out, pythonPackage)
 	if err := writePythonShim(runner); err != nil {
@@ -82,8 +81,7 @@ func Python(ctx context.Context, o PythonOptions) (Result, error) {
 			WithHint("write def handle(request), or a WSGI application called app")
 	}
 
-	// A bundle is never written to (-B), and what its programs say is text in UTF-8,
-	// at once (-u).
+	// Never write to a bundle (-B); print UTF-8, unbuffered (-u).
 	python := "python3"
 	if o.Development && found.Executable != "" {
 		python = found.Executable
@@ -101,7 +99,7 @@ func Python(ctx context.Context, o PythonOptions) (Result, error) {
 	return r, nil
 }
 
-// writePythonShim writes the package into a folder.
+// writePythonShim writes the shim's package to a folder.
 func writePythonShim(folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
@@ -119,22 +117,22 @@ func writePythonShim(folder string) error {
 	return err
 }
 
-// A pythonReport is what check.py says.
+// A pythonReport is the output of check.py.
 type pythonReport struct {
 	Version    [2]int   // of python3
 	Executable string   // its path
 	Handler    bool     // handle or app is defined
-	Runs       bool     // the module does something besides defining
+	Runs       bool     // the module does more than define things
 	Files      []string // the entry and the user's modules that it imports, relative
 	Broken     string   // why the last of Files does not compile
 }
 
-// checkPython runs check.py in the folder with the copy of what stands at home.
+// checkPython runs check.py on the copies in the output folder.
 func checkPython(ctx context.Context, o PythonOptions) (pythonReport, error) {
 	entry, home := filepath.Base(o.Entry), filepath.Dir(o.Entry)
 	var report pythonReport
 	python, err := exec.LookPath(cmp.Or(o.Interpreter, "python3"))
-	if err != nil && o.Interpreter != "" { // it was there, and is no more
+	if err != nil && o.Interpreter != "" { // it has been removed
 		python, err = exec.LookPath("python3")
 	}
 	if err != nil {

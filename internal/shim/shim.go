@@ -1,14 +1,13 @@
 package shim
 
-// A Result is what a build left behind: how the function is started, and what it
-// was made of.
+// A Result is what a build produced: how to start the function, and what it was
+// made from.
 type Result struct {
-	// Start is the command line that runs the function, to be run in the folder
-	// that the build wrote to.
+	// Start is the command line that runs the function, in the output folder.
 	Start []string
 
-	// Inputs are the files that were read, absolute: when one of them changes, the
-	// build is out of date. They are sorted.
+	// Inputs are the files that were read, absolute and sorted. When one of them
+	// changes, the build is out of date.
 	Inputs []string
 
 	Form Form

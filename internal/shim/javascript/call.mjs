@@ -1,5 +1,4 @@
-// A call: one request of node:http, the handler's answer to it, and how that
-// answer becomes a reply.
+// A call: one request of node:http, the handler's result, and the reply made from it.
 
 import { Headers } from "./headers.mjs";
 import { Request, isRefused } from "./request.mjs";
@@ -7,15 +6,15 @@ import { Response, bytesOf, isBytes, isComplex } from "./response.mjs";
 import { isStandard } from "./standard.mjs";
 import { traceOf, headlineOf } from "./trace.mjs";
 
-// Of a reply's headers these belong to the connection, which is not the
-// function's, and are left out. node:http refuses a trailer beside a length.
+// Headers that belong to the connection are dropped from replies. node:http rejects
+// a trailer beside a length.
 const connection = ["connection", "keep-alive", "proxy-connection", "trailer", "transfer-encoding", "upgrade"];
 
 const beyondASCII = /[^\0-\x7f]/;
 
-const late = new Set(); // promises of waitUntil that are not settled
+const late = new Set(); // unsettled promises passed to waitUntil
 
-// settled waits for all that handlers gave to waitUntil.
+// settled waits for everything passed to waitUntil.
 export async function settled() {
   while (late.size > 0) await Promise.all(late);
 }
@@ -23,10 +22,10 @@ export async function settled() {
 export class Call {
   incoming;
   id;
-  left = false; // the client went before it had its reply
+  left = false; // the client disconnected before it had its reply
   #outgoing;
   #over = false;
-  #source = null; // of a reply that is streamed
+  #source = null; // of a streamed reply
   #wake = null; // ends a wait for the client to read
   #controller = null;
 
@@ -36,7 +35,7 @@ export class Call {
     this.#outgoing = outgoing;
   }
 
-  // answer gives the call to a handler and sends what it returns. It never throws.
+  // answer passes the call to a handler and sends the result. It never throws.
   answer(handler, env) {
     try {
       const result = handler(Request.of(this), new Context(this, env));
@@ -56,10 +55,10 @@ export class Call {
     this.#wake?.();
   }
 
-  // crash replies that the function's code failed. Once the head was sent only a
-  // connection that breaks off can say so.
+  // crash replies that the function's code failed. Once the head has been sent, only
+  // breaking the connection can say so.
   crash(error) {
-    if (this.left && error?.name === "AbortError") return; // it stopped because it was told to
+    if (this.left && error?.name === "AbortError") return; // it stopped because it was canceled
     if (isRefused(error) && !this.#over && !this.#outgoing.headersSent) {
       this.#finish(400, "", ["content-type", "text/plain;charset=UTF-8"], `the request's body is not JSON: ${error.message}\n`);
       return;
@@ -83,7 +82,7 @@ export class Call {
     return this.#controller.signal;
   }
 
-  // waitUntil keeps the process alive for work that goes on after the reply.
+  // waitUntil keeps the process alive for work that continues after the reply.
   waitUntil(promise) {
     const work = Promise.resolve(promise)
       .catch((error) => process.stderr.write(traceOf(error) + "\n"))
@@ -91,8 +90,8 @@ export class Call {
     late.add(work);
   }
 
-  // reply sends what the handler returned. Of a stream it returns a promise that
-  // ends with it.
+  // reply sends the handler's result. For a stream it returns a promise that settles
+  // when the stream ends.
   #reply(value) {
     if (typeof value === "string") {
       this.#finish(200, "", ["content-type", "text/plain;charset=UTF-8"], value);
@@ -127,8 +126,8 @@ export class Call {
     }
   }
 
-  // finish sends a whole reply. It is over only then: what node:http refuses to
-  // send is a crash.
+  // finish sends a whole reply. Only then is the call over: if node:http refuses to
+  // send it, that is a crash.
   #finish(status, statusText, headers, body) {
     if (this.left) return;
     this.#end(status, statusText, headers, body);
@@ -140,13 +139,13 @@ export class Call {
     const head = allowed(headers, "content-length");
     if (status !== 204 && status !== 304) head.push("content-length", length);
     this.#head(status, statusText, head);
-    // node:http writes the head and a text in one piece, as UTF-8, and so spoils
-    // what is not ASCII in the head.
+    // node:http writes head and text in one piece, as UTF-8, which corrupts
+    // non-ASCII bytes in the head.
     this.#outgoing.end(head.some((text) => beyondASCII.test(text)) ? bytesOf(body) : body);
   }
 
-  // streamChunks sends what a handler yields. It waits for the first chunk with
-  // the head: only that tells the type, and an error before it is still a crash.
+  // streamChunks sends what a handler yields. It waits for the first chunk before the
+  // head: only that shows the type, and an error before it is still a crash.
   async #streamChunks(source) {
     this.#source = source;
     if (this.left) return this.#cancel();
@@ -168,7 +167,7 @@ export class Call {
       this.#over = true;
       return;
     }
-    outgoing.strictContentLength = true; // a wrong length would spoil the next reply
+    outgoing.strictContentLength = true; // a wrong length would corrupt the next reply
     this.#head(status, statusText, allowed(headers));
     if (first === undefined) outgoing.flushHeaders();
     try {
@@ -187,7 +186,7 @@ export class Call {
   }
 
   #head(status, statusText, headers) {
-    this.#outgoing.sendDate = false; // the gateway says it
+    this.#outgoing.sendDate = false; // the gateway adds it
     if (statusText === "") this.#outgoing.writeHead(status, headers);
     else this.#outgoing.writeHead(status, statusText, headers);
   }
@@ -199,8 +198,8 @@ export class Call {
     });
   }
 
-  // cancel tells the source of a stream that nobody reads on. What it throws then
-  // concerns nobody.
+  // cancel tells the source of a stream that the reader is gone. What it throws then
+  // is ignored.
   #cancel() {
     try {
       Promise.resolve(this.#source?.cancel()).catch(() => {});
@@ -208,7 +207,7 @@ export class Call {
   }
 }
 
-// Context is what a handler gets besides the request.
+// Context is the handler's second argument.
 class Context {
   #call;
   env;
@@ -226,7 +225,7 @@ class Context {
     return this.#call.signal;
   }
 
-  // deadline is the Unix time in milliseconds after which nobody waits.
+  // deadline is the Unix time in milliseconds at which the caller gives up.
   get deadline() {
     return Number(this.#call.incoming.headers["mayfly-deadline"]) || undefined;
   }
@@ -235,8 +234,8 @@ class Context {
     this.#call.waitUntil(promise);
   }
 
-  // passThroughOnException is the Workers form's; there is no origin behind a
-  // function that could answer for it.
+  // passThroughOnException belongs to the Workers form; a function has no origin to
+  // fall back to.
   passThroughOnException() {}
 }
 
@@ -254,7 +253,7 @@ function json(value) {
   return text;
 }
 
-// allowed returns a copy of headers without those of the connection.
+// allowed copies headers, without those of the connection.
 function allowed(headers, also) {
   const kept = [];
   for (let i = 0; i < headers.length; i += 2) {
@@ -264,8 +263,8 @@ function allowed(headers, also) {
   return kept;
 }
 
-// fetched returns the headers of a real response. fetch() has decoded its body
-// already, so that what says how it was encoded is no longer true.
+// fetched returns the headers of a real response. fetch() has already decoded its
+// body, so Content-Encoding and its length no longer apply.
 function fetched(response) {
   if (response.type === "default" || !response.headers.has("content-encoding")) return response.headers;
   const headers = new Headers(response.headers);
@@ -274,7 +273,7 @@ function fetched(response) {
   return headers;
 }
 
-// A source gives the chunks of a stream, and can be told that nobody reads on.
+// A source yields a stream's chunks, and can be told that the reader is gone.
 function ofStream(stream) {
   const reader = stream.getReader();
   return { next: () => reader.read(), cancel: () => reader.cancel(gone()) };
@@ -285,8 +284,8 @@ function ofIterator(iterator) {
   return { next: () => chunks.next(), cancel: () => chunks.return?.() };
 }
 
-// isIterator reports whether a value is what a generator returns. Lists and maps
-// can be iterated too, but are data.
+// isIterator reports whether a value is what a generator returns. Arrays and maps are
+// iterable too, but are data.
 function isIterator(value) {
   if (typeof value[Symbol.asyncIterator] === "function") return value[Symbol.toStringTag] !== "ReadableStream";
   return typeof value.next === "function" && typeof value[Symbol.iterator] === "function";

@@ -1,6 +1,5 @@
-// Headers as https://fetch.spec.whatwg.org/#headers-class describes them, kept as
-// a flat list of lower-case names and values: a call has few, and a list is what
-// node:http reads and writes.
+// Headers as in https://fetch.spec.whatwg.org/#headers-class, kept as a flat list of
+// lower-case names and values: a call has few, and node:http reads and writes lists.
 
 import { hasInstance } from "./standard.mjs";
 
@@ -28,21 +27,19 @@ export class Headers {
     }
   }
 
-  // received returns the headers of a request from its raw list, which the
-  // parser has checked.
+  // received wraps the raw header list of a request, which the parser has checked.
   static received(raw) {
     const headers = new Headers();
     for (let i = 0; i < raw.length; i += 2) headers.#add(raw[i].toLowerCase(), raw[i + 1]);
     return headers;
   }
 
-  // flat returns names and values in turn, as node:http writes them. It is not a
-  // copy.
+  // flat returns alternating names and values, as node:http writes them, uncopied.
   static flat(headers) {
     return headers.#list;
   }
 
-  // freeze makes headers immutable, as those of Response.redirect are.
+  // freeze makes headers immutable, like those of Response.redirect.
   static freeze(headers) {
     headers.#immutable = true;
   }
@@ -156,8 +153,8 @@ function valueOf(value) {
   return value;
 }
 
-// trim removes what the standard calls HTTP whitespace. String.prototype.trim
-// removes more, and a regular expression is quadratic in a hostile value.
+// trim removes HTTP whitespace. String.prototype.trim removes more, and a regular
+// expression is quadratic on hostile values.
 function trim(value) {
   let from = 0;
   let to = value.length;

@@ -1,18 +1,16 @@
-// Every line that a function writes says which call it belongs to: the mark, the
-// call's id, the mark again, then the line. Only this process knows which of its
-// calls is talking.
+// Marks every line of output with its call: the mark, the call's id, the mark again,
+// then the line. Only this process knows which call is writing.
 
 import { AsyncLocalStorage } from "node:async_hooks";
 
-// To follow a call through promises and timers costs a fifth of the calls per
-// second. So it begins when something is written for the first time: a function
-// that never logs never pays. A line of a call that had already waited for
-// something by then has no mark.
+// Following a call through promises and timers costs a fifth of the calls per second.
+// So it starts at the first write: a function that never logs never pays. Lines of
+// calls that were already waiting then have no mark.
 const followed = new AsyncLocalStorage();
 let follow = false;
-let current = null; // the call whose handler runs right now, while none is followed
+let current = null; // the call whose handler runs right now, until calls are followed
 
-// runAs runs the code that works for a call.
+// runAs runs code on behalf of a call.
 export function runAs(call, code) {
   if (follow) return followed.run(call, code, call);
   current = call;
@@ -23,15 +21,15 @@ export function runAs(call, code) {
   }
 }
 
-// running returns the call that the code at hand works for, if that is known.
+// running returns the call that the current code works for, if known.
 export function running() {
   return followed.getStore() ?? current;
 }
 
 const mark = "\x1e";
 
-// markOutput makes stdout and stderr do it, once somebody asks for them: to open
-// them takes milliseconds.
+// markOutput starts marking stdout and stderr at their first use: opening them takes
+// milliseconds.
 export function markOutput() {
   for (const name of ["stdout", "stderr"]) {
     const { get, enumerable } = Object.getOwnPropertyDescriptor(process, name);
@@ -46,9 +44,9 @@ export function markOutput() {
 
 function markLines(stream) {
   const write = stream.write;
-  let unfinished = null; // whose line is not ended yet
+  let unfinished = null; // the call whose line has not ended
   stream.write = (chunk, encoding, done) => {
-    if (!follow) { // not when the stream is opened: node:net does that whenever a socket closes
+    if (!follow) { // not on opening: node:net opens it whenever a socket closes
       follow = true;
       if (current) followed.enterWith(current);
     }

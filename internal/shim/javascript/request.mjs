@@ -1,9 +1,8 @@
-// Request as https://fetch.spec.whatwg.org/#request-class describes it, over a
-// request of node:http. Nothing is computed before it is asked for; what is
-// unusual is left to a real Request, which takes over from then on.
+// Request as in https://fetch.spec.whatwg.org/#request-class, over a request of
+// node:http. Everything is computed on demand; unusual uses go to a real Request,
+// which then takes over.
 //
-// Beyond the standard it has `call`, the call's id, and `params`, the values of
-// the route's pattern.
+// It adds `call`, the call's id, and `params`, the values of the route's pattern.
 
 import { Headers } from "./headers.mjs";
 import { textOf } from "./response.mjs";
@@ -17,22 +16,22 @@ export class Request {
   #url = null;
   #headers = null;
   #params = null;
-  #body = null; // the stream, once somebody asked for it
+  #body = null; // the stream, once requested
   #used = false;
   #real = null;
 
-  // A function that makes a Request makes a real one.
+  // A Request that a function constructs is a real one.
   constructor(input, init) {
     if (init !== received) return new (standard("Request"))(Request.standard(input), init);
     this.#call = input;
   }
 
-  // of returns the request of a call.
+  // of returns a call's request.
   static of(call) {
     return new Request(call, received);
   }
 
-  // standard returns the real one of a light request, and anything else as it is.
+  // standard returns the real request behind a light one, and other values unchanged.
   static standard(value) {
     return typeof value === "object" && value !== null && #call in value ? value.#standard() : value;
   }
@@ -114,13 +113,13 @@ export class Request {
     return `Request ${inspect({ method, url, headers, bodyUsed, call, params }, options)}`;
   }
 
-  // unusual reports whether the body is a stream's or a real request's by now.
+  // unusual reports whether the body belongs to a stream or a real request by now.
   #unusual() {
     return this.#real !== null || this.#body !== null;
   }
 
-  // read returns a promise of what convert makes of the whole body. It is the one
-  // promise of a call that reads JSON: each costs.
+  // read returns a promise of convert(whole body). It is the only promise in a call
+  // that reads JSON: each one costs.
   #read(convert) {
     const { incoming } = this.#call;
     return new Promise((resolve, reject) => {
@@ -148,7 +147,7 @@ export class Request {
   }
 }
 
-// What a request that came from outside says of how a browser would send it.
+// Values that describe a browser's request, fixed for one from outside.
 const fixed = {
   cache: "default",
   credentials: "same-origin",
@@ -169,11 +168,11 @@ for (const [name, value] of Object.entries(fixed)) {
 
 Object.defineProperty(Request, Symbol.hasInstance, hasInstance("Request", Request));
 
-// Errors of a body that is no JSON. They are SyntaxErrors, as the standard says, and
-// so look like those of the user's own JSON.parse.
+// Errors of request bodies that are not JSON. As the standard says they are
+// SyntaxErrors, and so look like those of the user's own JSON.parse.
 const refused = new WeakSet();
 
-// isRefused reports whether an error says that the client sent no JSON.
+// isRefused reports whether an error means that the client sent invalid JSON.
 export function isRefused(error) {
   return typeof error === "object" && error !== null && refused.has(error);
 }
@@ -198,12 +197,12 @@ function urlOf(incoming) {
   try {
     return new URL(`${scheme}://${headers.host || "localhost"}${path}`).href;
   } catch {
-    return new URL(`${scheme}://localhost${path}`).href; // a Host that is no host
+    return new URL(`${scheme}://localhost${path}`).href; // the Host is invalid
   }
 }
 
-// paramsOf returns the values that the route's pattern took from the path. Headers
-// have no case, so neither have the names: params.userId is Mayfly-Param-Userid.
+// paramsOf returns the values that the route's pattern took from the path. Header
+// names have no case, and so neither do params: params.userId is Mayfly-Param-Userid.
 function paramsOf(incoming) {
   const params = Object.create(null);
   const prefix = "mayfly-param-";
@@ -225,7 +224,7 @@ function gone() {
   return new DOMException("the client left before the request's end", "AbortError");
 }
 
-// collect gives the whole body to done, or to fail that the client left.
+// collect calls done with the whole body, or fail if the client disconnected.
 function collect(incoming, fail, done) {
   if (incoming.destroyed) return fail(gone());
   const chunks = [];
@@ -234,7 +233,7 @@ function collect(incoming, fail, done) {
   incoming.on("close", () => incoming.readableEnded || fail(gone()));
 }
 
-// streamOf returns the body as a stream that reads no faster than it is read.
+// streamOf returns the body as a stream with backpressure.
 function streamOf(incoming) {
   return new ReadableStream({
     type: "bytes",
@@ -247,7 +246,7 @@ function streamOf(incoming) {
       incoming.pause();
       incoming.on("data", (chunk) => {
         if (over) return;
-        controller.enqueue(new Uint8Array(chunk)); // a copy: the stream takes the buffer away
+        controller.enqueue(new Uint8Array(chunk)); // copied, because the stream transfers the buffer
         if (controller.desiredSize <= 0) incoming.pause();
       });
       incoming.on("end", () =>
@@ -264,7 +263,7 @@ function streamOf(incoming) {
     },
     cancel() {
       this.stop();
-      incoming.resume(); // what is left is read and dropped: the reply needs the connection
+      incoming.resume(); // drops the rest, so that the connection can carry the reply
     },
   });
 }

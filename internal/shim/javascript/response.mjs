@@ -1,5 +1,5 @@
-// Response as https://fetch.spec.whatwg.org/#response-class describes it. Text and
-// bytes stay as they are; every other body is left to a real Response.
+// Response as in https://fetch.spec.whatwg.org/#response-class. Text and bytes are
+// kept as they are; any other body goes to a real Response.
 
 import { Headers } from "./headers.mjs";
 import { hasInstance, standard } from "./standard.mjs";
@@ -13,10 +13,10 @@ export class Response {
   #status = 200;
   #statusText = "";
   #type = "default";
-  #headers = null; // until somebody asks for them, if there is none
+  #headers = null; // null until needed, if none were given
   #body = null; // string or Uint8Array
   #used = false;
-  #real = null; // has the body, if it is there
+  #real = null; // the real response, if it has the body
 
   constructor(body = null, init = undefined) {
     if (init !== undefined && init !== null) this.#init(init);
@@ -27,7 +27,7 @@ export class Response {
       this.#real = new (standard("Response"))(body);
       type = this.#real.headers.get("content-type") ?? "";
     } else if (isBytes(body)) {
-      this.#body = Uint8Array.prototype.slice.call(bytesOf(body)); // the caller may use its buffer again
+      this.#body = Uint8Array.prototype.slice.call(bytesOf(body)); // the caller may reuse its buffer
     } else {
       this.#body = `${body}`;
       type = "text/plain;charset=UTF-8";
@@ -69,8 +69,8 @@ export class Response {
     return response;
   }
 
-  // parts returns what a light response is made of, and null for anything else.
-  // The stream is set where the body is not plain text or bytes.
+  // parts returns what a light response is made of, or null for other values. The
+  // stream is set if the body is neither text nor bytes.
   static parts(value) {
     if (!(#status in value)) return null;
     if (value.bodyUsed) throw new TypeError("the response's body was read already");
@@ -172,7 +172,7 @@ export class Response {
     return convert(this.#body ?? "");
   }
 
-  // standard returns the real response that has the body from now on.
+  // standard moves the body to a real response and returns that.
   #standard() {
     if (this.#real === null) {
       const headers = Headers.flat(this.headers).length ? { "content-type": this.headers.get("content-type") ?? "" } : {};
@@ -186,8 +186,7 @@ export class Response {
 
 Object.defineProperty(Response, Symbol.hasInstance, hasInstance("Response", Response));
 
-// isComplex reports whether a body is one of those that only a real Response
-// understands.
+// isComplex reports whether a body needs a real Response.
 export function isComplex(body) {
   return typeof body === "object" && (complex.includes(body[Symbol.toStringTag]) || typeof body[Symbol.asyncIterator] === "function");
 }

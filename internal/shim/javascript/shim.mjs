@@ -1,11 +1,11 @@
-// The shim: answers HTTP on the socket that Mayfly names, with the handler that
-// FUNCTION exports, a file that its bundler names.
+// The shim: serves HTTP on Mayfly's socket with the handler exported by FUNCTION, a
+// file that the bundler substitutes.
 //
 //   export default (request, context) => "hello"           a function
 //   export default { fetch(request, env, context) { } }    the Workers form
 //
-// A module that listens by itself while it is loaded is an ordinary program,
-// whatever it exports, and is left alone.
+// A module that listens while it is loaded is an ordinary program, whatever it
+// exports, and is left alone.
 
 import http from "node:http";
 import net from "node:net";
@@ -17,7 +17,7 @@ import { Response } from "./response.mjs";
 import { install } from "./standard.mjs";
 import { traceOf } from "./trace.mjs";
 
-// What every process needs of its environment is none of the handler's business.
+// Variables that every process needs are not passed to the handler.
 const { PATH, HOME, TMPDIR, PORT, MAYFLY_SOCKET, ...env } = process.env;
 
 install({ Headers, Request, Response });
@@ -29,7 +29,7 @@ process.on("uncaughtException", (error) => {
   if (call) call.crash(error);
   else process.stderr.write(`uncaught exception: ${traceOf(error)}\n`);
   process.exitCode = 1;
-  setImmediate(() => process.exit()); // nobody knows what state it left: but its call may have the reply
+  setImmediate(() => process.exit()); // its state is unknown; but let the call have its reply
 });
 
 const current = Symbol("call"); // of a connection
@@ -51,7 +51,7 @@ async function load() {
   }
 }
 
-// watchListen tells later whether anything listened since.
+// watchListen returns a function that reports whether anything has listened since.
 function watchListen() {
   const { listen } = net.Server.prototype;
   let listened = false;
@@ -65,8 +65,8 @@ function watchListen() {
   };
 }
 
-// handlerOf finds the handler among what was loaded: the default export of an ES
-// module or of what a compiler made of one, or all that CommonJS exports.
+// handlerOf finds the handler in a loaded module: the default export of an ES module,
+// compiled or not, or all of CommonJS's exports.
 function handlerOf(loaded) {
   let value = loaded;
   for (let depth = 0; depth < 2 && typeof value === "object" && value?.default; depth++) value = value.default;
@@ -76,14 +76,14 @@ function handlerOf(loaded) {
   return value;
 }
 
-// refuse ends the process, because of what the default export is.
+// refuse ends the process because the default export is unusable.
 function refuse(what) {
   process.stderr.write(`the default export is ${what}\n`);
   process.exit(1);
 }
 
 function serve(handler) {
-  // One trusted client keeps its connections and its own time.
+  // The only client is trusted; it keeps its own connections and timeouts.
   const answer = (call) => call.answer(handler, env);
   const server = http.createServer({
     keepAliveTimeout: 0,
@@ -102,8 +102,8 @@ function serve(handler) {
   process.once("SIGTERM", () => stop(server));
 }
 
-// stop takes no new calls, finishes those in flight and what waitUntil was given,
-// and ends the process.
+// stop rejects new calls, finishes those in flight and everything passed to
+// waitUntil, and ends the process.
 async function stop(server) {
   const closed = new Promise((resolve) => server.close(resolve));
   const idle = setInterval(() => server.closeIdleConnections(), 20);

@@ -1,15 +1,15 @@
-// What an error says, for the log and for the caller.
+// How errors are shown in the log and to the caller.
 
 import { dirname, sep } from "node:path";
 import { pathToFileURL } from "node:url";
 import { inspect } from "node:util";
 
-// The shim is bundled into one file of CommonJS, one folder below the function.
+// The shim is bundled into one CommonJS file, in a subfolder of the function's.
 const shim = __dirname + sep;
 const root = dirname(__dirname) + sep;
 
-// traceOf returns an error with its stack and causes, without the frames that are
-// not the user's, and with files named from the function's folder.
+// traceOf returns an error with its stack and causes, without frames that are not the
+// user's, and with files relative to the function's folder.
 export function traceOf(error) {
   return ownFrames(inspect(error, { depth: 4 }).split("\n"))
     .join("\n")
@@ -17,14 +17,14 @@ export function traceOf(error) {
     .replaceAll(root, "");
 }
 
-const glue = /^\s+at __\w+ \(.*\bfunction\.[cm]js:/; // by which a bundle loads its modules
+const glue = /^\s+at __\w+ \(.*\bfunction\.[cm]js:/; // a bundle's module loader
 
-// ownFrames leaves out the shim's frames, the bundle's own, Node's internal ones, and
-// all others that stand below the user's last one: Node called the shim, not the user.
+// ownFrames drops the frames of the shim, the bundle and Node's internals, and all
+// below the user's last frame: Node called the shim, not the user.
 function ownFrames(lines) {
   const kept = [];
   let below = true;
-  let brace = ""; // of a frame that was left out: properties of the error follow it
+  let brace = ""; // of a dropped frame: the error's properties follow it
   for (const line of lines.reverse()) {
     if (!/^\s+at /.test(line)) {
       below = true;
@@ -40,8 +40,8 @@ function ownFrames(lines) {
   return kept.reverse();
 }
 
-// headlineOf returns an error in one line that may be a header's value: UTF-8
-// bytes, because node:http writes one byte for each character.
+// headlineOf returns an error as one line for a header: UTF-8 bytes, because node:http
+// writes one byte per character.
 export function headlineOf(error) {
   const text = error instanceof Error ? `${error.name}: ${error.message}` : `thrown: ${inspect(error)}`;
   const line = text.replace(/[\0-\x1f\x7f]+/g, " ").slice(0, 500).trim();

@@ -1,13 +1,13 @@
-"""Reads a Python function without running it, and says what it is as JSON.
+"""Reads a Python function without running it, and describes it as JSON.
 
     python3 -I -S -c "$(cat check.py)" hello.py mayfly_shim /home/ada/hello cache
 
-It runs in the folder that holds a copy of the function, what was installed for it
-and the shim, a package. Then come the folder of the user's own files, and one where
-the compiled shim is kept for the next time, or "". It follows the imports within the
-folder, but not into what was installed. What it has read it leaves compiled in
-__pycache__, so that no instance has to: a bundle never changes, so these files are
-trusted without a look at the source (PEP 552).
+It runs in the folder with copies of the function, its installed packages and the
+shim. The other arguments are the shim's package, the folder of the user's own files
+and a cache for the compiled shim, or "". It follows imports within the folder, but
+not into installed packages. It compiles what it reads into __pycache__, so that no
+instance has to: a bundle never changes, so Python trusts these files without
+checking the source (PEP 552).
 """
 
 import ast
@@ -28,7 +28,7 @@ def main(entry, shim, home, cache):
             continue
         seen.add(file)
         if file != entry and not os.path.exists(os.path.join(home, file)):
-            continue  # of a package, which was compiled when it was installed
+            continue  # part of a package, compiled at installation
         report["files"].append(file)
         try:
             with open(file, "rb") as f:
@@ -54,8 +54,8 @@ def keep(file):
 
 
 def reuse(file, cache):
-    """Keeps a file of the shim. It is the same in every build, and compiling all of
-    them takes longer than the rest, so what came of it lies in the cache as well."""
+    """Stores a compiled file of the shim, also in the cache: it is the same in every
+    build, and compiling the shim takes longer than everything else."""
     if not cache:
         return keep(file)
     compiled = importlib.util.cache_from_source(file)
@@ -69,8 +69,8 @@ def reuse(file, cache):
         own = f"{kept}.{os.getpid()}"
         copy(compiled, own)
         with open(own, "rb") as f:
-            os.fsync(f)  # or a power loss leaves an empty one
-        os.replace(own, kept)  # others may be building
+            os.fsync(f)  # or a power loss leaves an empty file
+        os.replace(own, kept)  # other builds may run at the same time
 
 
 def copy(file, to):
@@ -80,7 +80,7 @@ def copy(file, to):
 
 
 def names(body):
-    """What statements of a module define, also within an if or try."""
+    """The names that a module's statements define, also within an if or try."""
     found = set()
     for s in body:
         if isinstance(s, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -104,14 +104,14 @@ def guards(s):
 
 
 def acts(s):
-    """Whether a statement does something, rather than only defining it."""
+    """Whether a statement does more than define something."""
     if isinstance(s, ast.Expr):
         return not isinstance(s.value, ast.Constant)
     return isinstance(s, (ast.If, ast.Try, ast.With, ast.For, ast.While, ast.AsyncFor, ast.AsyncWith))
 
 
 def imports(tree, folder):
-    """The files of this folder's modules that a module imports."""
+    """The files of the modules in this folder that a module imports."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for a in node.names:
@@ -128,7 +128,7 @@ def imports(tree, folder):
 
 
 def files(base, name):
-    """The files that importing a dotted name reads: the packages' on the way, too."""
+    """The files that importing a dotted name reads, including parent packages'."""
     path = base
     for part in name.split(".") if name else ():
         path = os.path.join(path, part)

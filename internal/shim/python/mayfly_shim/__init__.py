@@ -3,24 +3,23 @@
     python3 -c "import mayfly_shim; mayfly_shim.main()" hello.py
 
 hello.py defines handle(request), plain or async, or else a WSGI application called
-app. Every connection has a thread, in which plain code runs; async code runs in one
-event loop that all calls share. The only client is Mayfly's engine on this machine,
-which keeps few connections and writes correct HTTP: so the reader is small, and
-fast.
+app. Plain code runs in its connection's thread; async code in one event loop shared
+by all calls. The only client is Mayfly's engine on this machine, which keeps few
+connections and writes correct HTTP: so the reader is small and fast.
 
-When the client leaves, the call ends: an async one is cancelled where it awaits, in
-plain code Gone is raised. Code that waits in one long call of the system, such as
-time.sleep(60), hears of it when that returns.
+When the client disconnects, the call ends: async code is canceled where it awaits,
+plain code gets Gone raised. Code in a long system call, such as time.sleep(60),
+notices when that returns.
 
     server ──► connection ──► request ──► handler, or wsgi ──► reply
 
-It is imported, and not run as a file, because only of what is imported Python keeps
-a compiled copy.
+It is imported and not run as a file because Python keeps compiled copies only of
+imports.
 """
 
 import sys
 
-sys.path.pop(0)  # the user's folder, whose socket.py would hide Python's own from us
+sys.path.pop(0)  # the user's folder: a socket.py there would hide Python's from us
 
 import os
 
@@ -32,7 +31,7 @@ from .server import Server
 
 def main():
     sys.stdout, sys.stderr = OUT, ERR
-    sys.argv.pop(0)  # the -c of the command line
+    sys.argv.pop(0)  # the command line's -c
     path = os.environ.get("MAYFLY_SOCKET")
     if not path:
         sys.exit("MAYFLY_SOCKET is not set: this file is started by mayfly")
@@ -40,10 +39,10 @@ def main():
         answer = load(sys.argv[0])
     except Exception as e:
         ERR.write(trace(e))
-        os._exit(1)  # also where the module has started threads
+        os._exit(1)  # even if the module has started threads
     Server(path, answer).run()
 
-    # A thread of the user's that never ends must not keep us from ending.
+    # A user's thread that never ends must not keep us from exiting.
     import atexit
 
     atexit._run_exitfuncs()

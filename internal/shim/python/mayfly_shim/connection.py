@@ -8,8 +8,8 @@ from .output import CALL, ERR, OUT
 from .reply import Reply
 from .request import BadRequest, Gone, Request
 
-HEAD = 128 << 10  # bytes that a request's head may have
-LINGER = 64 << 20  # of a body that nobody wanted, read before the connection is closed
+HEAD = 128 << 10  # longest request head in bytes
+LINGER = 64 << 20  # most of an unread body that is read before the connection is closed
 
 
 class Connection:
@@ -20,9 +20,9 @@ class Connection:
         self.sock = sock
         self.buffer = b""
         self.lock = threading.Lock()
-        self.request = None  # in work; guarded by lock where it is taken for interrupting
-        self.task = None  # of the event loop, that the thread waits for
-        self.left = False  # the client has gone, and the thread was told
+        self.request = None  # in progress; guarded by lock where it is read for interrupting
+        self.task = None  # on the event loop; the thread waits for it
+        self.left = False  # the client has disconnected, and the thread was told
         self.thread = threading.Thread(target=self.run, daemon=True)
 
     def run(self):
@@ -73,8 +73,8 @@ class Connection:
         return True
 
     def linger(self):
-        """Lets the client finish its request, so that it comes to read the reply
-        rather than fail at writing to nobody."""
+        """Lets the client finish its request, so that it reads the reply instead of
+        failing to write."""
         read = 0
         try:
             self.sock.shutdown(socket.SHUT_WR)
@@ -85,8 +85,8 @@ class Connection:
             pass
 
     def wait(self, awaitable, last=False):
-        """Runs something async in the event loop and returns what comes of it. The
-        last of a call may finish also when the client has left."""
+        """Runs an awaitable in the event loop and returns its result. The last one of
+        a call may finish even after the client has disconnected."""
         loop = Loop.get()
         result, error = None, Gone()
         done = threading.Lock()
@@ -103,9 +103,9 @@ class Connection:
             self.task = loop.create_task(work())
             self.task.add_done_callback(lambda _: done.release())
             if self.left and not last:
-                loop.call_soon(self.task.cancel)  # it must have begun, or nobody awaits what it awaits
+                loop.call_soon(self.task.cancel)  # it must have started, or its coroutine is never awaited
 
-        loop.call_soon_threadsafe(start)  # takes the context with it, and so the call
+        loop.call_soon_threadsafe(start)  # passes on the context, and so the call
         done.acquire()
         self.task = None
         if error is not None:
@@ -113,7 +113,7 @@ class Connection:
         return result
 
     def interrupt(self):
-        """Tells the thread that its client has gone. Called by the main thread."""
+        """Tells the thread that its client is gone. Called by the main thread."""
         with self.lock:
             if self.request is None or self.left:
                 return
@@ -131,9 +131,9 @@ class Connection:
         try:
             self.sock.shutdown(socket.SHUT_RD)
         except OSError:
-            pass  # the client was faster
+            pass  # the client disconnected first
 
-    # Bytes in and out. Where the client is gone, all of them raise Gone.
+    # Bytes in and out. If the client is gone, all of them raise Gone.
 
     def head(self):
         """The next request's head, or None if there is none."""
@@ -183,7 +183,7 @@ class Connection:
 
 
 class Loop:
-    """The event loop that all async code runs in; made by the first that needs it."""
+    """The event loop of all async code, created on first use."""
 
     lock = threading.Lock()
     loop = None

@@ -1,4 +1,4 @@
-"""What is said of an error in the user's code."""
+"""How errors in the user's code are reported."""
 
 import os
 
@@ -10,8 +10,8 @@ FOLDER = os.path.dirname(SHIM)
 
 
 def crash(reply, error):
-    """Says in the log and to the client that the user's code failed. A stream that
-    has begun is cut, which its client takes for the failure that it is."""
+    """Tells the log and the client that the user's code failed. A stream that has
+    begun is cut, so that the client sees a failure."""
     text = trace(error)
     ERR.write(text)
     if not reply.begun:
@@ -21,7 +21,7 @@ def crash(reply, error):
 
 
 def trace(error):
-    """The traceback without our own frames, and with short names of files."""
+    """The traceback without our own frames, and with short file names."""
     import traceback
 
     whole = part = traceback.TracebackException.from_exception(error)

@@ -1,15 +1,15 @@
-"""The user's file, and what in it answers calls."""
+"""The user's file, and its handler."""
 
 import os
 import sys
 
 from .crash import FOLDER
 
-PACKAGE = "mayfly_function"  # what a folder with an __init__.py is called
+PACKAGE = "mayfly_function"  # the name of a folder with an __init__.py
 
 
 def package(name):
-    """The name of a module in the package that its folder is, if it is one: then
+    """The module's name, within a package if its folder is one, so that
     from .other import thing works."""
     import importlib.util
 
@@ -23,12 +23,12 @@ def package(name):
 
 
 def load(file):
-    """Imports the user's module and returns what answers calls."""
+    """Imports the user's module and returns its handler."""
     import importlib.util
 
     name = os.path.splitext(file)[0].replace(".", "_")
     if name in sys.modules or importlib.util.find_spec(name):
-        sys.path.append(FOLDER)  # or whoever imports Python's own email would get the user's email.py
+        sys.path.append(FOLDER)  # last, so that a user's email.py does not hide Python's from other modules
         name = "function_" + name
     else:
         sys.path.insert(0, FOLDER)

@@ -1,4 +1,4 @@
-"""Calls of handle(request), and what its results become as a response."""
+"""Calls handle(request) and turns its results into responses."""
 
 import functools
 
@@ -6,7 +6,7 @@ from .reply import header_lines
 
 
 class Handler:
-    """Answers by the user's handle(request)."""
+    """Answers with the user's handle(request)."""
 
     def __init__(self, handle):
         self.handle = handle
@@ -14,7 +14,7 @@ class Handler:
     def __call__(self, request, reply):
         wait = reply.connection.wait
         result = self.handle(request)
-        if hasattr(result, "__await__"):  # of an async def, or of what calls one
+        if hasattr(result, "__await__"):  # from an async def, or a function that calls one
             result = wait(result)
         reply_with(reply, result, wait)
 
@@ -51,7 +51,7 @@ def reply_with(reply, result, wait):
 
 
 def content(result):
-    """The Content-Type and the body that a value makes, or None if it is no body."""
+    """A value's Content-Type and body, or None if it is not a body."""
     if isinstance(result, str):
         return b"Content-Type: text/plain; charset=utf-8\r\n", result.encode("utf-8", "surrogateescape")
     if isinstance(result, (dict, list)):
@@ -71,9 +71,9 @@ def encode_json():
 
 
 def stream(reply, items, status, lines, at_once):
-    """Writes a chunk for each item. The head goes out with the first one, so that
-    a generator that fails before it is a 502 like any other; only a client of
-    events must know at once that it is connected."""
+    """Writes a chunk for each item. The head is sent with the first one, so that a
+    generator that fails earlier becomes a 502; only a client of events must learn
+    at once that it is connected."""
     try:
         if at_once:
             reply.begin(status, lines)
@@ -95,7 +95,7 @@ def stream(reply, items, status, lines, at_once):
 
 
 def in_turn(items, wait):
-    """The items of an async generator, as a plain one gives them."""
+    """Iterates over an async generator as over a plain one."""
     try:
         while True:
             try:

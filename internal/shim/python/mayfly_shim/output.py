@@ -1,12 +1,12 @@
-"""What people read: lines that say which call wrote them."""
+"""Output lines, each marked with the call that wrote it."""
 
 import contextvars
 import io
 import os
 import threading
 
-CALL = contextvars.ContextVar("call", default=None)  # the Request that this code works for
-LINE = 64 << 10  # characters after which a line of the log is cut
+CALL = contextvars.ContextVar("call", default=None)  # the Request that the current code works for
+LINE = 64 << 10  # longest line of the log in characters
 
 
 class Log(io.TextIOBase):
@@ -22,10 +22,10 @@ class Log(io.TextIOBase):
         os.register_at_fork(after_in_child=self.forked)
 
     def forked(self):
-        """Begins anew: in a forked child nobody is left to release the lock, and the
-        lines that were begun are the parent's."""
+        """Resets a forked child: no thread is left to release the lock, and unfinished
+        lines are the parent's."""
         self.lock = threading.RLock()
-        self.begun = {}  # by call: the line that has no end yet
+        self.begun = {}  # by call: its unfinished line
 
     def writable(self):
         return True
@@ -48,7 +48,7 @@ class Log(io.TextIOBase):
         return len(text)
 
     def finish(self, request):
-        """Ends the line that a call has begun."""
+        """Ends a call's unfinished line."""
         if self.begun:
             with self.lock:
                 rest = self.begun.pop(request.call if request else "", "")
@@ -62,7 +62,7 @@ class Log(io.TextIOBase):
             while data:
                 data = data[os.write(self.fd, data) :]
         except OSError:
-            pass  # nobody reads it any more
+            pass  # the reader is gone
 
 
 OUT, ERR = Log(1), Log(2)

@@ -2,21 +2,21 @@
 
 import functools
 
-TOKEN = str.maketrans("", "", "!#$%&'*+-.^_`|~")  # what a name may have besides letters and digits
+TOKEN = str.maketrans("", "", "!#$%&'*+-.^_`|~")  # allowed in names besides letters and digits
 BREAKS = str.maketrans("", "", "\r\n\0")
 NO_BODY = (204, 205, 304)  # RFC 9110, 15.3.5, 15.3.6, 15.4.5
-NO_LENGTH = (204, 304)  # a 205 says that it is empty
+NO_LENGTH = (204, 304)  # a 205 states its length
 FRAMING = ("content-length", "transfer-encoding", "connection", "keep-alive")
 
 
 class Reply:
     """Writes the response to one request."""
 
-    begun = False  # the head is written, or will be with the next chunk
-    pending = b""  # of the head
-    left = None  # bytes that a stream of known length still owes
-    open = False  # a stream that must be ended
-    last = False  # the connection ends with this response, and the client knows
+    begun = False  # the head is written, or goes out with the next chunk
+    pending = b""  # the unwritten head
+    left = None  # bytes missing from a stream of known length
+    open = False  # a stream that must be terminated
+    last = False  # the connection ends with this reply, and the client knows
 
     def __init__(self, connection, request):
         self.connection = connection
@@ -40,7 +40,7 @@ class Reply:
             self.connection.send(body)
 
     def begin(self, status, lines, length=None, reason=""):
-        """Begins a stream; the head goes out with its first chunk."""
+        """Begins a stream; the head is sent with its first chunk."""
         self.begun = self.open = True
         self.left = length
         if status in NO_BODY:
@@ -89,8 +89,8 @@ def first_line(status, reason, last):
 
 
 def header_lines(headers):
-    """The header as bytes, and the names in it. How a body is framed is ours to
-    say, so what the user says about that is left out, and so is a value of None."""
+    """The header as bytes, and the names in it. The shim decides the framing, so the
+    user's framing headers are dropped, and so are values of None."""
     text, names = "", set()
     for name, value in headers.items() if hasattr(headers, "items") else headers:
         if not isinstance(name, str) or not name.isascii() or not name.translate(TOKEN).isalnum():

@@ -1,25 +1,25 @@
-"""What a function sees of a request."""
+"""The request that a function sees."""
 
 import io
 from collections.abc import Mapping
 
-DRAIN = 256 << 10  # bytes of a body that nobody wanted, read to keep the connection
+DRAIN = 256 << 10  # most bytes of an unread body that are read to keep the connection
 
 
 class Gone(GeneratorExit):
-    """The client has left: nobody waits for this call any more.
+    """The client has disconnected.
 
-    It is no Exception, so that user code does not catch it by accident, and a
-    generator takes it for what it is: the request to end.
+    It is not an Exception, so user code does not catch it by accident, and a
+    generator takes it as the request to end.
     """
 
 
 class BadRequest(ValueError):
-    """The client sent what the function cannot read: 400, unless it is caught."""
+    """The client sent something unreadable: 400, unless it is caught."""
 
 
 class Headers(Mapping):
-    """Header fields by name, in any case. Several of one name are joined."""
+    """Header fields by name, ignoring case. Fields of the same name are joined."""
 
     __slots__ = ("_fields",)
 
@@ -43,12 +43,12 @@ class Headers(Mapping):
         return repr(dict(self))
 
     def get_all(self, name):
-        """The fields of one name, each for itself."""
+        """The fields of one name, separately."""
         return list(self._fields.get(name.lower(), ()))
 
 
 class Request:
-    """One call. What costs something is made when it is asked for."""
+    """One call. Expensive parts are made on demand."""
 
     __slots__ = ("method", "target", "_head", "_headers", "_body", "_content", "_stream", "_call")
 
@@ -62,7 +62,7 @@ class Request:
         if at >= 0:
             end = fields.find(b"\r\n", at + 2)
             length = int(fields[at + 17 : end if end >= 0 else None])
-            if length <= len(connection.buffer):  # it is all there already
+            if length <= len(connection.buffer):  # it has all arrived
                 self._content = connection.receive(length) if length else b""
             else:
                 self._body = Body(connection, length, fields)
@@ -83,7 +83,7 @@ class Request:
 
     @property
     def query(self):
-        """The query's values by name; the first, where a name comes twice."""
+        """The query's values by name; the first, if a name appears twice."""
         from urllib.parse import parse_qsl
 
         return dict(reversed(parse_qsl(self.query_string, keep_blank_values=True)))
@@ -109,14 +109,14 @@ class Request:
 
     @property
     def body(self):
-        """The body, or what the stream has left of it."""
+        """The body, or the rest of it that the stream has not read."""
         if self._content is None:
             self._content = (self._stream or self._body).read()
         return self._content
 
     @property
     def stream(self):
-        """The body as a binary file, for what is too long to hold."""
+        """The body as a binary file, for bodies too long to hold."""
         if self._stream is None:
             whole = self._content is not None
             self._stream = io.BytesIO(self._content) if whole else io.BufferedReader(self._body, 64 << 10)
@@ -144,14 +144,14 @@ def unquote(path):
 
 
 class Body(io.RawIOBase):
-    """The body of a request, as it comes in: length bytes, or chunks if it is None."""
+    """A request's body as it arrives: length bytes, or chunks if length is None."""
 
     def __init__(self, connection, length, fields):
         self.connection = connection
         self.chunked = length is None
-        self.left = length or 0  # bytes until the end, or that of the chunk
+        self.left = length or 0  # bytes until the end of the body, or of the chunk
         self.ended = False
-        self.expected = b"\r\nexpect:" in fields  # the client waits for our word
+        self.expected = b"\r\nexpect:" in fields  # the client waits for a 100 Continue
 
     def readable(self):
         return True
@@ -168,8 +168,7 @@ class Body(io.RawIOBase):
         return b"".join(parts)
 
     def short(self):
-        """Whether what is left is so little that it is read only to find the next
-        request behind it."""
+        """Whether the rest is short enough to read just to reach the next request."""
         return self.ended or not self.chunked and not self.expected and self.left <= DRAIN
 
     def some(self, limit):
@@ -181,7 +180,7 @@ class Body(io.RawIOBase):
             try:
                 self.left = int(self.connection.line().partition(b";")[0], 16)
             except ValueError:
-                raise Gone from None  # whoever that is, it does not speak HTTP
+                raise Gone from None  # the peer does not speak HTTP
             if not self.left:
                 while self.connection.line():
                     pass  # trailers

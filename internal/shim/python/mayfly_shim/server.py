@@ -1,4 +1,4 @@
-"""The socket that connections come in by."""
+"""The listening socket."""
 
 import os
 import select
@@ -9,13 +9,13 @@ import threading
 from .connection import Connection
 from .output import ERR
 
-CONNECTIONS = 1024  # open at once; more wait until one is closed
+CONNECTIONS = 1024  # most open at once; further ones wait
 SIGNALS = signal.SIGTERM, signal.SIGINT
-TICK = 0.5  # seconds between two looks for clients that left
+TICK = 0.5  # seconds between checks for disconnected clients
 
 
 class Server:
-    """Accepts connections, and looks after them, in the main thread."""
+    """Accepts and supervises connections in the main thread."""
 
     def __init__(self, path, answer):
         self.answer = answer
@@ -27,7 +27,7 @@ class Server:
         self.listener.listen(CONNECTIONS)
 
     def run(self):
-        """Serves until SIGTERM, then finishes the calls that are in work."""
+        """Serves until SIGTERM, then finishes the calls in flight."""
         self.signals, told = os.pipe()
         os.set_blocking(told, False)
         signal.set_wakeup_fd(told, warn_on_full_buffer=False)
@@ -50,13 +50,13 @@ class Server:
             self.look()
 
     def stop(self, *_):
-        """Hears of a signal. It only says so: an exception would strike whatever the
-        main thread is at, such as the lock of a thread that it starts."""
+        """Handles a signal by setting a flag: an exception would interrupt whatever the
+        main thread is doing, such as holding the lock of a thread that it starts."""
         self.stopping = True
 
     def forked(self):
-        """Makes a forked child an ordinary process: a signal ends it, and none of our
-        connections stays open because it lives on."""
+        """Makes a forked child an ordinary process: signals end it, and it holds none of
+        our connections open."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -66,7 +66,7 @@ class Server:
         unblock()
 
     def accept(self):
-        """Takes a connection if one comes before the next look is due, or a signal."""
+        """Waits for a connection or a signal, at most until the next check is due."""
         poll = select.poll()
         poll.register(self.signals, select.POLLIN)
         if len(self.connections) < CONNECTIONS:
@@ -80,10 +80,10 @@ class Server:
             self.look()
 
     def take(self):
-        """Takes the connection that has come."""
+        """Accepts the waiting connection."""
         try:
             sock, _ = self.listener.accept()
-        except OSError as e:  # too many open files
+        except OSError as e:  # too many open files, for example
             ERR.write(f"accept: {e}\n")
             threading.Event().wait(TICK)
             return
@@ -93,12 +93,12 @@ class Server:
         connection.thread.start()
 
     def look(self):
-        """Interrupts the calls whose clients have left."""
+        """Interrupts the calls whose clients have disconnected."""
         with self.lock:
             busy = {c.sock.fileno(): c for c in self.connections if c.request is not None}
             poll = select.poll()
             for fd in busy:
-                poll.register(fd, 0)  # a hang-up is told unasked
+                poll.register(fd, 0)  # poll reports a hang-up without being asked
             for fd, _ in poll.poll(0):
                 busy[fd].interrupt()
 
@@ -109,8 +109,8 @@ class Server:
 
 
 def block():
-    """Holds signals back during a fork: one that came before the child has handlers of
-    its own would be lost."""
+    """Blocks signals during a fork: one that arrived before the child has its own
+    handlers would be lost."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 

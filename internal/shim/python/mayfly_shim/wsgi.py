@@ -1,4 +1,4 @@
-"""Calls of a WSGI application."""
+"""Calls a WSGI application."""
 
 import sys
 
@@ -7,7 +7,7 @@ from .request import unquote
 
 
 class Application:
-    """Answers by a WSGI application (PEP 3333)."""
+    """Answers with a WSGI application (PEP 3333)."""
 
     def __init__(self, app):
         self.app = app
@@ -57,7 +57,7 @@ class Application:
         environ = {
             "HTTP_" + name.upper().replace("-", "_"): value
             for name, value in request.headers.items()
-            if "_" not in name  # it could pass for another's
+            if "_" not in name  # it could impersonate another header
         }
         environ.update(
             {
