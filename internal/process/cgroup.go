@@ -5,13 +5,13 @@ import (
 	"sync/atomic"
 )
 
-// cgroupRoot is where cgroups of version 2 are, if there are any.
+// cgroupRoot is where cgroups v2 are mounted, if at all.
 const cgroupRoot = "/sys/fs/cgroup/"
 
-// A tree is the part of the cgroups that was delegated to this node. Nil is none.
+// A tree is the cgroup subtree delegated to this node. Nil is none.
 type tree struct {
 	folder string
-	node   string       // where the node itself is: a cgroup that gives memory to others holds no processes
+	node   string       // where the node moves itself: a cgroup that delegates memory holds no processes
 	count  atomic.Int64 // of cells made
 }
 

@@ -14,10 +14,10 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// openTree returns the node's own cgroup if it may be divided: it has the memory
-// controller, it is writable, and nobody but the node is in it. So do systemd's
-// Delegate=yes and a container with a writable /sys/fs/cgroup leave it; a login
-// session, which root could divide too, is not ours.
+// openTree returns the node's own cgroup if it can be divided: it has the memory
+// controller, is writable, and holds only the node. systemd's Delegate=yes and a
+// container with a writable /sys/fs/cgroup provide that; a login session's cgroup,
+// which root could divide too, is not ours.
 func openTree(log *slog.Logger) *tree {
 	data, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
@@ -39,7 +39,7 @@ func openTree(log *slog.Logger) *tree {
 	return t
 }
 
-// ownCgroup reads /proc/self/cgroup: the line of version 2 is "0::/path".
+// ownCgroup parses /proc/self/cgroup: the line of version 2 is "0::/path".
 func ownCgroup(data []byte) (folder string, ok bool) {
 	for line := range strings.Lines(string(data)) {
 		path, found := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::/")
@@ -69,7 +69,7 @@ func (t *tree) divide() error {
 	return put(t.folder, "cgroup.subtree_control", "+memory")
 }
 
-// close gives the cgroup back as it was, for whoever comes next in it.
+// close restores the cgroup for its next user.
 func (t *tree) close() {
 	if t == nil {
 		return
@@ -79,7 +79,7 @@ func (t *tree) close() {
 	_ = os.Remove(t.node)
 }
 
-// cell makes the cgroup of one process.
+// cell creates the cgroup of one process.
 func (t *tree) cell(memory int64) (*cell, error) {
 	if t == nil {
 		return nil, nil
@@ -87,8 +87,8 @@ func (t *tree) cell(memory int64) (*cell, error) {
 	c := &cell{folder: filepath.Join(t.folder, fmt.Sprintf("mayfly-%d-%d", os.Getpid(), t.count.Add(1)))}
 	err := os.Mkdir(c.folder, 0o755)
 	if err == nil && memory > 0 {
-		_ = put(c.folder, "memory.swap.max", "0")  // where there is no swap there is no such file
-		_ = put(c.folder, "memory.oom.group", "1") // older kernels kill one process, which is half an instance
+		_ = put(c.folder, "memory.swap.max", "0")  // the file is missing without swap
+		_ = put(c.folder, "memory.oom.group", "1") // older kernels kill only one process
 		err = put(c.folder, "memory.max", strconv.FormatInt(memory, 10))
 	}
 	if err == nil {
@@ -101,12 +101,12 @@ func (t *tree) cell(memory int64) (*cell, error) {
 	return c, nil
 }
 
-// kill sends SIGKILL to everybody in it. It reports false where it cannot.
+// kill sends SIGKILL to all its processes. It returns false if it cannot.
 func (c *cell) kill() bool {
 	return c != nil && put(c.folder, "cgroup.kill", "1") == nil
 }
 
-// end kills everybody in it and waits until it is empty.
+// end kills all its processes and waits until it is empty.
 func (c *cell) end() bool {
 	deadline := time.Now().Add(killPatience)
 	for rest := time.Millisecond; c.kill(); rest = min(2*rest, 50*time.Millisecond) {
@@ -119,7 +119,7 @@ func (c *cell) end() bool {
 	return false
 }
 
-// ranDry reports whether the kernel killed somebody in it for its memory.
+// ranDry reports whether the kernel killed one of its processes for memory.
 func (c *cell) ranDry() bool {
 	if c == nil {
 		return false

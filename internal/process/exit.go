@@ -7,15 +7,15 @@ import (
 	"syscall"
 )
 
-// An ExitError says how a program ended that did not end well.
+// An ExitError says how a program failed.
 type ExitError struct {
 	Code        int            // exit status; -1 if a signal ended it
-	Signal      syscall.Signal // that ended it; 0 if it ended by itself
-	OutOfMemory bool           // it was killed because it used more than it may
-	Limit       int64          // bytes that it may use; 0 if there is no limit
+	Signal      syscall.Signal // that ended it; 0 if it exited
+	OutOfMemory bool           // killed for exceeding its memory limit
+	Limit       int64          // memory limit in bytes; 0 if none
 }
 
-// Error returns it in the words of a shell: "exit status 3".
+// Error describes it as a shell does: "exit status 3".
 func (e *ExitError) Error() string {
 	switch {
 	case e.OutOfMemory:
@@ -34,12 +34,12 @@ func exitError(state *os.ProcessState, dry bool, limit int64) error {
 		e.Signal = ws.Signal()
 	}
 	if e.Code == 0 {
-		return nil // whoever of its children ran out of memory, it has coped
+		return nil // a child ran out of memory, but the program coped
 	}
 	return e
 }
 
-// size writes bytes as people write limits: 256MiB.
+// size formats bytes the way limits are written: 256MiB.
 func size(n int64) string {
 	for _, unit := range []struct {
 		bytes int64

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// A member is one process of this machine, as /proc shows it.
+// A member is a process of this machine, as /proc shows it.
 type member struct {
 	pid, parent, group int
 	zombie             bool
-	started            uint64 // since boot, in ticks: tells it from a later process with the same pid
+	started            uint64 // ticks since boot: tells it from a later process with the same pid
 	resident           int64  // bytes
 	cpu                time.Duration
 }
@@ -51,7 +51,7 @@ func (k family) find(all []member) []member {
 	return found
 }
 
-// end kills the family until none is left, and returns how many remain after
+// end kills the family until it is gone, and returns how many remain after
 // killPatience.
 func end(k family) int {
 	if !canSurvey {
@@ -73,8 +73,8 @@ func end(k family) int {
 	}
 }
 
-// kill sends SIGKILL to the process, never to another one that has reused its pid:
-// the check comes after a handle pins the process.
+// kill sends SIGKILL to the process, never to one that has reused its pid: it checks
+// after a handle pins the process.
 func (m member) kill() {
 	p, err := os.FindProcess(m.pid)
 	if err != nil {

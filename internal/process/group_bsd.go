@@ -10,7 +10,7 @@ import (
 
 func groupAttr(*cell) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// awaitExit returns when the process has ended, and leaves it to be waited for.
+// awaitExit returns when the process has exited, without reaping it.
 func awaitExit(pid int) {
 	kq, err := unix.Kqueue()
 	if err != nil {
@@ -21,7 +21,7 @@ func awaitExit(pid int) {
 	unix.SetKevent(&exit[0], pid, unix.EVFILT_PROC, unix.EV_ADD|unix.EV_ONESHOT)
 	exit[0].Fflags = unix.NOTE_EXIT
 	for changes := exit; ; changes = nil {
-		// ESRCH: it has ended already.
+		// ESRCH: it has already exited.
 		if _, err := unix.Kevent(kq, changes, make([]unix.Kevent_t, 1), nil); err != unix.EINTR {
 			return
 		}

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// groupAttr makes the process a group of its own, in its cgroup from the first
-// instruction on, that dies with the thread that started it.
+// groupAttr puts the process into its own group, and into its cgroup from its first
+// instruction; it dies with the thread that started it.
 func groupAttr(c *cell) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if c != nil {
@@ -16,7 +16,7 @@ func groupAttr(c *cell) *syscall.SysProcAttr {
 	return attr
 }
 
-// awaitExit returns when the process has ended, and leaves it to be waited for.
+// awaitExit returns when the process has exited, without reaping it.
 func awaitExit(pid int) {
 	for {
 		err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil)

@@ -13,6 +13,5 @@ func supported() error { return nil }
 
 func killGroup(pgid int, s syscall.Signal) error { return syscall.Kill(-pgid, s) }
 
-// sessionAttr takes the process away from our terminal: a Ctrl-C there is not for
-// it.
+// sessionAttr detaches the process from our terminal, so that Ctrl-C does not reach it.
 func sessionAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }

@@ -12,31 +12,31 @@ import (
 )
 
 const (
-	watchEvery   = 100 * time.Millisecond // how often memory is looked at and strays are looked for
-	surveyAge    = 20 * time.Millisecond  // how old the picture of all processes may be that Memory and CPU read
-	killPatience = 5 * time.Second        // a process that SIGKILL did not end by then hangs in the kernel
+	watchEvery   = 100 * time.Millisecond // between checks of memory and strays
+	surveyAge    = 20 * time.Millisecond  // the oldest process survey that Memory and CPU use
+	killPatience = 5 * time.Second        // a process that survives SIGKILL for so long hangs in the kernel
 )
 
-// Options say how a Keeper keeps its promise. The zero value works, but for
-// children of a node that is killed with SIGKILL: on Linux only the processes that
-// it started itself die with it then, elsewhere none.
+// Options configure a Keeper. The zero value works, but if the node is killed with
+// SIGKILL, only the processes that it started itself die with it on Linux, and none
+// elsewhere.
 type Options struct {
 	// Reaper is the command line of a program that calls Reap with its stdin. It is
-	// started once, with an empty environment and in a session of its own.
+	// started once, with an empty environment and in a new session.
 	Reaper []string
 
 	Log *slog.Logger // discards if nil
 }
 
-// A Keeper starts processes and sees to it that none of them, nor what they
-// started, outlives it.
+// A Keeper starts processes and makes sure that none of them or their descendants
+// outlives it.
 type Keeper struct {
 	log    *slog.Logger
 	reaper *reaper // nil if there is none
 	tree   *tree   // of cgroups; nil if memory is watched instead
 
-	forks   chan func()   // run by the one thread that starts processes
-	wake    chan struct{} // there is something for watch to look at
+	forks   chan func()   // run by the only thread that starts processes
+	wake    chan struct{} // wakes watch
 	closing chan struct{}
 	work    sync.WaitGroup // fork, watch
 	starts  sync.WaitGroup // calls of Start
@@ -46,10 +46,10 @@ type Keeper struct {
 	mu       sync.Mutex
 	closed   bool
 	live     map[*Process]struct{}
-	marks    map[string]int // how many live processes carry each mark
-	strays   []string       // marks of processes that ended by themselves, not yet looked for
-	sweeping []string       // those that are looked for now: no process may begin to carry one
-	swept    *sync.Cond     // sweeping became empty
+	marks    map[string]int // number of live processes with each mark
+	strays   []string       // marks of processes that exited by themselves, not yet looked for
+	sweeping []string       // those being looked for now: no new process may carry one
+	swept    *sync.Cond     // signals that sweeping is empty
 
 	surveyMu sync.Mutex
 	surveyed time.Time
@@ -70,7 +70,7 @@ func Open(_ context.Context, o Options) (*Keeper, error) {
 		marks:   map[string]int{},
 	}
 	k.swept = sync.NewCond(&k.mu)
-	// Before the reaper starts: a cgroup must be ours alone to be divided.
+	// Before the reaper starts: only a cgroup without other processes can be divided.
 	k.tree = openTree(o.Log)
 	if len(o.Reaper) > 0 && supported() == nil {
 		r, err := openReaper(o.Reaper, o.Log)
@@ -86,7 +86,7 @@ func Open(_ context.Context, o Options) (*Keeper, error) {
 }
 
 // Limiter says how memory limits are enforced: "cgroup" by the kernel, "rss" by
-// looking ten times a second, "none" not at all.
+// polling ten times a second, "none" not at all.
 func (k *Keeper) Limiter() string {
 	switch {
 	case k.tree != nil:
@@ -126,7 +126,7 @@ func (k *Keeper) Close() error {
 	return nil
 }
 
-// all returns the processes that live now.
+// all returns the live processes.
 func (k *Keeper) all() []*Process {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -137,8 +137,8 @@ func (k *Keeper) all() []*Process {
 	return live
 }
 
-// admit enters a process before it is started, with the reaper too: it may be gone
-// again, or the node may, before anything else is known of it.
+// admit registers a process before it starts, also with the reaper: the process or
+// the node may be gone before anything else is known of it.
 func (k *Keeper) admit(p *Process) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -154,15 +154,15 @@ func (k *Keeper) admit(p *Process) error {
 		if k.marks[p.mark]++; k.marks[p.mark] == 1 {
 			k.reaper.hold(p.mark)
 		}
-		// What a new process carries is not a stray's.
+		// A mark that a new process carries is not a stray's.
 		k.strays = slices.DeleteFunc(k.strays, func(mark string) bool { return mark == p.mark })
 	}
 	return nil
 }
 
-// dismiss forgets a process that is gone. If it ended by itself, what it may have
-// started in sessions of their own is looked for a little later: for many at once,
-// since looking costs as much as starting a process.
+// dismiss forgets a process that is gone. If it exited by itself, its descendants in
+// other sessions are looked for a little later, together with those of others: a
+// survey costs as much as starting a process.
 func (k *Keeper) dismiss(p *Process, swept bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -182,17 +182,17 @@ func (k *Keeper) dismiss(p *Process, swept bool) {
 	k.nudge()
 }
 
-// alone reports whether p is the only live process with its mark, so that whoever
-// carries the mark is p's.
+// alone reports whether p is the only live process with its mark, so that every
+// carrier of the mark is p's.
 func (k *Keeper) alone(p *Process) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return p.mark != "" && k.marks[p.mark] == 1
 }
 
-// fork runs what starts processes, all on one thread that lives as long as the
-// Keeper: the kernel sends PDEATHSIG when the starting thread ends, not the
-// process, and the runtime may end any other thread whenever it likes.
+// fork runs everything that starts processes on one thread that lives as long as the
+// Keeper: the kernel sends PDEATHSIG when the starting thread ends, not the process,
+// and the runtime may end any other thread at any time.
 func (k *Keeper) fork() {
 	runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
 	for start := range k.forks {
@@ -207,8 +207,8 @@ func (k *Keeper) nudge() {
 	}
 }
 
-// watch kills the groups that use more memory than they may, and strays. It sleeps
-// while there are neither.
+// watch kills strays and groups that exceed their memory limit. It sleeps while there
+// is nothing to watch.
 func (k *Keeper) watch() {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -230,7 +230,7 @@ func (k *Keeper) watch() {
 	}
 }
 
-// busy reports whether there is anything for watch to do.
+// busy reports whether watch has anything to do.
 func (k *Keeper) busy() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -245,10 +245,10 @@ func (k *Keeper) busy() bool {
 	return false
 }
 
-// weighs reports whether the memory of p is for us to watch.
+// weighs reports whether watch must check p's memory.
 func (k *Keeper) weighs(p *Process) bool { return p.memory > 0 && k.tree == nil && canSurvey }
 
-// sweep kills the strays: what carries the mark of a process that has ended.
+// sweep kills the strays: carriers of a mark whose process has exited.
 func (k *Keeper) sweep() {
 	k.sweeps.Lock()
 	defer k.sweeps.Unlock()
@@ -271,7 +271,7 @@ func (k *Keeper) sweep() {
 	k.swept.Broadcast()
 }
 
-// weigh kills the groups that are over their limit.
+// weigh kills the groups over their limit.
 func (k *Keeper) weigh() {
 	limited := slices.DeleteFunc(k.all(), func(p *Process) bool { return !k.weighs(p) || p.PID() == 0 })
 	if len(limited) == 0 {
@@ -279,15 +279,15 @@ func (k *Keeper) weigh() {
 	}
 	all := k.survey(0)
 	for _, p := range limited {
-		// Resident pages that members share count once for each of them, so the
-		// dearer, exact sum decides.
+		// RSS counts a page once for each member that shares it, so the slower, exact sum
+		// decides.
 		if rss, _ := usage(all, p.PID()); rss > p.memory && share(all, p.PID()) > p.memory {
 			p.outOfMemory()
 		}
 	}
 }
 
-// survey returns the processes of this machine as they were at most age ago.
+// survey returns this machine's processes from a snapshot at most age old.
 func (k *Keeper) survey(age time.Duration) []member {
 	k.surveyMu.Lock()
 	defer k.surveyMu.Unlock()

@@ -11,12 +11,12 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// maxLine is the most that one line may have; longer ones become several.
+// maxLine is the longest line in bytes; longer ones are split.
 const maxLine = 64 << 10
 
-// Lines returns a writer that splits what it gets into lines, and calls say with
-// each: valid UTF-8, without its end, of at most 64 KiB. Close says what came after
-// the last end. It is for one goroutine at a time.
+// Lines returns a writer that splits its input into lines and calls say with each:
+// valid UTF-8, without the line end, at most 64 KiB. Close flushes an unfinished
+// line. It is not safe for concurrent use.
 func Lines(say func(text string)) io.WriteCloser { return &lines{say: say} }
 
 // tailLines is how many lines a Tail keeps, of at most tailLine bytes each.
@@ -25,8 +25,8 @@ const (
 	tailLine  = 4 << 10
 )
 
-// A Tail remembers the last lines that a program wrote: what an error tells of a
-// program that failed. The zero value is ready, for any number of goroutines.
+// A Tail keeps a program's last lines, to explain its failure. The zero value is
+// ready and safe for concurrent use.
 type Tail struct {
 	mu    sync.Mutex
 	lines []mayfly.Line
@@ -46,11 +46,11 @@ func (t *Tail) Add(line mayfly.Line) {
 	t.lines = append(t.lines, line)
 }
 
-// Trace returns the lines as the cause of an error: nil if there are none.
+// Trace returns the lines as the cause of an error, or nil if there are none.
 func (t *Tail) Trace() error { return t.trace(func(mayfly.Line) bool { return true }) }
 
-// TraceOf is Trace for one call: of its own lines, and of those since a moment that
-// may be anybody's.
+// TraceOf is Trace for one call: its own lines, and unmarked ones since the given
+// time.
 func (t *Tail) TraceOf(call string, since time.Time) error {
 	return t.trace(func(l mayfly.Line) bool {
 		return l.Call == call && call != "" || l.Call == "" && !l.Time.Before(since)
@@ -74,10 +74,10 @@ func (t *Tail) trace(takes func(mayfly.Line) bool) error {
 
 type lines struct {
 	say  func(string)
-	rest []byte // of a line whose end has not come yet
+	rest []byte // an unfinished line
 }
 
-// Write implements io.Writer. It takes everything.
+// Write implements io.Writer. It never fails.
 func (l *lines) Write(p []byte) (int, error) {
 	n := len(p)
 	for {
@@ -93,7 +93,7 @@ func (l *lines) Write(p []byte) (int, error) {
 		p = after
 	}
 	l.rest = append(l.rest, p...)
-	// One more than maxLine may be a full line and the first half of its CR LF.
+	// maxLine+1 bytes may be a full line and the CR of its CR LF.
 	for len(l.rest) > maxLine+1 {
 		n := cut(l.rest, maxLine)
 		l.tell(l.rest[:n])
@@ -121,13 +121,13 @@ func (l *lines) tell(line []byte) {
 	l.say(text)
 }
 
-// cut returns where to divide s so that the first part has at most limit bytes and
-// no character is torn.
+// cut returns where to split s so that the first part has at most limit bytes and no
+// character is split.
 func cut[T string | []byte](s T, limit int) int {
 	for n := limit; n > limit-utf8.UTFMax; n-- {
 		if utf8.RuneStart(s[n]) {
 			return n
 		}
 	}
-	return limit // it is no UTF-8 anyway
+	return limit // not UTF-8
 }

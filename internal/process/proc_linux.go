@@ -8,11 +8,10 @@ import (
 	"time"
 )
 
-// canSurvey says that this system shows its processes.
+// canSurvey says whether this system lists its processes.
 const canSurvey = true
 
-// tick is the unit of CPU times in /proc: 1/USER_HZ, which is 100 wherever Linux
-// runs.
+// tick is the unit of CPU times in /proc: 1/USER_HZ, in practice always 1/100 s.
 const tick = 10 * time.Millisecond
 
 // survey returns all processes.
@@ -22,7 +21,7 @@ func survey() []member {
 		return nil
 	}
 	defer proc.Close()
-	names, _ := proc.Readdirnames(-1) // what came before an error is still worth having
+	names, _ := proc.Readdirnames(-1) // a partial list is still useful
 	all := make([]member, 0, len(names))
 	for _, name := range names {
 		if pid, err := strconv.Atoi(name); err == nil {
@@ -34,7 +33,7 @@ func survey() []member {
 	return all
 }
 
-// look returns one process, if it is there.
+// look returns one process, if it exists.
 func look(pid int) (member, bool) {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -43,8 +42,8 @@ func look(pid int) (member, bool) {
 	return parseStat(data)
 }
 
-// parseStat reads /proc/<pid>/stat, see proc_pid_stat(5). The second field is the
-// program's name in parentheses, which may itself hold spaces and parentheses.
+// parseStat parses /proc/<pid>/stat, see proc_pid_stat(5). The second field is the
+// program's name in parentheses, and may itself contain spaces and parentheses.
 func parseStat(data []byte) (m member, ok bool) {
 	open, closed := bytes.IndexByte(data, '('), bytes.LastIndexByte(data, ')')
 	if open < 0 || closed < open {
@@ -55,7 +54,7 @@ func parseStat(data []byte) (m member, ok bool) {
 	if err != nil || len(fields) < 22 {
 		return m, false
 	}
-	number := func(field int) int64 { // numbered as in the manual
+	number := func(field int) int64 { // numbered as in the man page
 		n, numberErr := strconv.ParseInt(string(fields[field-3]), 10, 64)
 		if numberErr != nil {
 			err = numberErr
@@ -74,15 +73,14 @@ func parseStat(data []byte) (m member, ok bool) {
 	return m, err == nil
 }
 
-// carries reports whether a process was started with one of the marks in its
-// environment.
+// carries reports whether a process started with one of the marks in its environment.
 func carries(pid int, marks []string) bool {
 	if len(marks) == 0 {
 		return false
 	}
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
 	if err != nil {
-		return false // gone, or another user's and so not ours
+		return false // gone, or another user's
 	}
 	for entry := range bytes.SplitSeq(data, []byte{0}) {
 		if slices.Contains(marks, string(entry)) {
@@ -92,8 +90,7 @@ func carries(pid int, marks []string) bool {
 	return false
 }
 
-// proportional returns the bytes of a process with each shared page divided among
-// its holders.
+// proportional returns a process's bytes with each shared page divided among its users.
 func proportional(m member) int64 {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(m.pid) + "/smaps_rollup")
 	if err != nil {

@@ -2,7 +2,7 @@
 
 package process
 
-// canSurvey says that this system shows its processes.
+// canSurvey says whether this system lists its processes.
 const canSurvey = false
 
 func survey() []member            { return nil }

@@ -13,28 +13,28 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// outputGrace is how long the output of a program that has ended may stay open
-// without a byte: something it left behind holds it.
+// outputGrace is how long the output of an exited program may stay open without a
+// byte: a leftover process holds it.
 const outputGrace = 250 * time.Millisecond
 
-// A Process is a program that was started, with everything that it starts.
+// A Process is a started program with its descendants.
 type Process struct {
 	keeper *Keeper
-	mark   string // entry of its environment that its descendants inherit; may be empty
+	mark   string // environment entry that descendants inherit; may be empty
 	memory int64
-	cell   *cell // its cgroup; nil if there is none
+	cell   *cell // nil if there is none
 	done   chan struct{}
 
-	// Set by launch, before anybody but the Keeper has the Process.
+	// Set by launch, before the Process is shared.
 	handle *os.Process
 	pid    atomic.Int64
 	stdin  *os.File // our end; nil if there is none
 	copies sync.WaitGroup
 	output []*os.File  // our ends
-	ended  atomic.Bool // the program has; what still holds the output is a leftover
+	ended  atomic.Bool // the program has exited; whatever still holds the output is a leftover
 
 	mu     sync.Mutex
-	over   bool // the group's number may belong to others from now on
+	over   bool // the group's number may be reused from now on
 	killed bool
 	dry    bool // killed for its memory
 
@@ -43,9 +43,9 @@ type Process struct {
 	cpu time.Duration
 }
 
-// Start starts a program. Errors have code Crashed when the program is not there
-// or cannot be run, Invalid when Spec makes no sense, and Unavailable when this
-// machine has no room for a process, or no processes that we could keep.
+// Start starts a program. Errors have code Crashed when the program is missing or
+// cannot be run, Invalid when Spec is invalid, and Unavailable when this machine
+// cannot take another process or the Keeper cannot keep any.
 func (k *Keeper) Start(s Spec) (*Process, error) {
 	if err := supported(); err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (k *Keeper) Start(s Spec) (*Process, error) {
 	return p, nil
 }
 
-// launch makes the process and the goroutines that carry its bytes.
+// launch starts the process and the goroutines that copy its input and output.
 func (k *Keeper) launch(p *Process, s Spec, program string) (err error) {
 	p.cell, err = k.tree.cell(s.Memory)
 	if err != nil {
@@ -83,7 +83,7 @@ func (k *Keeper) launch(p *Process, s Spec, program string) (err error) {
 	if err := w.connect(s); err != nil {
 		return unavailable(err)
 	}
-	// The cgroup is known to the reaper before anybody is in it.
+	// The reaper learns of the cgroup before a process is in it.
 	k.reaper.hold(p.cell.path())
 	started := make(chan error, 1)
 	k.forks <- func() { started <- p.exec(s, program, w.theirs()) }
@@ -97,10 +97,10 @@ func (k *Keeper) launch(p *Process, s Spec, program string) (err error) {
 		p.copies.Go(func() { p.carry(out) })
 	}
 	if w.stdin != nil {
-		// Not waited for: it may hang in the reader, for as long as whoever gave it
-		// likes. The end of the process ends its writes.
+		// Not waited for: a blocked Read ends only when the reader's owner ends it. The
+		// process's exit ends the writes.
 		go func() {
-			_, _ = io.Copy(w.stdin, s.Stdin) // the program may end without reading
+			_, _ = io.Copy(w.stdin, s.Stdin) // the program may exit without reading
 			w.stdin.Close()
 		}()
 	}
@@ -111,7 +111,7 @@ func (k *Keeper) launch(p *Process, s Spec, program string) (err error) {
 	return nil
 }
 
-// exec makes the process. It runs on the Keeper's thread.
+// exec starts the process, on the Keeper's thread.
 func (p *Process) exec(s Spec, program string, files []*os.File) error {
 	attr := &os.ProcAttr{
 		Dir:   s.Folder,
@@ -120,8 +120,8 @@ func (p *Process) exec(s Spec, program string, files []*os.File) error {
 		Sys:   groupAttr(p.cell),
 	}
 	var err error
-	// A program that was written a moment ago may still be open for writing in a
-	// child that another goroutine is just starting.
+	// A program written a moment ago may still be open for writing in a child that
+	// another goroutine is just forking.
 	for try := 0; ; try++ {
 		p.handle, err = os.StartProcess(program, s.Args, attr)
 		if !errors.Is(err, errTextBusy) || try == 20 {
@@ -137,7 +137,7 @@ func (p *Process) exec(s Spec, program string, files []*os.File) error {
 	return nil
 }
 
-// supervise waits for the program's end, ends what it left behind, and tells.
+// supervise waits for the program to exit, ends its leftovers and closes done.
 func (p *Process) supervise() {
 	awaitExit(p.PID())
 	flushed := make(chan struct{})
@@ -145,15 +145,15 @@ func (p *Process) supervise() {
 		p.copies.Wait()
 		close(flushed)
 	}()
-	// As long as the program is not waited for, its number, which is the group's,
-	// belongs to nobody else: first the group, then Wait.
+	// Until the program is reaped, its number, which is also the group's, cannot be
+	// reused: first kill the group, then Wait.
 	swept := p.endLeftovers(flushed)
 	p.releaseGroup()
 	state, err := p.handle.Wait()
 	if p.stdin != nil {
 		p.stdin.Close()
 	}
-	// Who has escaped from the group and hidden his mark may still hold the output.
+	// A process that left the group and cleared its mark may still hold the output.
 	p.ended.Store(true)
 	for _, f := range p.output {
 		_ = f.SetReadDeadline(time.Now().Add(outputGrace))
@@ -171,9 +171,9 @@ func (p *Process) supervise() {
 	close(p.done)
 }
 
-// endLeftovers gives what the program left behind a moment to write its last, and
-// ends it. It reports whether it looked further than the group: it does where
-// somebody wants all of it gone, or where somebody holds the output.
+// endLeftovers gives what the program left behind a moment for its last output, then
+// ends it. It reports whether it looked beyond the group: after Kill and Stop, in a
+// cgroup, or if a process still holds the output.
 func (p *Process) endLeftovers(flushed <-chan struct{}) (swept bool) {
 	select {
 	case <-flushed:
@@ -189,12 +189,11 @@ func (p *Process) endLeftovers(flushed <-chan struct{}) (swept bool) {
 	return swept
 }
 
-// releaseGroup sends the group its last signal; from now on its number may belong
-// to others.
+// releaseGroup sends the group its last signal; afterwards its number may be reused.
 func (p *Process) releaseGroup() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_ = killGroup(p.PID(), syscall.SIGKILL) // mostly nobody is left
+	_ = killGroup(p.PID(), syscall.SIGKILL) // usually the group is empty
 	p.over = true
 	p.keeper.reaper.release(groupEntry(p.PID()))
 }
@@ -205,17 +204,17 @@ func (p *Process) ranDry() bool {
 	return p.dry || p.cell.ranDry()
 }
 
-// PID returns the number of the process, which is that of its group too.
+// PID returns the number of the process and its group.
 func (p *Process) PID() int { return int(p.pid.Load()) }
 
-// Done is closed when the program has ended, all of its output was written to
-// Spec.Stdout and Spec.Stderr, and its group was killed. After Kill and Stop nothing
-// that it started is left then; a program that ended by itself may have left some in
-// sessions of their own, who are found within a moment.
+// Done is closed when the program has exited, all its output has been written to
+// Spec.Stdout and Spec.Stderr, and its group has been killed. After Kill and Stop no
+// descendant is left then; if the program exited by itself, descendants in other
+// sessions are found within a moment.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Err says how the program ended: nil for exit status 0, else an *ExitError. It
-// may be asked once Done is closed.
+// Err says how the program ended: nil for exit status 0, else an *ExitError. It is
+// valid once Done is closed.
 func (p *Process) Err() error {
 	select {
 	case <-p.done:
@@ -225,8 +224,8 @@ func (p *Process) Err() error {
 	}
 }
 
-// Signal sends a signal to the whole group. It returns os.ErrProcessDone when the
-// program has ended.
+// Signal sends a signal to the whole group. It returns os.ErrProcessDone if the
+// program has exited.
 func (p *Process) Signal(s os.Signal) error {
 	number, ok := s.(syscall.Signal)
 	if !ok {
@@ -240,8 +239,8 @@ func (p *Process) Signal(s os.Signal) error {
 	return killGroup(p.PID(), number)
 }
 
-// Kill ends the program and everything that it started with SIGKILL, at once. Done
-// tells when they are gone.
+// Kill sends SIGKILL to the program and all its descendants. Done is closed when they
+// are gone.
 func (p *Process) Kill() {
 	p.mu.Lock()
 	if p.over {
@@ -253,12 +252,12 @@ func (p *Process) Kill() {
 	p.strike()
 }
 
-// Stop asks the group to end with SIGTERM, kills it when ctx ends, and waits.
+// Stop sends SIGTERM to the group, kills it when ctx ends, and waits.
 func (p *Process) Stop(ctx context.Context) {
 	p.mu.Lock()
-	p.killed = true // what it started is to go, even if it ends politely
+	p.killed = true // its descendants must go, even if it exits politely
 	p.mu.Unlock()
-	_ = p.Signal(syscall.SIGTERM) // or it has ended already
+	_ = p.Signal(syscall.SIGTERM) // or it has already exited
 	select {
 	case <-p.done:
 		return
@@ -268,7 +267,7 @@ func (p *Process) Stop(ctx context.Context) {
 	<-p.done
 }
 
-// Memory returns the resident bytes of the group; 0 where that cannot be seen.
+// Memory returns the group's resident bytes, or 0 if that is unknown.
 func (p *Process) Memory() int64 {
 	if p.gone() {
 		return 0
@@ -277,7 +276,7 @@ func (p *Process) Memory() int64 {
 	return rss
 }
 
-// CPU returns the time that the group has used.
+// CPU returns the group's CPU time.
 func (p *Process) CPU() time.Duration {
 	if p.gone() {
 		return p.cpu
@@ -302,7 +301,7 @@ func (p *Process) outOfMemory() {
 	p.Kill()
 }
 
-// family says whom to look for when p's descendants are to be found.
+// family returns where to look for p's descendants.
 func (p *Process) family() family {
 	k := family{groups: []int{p.PID()}}
 	if p.keeper.alone(p) {
@@ -311,8 +310,8 @@ func (p *Process) family() family {
 	return k
 }
 
-// strike sends SIGKILL to everything of p, once. Who is family is seen before the
-// first of them dies: orphans forget their parents.
+// strike sends SIGKILL to p and its descendants, once. It finds them all before the
+// first dies: orphans lose their parents.
 func (p *Process) strike() {
 	if p.cell.kill() {
 		return
@@ -320,7 +319,7 @@ func (p *Process) strike() {
 	found := p.family().find(survey())
 	p.mu.Lock()
 	if !p.over {
-		_ = killGroup(p.PID(), syscall.SIGKILL) // ESRCH: nobody is left
+		_ = killGroup(p.PID(), syscall.SIGKILL) // ESRCH: the group is empty
 	}
 	p.mu.Unlock()
 	for _, m := range found {
@@ -328,7 +327,7 @@ func (p *Process) strike() {
 	}
 }
 
-// end kills everything of p that is left and waits until it is gone.
+// end kills what is left of p and waits until it is gone.
 func (p *Process) end() {
 	if p.cell.end() {
 		return

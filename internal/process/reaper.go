@@ -20,18 +20,18 @@ import (
 )
 
 const (
-	maxEntry      = 4 << 10     // bytes of an entry; a mark of the environment is far shorter
-	reaperRest    = time.Second // between two starts of a reaper that dies
-	reaperHearsIn = time.Second // a reaper that takes no line for so long is given up
+	maxEntry      = 4 << 10     // bytes of an entry; marks are far shorter
+	reaperRest    = time.Second // between restarts of a reaper that dies
+	reaperHearsIn = time.Second // a reaper that accepts no line for so long is replaced
 )
 
-// Reap is what the reaper process does: it reads from control what it must end if
-// the node does not come to it, and ends that when control ends, which is when the
-// node does. A line is a sign, + to hold and - to release, and an entry: the number
-// of a process group, NAME=value of an environment, or the path of a cgroup.
+// Reap is the reaper process's main function: it reads from control what to end if
+// the node does not, and ends it when control closes, which is when the node dies.
+// A line is a sign, + to hold or - to release, and an entry: the number of a process
+// group, NAME=value of an environment, or the path of a cgroup.
 //
-// Reap ignores the signals by which terminals and init systems end whole groups, so
-// it is for a process of its own.
+// Reap ignores the signals with which terminals and init systems end whole groups,
+// so it needs a process to itself.
 func Reap(control io.Reader) error {
 	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	held := map[string]bool{}
@@ -47,14 +47,14 @@ func Reap(control io.Reader) error {
 			delete(held, entry)
 		}
 	}
-	err := lines.Err() // of a node that writes nonsense, or a broken pipe: both are its end
+	err := lines.Err() // invalid input or a broken pipe: both mean that the node is gone
 	if left := reapAll(slices.Collect(maps.Keys(held))); left > 0 {
 		err = errors.Join(err, mayfly.Errorf(mayfly.Internal, "%d processes did not exit", left))
 	}
 	return err
 }
 
-// reapAll ends what the entries name and returns how many processes are left.
+// reapAll ends what the entries name and returns how many processes remain.
 func reapAll(entries []string) int {
 	var k family
 	for _, entry := range entries {
@@ -74,9 +74,8 @@ func reapAll(entries []string) int {
 	return end(k)
 }
 
-// parseLine divides a line into its sign and its entry. What names no process that
-// could be ours is refused: kill takes 0, 1 and negative numbers for far more than a
-// group.
+// parseLine splits a line into its sign and entry. It rejects entries that cannot be
+// ours: kill understands 0, 1 and negative numbers as far more than one group.
 func parseLine(line string) (sign byte, entry string, ok bool) {
 	if len(line) < 2 || len(line) > maxEntry || line[0] != '+' && line[0] != '-' {
 		return 0, "", false
@@ -116,7 +115,7 @@ func openReaper(args []string, log *slog.Logger) (*reaper, error) {
 	return r, nil
 }
 
-// start starts the process and tells it what is held.
+// start starts the process and sends it all entries held.
 func (r *reaper) start() error {
 	program, err := Spec{Args: r.args}.Program()
 	if err != nil {
@@ -149,7 +148,7 @@ func (r *reaper) start() error {
 	return nil
 }
 
-// keep starts the process again if it dies before its time.
+// keep restarts the process if it dies early.
 func (r *reaper) keep() {
 	for {
 		state, err := r.process.Wait()
@@ -167,7 +166,7 @@ func (r *reaper) keep() {
 	}
 }
 
-// restart reports whether there is a process again before close was called.
+// restart reports whether the process runs again; false after close.
 func (r *reaper) restart() bool {
 	for {
 		select {
@@ -181,7 +180,7 @@ func (r *reaper) restart() bool {
 	}
 }
 
-// hold has the process end what entry names if the node does not release it.
+// hold has the process end what entry names unless the node releases it.
 func (r *reaper) hold(entry string) {
 	if r == nil || entry == "" {
 		return
@@ -202,21 +201,21 @@ func (r *reaper) release(entry string) {
 	r.write("-" + entry)
 }
 
-// write tells the process a line. One that does not listen is killed: keep makes
-// another, which is told everything. The caller holds mu.
+// write sends the process a line. A process that does not read is killed: keep starts
+// another, which gets all entries. The caller holds mu.
 func (r *reaper) write(line string) {
 	if r.control == nil {
 		return
 	}
 	_ = r.control.SetWriteDeadline(time.Now().Add(reaperHearsIn))
 	if _, err := r.control.WriteString(line + "\n"); err != nil {
-		_ = r.process.Kill() // or it is dead already
+		_ = r.process.Kill() // or it is already dead
 		r.control.Close()
 		r.control = nil
 	}
 }
 
-// lose forgets a process that died.
+// lose forgets a dead process.
 func (r *reaper) lose() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -226,7 +225,7 @@ func (r *reaper) lose() {
 	}
 }
 
-// close lets the process end: nothing is held any more.
+// close lets the process exit: nothing is held any more.
 func (r *reaper) close() {
 	if r == nil {
 		return

@@ -13,24 +13,24 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// A Spec is what a process is made of.
+// A Spec describes a process.
 type Spec struct {
-	Args   []string // the program, which is looked up in the PATH of Env, and its arguments
-	Folder string   // working directory; the node's own if empty
-	Env    []string // NAME=value: exactly this, nothing is inherited; the last of a name counts
+	Args   []string // the program, looked up in the PATH of Env, and its arguments
+	Folder string   // working directory; the node's if empty
+	Env    []string // NAME=value: exactly this, nothing is inherited; the last entry of a name counts
 
-	// Where its input comes from and its output goes. Nil is the null device. An
-	// *os.File is given to the process as it is; anything else is copied to and
-	// from. A Write that fails closes the pipe, so that the program learns it.
+	// Standard input and output. Nil is the null device. An *os.File is passed to
+	// the process as it is; anything else is copied. A failed Write closes the pipe,
+	// so that the program notices.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 
-	Files  []*os.File // besides, from descriptor 3 on
-	Memory int64      // bytes that the group may use; 0 is no limit
+	Files  []*os.File // further ones, from descriptor 3 on
+	Memory int64      // the group's limit in bytes; 0 is no limit
 }
 
-// Program returns the file that will be run. Errors have code Invalid when no
-// program is named, and Crashed when there is none of that name.
+// Program returns the file to run. Errors have code Invalid when Args is empty, and
+// Crashed when the program is not found.
 func (s Spec) Program() (string, error) {
 	if len(s.Args) == 0 || s.Args[0] == "" {
 		return "", mayfly.Errorf(mayfly.Invalid, "no program given").
@@ -48,7 +48,7 @@ func (s Spec) Program() (string, error) {
 	var denied error
 	for _, dir := range filepath.SplitList(search) {
 		if dir == "" {
-			continue // not the working directory: a bundle does not replace programs unasked
+			continue // not the working directory: a bundle must not replace programs by accident
 		}
 		path := filepath.Join(s.within(dir), name)
 		err := executable(path)
@@ -73,13 +73,13 @@ func (s Spec) within(path string) string {
 	}
 	path = filepath.Join(s.Folder, path)
 	if abs, err := filepath.Abs(path); err == nil {
-		return abs // the process changes its folder before it looks
+		return abs // the process changes its folder first
 	}
 	return path
 }
 
-// environment returns Env with each name once, and never nil, which would be the
-// node's own. Programs differ in which of two they take.
+// environment returns Env with each name once, since programs differ in which of two
+// they take. It is never nil, which would mean the node's environment.
 func (s Spec) environment() []string {
 	env := make([]string, 0, len(s.Env))
 	seen := make(map[string]bool, len(s.Env))
@@ -93,7 +93,7 @@ func (s Spec) environment() []string {
 	return env
 }
 
-// value returns what Env says of a name.
+// value returns the value of a name in Env.
 func (s Spec) value(name string) string {
 	_, value, _ := strings.Cut(s.entry(name), "=")
 	return value
@@ -108,8 +108,8 @@ func (s Spec) entry(name string) string {
 	return ""
 }
 
-// mark returns the entry of Env by which descendants are known: the call's if the
-// process is there for one, else the instance's.
+// mark returns the entry of Env that identifies descendants: the call's if there is
+// one, else the instance's.
 func (s Spec) mark() string {
 	for _, name := range []string{mayfly.EnvCall, mayfly.EnvInstance} {
 		mark := s.entry(name)
@@ -150,7 +150,7 @@ func notRunnable(name string, err error) error {
 	}
 }
 
-// explain makes an error of ours of a start that failed.
+// explain turns a failed start into one of our errors.
 func explain(err error, s Spec, program string) error {
 	switch {
 	case errors.Is(err, syscall.ENOENT):
@@ -186,8 +186,7 @@ func unavailable(err error) error {
 		WithHint("too many processes or open files? check ulimit -u and ulimit -n")
 }
 
-// namesInterpreterWithCR reports whether a program is a script that was saved with
-// the line ends of Windows.
+// namesInterpreterWithCR reports whether a program is a script with Windows line ends.
 func namesInterpreterWithCR(s Spec, program string) bool {
 	if !filepath.IsAbs(program) {
 		program = filepath.Join(s.Folder, program)
@@ -197,7 +196,7 @@ func namesInterpreterWithCR(s Spec, program string) bool {
 		return false
 	}
 	defer file.Close()
-	head := make([]byte, 256) // Linux reads no more of it
+	head := make([]byte, 256) // Linux reads no more
 	n, _ := io.ReadFull(file, head)
 	line, _, found := strings.Cut(string(head[:n]), "\n")
 	return found && strings.HasPrefix(line, "#!") && strings.HasSuffix(line, "\r")

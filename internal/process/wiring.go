@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// A wiring is the files of a process, and our ends of its pipes.
+// A wiring holds a process's files and our ends of its pipes.
 type wiring struct {
-	given   []*os.File // what the process gets, in order
-	close   []*os.File // those of given that are ours to close
+	given   []*os.File // for the process, in order
+	close   []*os.File // those of given that we close
 	stdin   *os.File   // our end, or nil
 	outputs []output
 }
 
-// An output is one stream on its way from a process to where it belongs.
+// An output is a stream from a process to its destination.
 type output struct {
 	from *os.File
 	to   io.Writer
@@ -84,7 +84,7 @@ func (w *wiring) give(f *os.File) {
 
 func (w *wiring) theirs() []*os.File { return w.given }
 
-// closeTheirs closes our copies of what the process has got.
+// closeTheirs closes our copies of the process's files.
 func (w *wiring) closeTheirs() {
 	for _, f := range w.close {
 		f.Close()
@@ -100,8 +100,8 @@ func (w *wiring) closeOurs() {
 	}
 }
 
-// carry copies until every holder of the other end is gone; after the program's
-// end, until it stays silent for a while.
+// carry copies until every holder of the other end has closed it, or, once the
+// program has exited, until it stays silent for a while.
 func (p *Process) carry(out output) {
 	defer out.from.Close()
 	buf := make([]byte, 32<<10)
