@@ -6,19 +6,17 @@ import (
 	"sync"
 )
 
-// mostDrained is how much of a body that its handler did not read is read in its
-// stead, so that the connection can go on.
+// mostDrained is how many unread bytes of a body are drained to keep the connection.
 const mostDrained = 256 << 10
 
-// A body is that of a request with a Content-Length. It is read from the
-// connection as the handler asks for it, so that a client that sends more than is
-// asked for has to wait.
+// A body is a request body with a Content-Length. It is read from the connection on
+// demand, so a client that sends too fast has to wait.
 type body struct {
 	conn *conn
 
 	mu     sync.Mutex
 	left   int64
-	failed error // what the connection's read failed with
+	failed error // error of the connection's read
 	closed bool
 }
 
@@ -46,7 +44,7 @@ func (b *body) read(p []byte) (int, error) {
 	n, err := b.conn.read(p)
 	b.left -= int64(n)
 	if b.left == 0 {
-		b.conn.arm() // from here on nobody else reads
+		b.conn.arm() // nothing else reads from here on
 		return n, io.EOF
 	}
 	if err == io.EOF {
@@ -59,7 +57,7 @@ func (b *body) read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close implements io.Closer. What is left of the body is read if it is little.
+// Close implements io.Closer. It drains a short rest of the body.
 func (b *body) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -71,22 +69,22 @@ func (b *body) Close() error {
 }
 
 // end is Close by the connection, at the request's end. It waits for a reader that
-// outlived the handler, reads the rest only where the connection shall go on, and
+// outlived the handler, drains the rest only if the connection should continue, and
 // returns how much is left.
 func (b *body) end(goOn bool) int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if goOn && !b.closed {
-		_ = b.drain() // what is left says it
+		_ = b.drain() // on failure something is left
 	}
 	b.closed = true
 	return b.left
 }
 
-// drain reads the rest if it is little. The caller holds mu.
+// drain reads a short rest. The caller holds mu.
 func (b *body) drain() error {
 	if b.left == 0 || b.left > mostDrained {
-		return nil // with more the connection cannot go on
+		return nil // the connection cannot continue with more
 	}
 	b.conn.reads.bound(after(b.conn.server.ReadHeaderTimeout))
 	scratch := buffers.Get().(*buffer)
@@ -99,13 +97,13 @@ func (b *body) drain() error {
 	return nil
 }
 
-// empty drains the body before its answer begins, because a simple client reads
-// nothing before it has sent everything. It returns how much is left.
+// empty drains the body before its answer begins, because simple clients read nothing
+// before they have sent everything. It returns how much is left.
 func (b *body) empty() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.closed && b.failed == nil {
-		_ = b.drain() // what is left says it
+		_ = b.drain() // on failure something is left
 	}
 	return b.left
 }

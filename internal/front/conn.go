@@ -15,46 +15,45 @@ import (
 )
 
 const (
-	// roomToRead is the size of a connection's buffer, and so of the largest plain
-	// head.
+	// roomToRead is the size of a connection's buffer, and so the largest plain head.
 	roomToRead = 4 << 10
 
-	// mostPieces is in how many reads a plain head may come.
+	// mostPieces is the most reads that a plain head may take.
 	mostPieces = 8
 
-	// lingering is how long a client that may still be sending has to read the last
-	// answer before its connection is reset.
+	// lingering is how long a client that may still be sending can read the last
+	// answer before the connection is reset.
 	lingering = 500 * time.Millisecond
 )
 
-// A conn is one connection. All of it belongs to the goroutine of serve, but what
-// is said to be guarded, and buf while a watch reads.
+// A conn is one connection. It belongs to the goroutine of serve, except fields marked
+// as guarded, and buf while a watch reads.
 type conn struct {
 	server *Server
 	net    net.Conn
 	remote string
-	state  atomic.Int32 // one of the states below; decides who wins when Shutdown meets a request
+	state  atomic.Int32 // one of the states below; settles races between Shutdown and a request
 
-	buf        []byte // read and not taken yet is buf[start:end]
+	buf        []byte // buf[start:end] has been read but not used
 	start, end int
-	readErr    error // of a watch; the next fill returns it
+	readErr    error // from a watch; the next fill returns it
 	head       head
 
 	reads, writes deadline
 	watcher       watch
 
-	room    *buffer     // of out; nil between requests
-	out     []byte      // written by the handler and not sent yet
-	parts   [3][]byte   // room for vector
-	vector  net.Buffers // what send sends
-	sendErr error       // the first; nothing is sent after it
+	room    *buffer     // backs out; nil between requests
+	out     []byte      // written by the handler, not yet sent
+	parts   [3][]byte   // backs vector
+	vector  net.Buffers // for send
+	sendErr error       // the first error; nothing is sent after it
 }
 
 // States of a conn.
 const (
 	stateIdle   int32 = iota // waits for a request; Shutdown closes it
-	stateBusy                // has one
-	stateClosed              // Shutdown has closed it
+	stateBusy                // has a request
+	stateClosed              // closed by Shutdown
 )
 
 func newConn(s *Server, n net.Conn) *conn {
@@ -80,7 +79,7 @@ func (c *conn) serve(ctx context.Context) {
 			return
 		}
 		if !c.state.CompareAndSwap(stateIdle, stateBusy) {
-			return // Shutdown was faster
+			return // Shutdown came first
 		}
 		c.start += c.head.size
 		if !c.answer(ctx, text, target) {
@@ -94,13 +93,13 @@ func (c *conn) serve(ctx context.Context) {
 	}
 }
 
-// next waits for a head and returns its text. It reports false if there is none
-// and the connection is closed or handed over. before is the method of the
-// request before, or "".
+// next waits for a head and returns its text. It returns false if there is none, and
+// the connection is closed or handed over. before is the method of the previous
+// request, or "".
 func (c *conn) next(before string) (text string, ok bool) {
 	lineFeeds, dropped := 0, 0
 	if before == http.MethodPost {
-		lineFeeds = 4 // clients of old sent them after a body, and net/http takes them
+		lineFeeds = 4 // old clients sent them after a body, and net/http accepts them
 	}
 	for pieces := 0; ; pieces++ {
 		for ; lineFeeds > 0 && c.start < c.end && (c.buf[c.start] == '\r' || c.buf[c.start] == '\n'); lineFeeds-- {
@@ -124,8 +123,8 @@ func (c *conn) next(before string) (text string, ok bool) {
 			c.reads.want(after(c.server.ReadHeaderTimeout))
 		}
 		if err := c.fill(); err != nil {
-			// net/http says what it thinks of half a head, but nothing where hardly any
-			// of it came, or came too late.
+			// net/http answers half a head, but not one that has hardly begun or is too
+			// late.
 			if isTimeout(err) || c.start == c.end || before != "" && dropped+c.end-c.start < 4 {
 				_ = c.net.Close()
 			} else {
@@ -137,8 +136,8 @@ func (c *conn) next(before string) (text string, ok bool) {
 	}
 }
 
-// handOver gives the connection to net/http, with all that was read of it, and
-// waits until it is taken.
+// handOver hands the connection to net/http, with all bytes read, and waits until it is
+// taken.
 func (c *conn) handOver() {
 	if !c.state.CompareAndSwap(stateIdle, stateBusy) {
 		return // Shutdown has closed it
@@ -149,8 +148,8 @@ func (c *conn) handOver() {
 	}
 }
 
-// answer lets the handler answer a request. It reports whether the connection goes
-// on to the next; if not, it is closed.
+// answer lets the handler answer a request. It reports whether the connection
+// continues with the next one; if not, it is closed.
 func (c *conn) answer(ctx context.Context, text string, target *url.URL) (again bool) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -162,11 +161,11 @@ func (c *conn) answer(ctx context.Context, text string, target *url.URL) (again 
 		Header: c.head.header(text), Body: http.NoBody, ContentLength: w.body.left,
 		Host: c.head.host.of(text), RemoteAddr: c.remote, RequestURI: c.head.target.of(text), Close: c.head.closing,
 	}).WithContext(ctx)
-	c.reads.want(time.Time{}) // the handler says how long a body may take
+	c.reads.want(time.Time{}) // the handler decides how long a body may take
 	c.writes.about(time.Now(), c.server.WriteTimeout)
 	switch {
 	case c.readErr != nil:
-		cancel() // it left while the request before was worked on
+		cancel() // it left during the previous request
 	case r.ContentLength > 0:
 		w.hasBody, r.Body = true, &w.body
 	default:
@@ -176,7 +175,7 @@ func (c *conn) answer(ctx context.Context, text string, target *url.URL) (again 
 	w.over.Store(true)
 	sent := again && w.finish()
 	again = sent && !w.closing
-	switch { // and so whoever still reads the body does so no longer
+	switch { // this also stops any reader of the body
 	case !sent:
 		_ = c.net.Close()
 	case !again:
@@ -200,8 +199,8 @@ func (c *conn) answer(ctx context.Context, text string, target *url.URL) (again 
 	return false
 }
 
-// handle calls the handler. It reports false if it panicked: then nothing more is
-// sent, so that nobody takes half an answer for a whole one.
+// handle calls the handler. It returns false after a panic: then nothing more is sent,
+// so that half an answer does not look complete.
 func (c *conn) handle(w *response, r *http.Request) (ok bool) {
 	defer func() {
 		if ok {
@@ -215,16 +214,15 @@ func (c *conn) handle(w *response, r *http.Request) (ok bool) {
 	return true
 }
 
-// linger ends our side and reads on for a moment: closed at once, a connection
-// whose client still sends would be reset, and the answer lost with it.
+// linger closes our side and reads on for a moment: closing at once would reset the
+// connection of a client that still sends, and lose the answer.
 func (c *conn) linger() {
 	_ = closeWrite(c.net)
 	c.reads.impose(time.Now().Add(lingering))
 	_, _ = io.Copy(io.Discard, c.net)
 }
 
-// makeRoom reports whether the buffer has room to read into, after it has made
-// some if it could.
+// makeRoom makes room in the buffer if it can, and reports whether there is some.
 func (c *conn) makeRoom() bool {
 	switch {
 	case c.start == c.end:
@@ -246,7 +244,7 @@ func (c *conn) fill() error {
 	c.reads.end()
 	c.end += n
 	if n > 0 {
-		return nil // the error comes again
+		return nil // the next read returns the error again
 	}
 	return err
 }
@@ -272,7 +270,7 @@ func (c *conn) read(p []byte) (int, error) {
 	return n, nil
 }
 
-// send sends out and the parts after it, in one system call.
+// send sends out and then parts, in one system call.
 func (c *conn) send(parts ...[]byte) error {
 	if c.sendErr != nil {
 		return c.sendErr
@@ -297,12 +295,12 @@ func (c *conn) send(parts ...[]byte) error {
 	return err
 }
 
-// A buffer is room for what is about to be sent.
+// A buffer backs an answer about to be sent.
 type buffer [4 << 10]byte
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
-// release gives the room of the answer back.
+// release returns the answer's buffer.
 func (c *conn) release() {
 	if c.room != nil {
 		buffers.Put(c.room)
@@ -310,7 +308,7 @@ func (c *conn) release() {
 	}
 }
 
-// after returns the time after a while from now, or never.
+// after returns the time that far from now, or never if while is not positive.
 func after(while time.Duration) time.Time {
 	if while <= 0 {
 		return time.Time{}
@@ -320,7 +318,7 @@ func after(while time.Duration) time.Time {
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }
 
-// open makes room for an answer.
+// open gets a buffer for an answer.
 func (c *conn) open() {
 	if c.room == nil {
 		c.room = buffers.Get().(*buffer)

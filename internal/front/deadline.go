@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// A deadline is that of a connection's reads, or of its writes. To set one costs
-// as much as to parse a small request, so what is wanted is noted at once and set
-// only where somebody is about to wait, or waits already.
+// A deadline is the read or write deadline of a connection. Setting one costs as much
+// as parsing a small request, so a wanted deadline is only noted, and set when
+// something is waiting or about to wait.
 type deadline struct {
 	mu      sync.Mutex
 	wanted  time.Time
@@ -26,7 +26,7 @@ func (d *deadline) want(t time.Time) {
 	}
 }
 
-// bound moves the deadline to t if there is none.
+// bound moves the deadline to t if none is wanted.
 func (d *deadline) bound(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -35,9 +35,9 @@ func (d *deadline) bound(t time.Time) {
 	}
 }
 
-// about moves the deadline to a time that comes after the given while, or an eighth
-// later: the one that is set, if it will do. No while is never. So a busy connection sets its deadlines once in a while
-// instead of with each request.
+// about moves the deadline to between the given while and an eighth more from now: it
+// keeps the current one if that fits, so a busy connection rarely sets it. No while
+// means never.
 func (d *deadline) about(now time.Time, while time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -52,7 +52,7 @@ func (d *deadline) about(now time.Time, while time.Duration) {
 	}
 }
 
-// begin says that somebody is about to wait, until end.
+// begin marks the start of a wait, until end.
 func (d *deadline) begin() {
 	d.mu.Lock()
 	d.waiting = true
@@ -74,10 +74,10 @@ func (d *deadline) impose(t time.Time) {
 	_ = d.apply(t)
 }
 
-// settle sets what is wanted. The caller holds mu.
+// settle sets the wanted deadline. The caller holds mu.
 func (d *deadline) settle() {
-	if d.set != d.wanted { // the same reading of the clock, not only the same time
+	if d.set != d.wanted { // including the monotonic clock
 		d.set = d.wanted
-		_ = d.apply(d.wanted) // not every connection has deadlines
+		_ = d.apply(d.wanted) // some connections have no deadlines
 	}
 }

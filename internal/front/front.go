@@ -14,16 +14,15 @@ import (
 	"time"
 )
 
-// A Server serves HTTP as http.Server does, whose fields of the same names it has.
-// The zero value with a Handler serves. The fields must not be changed once it
-// does.
+// A Server serves HTTP like http.Server; fields of the same name mean the same. Only
+// Handler is required. The fields must not be changed while it serves.
 type Server struct {
 	Handler           http.Handler
 	TLSConfig         *tls.Config // if set, net/http serves everything, with HTTPS and HTTP/2
 	Off               bool        // net/http serves everything
 	ReadHeaderTimeout time.Duration
-	WriteTimeout      time.Duration // from the end of a request's head; up to an eighth more may be given
-	IdleTimeout       time.Duration // up to an eighth more may be given
+	WriteTimeout      time.Duration // from the end of a request's head; may last an eighth longer
+	IdleTimeout       time.Duration // may last an eighth longer
 	MaxHeaderBytes    int
 	ErrorLog          *log.Logger // the log package's if nil
 
@@ -33,15 +32,15 @@ type Server struct {
 
 	mu       sync.Mutex
 	listener net.Listener
-	behind   *http.Server // takes what is handed over
+	behind   *http.Server // serves what is handed over
 	conns    map[*conn]struct{}
-	emptied  chan struct{} // closed when conns is empty for good; nil before the end
+	emptied  chan struct{} // closed when conns is empty for good; nil until stopped
 	serving  sync.WaitGroup
 }
 
-// Serve answers what comes in by l until Shutdown or Close, and then returns
-// http.ErrServerClosed when every handler has returned. It closes l. It may be
-// called once.
+// Serve serves connections of l until Shutdown or Close, then returns
+// http.ErrServerClosed once every handler has returned. It closes l. Call it only
+// once.
 func (s *Server) Serve(l net.Listener) error {
 	defer l.Close()
 	behind, err := s.start(l)
@@ -52,7 +51,7 @@ func (s *Server) Serve(l net.Listener) error {
 		return s.alone(behind, l)
 	}
 	defer s.serving.Wait()
-	s.serving.Go(func() { _ = behind.Serve(s.handover) }) // it ends with s
+	s.serving.Go(func() { _ = behind.Serve(s.handover) }) // ends with s
 	for {
 		c, err := accept(l)
 		if s.closing.Load() {
@@ -62,15 +61,15 @@ func (s *Server) Serve(l net.Listener) error {
 			return http.ErrServerClosed
 		}
 		if err != nil {
-			_ = s.Close() // nobody would hear of the connections any more
+			_ = s.Close() // nothing else would close the connections
 			return err
 		}
 		s.serve(newConn(s, c))
 	}
 }
 
-// alone leaves the listener to net/http. stop closes it before net/http hears of
-// the end, so its error may be about that.
+// alone leaves the listener to net/http. stop closes it before net/http is shut down,
+// so its error may say that.
 func (s *Server) alone(behind *http.Server, l net.Listener) error {
 	serve := behind.Serve
 	if s.TLSConfig != nil {
@@ -82,7 +81,7 @@ func (s *Server) alone(behind *http.Server, l net.Listener) error {
 	return http.ErrServerClosed
 }
 
-// start makes what Serve needs, unless the server is closed already.
+// start prepares Serve, unless the server is already closed.
 func (s *Server) start(l net.Listener) (*http.Server, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,19 +95,18 @@ func (s *Server) start(l net.Listener) (*http.Server, error) {
 		Handler: s.Handler, TLSConfig: s.TLSConfig,
 		ReadHeaderTimeout: s.ReadHeaderTimeout, WriteTimeout: s.WriteTimeout, IdleTimeout: s.IdleTimeout,
 		MaxHeaderBytes: s.MaxHeaderBytes, ErrorLog: s.ErrorLog,
-		DisableGeneralOptionsHandler: true, // the handler answers all there is
+		DisableGeneralOptionsHandler: true, // the handler answers every request
 	}
 	s.listener, s.handover, s.conns = l, newHandover(l.Addr()), map[*conn]struct{}{}
 	return s.behind, nil
 }
 
-// accept takes the next connection. Where there is no room for one right now, it
-// waits for it.
+// accept accepts the next connection. If the system is out of files, it waits.
 func accept(l net.Listener) (net.Conn, error) {
 	for rest := 5 * time.Millisecond; ; rest = min(2*rest, time.Second) {
 		c, err := l.Accept()
 		temporary, ok := errors.AsType[net.Error](err)
-		//lint:ignore SA1019 nothing else tells of too many open files
+		//lint:ignore SA1019 nothing else reports too many open files
 		if !ok || !temporary.Temporary() {
 			return c, err
 		}
@@ -116,7 +114,7 @@ func accept(l net.Listener) (net.Conn, error) {
 	}
 }
 
-// serve serves a connection in a goroutine of its own.
+// serve serves a connection in a goroutine.
 func (s *Server) serve(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,19 +126,19 @@ func (s *Server) serve(c *conn) {
 	s.serving.Go(func() { c.serve(context.Background()) })
 }
 
-// forget takes a connection that has ended, or was handed over, from the list.
+// forget unlists a connection that has ended or was handed over.
 func (s *Server) forget(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.conns, c)
 	if len(s.conns) == 0 && s.emptied != nil {
-		close(s.emptied) // once: none comes after the end
+		close(s.emptied) // once: no connection is added after the end
 	}
 }
 
-// Shutdown stops accepting, closes the connections without a request, and returns
-// when the others have their answers, with which they are closed too, or with
-// ctx's error when ctx ends before.
+// Shutdown stops accepting, closes connections without a request, and returns when
+// the others have been answered and closed, or with ctx's error when ctx ends
+// first.
 func (s *Server) Shutdown(ctx context.Context) error {
 	behind, conns, emptied := s.stop()
 	for _, c := range conns {
@@ -161,7 +159,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close cuts all connections and ends their requests' contexts. It does not wait
+// Close cuts all connections and cancels their requests' contexts. It does not wait
 // for the handlers: Serve does.
 func (s *Server) Close() error {
 	behind, conns, _ := s.stop()
@@ -175,14 +173,14 @@ func (s *Server) Close() error {
 	return behind.Close()
 }
 
-// stop stops accepting. It returns what goes on: the server behind, if there is
-// one, and the connections, with the channel that is closed when all have ended.
+// stop stops accepting. It returns what continues: the server behind, if any, and the
+// connections, with a channel that is closed when all have ended.
 func (s *Server) stop() (behind *http.Server, conns []*conn, emptied <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closing.Store(true)
 	if s.behind != nil {
-		s.behind.SetKeepAlivesEnabled(false) // it says from now on that connections end
+		s.behind.SetKeepAlivesEnabled(false) // it announces from now on that connections close
 		_ = s.listener.Close()
 		_ = s.handover.Close()
 	}
@@ -203,13 +201,13 @@ func (s *Server) logf(format string, args ...any) {
 	log.Printf(format, args...)
 }
 
-// A dateLine is the Date header of one second.
+// A dateLine caches the Date header for a second.
 type dateLine struct {
 	second int64
 	text   string
 }
 
-// dateLine returns the Date header, which is made once a second.
+// dateLine returns the Date header, formatted once a second.
 func (s *Server) dateLine(now time.Time) string {
 	second := now.Unix()
 	d := s.date.Load()

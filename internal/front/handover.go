@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// A handover is the listener of the net/http server behind this one: it accepts
-// what was handed over.
+// A handover is the listener of the net/http server behind this one: it accepts the
+// connections handed over.
 type handover struct {
 	addr   net.Addr
 	conns  chan net.Conn
@@ -18,8 +18,8 @@ func newHandover(addr net.Addr) *handover {
 	return &handover{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// give hands c over with the bytes that were read of it, which it keeps. It
-// reports false if nobody takes it any more.
+// give hands c over with the bytes read so far, which it keeps. It returns false if the
+// listener is closed.
 func (h *handover) give(c net.Conn, read []byte) bool {
 	select {
 	case h.conns <- &replay{Conn: c, read: read}:
@@ -48,28 +48,26 @@ func (h *handover) Close() error {
 // Addr implements net.Listener.
 func (h *handover) Addr() net.Addr { return h.addr }
 
-// A replay is a connection of which some bytes were read already: they come
-// first.
+// A replay is a connection that first returns the bytes already read.
 type replay struct {
 	net.Conn
 	read []byte
 }
 
-// Read implements net.Conn. Like that of any connection it is called by one
-// goroutine at a time.
+// Read implements net.Conn. As usual, only one goroutine at a time may call it.
 func (r *replay) Read(p []byte) (int, error) {
 	if len(r.read) == 0 {
 		return r.Conn.Read(p)
 	}
 	n := copy(p, r.read)
 	if r.read = r.read[n:]; len(r.read) == 0 {
-		r.read = nil // the buffer it was a part of is free
+		r.read = nil // releases the buffer
 	}
 	return n, nil
 }
 
-// CloseWrite lets net/http end its side first, so that a client which is still
-// sending reads the answer before the connection is reset.
+// CloseWrite lets net/http close its side first, so that a client that is still sending
+// reads the answer before the connection is reset.
 func (r *replay) CloseWrite() error { return closeWrite(r.Conn) }
 
 func closeWrite(c net.Conn) error {

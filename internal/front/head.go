@@ -8,65 +8,65 @@ import (
 	"strings"
 )
 
-// The rules of a plain head. Whatever breaks one is not refused but handed over,
-// so a rule may be stricter than HTTP and must never be laxer:
+// The rules for a plain head. A head that breaks one is not rejected but handed over, so
+// a rule may be stricter than HTTP but never laxer:
 //
 //	head    = method SP target SP "HTTP/1.1" CRLF *( name ":" value CRLF ) CRLF
 //	method  = one of methods
-//	target  = "/" and visible ASCII, as net/url takes it
+//	target  = "/" and visible ASCII, as net/url accepts it
 //	name    = token, at most mostFields of them
 //	value   = visible ASCII, spaces and tabs
 //
-// Host is there once, of letters, digits and -_.:[] alone. Content-Length is there
-// at most once, of digits. Connection is at most once close or keep-alive. None of
-// the headers in oddHeaders is there.
+// Host appears once, with only letters, digits and -_.:[]. Content-Length appears at
+// most once, with only digits. Connection appears at most once, as close or keep-alive.
+// None of oddHeaders appears.
 
 const (
-	// mostFields is the most headers that a plain head has.
+	// mostFields is the most headers of a plain head.
 	mostFields = 40
 
-	// mostDigits of a Content-Length fit into an int64 whatever they are.
+	// mostDigits of a Content-Length always fit into an int64.
 	mostDigits = 18
 )
 
-// methods are the plain ones.
+// methods are the plain methods.
 var methods = []string{
 	http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodHead, http.MethodOptions,
 }
 
-// oddHeaders change how a request is read or answered, beyond what is plain.
+// oddHeaders change how a request is read or answered.
 var oddHeaders = []string{"Transfer-Encoding", "Expect", "Upgrade", "Trailer", "Pragma", "Http2-Settings"}
 
-// A verdict is what scan says of the bytes read so far.
+// A verdict is scan's judgment of the bytes read so far.
 type verdict int
 
 const (
-	plain verdict = iota // a whole head that keeps the rules
-	short                // the beginning of one
-	odd                  // net/http shall judge
+	plain verdict = iota // a whole plain head
+	short                // the start of one
+	odd                  // left to net/http
 )
 
-// A span is a part of the head's bytes.
+// A span is a range of the head's bytes.
 type span struct{ from, to int }
 
 func (s span) of(text string) string { return text[s.from:s.to] }
 
-// A head is where the parts of a request's head are. It is reused.
+// A head locates the parts of a request's head. It is reused.
 type head struct {
-	size   int // bytes, the empty line included
+	size   int // bytes, including the empty line
 	method string
 	target span
 	fields [mostFields]struct{ name, value span }
 	n      int // fields
 
 	host    span  // empty until seen: an empty Host is odd
-	length  int64 // Content-Length; -1 if not there
+	length  int64 // Content-Length; -1 if absent
 	closing bool  // Connection: close
-	coupled bool  // Connection was there
+	coupled bool  // Connection was seen
 }
 
-// scan reads a head from the beginning of b. It judges each line as soon as it is
-// there, so that a client whose head has no end learns of its fault at once.
+// scan parses a head at the start of b. It judges each line as soon as it is complete,
+// so that a client whose head has no end learns of its fault at once.
 func (h *head) scan(b []byte) verdict {
 	h.n, h.host, h.length, h.closing, h.coupled = 0, span{}, -1, false, false
 	end := bytes.IndexByte(b, '\n')
@@ -100,8 +100,8 @@ func (h *head) scan(b []byte) verdict {
 	}
 }
 
-// beginning judges a request line that has no end yet by its first bytes: what is
-// no HTTP, such as TLS, need not send a line feed.
+// beginning judges an incomplete request line by its first bytes: other protocols, such
+// as TLS, may never send a line feed.
 func (h *head) beginning(b []byte) verdict {
 	for _, method := range methods {
 		if n := min(len(method), len(b)); string(b[:n]) == method[:n] {
@@ -111,7 +111,7 @@ func (h *head) beginning(b []byte) verdict {
 	return odd
 }
 
-// requestLine reads the first line, which ends before its line feed.
+// requestLine parses the first line, without its line feed.
 func (h *head) requestLine(line []byte) bool {
 	const version = " HTTP/1.1\r"
 	h.method = ""
@@ -136,7 +136,7 @@ func (h *head) requestLine(line []byte) bool {
 	return true
 }
 
-// field reads the header in b[from:to].
+// field parses the header in b[from:to].
 func (h *head) field(b []byte, from, to int) bool {
 	colon := from
 	for colon < to && isToken[b[colon]] {
@@ -163,8 +163,8 @@ func (h *head) field(b []byte, from, to int) bool {
 	return h.meaning(b[from:colon], b, value)
 }
 
-// meaning takes from a header what it says of the request's framing, and reports
-// whether that is plain.
+// meaning notes what a header says about the request's framing, and reports whether that
+// is plain.
 func (h *head) meaning(name, b []byte, value span) bool {
 	v := b[value.from:value.to]
 	switch {
@@ -205,17 +205,16 @@ func (h *head) meaning(name, b []byte, value span) bool {
 	return true
 }
 
-// is compares without case.
+// is compares, ignoring case.
 func is(b []byte, name string) bool {
 	return len(b) == len(name) && strings.EqualFold(string(b), name)
 }
 
-// url returns the target of the head in text. Its error means that the head is
-// odd after all.
+// url parses the head's target in text. An error means that the head is odd after all.
 func (h *head) url(text string) (*url.URL, error) { return url.ParseRequestURI(h.target.of(text)) }
 
-// header returns the headers but Host, as a map of its own. The strings are parts
-// of text, the slices parts of one array.
+// header returns the headers without Host in a new map. The strings share text, the
+// slices one array.
 func (h *head) header(text string) http.Header {
 	all := make(http.Header, h.n)
 	values := make([]string, h.n)
@@ -236,11 +235,10 @@ func (h *head) header(text string) http.Header {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 
-// isToken holds the bytes of a token (RFC 9110, 5.6.2), isHost those of a plain
-// Host.
+// isToken holds the bytes of a token (RFC 9110, 5.6.2), isHost those of a plain Host.
 var isToken, isHost = bytesOf("!#$%&'*+-.^_`|~"), bytesOf("-_.:[]")
 
-// bytesOf returns the set of all ASCII letters, digits and what more holds.
+// bytesOf returns the set of ASCII letters, digits and the bytes of more.
 func bytesOf(more string) (set [256]bool) {
 	for c := range 256 {
 		letter := c|0x20 >= 'a' && c|0x20 <= 'z'

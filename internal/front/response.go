@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// mostHeld is how much of a body is held back until it is known whether there is
-// more: a body that is no longer gets a Content-Length.
+// mostHeld is how much of a body is held back to see whether more follows: a body
+// that fits gets a Content-Length.
 const mostHeld = 2 << 10
 
-// A response is the http.ResponseWriter of one request. Framing is its own
-// business: what a handler says of Transfer-Encoding and Trailer is dropped.
+// A response is the http.ResponseWriter of one request. It decides the framing: a
+// handler's Transfer-Encoding and Trailer are dropped.
 //
-// The head's lines are written as soon as the status is known, so nothing has to
-// be copied of a map that the handler may go on to change; only those that depend
-// on the body wait for it:
+// The head's lines are written as soon as the status is known, so the map, which the
+// handler may go on to change, need not be copied; only lines that depend on the body
+// wait for it:
 //
 //	WriteHeader ──► status line, headers ──► held body ──► frame ──► body
 type response struct {
@@ -27,23 +27,23 @@ type response struct {
 	header  http.Header
 	body    body // of the request
 	hasBody bool
-	head    bool // HEAD: the answer has none
-	duplex  bool // the handler reads on while it writes
+	head    bool // HEAD: the answer has no body
+	duplex  bool // the handler reads while it writes
 
 	status  int   // 0 until WriteHeader
-	length  int64 // Content-Length; -1 if not known
+	length  int64 // Content-Length; -1 if unknown
 	written int64
 	dated   bool     // the handler set the Date
-	typed   bool     // the Content-Type needs no guess
+	typed   bool     // the Content-Type is set or not needed
 	coupled []string // Connection, as the handler set it
 	held    []byte
-	room    *buffer // of held
+	room    *buffer // backs held
 
-	over atomic.Bool // the handler has returned: what it still says is not heard
+	over atomic.Bool // the handler has returned; later writes are ignored
 
-	framed  bool // the head is whole
+	framed  bool // the head is complete
 	chunked bool
-	closing bool // the connection ends with this answer
+	closing bool // the connection ends after this answer
 }
 
 // Header implements http.ResponseWriter.
@@ -56,7 +56,7 @@ func (w *response) WriteHeader(status int) {
 	}
 }
 
-// begin is WriteHeader for a response that is not over, or about to be.
+// begin is WriteHeader without the check of over.
 func (w *response) begin(status int) {
 	switch {
 	case w.status != 0:
@@ -69,7 +69,7 @@ func (w *response) begin(status int) {
 	if status < 200 && status != http.StatusSwitchingProtocols {
 		w.lines(status)
 		w.conn.out = append(w.conn.out, "\r\n"...)
-		_ = w.conn.send() // the next Write tells
+		_ = w.conn.send() // the next Write reports it
 		return
 	}
 	w.status = status
@@ -110,8 +110,8 @@ func (w *response) lines(status int) {
 	w.conn.out = out
 }
 
-// own takes note of a header that concerns the framing, and reports whether that
-// header is not to be written as it stands.
+// own notes a header that concerns the framing, and reports whether it is not to be
+// written unchanged.
 func (w *response) own(name string, values []string) bool {
 	switch len(name) {
 	case len("Date"):
@@ -179,8 +179,8 @@ func (w *response) hold(p []byte) {
 	w.held = append(w.held, p...)
 }
 
-// frame ends the head. whole says that the held body is all of it; if not, next
-// comes after it.
+// frame ends the head. whole says that the held body is complete; otherwise next
+// follows.
 func (w *response) frame(whole bool, next []byte) {
 	w.framed = true
 	c := w.conn
@@ -217,7 +217,7 @@ func (w *response) frame(whole bool, next []byte) {
 	}
 	c.out = append(c.out, "\r\n"...)
 	if w.room != nil {
-		_ = w.put(w.held) // the next Write tells
+		_ = w.put(w.held) // the next Write reports it
 		buffers.Put(w.room)
 		w.held, w.room = nil, nil
 	}
@@ -256,8 +256,8 @@ func (w *response) put(p []byte) error {
 
 var lineEnd = []byte("\r\n")
 
-// finish completes the answer after its handler returned. It reports whether all of
-// it was sent.
+// finish completes the answer after the handler returned. It reports whether all of it
+// was sent.
 func (w *response) finish() bool {
 	if w.status == 0 {
 		w.begin(http.StatusOK)
@@ -273,7 +273,7 @@ func (w *response) finish() bool {
 	return err == nil && whole
 }
 
-// bodyAllowed reports whether the status lets an answer have a body.
+// bodyAllowed reports whether the status allows a body.
 func (w *response) bodyAllowed() bool {
 	return w.status >= 200 && w.status != http.StatusNoContent && w.status != http.StatusNotModified
 }
@@ -281,7 +281,7 @@ func (w *response) bodyAllowed() bool {
 // Flush implements http.Flusher.
 func (w *response) Flush() { _ = w.FlushError() }
 
-// FlushError is called by http.ResponseController.
+// FlushError implements the method that http.ResponseController looks for.
 func (w *response) FlushError() error {
 	if w.over.Load() {
 		return net.ErrClosed
@@ -295,8 +295,8 @@ func (w *response) FlushError() error {
 	return w.conn.send()
 }
 
-// SetReadDeadline is called by http.ResponseController. The deadline is for the
-// request's body alone.
+// SetReadDeadline implements the method that http.ResponseController looks for. The
+// deadline only applies to the request's body.
 func (w *response) SetReadDeadline(t time.Time) error {
 	if w.over.Load() {
 		return net.ErrClosed
@@ -305,7 +305,7 @@ func (w *response) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline is called by http.ResponseController.
+// SetWriteDeadline implements the method that http.ResponseController looks for.
 func (w *response) SetWriteDeadline(t time.Time) error {
 	if w.over.Load() {
 		return net.ErrClosed
@@ -314,13 +314,13 @@ func (w *response) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// EnableFullDuplex is called by http.ResponseController.
+// EnableFullDuplex implements the method that http.ResponseController looks for.
 func (w *response) EnableFullDuplex() error {
 	w.duplex = true
 	return nil
 }
 
-// isName reports whether a header's name may be written.
+// isName reports whether a header name is valid.
 func isName(name string) bool {
 	for i := range len(name) {
 		if !isToken[name[i]] {
@@ -330,7 +330,7 @@ func isName(name string) bool {
 	return name != ""
 }
 
-// appendValue appends a header's value in one line.
+// appendValue appends a header value on one line.
 func appendValue(out []byte, v string) []byte {
 	v = strings.Trim(v, " \t\r\n")
 	if strings.IndexByte(v, '\n') < 0 && strings.IndexByte(v, '\r') < 0 {

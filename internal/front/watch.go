@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// watchAfter is how long a handler runs before its client is watched: nearly all
-// are done before, and then a watch costs no more than setting a timer.
+// watchAfter is how long a handler runs before its client is watched: nearly all finish
+// sooner, and then a watch only costs setting a timer.
 const watchAfter = 20 * time.Millisecond
 
-// A watch sees a client leave while its request is worked on, and ends the
-// request's context then. It does so by reading on: what comes is the next
-// request, and is kept. While it reads nobody else may, so it begins when the
-// request's body is read to its end, and ends with the request.
+// A watch notices when a client disconnects during its request, and cancels the
+// request's context. It does so by reading ahead: what arrives is the next request,
+// and is kept. Nothing else may read at the same time, so it starts when the request's
+// body has been read, and ends with the request.
 //
 //	off ──arm──► armed ──timer──► reading ──read──► off
 //	 ▲             │                 │
@@ -23,7 +23,7 @@ type watch struct {
 
 	mu      sync.Mutex
 	state   watchState
-	stopped *sync.Cond         // when state is no longer reading
+	stopped *sync.Cond         // state is no longer reading
 	aborted bool               // disarm ends the read
 	cancel  context.CancelFunc // of the request's context; nil between requests
 }
@@ -36,7 +36,7 @@ const (
 	watchReading
 )
 
-// arm lets the watch begin soon.
+// arm schedules the watch.
 func (c *conn) arm() {
 	w := &c.watcher
 	w.mu.Lock()
@@ -51,9 +51,8 @@ func (c *conn) arm() {
 	}
 }
 
-// watch is run by the timer, in a goroutine of its own; disarm waits for it. A
-// timer that was stopped too late starts it for the next request, which is early
-// but no harm.
+// watch runs in the timer's goroutine; disarm waits for it. A timer stopped too late
+// starts it early for the next request, which is harmless.
 func (c *conn) watch() {
 	w := &c.watcher
 	w.mu.Lock()
@@ -62,7 +61,7 @@ func (c *conn) watch() {
 		return
 	}
 	w.state = watchReading
-	c.reads.impose(time.Time{}) // leaving takes its time
+	c.reads.impose(time.Time{}) // disconnecting takes its time
 	w.mu.Unlock()
 
 	n, err := c.net.Read(c.buf[c.end:])
@@ -80,7 +79,7 @@ func (c *conn) watch() {
 	w.stopped.Broadcast()
 }
 
-// disarm ends the watch. When it returns the buffer is the caller's again.
+// disarm ends the watch. Afterwards the buffer belongs to the caller again.
 func (c *conn) disarm() {
 	w := &c.watcher
 	w.mu.Lock()
@@ -99,17 +98,17 @@ func (c *conn) disarm() {
 	}
 }
 
-// longAgo as a deadline ends a read that waits.
+// longAgo as a deadline interrupts a waiting read.
 var longAgo = time.Unix(1, 0)
 
-// begin makes cancel what ends the present request's context.
+// begin sets the function that cancels the current request's context.
 func (w *watch) begin(cancel context.CancelFunc) {
 	w.mu.Lock()
 	w.cancel = cancel
 	w.mu.Unlock()
 }
 
-// leave ends the present request's context: its client is gone.
+// leave cancels the current request's context: its client is gone.
 func (w *watch) leave() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
