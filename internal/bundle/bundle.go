@@ -7,11 +7,11 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// Manifest is the file that comes first in a bundle: what the bundle is and how
-// it is started, as JSON.
+// Manifest is the first file of a bundle: what the bundle is and how it starts, as
+// JSON.
 const Manifest = "mayfly.json"
 
-// Limits bound what a bundle may hold. A zero field stands for its default.
+// Limits bound the contents of a bundle. A zero field means its default.
 type Limits struct {
 	Files  int   // files, folders and links; 50,000
 	Bytes  int64 // unpacked; 512 MiB
@@ -35,22 +35,22 @@ const (
 	// maxName bounds the path of one file within a bundle.
 	maxName = 1024
 
-	// A bundle may unpack to slack bytes and, beyond that, to maxRatio times what
-	// was read of it. Code packs to a third, logs to a thirtieth.
+	// A bundle may unpack to slack bytes plus maxRatio times the bytes read so far.
+	// Code compresses to a third, logs to a thirtieth.
 	maxRatio = 1000
 	slack    = 16 << 20
 
-	// window is how far back zstd looks. It is also what unpacking costs in memory.
+	// window is zstd's window size, and the memory that unpacking needs.
 	window = 8 << 20
 )
 
-// bombed reports whether so many unpacked bytes are too many for packed ones.
+// bombed reports whether packed bytes unpack to suspiciously many.
 func bombed(unpacked, packed int64) bool { return unpacked > slack+maxRatio*packed }
 
-// CheckLink refuses, with code Invalid, a link at name that may lead out of the
-// bundle. Only links are allowed that first go up and then down: then each of
-// them, followed from the real folder that it stands in, ends within, and so do
-// links through links.
+// CheckLink rejects, with code Invalid, a link at name that may lead out of the
+// bundle. It only allows links that first go up and then down: each of them,
+// followed from the real folder that contains it, stays within, and so do links
+// through links.
 func CheckLink(name, target string) error {
 	bad := func(why string) error {
 		return mayfly.Errorf(mayfly.Invalid, "link %q %s", clip(name), why).
@@ -75,7 +75,7 @@ func CheckLink(name, target string) error {
 	return nil
 }
 
-// clip shortens a name from outside for a message.
+// clip shortens an untrusted name for a message.
 func clip(s string) string {
 	const most = 120
 	if len(s) <= most {

@@ -18,11 +18,10 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// Pack writes the folder as a bundle and returns the sha256 of what it wrote, in
-// hex, and its length. Names, content and whether a file is executable go into
-// it; times, owners and other modes do not. A file that is neither a regular one,
-// a folder, nor a link that stays within is an error with code Invalid, and so is
-// more than the default Limits allow.
+// Pack writes the folder as a bundle and returns its length and its sha256 in hex.
+// Names, content and executable bits are packed; times, owners and other modes are
+// not. Errors have code Invalid for anything but regular files, folders and links
+// that stay within, and for more than the default Limits allow.
 func Pack(w io.Writer, folder string) (digest string, size int64, err error) {
 	return pack(w, folder, Limits{}.withDefaults())
 }
@@ -39,7 +38,7 @@ func pack(w io.Writer, folder string, l Limits) (digest string, size int64, err 
 	}
 	hash := sha256.New()
 	packed := &counted{w: io.MultiWriter(w, hash), limit: l.Packed}
-	// One encoder, so that the same bytes come out on every machine.
+	// One encoder, so that the output is the same on every machine.
 	z, err := zstd.NewWriter(packed, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window))
 	if err != nil {
 		return "", 0, fmt.Errorf("pack %s: %w", folder, err)
@@ -61,14 +60,14 @@ func pack(w io.Writer, folder string, l Limits) (digest string, size int64, err 
 	return hex.EncodeToString(hash.Sum(nil)), packed.n, nil
 }
 
-// An entry is one file, folder or link of a folder that is packed.
+// An entry is a file, folder or link to pack.
 type entry struct {
 	name string
 	info fs.FileInfo
-	link string // what it points to
+	link string // its target
 }
 
-// list returns what lies in the folder: the manifest, then all by name.
+// list returns the folder's entries: the manifest, then the rest by name.
 func list(root *os.Root, l Limits) ([]entry, error) {
 	var entries []entry
 	weight := Weight{Limits: l}
@@ -98,7 +97,7 @@ func list(root *os.Root, l Limits) ([]entry, error) {
 	return entries, err
 }
 
-// check refuses what cannot travel.
+// check rejects what cannot be packed.
 func (e *entry) check(root *os.Root) (err error) {
 	if len(e.name) > maxName || strings.ContainsAny(e.name, "\\\x00") {
 		return mayfly.Errorf(mayfly.Invalid, "the path %q is too long or has a backslash", clip(e.name)).WithHint("rename it")
@@ -150,7 +149,7 @@ func (e *entry) write(t *tar.Writer, root *os.Root) error {
 	return err
 }
 
-// kind says what a mode is.
+// kind names the type of a mode.
 func kind(mode fs.FileMode) string {
 	switch {
 	case mode&fs.ModeSocket != 0:
@@ -164,8 +163,7 @@ func kind(mode fs.FileMode) string {
 	}
 }
 
-// A counted writer knows how much went through it, and where a limit is set, ends
-// there.
+// A counted writer counts its bytes, and fails at its limit if it has one.
 type counted struct {
 	w     io.Writer
 	n     int64

@@ -16,12 +16,12 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// Unpack makes folder out of a bundle. The folder must not be there yet, or be
-// empty: it appears whole, by one rename, or not at all. Unpack reads r to its
-// end, so a digest that is made of what it reads is that of the whole bundle.
+// Unpack unpacks a bundle to folder, which must be empty or not exist: it appears
+// whole, by one rename, or not at all. Unpack reads r to its end, so a digest of what
+// it reads covers the whole bundle.
 //
-// A bundle that is broken or hostile is an error with code Invalid; a folder that
-// is already there is one with code Conflict.
+// Errors have code Invalid for a broken or hostile bundle, and Conflict for a folder
+// that exists.
 func Unpack(r io.Reader, folder string, l Limits) error {
 	l = l.withDefaults()
 	parent, base := filepath.Split(filepath.Clean(folder))
@@ -29,7 +29,7 @@ func Unpack(r io.Reader, folder string, l Limits) error {
 	if err != nil {
 		return fmt.Errorf("unpack a bundle: %w", err)
 	}
-	defer os.RemoveAll(temporary) // after the rename it is gone
+	defer os.RemoveAll(temporary) // after the rename it no longer exists
 	if err := unpack(r, temporary, l); err != nil {
 		return fmt.Errorf("unpack a bundle: %w", err)
 	}
@@ -58,8 +58,8 @@ func unpack(r io.Reader, folder string, l Limits) error {
 	}
 	defer z.Close()
 	u := unpacker{root: root, weight: Weight{Limits: l}, kinds: map[string]byte{".": tar.TypeDir}}
-	// What the tar format itself takes is bounded too, by room for the header of
-	// each file and its padding.
+	// The tar format's own bytes are bounded too, with room for each file's header
+	// and padding.
 	u.plain = &metered{r: z, limit: l.Bytes + int64(l.Files)*4096 + 1<<20, packed: packed}
 	t := tar.NewReader(u.plain)
 	for {
@@ -68,7 +68,7 @@ func unpack(r io.Reader, folder string, l Limits) error {
 			return broken(io.ErrUnexpectedEOF)
 		}
 		if err == io.EOF {
-			_, err := io.Copy(io.Discard, u.plain) // the digest is of all bytes
+			_, err := io.Copy(io.Discard, u.plain) // the digest covers all bytes
 			return broken(err)
 		}
 		if err != nil {
@@ -80,7 +80,7 @@ func unpack(r io.Reader, folder string, l Limits) error {
 	}
 }
 
-// broken returns err with code Invalid, unless it has a code.
+// broken gives err code Invalid unless it has a code.
 func broken(err error) error {
 	if _, ok := errors.AsType[*mayfly.Error](err); ok || err == nil {
 		return err
@@ -91,15 +91,15 @@ func broken(err error) error {
 	return mayfly.Errorf(mayfly.Invalid, "the bundle is corrupt: %w", err)
 }
 
-// An unpacker makes one folder.
+// An unpacker creates one folder.
 type unpacker struct {
 	root   *os.Root
 	plain  *metered
 	weight Weight
-	kinds  map[string]byte // what stands at each path: a type flag of tar
+	kinds  map[string]byte // tar's type flag of each path
 }
 
-// add makes what one header says.
+// add creates what a header describes.
 func (u *unpacker) add(h *tar.Header, body io.Reader) error {
 	name := strings.TrimSuffix(h.Name, "/")
 	if !fs.ValidPath(name) || name == "." || len(name) > maxName || strings.ContainsAny(name, "\\\x00") || !filepath.IsLocal(filepath.FromSlash(name)) {
@@ -111,7 +111,7 @@ func (u *unpacker) add(h *tar.Header, body io.Reader) error {
 	if err := u.weight.Add(name, max(0, h.Size)); err != nil {
 		return err
 	}
-	// A parent that is a link would make all that is known of paths untrue.
+	// If a parent were a link, the recorded paths would be wrong.
 	if kind, there := u.kinds[path.Dir(name)]; !there || kind != tar.TypeDir {
 		return mayfly.Errorf(mayfly.Invalid, "the bundle contains %q inside something that is not a folder", clip(name))
 	}
@@ -147,8 +147,8 @@ func (u *unpacker) file(name string, h *tar.Header, body io.Reader) error {
 	return f.Close()
 }
 
-// A metered reader ends with an error at its limit, and where it knows what its
-// bytes were unpacked from, when they are too many for that.
+// A metered reader fails at its limit, and, if it knows its packed source, when its
+// bytes are too many for that.
 type metered struct {
 	r      io.Reader
 	n      int64

@@ -9,25 +9,25 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// A Weight adds up what the bundle would hold, to say early and clearly that it is
-// too much. The zero value has the default limits.
+// A Weight adds up a bundle's contents, to report early and clearly when it is too
+// large. The zero value has the default limits.
 type Weight struct {
 	Limits Limits
 
 	files   int
 	bytes   int64
-	folders map[string]*heap // by the first name of the path, and by the first two
+	folders map[string]*heap // by the first one and two names of the path
 }
 
-// A heap is what lies below one folder.
+// A heap counts what is below a folder.
 type heap struct {
 	files int
 	bytes int64
 }
 
-// Add counts one file, folder or link of a size by its path within the bundle.
-// Once the sum is over the limits it returns an error with code Invalid that names
-// the folders that most of it is in.
+// Add counts a file, folder or link by its path within the bundle. Once the sum
+// exceeds the limits it returns an error with code Invalid that names the largest
+// folders.
 func (w *Weight) Add(name string, size int64) error {
 	if w.folders == nil {
 		w.folders = map[string]*heap{}
@@ -53,8 +53,7 @@ func (w *Weight) Add(name string, size int64) error {
 	return nil
 }
 
-// foldersOf returns the first folder of a path, and the one in that. What lies in
-// none has "".
+// foldersOf returns a path's first folder, and the one in that; "" if it is in none.
 func foldersOf(name string) []string {
 	parts := strings.SplitN(name, "/", 3)
 	if len(parts) < 3 {
@@ -63,8 +62,8 @@ func foldersOf(name string) []string {
 	return []string{parts[0], parts[0] + "/" + parts[1]}
 }
 
-// tooMuch names the three heaviest folders, each by the one in it that is most of it:
-// node_modules/huge, but node_modules if that has a thousand small ones.
+// tooMuch names the three heaviest folders, each narrowed to a subfolder that is most
+// of it: node_modules/huge, but node_modules if that has a thousand small ones.
 func (w *Weight) tooMuch(what string, weigh func(heap) int64, show func(int64) string) error {
 	tops, within := []string{}, map[string]string{}
 	for name, h := range w.folders {
@@ -98,7 +97,7 @@ func count(n int64) string {
 	return fmt.Sprintf("%d files", n)
 }
 
-// sized returns a number of bytes for people.
+// sized formats a number of bytes.
 func sized(n int64) string {
 	switch {
 	case n >= 1<<20:
