@@ -17,39 +17,39 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// quiet is how long nothing must change before a change is told: a save is often
-// several events, and a half-written file helps nobody.
+// quiet is how long nothing must change before a change is reported: a save is often
+// several events, and a half-written file is useless.
 const quiet = 20 * time.Millisecond
 
-// MaxFolders is how many folders are watched at most. A tree that has more is
-// watched in part: each costs the system a watch, and there are only so many.
+// MaxFolders is the most folders watched. A larger tree is watched in part: each
+// folder costs one of the system's limited watches.
 const MaxFolders = 4096
 
-// A Target is what somebody wants to hear of.
+// A Target is a set of files to watch.
 type Target struct {
-	Files []string // absolute; told of when they change, wherever they are
-	Tree  string   // absolute folder; all that changes in it is told of. None if empty
+	Files []string // absolute; watched wherever they are
+	Tree  string   // absolute folder, watched with everything in it; none if empty
 
-	// Ignore reports whether a file or folder of the tree, by its path relative to it
-	// with slashes, is nobody's business. Nil leaves out what begins with a dot, and
-	// node_modules and __pycache__.
+	// Ignore reports whether to skip a file or folder of the tree, by its relative
+	// path with slashes. Nil skips names that begin with a dot, node_modules and
+	// __pycache__.
 	Ignore func(path string, folder bool) bool
 }
 
-// A Watcher tells of changes. New makes one that watches; Run tells.
+// A Watcher reports changes: New starts watching, Run reports.
 type Watcher struct {
 	system *fsnotify.Watcher
 
 	mu      sync.Mutex
 	targets []Target
-	files   map[string][]string        // what to tell of when a file changes: its name, those of links to it
-	folders map[string]string          // that are watched, and where they really are
-	watched map[string]map[string]bool // the other way round: the system knows a folder by one name
-	missing map[string]bool            // that should be, and are not there: one above is watched instead
+	files   map[string][]string        // the names to report when a file changes: its own and those of links to it
+	folders map[string]string          // the watched folders, and their real paths
+	watched map[string]map[string]bool // the reverse: the system knows a folder by one name
+	missing map[string]bool            // do not exist; a folder above is watched instead
 }
 
-// New returns a Watcher of nothing yet. The error is Unavailable where the system
-// has no watches left.
+// New returns a Watcher without targets. The error is Unavailable if the system has no
+// watches left.
 func New() (*Watcher, error) {
 	system, err := fsnotify.NewWatcher()
 	if err != nil {
@@ -62,7 +62,7 @@ func New() (*Watcher, error) {
 	}, nil
 }
 
-// Set replaces what is watched. The error says what cannot be; the rest is.
+// Set replaces the targets. The error names those that cannot be watched; the rest are.
 func (w *Watcher) Set(targets []Target) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -118,7 +118,7 @@ func (w *Watcher) set(targets []Target) error {
 	return failed
 }
 
-// namesOf returns a file's path and, if that is a link, the path of what it stands for.
+// namesOf returns a file's path and, if it is a link, its target.
 func namesOf(file string) []string {
 	if info, err := os.Lstat(file); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		if real, err := filepath.EvalSymlinks(file); err == nil {
@@ -128,8 +128,8 @@ func namesOf(file string) []string {
 	return []string{file}
 }
 
-// add watches one folder, or where it is not there, the nearest one above, which
-// tells of its return. It returns the one that is watched. The caller holds mu.
+// add watches a folder, or if it does not exist, the nearest one above, which reports
+// its return. It returns the watched folder. The caller holds mu.
 func (w *Watcher) add(folder string) (string, error) {
 	for nearest := folder; ; nearest = filepath.Dir(nearest) {
 		err := w.watch(nearest)
@@ -143,14 +143,14 @@ func (w *Watcher) add(folder string) (string, error) {
 			if _, err := os.Stat(folder); err != nil {
 				return nearest, nil
 			}
-			nearest = filepath.Join(folder, "_") // it came back before anybody looked
+			nearest = filepath.Join(folder, "_") // it returned in the meantime
 		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) || nearest == filepath.Dir(nearest):
 			return nearest, unwatchable(folder, err)
 		}
 	}
 }
 
-// watch has the system watch a folder where it really is. The caller holds mu.
+// watch has the system watch a folder's real path. The caller holds mu.
 func (w *Watcher) watch(folder string) error {
 	if w.folders[folder] != "" {
 		return nil
@@ -169,28 +169,28 @@ func (w *Watcher) watch(folder string) error {
 	return nil
 }
 
-// drop ends the watch on a folder. The caller holds mu.
+// drop stops watching a folder. The caller holds mu.
 func (w *Watcher) drop(folder string) {
 	real := w.folders[folder]
 	delete(w.folders, folder)
 	delete(w.watched[real], folder)
 	if len(w.watched[real]) == 0 {
 		delete(w.watched, real)
-		_ = w.system.Remove(real) // the system may have dropped it
+		_ = w.system.Remove(real) // the system may have already dropped it
 	}
 }
 
-// unwatchable is the error of a folder that the system does not watch.
+// unwatchable is the error for a folder that the system cannot watch.
 func unwatchable(folder string, err error) error {
-	if errors.Is(err, syscall.ENOSPC) { // which it says of watches, too
+	if errors.Is(err, syscall.ENOSPC) { // also means: no watches left
 		return mayfly.Errorf(mayfly.Exhausted, "cannot watch folder %s: the system's limit on watches is reached", folder).
 			WithHint("raise it (sysctl fs.inotify.max_user_watches), or exclude what need not be watched in .mayflyignore")
 	}
 	return mayfly.Errorf(mayfly.Unavailable, "cannot watch folder %s: %w", folder, err)
 }
 
-// lose forgets the watches on a folder that is gone and on those in it. If it was
-// moved they would tell of it where it is now. The caller holds mu.
+// lose drops the watches on a missing folder and on those in it: if it was moved, they
+// would report changes at its new place. The caller holds mu.
 func (w *Watcher) lose(gone string) {
 	for folder := range w.folders {
 		if within(folder, gone) {
@@ -205,16 +205,15 @@ func (w *Watcher) lose(gone string) {
 	}
 }
 
-// miss notes a folder that must be watched and was lost. The caller holds mu.
+// miss notes a lost folder that must be watched. The caller holds mu.
 func (w *Watcher) miss(folder, gone string) {
 	if folder != "" && within(folder, gone) {
 		w.missing[folder] = true
 	}
 }
 
-// returned watches again, of the folders that are missing, those that are there at
-// path, and returns what is wanted in them: all of it may have changed. The caller
-// holds mu.
+// returned watches the missing folders that exist again at path, and returns the
+// wanted files in them: all may have changed. The caller holds mu.
 func (w *Watcher) returned(path string) []string {
 	back := map[string]bool{}
 	for folder := range w.missing {
@@ -243,10 +242,10 @@ func (w *Watcher) returned(path string) []string {
 	return paths
 }
 
-// enter watches a tree's folders from one on. The caller holds mu.
+// enter watches the folders of a tree, starting at from. The caller holds mu.
 func (w *Watcher) enter(t Target, from string) {
 	t.walk(from, func(folder string) bool {
-		_, _ = w.add(folder) // what cannot be watched now cannot be helped: the next Set says so
+		_, _ = w.add(folder) // a failure is reported by the next Set
 		return len(w.folders) < MaxFolders
 	})
 }
@@ -256,14 +255,14 @@ func within(path, folder string) bool {
 	return path == folder || strings.HasPrefix(path, folder+string(filepath.Separator))
 }
 
-// walk gives a tree's folders, from one on, until there are enough. What is in a
-// folder is read after it was given, and so after it is watched: what appears
-// meanwhile is seen or told of.
+// walk yields the folders of a tree, starting at from, while more returns true. It
+// reads a folder after yielding it, and so after it is watched: new files are
+// either read or reported.
 func (t Target) walk(from string, more func(folder string) bool) {
 	if t.Tree == "" {
 		return
 	}
-	real, err := filepath.EvalSymlinks(from) // or a link would be the whole walk
+	real, err := filepath.EvalSymlinks(from) // WalkDir does not follow a link
 	if err != nil {
 		return
 	}
@@ -282,7 +281,7 @@ func (t Target) walk(from string, more func(folder string) bool) {
 	})
 }
 
-// skips reports whether the target leaves a path of its tree out.
+// skips reports whether the target ignores a path of its tree.
 func (t Target) skips(path string, folder bool) bool {
 	relative, err := filepath.Rel(t.Tree, path)
 	if err != nil {
@@ -299,8 +298,8 @@ func (t Target) skips(path string, folder bool) bool {
 	return false
 }
 
-// Run calls changed with the paths that changed, after each time of quiet, until
-// ctx ends. Calls do not overlap; what changes meanwhile is told by the next.
+// Run calls changed with the changed paths after each quiet period, until ctx ends.
+// Calls do not overlap; changes during one are in the next.
 func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 	defer w.system.Close()
 	pending := map[string]bool{}
@@ -321,7 +320,7 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 				pending[path] = true
 				rest.Reset(quiet)
 			}
-		case <-w.system.Errors: // events were lost: better once too often than never
+		case <-w.system.Errors: // events were lost: report too much rather than too little
 			for _, path := range w.again() {
 				pending[path] = true
 			}
@@ -334,15 +333,15 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 	}
 }
 
-// again watches everything anew, because nobody knows which folders are still those
-// that were watched, and returns all that is wanted.
+// again watches everything anew, since the watched folders may have been replaced, and
+// returns everything wanted.
 func (w *Watcher) again() (paths []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for folder := range w.folders {
 		w.drop(folder)
 	}
-	_ = w.set(w.targets) // the caller of Set has heard what is wrong with them
+	_ = w.set(w.targets) // Set has already returned these errors
 	for _, t := range w.targets {
 		paths = append(paths, t.Files...)
 		if t.Tree != "" {
@@ -352,11 +351,11 @@ func (w *Watcher) again() (paths []string) {
 	return paths
 }
 
-// wanted returns what somebody asked for of what happened.
+// wanted returns the targets' files that an event concerns.
 func (w *Watcher) wanted(event fsnotify.Event) (paths []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var names []string // of what it happened to
+	var names []string // of the file concerned
 	for folder := range w.watched[event.Name] {
 		names = append(names, folder)
 	}
@@ -369,11 +368,11 @@ func (w *Watcher) wanted(event fsnotify.Event) (paths []string) {
 	return paths
 }
 
-// wantedAt returns what somebody asked for of what happened at a path. A folder that
-// appears in a tree is watched from now on. The caller holds mu.
+// wantedAt returns the targets' files that an event at path concerns. It starts
+// watching a folder that appears in a tree. The caller holds mu.
 func (w *Watcher) wantedAt(path string, op fsnotify.Op) []string {
 	if real := w.folders[path]; real != "" {
-		now, err := filepath.EvalSymlinks(path) // a link may lead elsewhere by now
+		now, err := filepath.EvalSymlinks(path) // a link's target may have changed
 		if op.Has(fsnotify.Remove) || op.Has(fsnotify.Rename) || err != nil || now != real {
 			w.lose(path)
 		}
