@@ -1,9 +1,9 @@
-// Package door is what every HTTP door of a node shares: how it listens, and to
-// which names it answers.
+// Package door is what a node's HTTP doors share: how they listen, and to which host
+// names they answer.
 //
-// A door on loopback answers only to this machine's own names. Without that, a web
-// page could let its own name point to 127.0.0.1 (DNS rebinding) and make the
-// visitor's browser talk to the door as to the page's own server.
+// A door on loopback only answers to names of this machine. Otherwise a web page could
+// point its own host name to 127.0.0.1 (DNS rebinding) and make the visitor's browser
+// talk to the door.
 //
 // It serves nothing itself: gateway and console do.
 package door
@@ -18,8 +18,8 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// Listen listens on addr, which the configuration's key says. Errors: Conflict for
-// an address in use, Invalid for one that cannot be had.
+// Listen listens on addr, the value of the configuration's key. Errors: Conflict if the
+// address is in use, Invalid if it is unavailable for another reason.
 func Listen(key, addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -39,8 +39,7 @@ func Loopback(addr net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// Own reports whether the Host of a request is a name of this machine's own, or
-// one of more.
+// Own reports whether a request's Host is a name of this machine, or one of more.
 func Own(host string, more []string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
