@@ -13,23 +13,23 @@ import (
 	"github.com/mayfly-run/mayfly/internal/process"
 )
 
-// settle is how long a reply that has begun waits for the end of its program: with
-// the exit status known, a failure is an error and a short reply needs no stream.
+// settle is how long a reply that has begun waits for its program to exit: with the
+// exit status known, a failure is an error and a short reply needs no stream.
 const settle = 25 * time.Millisecond
 
-// A run is one call and its process.
+// A run is a call and its process.
 type run struct {
 	instance *instance
 	call     *mayfly.Call
 	process  *process.Process
-	stdin    *upload // nil if the body is at hand
+	stdin    *upload // nil if the body is in memory
 	output   *output
 	lines    io.WriteCloser // of stderr
 	tail     process.Tail
 
-	wasted  chan struct{} // closed by Close: nobody reads the reply any more
+	wasted  chan struct{} // closed by Close: the reply has no reader any more
 	waste   func()
-	watched chan struct{} // closed when the process is gone and the stream has its end
+	watched chan struct{} // closed when the process is gone and the stream has ended
 }
 
 // Call implements runner.Instance.
@@ -55,7 +55,7 @@ func (i *instance) Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, erro
 	return r.reply(ctx)
 }
 
-// reply waits until it is known what kind of reply it is.
+// reply waits until the kind of reply is known.
 func (r *run) reply(ctx context.Context) (mayfly.Reply, error) {
 	var settled <-chan time.Time
 	var begun <-chan struct{} = r.output.begun
@@ -79,8 +79,8 @@ func (r *run) reply(ctx context.Context) (mayfly.Reply, error) {
 	}
 }
 
-// headerLacks returns nil if what was written is enough to begin a reply, else a
-// channel that is closed when there is more.
+// headerLacks returns nil if the output is enough to begin a reply, else a channel that
+// is closed when there is more.
 func (r *run) headerLacks() <-chan struct{} {
 	if !r.instance.spec.Program.CGI {
 		return nil
@@ -89,14 +89,14 @@ func (r *run) headerLacks() <-chan struct{} {
 }
 
 // stop ends the process as Instance.Stop promises. A reader that does not read must
-// not hold up what ctx has ended.
+// not delay the end of ctx.
 func (r *run) stop(ctx context.Context) {
 	unblock := context.AfterFunc(ctx, func() { r.output.close(stopped()) })
 	defer unblock()
 	r.process.Stop(ctx)
 }
 
-// kill ends the process, waits for that, and returns why.
+// kill ends the process, waits for it, and returns why.
 func (r *run) kill(why error) error {
 	r.output.close(why)
 	r.process.Kill()
@@ -105,16 +105,16 @@ func (r *run) kill(why error) error {
 	return why
 }
 
-// over does what follows the end of a process.
+// over cleans up after the process has ended.
 func (r *run) over() {
-	_ = r.lines.Close() // says the last line; it cannot fail
+	_ = r.lines.Close() // flushes the last line; never fails
 	if r.stdin != nil {
 		close(r.stdin.gone)
 	}
 	r.instance.end(r)
 }
 
-// whole makes the reply of a process that has ended.
+// whole returns the reply of a process that has ended.
 func (r *run) whole() (mayfly.Reply, error) {
 	r.over()
 	if err := r.verdict(); err != nil {
@@ -123,8 +123,8 @@ func (r *run) whole() (mayfly.Reply, error) {
 	return r.head(r.output.take())
 }
 
-// verdict says whether a process that has ended did well, in the log too. It is asked
-// for once.
+// verdict returns whether an ended process succeeded, and logs a failure. Call it
+// only once.
 func (r *run) verdict() error {
 	if err := r.stdin.fault(); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (r *run) verdict() error {
 	return crashed
 }
 
-// head makes a reply of what the process has written so far.
+// head returns a reply from the output so far.
 func (r *run) head(body []byte) (mayfly.Reply, error) {
 	if r.instance.spec.Program.CGI {
 		return parseCGI(body)
@@ -154,7 +154,7 @@ func (r *run) head(body []byte) (mayfly.Reply, error) {
 	return mayfly.Reply{Status: http.StatusOK, Header: http.Header{}, Body: body, Length: int64(len(body))}, nil
 }
 
-// stream makes a reply that goes on while the process does.
+// stream returns a reply that continues while the process runs.
 func (r *run) stream(ctx context.Context) (mayfly.Reply, error) {
 	head, rest := r.output.flow()
 	reply, err := r.head(head)
@@ -167,8 +167,8 @@ func (r *run) stream(ctx context.Context) (mayfly.Reply, error) {
 	return reply, nil
 }
 
-// watch sees a stream to its end: that of the process, of its reader, of ctx, or of
-// patience with a program that says nothing more.
+// watch ends a stream when the process exits, its reader leaves, ctx ends or the
+// program stays silent too long.
 func (r *run) watch(ctx context.Context) {
 	defer close(r.watched)
 	idle := time.Duration(r.instance.spec.Limits.IdleTimeout)
@@ -204,14 +204,14 @@ func (r *run) watch(ctx context.Context) {
 	}
 }
 
-// say tells a line of stderr.
+// say logs a line of stderr.
 func (r *run) say(text string) {
 	line := r.line(mayfly.Stderr, text)
 	r.tail.Add(line)
 	r.instance.spec.Output(line)
 }
 
-// line returns a line of the call.
+// line makes a log line of the call.
 func (r *run) line(source mayfly.Source, text string) mayfly.Line {
 	s := r.instance.spec
 	return mayfly.Line{
@@ -220,20 +220,20 @@ func (r *run) line(source mayfly.Source, text string) mayfly.Line {
 	}
 }
 
-// A stream is the body of a reply whose process may still run.
+// A stream is the body of a reply whose process may still be running.
 type stream struct {
 	io.Reader
 	run *run
 }
 
-// Close ends the process, if it has not ended, and waits for it.
+// Close ends the process if necessary, and waits for it.
 func (s *stream) Close() error {
 	s.run.waste()
 	<-s.run.watched
 	return nil
 }
 
-// timeout makes an error of a context that has ended.
+// timeout returns the error for a context that has ended.
 func timeout(ctx context.Context) error {
 	err := context.Cause(ctx)
 	if _, ok := errors.AsType[*mayfly.Error](err); ok {

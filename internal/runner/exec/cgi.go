@@ -9,8 +9,8 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// parseCGI reads a response as RFC 3875 section 6 has it: header lines, an empty
-// line, the body. Location without a status is a redirect.
+// parseCGI parses a response of RFC 3875 section 6: header lines, an empty line, the
+// body. Location without a status is a redirect.
 func parseCGI(data []byte) (mayfly.Reply, error) {
 	head, body, ok := cutHeader(data)
 	if !ok {
@@ -47,8 +47,7 @@ func parseCGI(data []byte) (mayfly.Reply, error) {
 	return r, nil
 }
 
-// parseStatus reads "404 Not Found". 1xx says that a status will come, so it is
-// none.
+// parseStatus parses "404 Not Found". It rejects 1xx, which is not a final status.
 func parseStatus(value string) (status int, ok bool) {
 	text, _, _ := strings.Cut(value, " ")
 	status, err := strconv.Atoi(text)

@@ -12,7 +12,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/runner"
 )
 
-// Options say what the engine works with.
+// Options configure the engine.
 type Options struct {
 	Keeper *process.Keeper // starts and ends the processes; required
 }
@@ -28,8 +28,7 @@ func New(o Options) *Engine { return &Engine{keeper: o.Keeper} }
 // Traits implements runner.Engine.
 func (*Engine) Traits() runner.Traits { return runner.Traits{OneCall: true, PerCall: true} }
 
-// Start implements runner.Engine. It starts no process: it looks whether one could
-// be started.
+// Start implements runner.Engine. It only checks that a process could be started.
 func (e *Engine) Start(_ context.Context, s runner.Spec) (runner.Instance, error) {
 	i := &instance{keeper: e.keeper, spec: s, live: map[*run]struct{}{}, done: make(chan struct{})}
 	if _, err := i.process(nil).Program(); err != nil {
@@ -38,20 +37,20 @@ func (e *Engine) Start(_ context.Context, s runner.Spec) (runner.Instance, error
 	return i, nil
 }
 
-// An instance is what is needed to start processes, and those it has started.
+// An instance holds what is needed to start processes, and those it has started.
 type instance struct {
 	keeper *process.Keeper
 	spec   runner.Spec
-	calls  sync.WaitGroup // those that have a process
+	calls  sync.WaitGroup // those with a process
 	done   chan struct{}
 
 	mu      sync.Mutex
 	stopped bool
 	live    map[*run]struct{}
-	cpu     time.Duration // of those that are gone
+	cpu     time.Duration // of processes that have exited
 }
 
-// process returns the program with the variables of a call.
+// process returns the program with a call's variables.
 func (i *instance) process(variables []string) process.Spec {
 	return process.Spec{
 		Args:   i.spec.Program.Start,
@@ -61,7 +60,7 @@ func (i *instance) process(variables []string) process.Spec {
 	}
 }
 
-// begin starts the process of a call, which end must follow.
+// begin starts a call's process; call end afterwards.
 func (i *instance) begin(r *run, s process.Spec) (err error) {
 	i.mu.Lock()
 	if i.stopped {
@@ -78,7 +77,7 @@ func (i *instance) begin(r *run, s process.Spec) (err error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.live[r] = struct{}{}
-	if i.stopped { // and Stop has not seen it
+	if i.stopped { // Stop has missed this call
 		r.output.close(stopped())
 		r.process.Kill()
 	}
@@ -99,7 +98,7 @@ func (i *instance) isStopped() bool {
 	return i.stopped
 }
 
-// Done implements runner.Instance. What has no process does not go by itself.
+// Done implements runner.Instance. Without a process it only closes on Stop.
 func (i *instance) Done() <-chan struct{} { return i.done }
 
 // Err implements runner.Instance.

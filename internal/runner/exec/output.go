@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// headSize is how much of a reply is kept for the case that it is all of it.
+// headSize is how much of a reply is kept to send it whole.
 const headSize = 64 << 10
 
-// An output is stdout on its way to the reply: at first it is kept, then, if it is
-// much or takes long, it flows, at the pace of its reader.
+// An output is stdout on its way to the reply. It is kept at first; if it is long or
+// takes long, it is streamed at its reader's pace.
 type output struct {
 	begun chan struct{} // closed with the first byte
-	full  chan struct{} // closed when more came than is kept
+	full  chan struct{} // closed when there is more than is kept
 
 	from *io.PipeReader
 	to   *io.PipeWriter
@@ -22,8 +22,8 @@ type output struct {
 	mu      sync.Mutex
 	kept    []byte
 	flowing bool
-	more    chan struct{} // closed when kept grows; nil if nobody waits
-	last    time.Time     // when the program wrote, or its reader last took something
+	more    chan struct{} // closed when kept grows; nil if nothing waits
+	last    time.Time     // when the program last wrote, or its reader last read
 	writing bool          // the program waits for its reader
 }
 
@@ -33,7 +33,7 @@ func newOutput() *output {
 	return o
 }
 
-// Write implements io.Writer. It is process's alone to call.
+// Write implements io.Writer. Only the process's copying goroutine may call it.
 func (o *output) Write(p []byte) (int, error) {
 	if o.keep(p) {
 		return len(p), nil
@@ -45,7 +45,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// keep takes p if the reply may still turn out to be short.
+// keep stores p if the reply may still be short.
 func (o *output) keep(p []byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -68,14 +68,14 @@ func (o *output) keep(p []byte) bool {
 	return false
 }
 
-// take returns all of a short reply.
+// take returns the whole of a short reply.
 func (o *output) take() []byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.kept
 }
 
-// flow returns what was kept, and where the rest will come.
+// flow returns what was kept, and a reader of the rest.
 func (o *output) flow() (head []byte, rest io.Reader) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -84,11 +84,11 @@ func (o *output) flow() (head []byte, rest io.Reader) {
 	return o.kept, o.from
 }
 
-// close ends what flows: its reader gets err, io.EOF if that is nil, and the program
+// close ends the stream: its reader gets err, or io.EOF if that is nil, and the program
 // a broken pipe.
 func (o *output) close(err error) { _ = o.to.CloseWithError(err) }
 
-// silence returns how long the program has not written, though it could.
+// silence returns how long the program has not written though it could.
 func (o *output) silence() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -98,8 +98,8 @@ func (o *output) silence() time.Duration {
 	return time.Since(o.last)
 }
 
-// headerLacks returns nil if the headers of CGI are complete, else a channel that is
-// closed with the next bytes.
+// headerLacks returns nil if the CGI headers are complete, else a channel that is closed
+// with the next bytes.
 func (o *output) headerLacks() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -112,7 +112,7 @@ func (o *output) headerLacks() <-chan struct{} {
 	return o.more
 }
 
-// cutHeader divides what a CGI program wrote at the first empty line.
+// cutHeader splits a CGI program's output at the first empty line.
 func cutHeader(data []byte) (header, body []byte, ok bool) {
 	for at := 0; ; {
 		n := bytes.IndexByte(data[at:], '\n')

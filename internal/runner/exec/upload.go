@@ -8,11 +8,11 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// An upload is a streamed body on its way to stdin. To a program a body that broke
-// off looks like one that is complete, so a call whose upload breaks is ended.
+// An upload is a streamed body on its way to stdin. To a program a broken body looks
+// complete, so a call whose upload breaks is ended.
 type upload struct {
 	from   io.Reader
-	gone   chan struct{} // closed when the process has gone
+	gone   chan struct{} // closed when the process is gone
 	broken chan struct{}
 	once   sync.Once
 	err    error // set before broken is closed
@@ -26,12 +26,12 @@ func (u *upload) Read(p []byte) (int, error) {
 			u.err = err
 			close(u.broken)
 		})
-		<-u.gone // what returns from here the program takes for the end
+		<-u.gone // the program would take a return for the body's end
 	}
 	return n, err
 }
 
-// brokenOff returns a channel that is closed when the upload breaks off.
+// brokenOff returns a channel that is closed when the upload breaks.
 func (u *upload) brokenOff() <-chan struct{} {
 	if u == nil {
 		return nil
@@ -39,7 +39,7 @@ func (u *upload) brokenOff() <-chan struct{} {
 	return u.broken
 }
 
-// fault returns why it broke off, if it did.
+// fault returns why the upload broke, if it did.
 func (u *upload) fault() error {
 	if u == nil {
 		return nil

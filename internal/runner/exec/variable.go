@@ -12,8 +12,8 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// variables returns what RFC 3875 says of a call, and what Mayfly adds. No name is
-// taken from outside but behind HTTP_ and MAYFLY_PARAM_.
+// variables returns a call's RFC 3875 variables and Mayfly's. Clients choose names only
+// after HTTP_ and MAYFLY_PARAM_.
 func variables(ctx context.Context, c *mayfly.Call) []string {
 	path, err := url.PathUnescape(c.Path)
 	if err != nil {
@@ -44,7 +44,7 @@ func variables(ctx context.Context, c *mayfly.Call) []string {
 	if kind := c.Header.Get("Content-Type"); kind != "" {
 		env = append(env, "CONTENT_TYPE="+kind)
 	}
-	// A stream of unknown length has no CONTENT_LENGTH: it is read to its end.
+	// A stream of unknown length has no CONTENT_LENGTH: programs read to its end.
 	switch {
 	case c.Stream == nil:
 		env = append(env, "CONTENT_LENGTH="+strconv.Itoa(len(c.Body)))
@@ -69,10 +69,9 @@ func variables(ctx context.Context, c *mayfly.Call) []string {
 	return env
 }
 
-// variable returns the name of the variable that holds a header. Some have none:
-// those that do not travel or have a variable of their own, those whose underscore
-// would make them look like others, and Proxy, since programs take the proxy for
-// their own requests from HTTP_PROXY.
+// variable returns the variable name of a header. Some headers get none: those that are
+// not forwarded or have a variable already, those whose underscore would make them
+// look like others, and Proxy, since programs use HTTP_PROXY for their own requests.
 func variable(header string) (name string, ok bool) {
 	name = http.CanonicalHeaderKey(header)
 	switch {
