@@ -13,19 +13,19 @@ import (
 	"github.com/mayfly-run/mayfly/internal/runner"
 )
 
-// Options say what the engine works with.
+// Options configure the engine.
 type Options struct {
 	Keeper *process.Keeper // starts and ends the processes; required
 
-	// Ready returns nil as soon as the service of an instance answers on the bus, and
-	// an error if it cannot tell, which counts as ready. It returns when ctx ends. Nil
-	// believes that a process which lives for Grace is ready.
+	// Ready returns nil once the instance's service answers on the bus, an error if it
+	// cannot tell, which counts as ready, and returns when ctx ends. If nil, a process
+	// that survives Grace is ready.
 	Ready func(ctx context.Context, s runner.Spec, pid int) error
 
 	Grace time.Duration // 250 ms if zero
 }
 
-// An Engine makes instances that are services of their own.
+// An Engine makes instances that are services.
 type Engine struct {
 	options Options
 }
@@ -89,7 +89,7 @@ func (e *Engine) await(ctx context.Context, i *instance) error {
 	}
 }
 
-// An instance is a process that is on the bus by itself.
+// An instance is a process that uses the bus by itself.
 type instance struct {
 	spec    runner.Spec
 	process *process.Process
@@ -106,7 +106,7 @@ type instance struct {
 func (i *instance) watch() {
 	<-i.process.Done()
 	for _, l := range i.lines {
-		_ = l.Close() // says the last line; it cannot fail
+		_ = l.Close() // flushes the last line; never fails
 	}
 	i.mu.Lock()
 	if !i.stopped {
@@ -116,7 +116,7 @@ func (i *instance) watch() {
 	close(i.done)
 }
 
-// how says in what way the process ended.
+// how describes how the process ended.
 func (i *instance) how() string {
 	if err := i.process.Err(); err != nil {
 		return err.Error()
@@ -124,7 +124,7 @@ func (i *instance) how() string {
 	return "exit status 0"
 }
 
-// failed makes an error with the last lines among its causes.
+// failed returns an error with the last lines among its causes.
 func (i *instance) failed(format string, args ...any) *mayfly.Error {
 	err := mayfly.Errorf(mayfly.Crashed, format, args...)
 	err.Err = errors.Join(i.tail.Trace(), err.Err)
@@ -156,8 +156,8 @@ func (i *instance) Err() error {
 	return i.err
 }
 
-// Stop implements runner.Instance: SIGTERM first, which services of nats.go/micro
-// drain at.
+// Stop implements runner.Instance: SIGTERM first, on which services of nats.go/micro
+// drain.
 func (i *instance) Stop(ctx context.Context) {
 	i.mu.Lock()
 	i.stopped = true
