@@ -41,7 +41,7 @@ type suite struct {
 	Fixtures
 }
 
-// A subject is an instance under test, and what it wrote.
+// A subject is an instance under test, with its output.
 type subject struct {
 	runner.Instance
 	spec  runner.Spec
@@ -49,10 +49,10 @@ type subject struct {
 
 	mu    sync.Mutex
 	lines []mayfly.Line
-	more  chan struct{} // something was added to lines
+	more  chan struct{} // signals new lines
 }
 
-// spec returns what an instance of a program is made of.
+// spec describes an instance of a program.
 func (s *suite) spec(t *testing.T, p mayfly.Program, sub *subject, env ...string) runner.Spec {
 	t.Helper()
 	id := strings.Map(func(r rune) rune {
@@ -74,7 +74,7 @@ func newSubject(t *testing.T) *subject {
 	return &subject{leash: newLeash(t), more: make(chan struct{}, 1)}
 }
 
-// open starts an instance of the fixture and stops it at the test's end.
+// open starts an instance of the fixture and stops it when the test ends.
 func (s *suite) open(t *testing.T, env ...string) *subject {
 	t.Helper()
 	sub := newSubject(t)
@@ -105,7 +105,7 @@ func (s *subject) hear(l mayfly.Line) {
 	}
 }
 
-// line returns the first line of that text, waiting for it.
+// line waits for the first line with that text and returns it.
 func (s *subject) line(t *testing.T, text string) mayfly.Line {
 	t.Helper()
 	timeout := time.After(patience)
@@ -124,7 +124,7 @@ func (s *subject) line(t *testing.T, text string) mayfly.Line {
 	}
 }
 
-// call returns a call of the path, as a gateway makes it.
+// call returns a call of the path, as a gateway would make it.
 func call(t *testing.T, path string) *mayfly.Call {
 	return &mayfly.Call{
 		ID: strings.ReplaceAll(t.Name(), "/", "-") + path, Method: "POST", Path: path, Host: "example.org", Remote: "192.0.2.1:1234",
@@ -132,7 +132,7 @@ func call(t *testing.T, path string) *mayfly.Call {
 	}
 }
 
-// ask makes a call that must succeed, and returns the reply with its whole body.
+// ask makes a call that must succeed, and returns the reply and its whole body.
 func ask(t *testing.T, i runner.Instance, c *mayfly.Call) (mayfly.Reply, []byte) {
 	t.Helper()
 	ctx, cancel := context.WithDeadline(t.Context(), c.Deadline)
@@ -301,7 +301,7 @@ func (s *suite) replies(t *testing.T) {
 		for _, tt := range []struct{ method, path, query, want string }{
 			{"GET", "/where", "", "GET\n/where\n\n"},
 			{"DELETE", "/where", "a=1&b=%20", "DELETE\n/where\na=1&b=%20\n"},
-			{"", "/where", "", "POST\n/where\n\n"}, // a message of NATS has no method
+			{"", "/where", "", "POST\n/where\n\n"}, // a NATS message has no method
 		} {
 			c := call(t, tt.path)
 			c.Method, c.Query = tt.method, tt.query
@@ -434,7 +434,7 @@ func (s *suite) streams(t *testing.T) {
 			t.Fatal(err)
 		}
 		sub.leash.awaitOpen(t)
-		_ = r.Stream.Close() // it was not read to its end, which may be told
+		_ = r.Stream.Close() // an error is fine: the body was not read to its end
 		sub.leash.awaitNobody(t)
 	})
 	t.Run("a context that ends, ends the stream", func(t *testing.T) {
@@ -462,7 +462,7 @@ func (s *suite) environment(t *testing.T) {
 	s.exact(t, strings.Split(strings.TrimSuffix(string(body), "\x00"), "\x00"), sub.spec.Env)
 }
 
-// exact checks that the environment is what it was to be and what the engine adds.
+// exact checks that the environment is the expected one plus the engine's additions.
 func (s *suite) exact(t *testing.T, got, want []string) {
 	t.Helper()
 	for _, entry := range want {
@@ -666,7 +666,7 @@ func (s *suite) service(t *testing.T) {
 		sub := newSubject(t)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		// It may crash while it is still looked at, or after.
+		// It may crash while it starts, or afterwards.
 		i, err := s.engine.Start(ctx, s.spec(t, s.Program, sub, "CRASH=yes"))
 		if err == nil {
 			err = awaitGone(t, i)

@@ -4,9 +4,9 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// Fixtures are what an engine's own test brings to the suite.
+// Fixtures are what an engine's test supplies to the suite.
 type Fixtures struct {
-	// Program does by the path of a call:
+	// Program acts by the path of a call:
 	//
 	//	/echo     replies the body
 	//	/where    replies method, path and query of the request, each on a line
@@ -18,35 +18,35 @@ type Fixtures struct {
 	//	/say      writes the line "to stderr" to stderr, "to stdout" to stdout unless
 	//	          stdout is the reply, and replies "said"
 	//	/deaf     replies "deaf" without reading the body
-	//	/duplex   replies "first\n" at once, then the body as it comes
-	//	/endless  opens the leash, writes "open\n" to it, replies the letter x without
-	//	          end, and closes the leash when it cannot any more
-	//	/hang     opens the leash, writes "open\n" to it, and closes it when the call is
-	//	          cancelled, without a reply
+	//	/duplex   replies "first\n" at once, then the body as it arrives
+	//	/endless  opens the leash, writes "open\n" to it, replies the letter x
+	//	          endlessly, and closes the leash when it no longer can
+	//	/hang     opens the leash, writes "open\n" to it, and closes it without a
+	//	          reply when the call is canceled
 	//	/crash    writes "last words" to stderr and exits with status 3
 	//	/child    starts a process that ignores SIGTERM and outlives the call, with the
-	//	          leash open and in a session of its own if the system can, replies "born"
+	//	          leash open, in its own session if the system can; replies "born"
 	//
-	// The leash is the named pipe of the variable LEASH; open it for writing.
+	// The leash is the named pipe in the variable LEASH; open it for writing.
 	//
-	// A service (see runner.Traits) instead writes its environment to stdout, each entry on
-	// a line, then "to stderr" to stderr, starts what /child starts if LEASH is
-	// set, writes "ready" to stdout, and lives until SIGTERM, at which it exits with
-	// status 0, or exits with status 3 after "last words" on stderr if CRASH is set.
+	// A service (see runner.Traits) instead writes its environment to stdout, one entry per
+	// line, then "to stderr" to stderr, starts what /child starts if LEASH is set,
+	// writes "ready" to stdout, and runs until SIGTERM, then exits with status 0; or, if
+	// CRASH is set, exits with status 3 after "last words" on stderr.
 	Program mayfly.Program
 	Folder  string   // of the bundle
-	Env     []string // what the programs need, such as PATH
+	Env     []string // variables the programs need, such as PATH
 
-	// Broken does not come to its first call. What Start says of it has BrokenSays in
-	// its message or trace.
+	// Broken exits before its first call. Start's error has BrokenSays in its message
+	// or trace.
 	Broken     mayfly.Program
 	BrokenSays string
 
-	// Silent opens the leash, writes "open\n" to it and never becomes ready. It has no
-	// command line if the engine starts nothing before a call.
+	// Silent opens the leash, writes "open\n" to it and never becomes ready. It is empty
+	// if the engine starts nothing before a call.
 	Silent mayfly.Program
 
-	Adds    []string // names of variables that the engine adds; "HTTP_*" stands for all that begin so
+	Adds    []string // variables that the engine adds; "HTTP_*" matches all with that prefix
 	Raw     bool     // replies have no status and no headers
-	PerCall bool     // a process for each call, whose stdout is the reply: its crash is not the instance's end
+	PerCall bool     // one process per call, with the reply on stdout: its crash does not end the instance
 }

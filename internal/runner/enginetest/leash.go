@@ -16,7 +16,7 @@ type leash struct {
 	path   string
 	pipe   *os.File
 	reader *bufio.Reader
-	hold   *os.File // keeps the pipe open until somebody else does
+	hold   *os.File // keeps the pipe open until a program opens it
 }
 
 func newLeash(t *testing.T) *leash {
@@ -40,10 +40,10 @@ func newLeash(t *testing.T) *leash {
 	return l
 }
 
-// variable is the environment's entry by which programs find it.
+// variable is the environment entry by which programs find the leash.
 func (l *leash) variable() string { return "LEASH=" + l.path }
 
-// awaitOpen returns when a program has said that it holds the leash.
+// awaitOpen waits until a program reports that it holds the leash.
 func (l *leash) awaitOpen(t *testing.T) {
 	t.Helper()
 	l.deadline(t)
@@ -53,7 +53,7 @@ func (l *leash) awaitOpen(t *testing.T) {
 	l.hold.Close()
 }
 
-// awaitNobody returns when nobody holds it any more.
+// awaitNobody waits until the leash is released by all.
 func (l *leash) awaitNobody(t *testing.T) {
 	t.Helper()
 	l.deadline(t)

@@ -15,9 +15,9 @@ import (
 	"github.com/mayfly-run/mayfly/internal/process"
 )
 
-// Play plays the program that the test binary's first argument names, and reports
-// whether there was one: a TestMain asks it first. It brings "reaper", which Keeper
-// needs, and "child", which StartChild starts.
+// Play runs the program named by the test binary's first argument, and reports whether
+// there was one; call it first in TestMain. It includes "reaper", which Keeper needs,
+// and "child", which StartChild starts.
 func Play(programs map[string]func()) bool {
 	if len(os.Args) < 2 {
 		return false
@@ -38,7 +38,7 @@ func Play(programs map[string]func()) bool {
 // Program returns the command line of one of Play's programs.
 func Program(name string) []string { return []string{os.Args[0], name} }
 
-// Keeper returns a keeper for the test, whose reaper Play is.
+// Keeper returns a keeper for the test, with Play's reaper.
 func Keeper(t testing.TB) *process.Keeper {
 	t.Helper()
 	k, err := process.Open(t.Context(), process.Options{Reaper: Program("reaper")})
@@ -53,7 +53,7 @@ func Keeper(t testing.TB) *process.Keeper {
 	return k
 }
 
-// OpenLeash opens the leash for a program, and says so by it.
+// OpenLeash opens the leash for a program and reports that on it.
 func OpenLeash(path string) *os.File {
 	leash, err := os.OpenFile(path, os.O_WRONLY, 0)
 	must(err)
@@ -61,7 +61,7 @@ func OpenLeash(path string) *os.File {
 	return leash
 }
 
-// StartChild does what a program has to at /child: when it returns, the child is up.
+// StartChild implements /child: when it returns, the child is running.
 func StartChild(leash string) {
 	child := exec.Command(os.Args[0], "child", leash)
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -79,7 +79,7 @@ func playChild(leash string) {
 	<-time.After(time.Hour)
 }
 
-// must ends a program that cannot be what a test needs.
+// must ends a program that cannot provide what a test needs.
 func must(err error) {
 	if err != nil {
 		panic(err)
