@@ -15,14 +15,13 @@ import (
 	"testing"
 )
 
-// The floor plan as data, and the rules that every file keeps. ARCHITECTURE.md
-// draws the same plan. A new package or module is entered here first, and whoever
-// enters it says with that where it belongs.
+// The floor plan as data, and the rules for every file. ARCHITECTURE.md draws the same
+// plan. A new package or module is entered here first, which decides where it belongs.
 
 const module = "github.com/mayfly-run/mayfly"
 
-// floors says how high each package stands. A package imports only what stands
-// lower: nothing above, and no neighbour.
+// floors gives each package its height. A package imports only lower ones, never a
+// neighbor.
 var floors = map[string]int{
 	module:                       0,
 	module + "/internal/nearest": 1,
@@ -71,7 +70,7 @@ var floors = map[string]int{
 	module + "/cmd/mayfly": 9,
 }
 
-// What is for tests alone, of every package.
+// Packages for tests only, of every package.
 const (
 	natstest   = module + "/internal/natstest"
 	enginetest = module + "/internal/runner/enginetest"
@@ -80,8 +79,8 @@ const (
 
 func forTests(pkg string) bool { return pkg == natstest || pkg == enginetest || pkg == image }
 
-// guests are programs as a user would write them, and the one that measures: they
-// know nothing of ours but what everybody sees from outside.
+// guests are programs like a user's, and the benchmark: they know only our public
+// interfaces.
 var guests = []string{
 	module + "/bench",
 	module + "/examples/createtask/worker",
@@ -91,7 +90,7 @@ var guests = []string{
 	module + "/examples/web-go",
 }
 
-// owners says which packages may import a module of others.
+// owners says which packages may import a third-party module.
 var owners = map[string][]string{
 	"github.com/nats-io/nats-server/v2":          {"internal/bus", "bench"},
 	"github.com/nats-io/nats.go":                 {"internal/bus", "internal/registry", "internal/secrets", "internal/logs", "internal/natstest", "bench", "examples/createtask/worker", "examples/hackernews"},
@@ -108,8 +107,7 @@ var owners = map[string][]string{
 	"golang.org/x/term":                          {"internal/cli"},
 }
 
-// testOwners are owners of modules in their tests besides; a list that is empty
-// is everybody.
+// testOwners may also import a module in their tests; an empty list allows every package.
 var testOwners = map[string][]string{
 	"github.com/google/go-cmp":                 {},
 	"go.uber.org/goleak":                       {},
@@ -163,9 +161,9 @@ func TestImportsPointDown(t *testing.T) {
 	}
 }
 
-// strangers says which packages an importer must not know, though they stand lower.
+// strangers says which lower packages an importer must not import.
 var strangers = map[string][]string{
-	module + "/internal/cli": {module + "/internal/runner"}, // what runs, nodes say: see peers
+	module + "/internal/cli": {module + "/internal/runner"}, // nodes report what runs: see peers
 }
 
 func TestImportsKeepTheirDistance(t *testing.T) {
@@ -181,8 +179,8 @@ func TestImportsKeepTheirDistance(t *testing.T) {
 	}
 }
 
-// Doors are how the outside gets in. Whatever else needs something of one would be
-// better off with what the door itself stands on.
+// Doors let the outside in. Another package that needs part of one should import what
+// the door itself builds on.
 func TestOnlyNodeImportsDoors(t *testing.T) {
 	t.Parallel()
 	doors := []string{module + "/internal/gateway", module + "/internal/responder", module + "/internal/console"}
@@ -259,7 +257,7 @@ func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
 	}
 }
 
-// Files and packages are named by what they hold, not by what they are made of.
+// Files and packages are named for their contents, not their kind.
 var vague = regexp.MustCompile(`(^|/)(utils?|helpers?|common|managers?|misc|types|models|handlers|interfaces|constants)(_test)?(\.go)?(/|$)`)
 
 func TestNamesAreNouns(t *testing.T) {
@@ -280,7 +278,7 @@ func TestFilesKeepTheHouseRules(t *testing.T) {
 	}
 }
 
-// The rules must be able to say no, or a typing error in one would go unseen.
+// Each rule must fail on a bad example, or a typo in one would go unnoticed.
 func TestHouseRulesFindFaults(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, path, code, want string }{
@@ -314,7 +312,7 @@ func TestHouseRulesFindFaults(t *testing.T) {
 	}
 }
 
-// A line number is wrong after the next change; a symbol is found.
+// Line numbers go stale with the next change; symbols do not.
 func TestDocumentsNameSymbolsNotLines(t *testing.T) {
 	t.Parallel()
 	line := regexp.MustCompile(`\w+\.go:[0-9]+`)
@@ -325,7 +323,7 @@ func TestDocumentsNameSymbolsNotLines(t *testing.T) {
 	}
 }
 
-// An invariant that names a test which was renamed is guarded by nobody.
+// An invariant is unguarded if the test that it names was renamed.
 func TestInvariantsNameTestsThatExist(t *testing.T) {
 	t.Parallel()
 	texts := documents(t)
@@ -351,7 +349,7 @@ func TestInvariantsNameTestsThatExist(t *testing.T) {
 	}
 }
 
-// A goFile is one Go file of the module, for whatever system it is.
+// A goFile is a Go file of the module, for any system.
 type goFile struct {
 	path string // within the module
 	pkg  string // import path; that of the tested package for a test
@@ -359,7 +357,7 @@ type goFile struct {
 	tree *ast.File
 }
 
-// goFiles returns the files that the go command sees as the module's.
+// goFiles returns the module's files as the go command sees them.
 func goFiles(t *testing.T) []*goFile {
 	t.Helper()
 	var files []*goFile
@@ -382,7 +380,7 @@ func parse(t *testing.T, name string, data []byte) *goFile {
 	}
 }
 
-// documents returns the text of every document by its path.
+// documents returns every document by path.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	texts := map[string]string{}
@@ -390,8 +388,8 @@ func documents(t *testing.T) map[string]string {
 	return texts
 }
 
-// walk reads the files of a kind, except where the go command does not look
-// either and in what npm installed.
+// walk reads all files with an extension, except in folders that the go command skips and
+// in node_modules.
 func walk(t *testing.T, extension string, read func(name string, data []byte)) {
 	t.Helper()
 	root := os.DirFS(".")
@@ -428,7 +426,7 @@ func (f *goFile) imports() []string {
 	return paths
 }
 
-// faults returns which rules the file breaks.
+// faults returns the rules that the file breaks.
 func (f *goFile) faults() []string {
 	var found []string
 	for _, decl := range f.tree.Decls {
@@ -455,8 +453,8 @@ func (f *goFile) faults() []string {
 	return found
 }
 
-// forbids says why the file may not use the selector in the function fn, which is
-// nil outside of functions.
+// forbids returns why the file may not use the selector in function fn, which is nil at
+// package level.
 func (f *goFile) forbids(s *ast.SelectorExpr, fn *ast.FuncDecl) string {
 	guest := slices.Contains(guests, f.pkg)
 	switch name := selector(s); {
@@ -469,8 +467,8 @@ func (f *goFile) forbids(s *ast.SelectorExpr, fn *ast.FuncDecl) string {
 			return name + " outside of package main"
 		}
 	case name == "time.Sleep":
-		// In a bubble of synctest sleep costs nothing. Its helpers stand outside of
-		// the call, so the whole file is trusted.
+		// In a synctest bubble, sleeping is free. Its functions are outside the call, so
+		// trust the whole file.
 		if f.test && !slices.Contains(f.imports(), "testing/synctest") {
 			return name + " in a test: wait for an event"
 		}
@@ -482,7 +480,7 @@ func (f *goFile) forbids(s *ast.SelectorExpr, fn *ast.FuncDecl) string {
 	return ""
 }
 
-// mentions reports whether a function's comment or code holds the text.
+// mentions reports whether a function's comment or code contains the text.
 func (f *goFile) mentions(fn *ast.FuncDecl, text string) bool {
 	if fn == nil {
 		return false
@@ -497,7 +495,7 @@ func (f *goFile) mentions(fn *ast.FuncDecl, text string) bool {
 	return found
 }
 
-// selector returns x.y for a selector of two names, else "".
+// selector returns x.y for a selector of two names, or "".
 func selector(e ast.Expr) string {
 	s, ok := e.(*ast.SelectorExpr)
 	if !ok {

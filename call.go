@@ -11,17 +11,17 @@ import (
 // A Call is one request to a service or function.
 type Call struct {
 	ID      string  // identifies the call in logs and responses
-	Subject Subject // where it goes
+	Subject Subject // its destination
 
-	// The HTTP side of the request; empty for a call that did not come by HTTP.
+	// The HTTP request; empty if the call did not arrive by HTTP.
 	Method string
 	Path   string // escaped
 	Query  string // raw
 	Host   string
 	Remote string // host:port
 
-	// Header holds the headers that travel with the call. A function that takes a
-	// Call owns it and may add to it.
+	// Header holds the headers that are forwarded. A function that receives a Call
+	// owns it and may add to it.
 	Header http.Header
 
 	// Body is the whole body, unless Stream is set: then Body is empty and the body

@@ -9,11 +9,11 @@
 //
 // # Glossary
 //
-// One word per thing, in code, documents, flags and subjects alike:
+// One word per thing, in code, documents, flags and subjects:
 //
 //	function   code that answers calls, known by a name
 //	revision   one immutable deployed version of a function: hello@7
-//	service    a program that itself speaks NATS micro (ADR-32); Mayfly routes to it
+//	service    a program that speaks NATS micro (ADR-32) itself; Mayfly routes to it
 //	endpoint   one subject of a service, with a name and metadata
 //	instance   one running copy of a revision, or of a service that Mayfly runs
 //	engine     how an instance is started and called: http, exec, service

@@ -7,9 +7,9 @@ import (
 	"net/http"
 )
 
-// A Code says what kind of error it is and so what the caller should do. The
-// same nine codes are HTTP statuses at the gateway, Nats-Service-Error-Code on
-// the bus and exit codes of the command line.
+// A Code classifies an error and so says what the caller should do. The same nine codes
+// are HTTP statuses at the gateway, Nats-Service-Error-Code on the bus and exit codes
+// of the command line.
 type Code int
 
 // The codes. The zero Code is Internal, which is also the code of any error that
@@ -69,7 +69,7 @@ func (c Code) Exit() int {
 	return codes[c].exit
 }
 
-// Codes returns every code, in the order of their declaration.
+// Codes returns every code, in order of declaration.
 func Codes() []Code {
 	all := make([]Code, len(codes))
 	for i := range all {
@@ -95,20 +95,20 @@ func CodeOfStatus(status int) Code {
 	}
 }
 
-// Causes to tell apart within one code, with errors.Is.
+// Causes that errors.Is tells apart within one code.
 var (
 	// ErrNobody is the cause of an Unavailable call that had no responders, so a
 	// retry is safe for every method.
 	ErrNobody = errors.New("no responders")
 
-	// ErrTooLarge is the cause of an Invalid call whose headers and body exceed
-	// what one message of the bus may hold.
+	// ErrTooLarge is the cause of an Invalid call whose headers and body exceed the
+	// bus's message limit.
 	ErrTooLarge = errors.New("too large")
 )
 
-// A Trace is the output of a function's language when its code failed, such as a
-// stack trace: the cause of a Crashed error, found with errors.AsType. It is shown
-// to developers on this machine only; the log always has it.
+// A Trace is the output of a function's language when its code failed, such as a stack
+// trace: the cause of a Crashed error, found with errors.AsType. Only developers on this
+// machine see it in replies; the log always has it.
 type Trace string
 
 // Error returns the trace.
@@ -119,7 +119,7 @@ func (t Trace) Error() string { return string(t) }
 type Error struct {
 	Code    Code
 	Message string // one lower-case line, no period, no secrets
-	Hint    string // what to do about it; may be empty
+	Hint    string // how to fix it; may be empty
 	Err     error  // the cause; may be nil
 }
 

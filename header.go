@@ -2,12 +2,12 @@ package mayfly
 
 import "strings"
 
-// The rules for headers that may not travel, once for all doors and engines.
-// IsHopByHop takes a canonical name; the others ignore case, since a name in a
-// NATS message that is not an HTTP token has no canonical form.
+// The rules for headers that are not forwarded, shared by all doors and engines.
+// IsHopByHop takes a canonical name; the others ignore case, since a name in a NATS
+// message that is not an HTTP token has no canonical form.
 
 // IsHopByHop reports whether a header belongs to one connection (RFC 9110, section
-// 7.6.1) or frames one message, which each side does anew.
+// 7.6.1) or frames one message, which each side does itself.
 func IsHopByHop(name string) bool {
 	switch name {
 	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
@@ -39,13 +39,13 @@ func IsReserved(name string) bool {
 	return false
 }
 
-// IsParam reports whether a header holds a value from the path, Mayfly-Param-*:
-// the one kind of reserved header that reaches a function as a header.
+// IsParam reports whether a header holds a value from the path, Mayfly-Param-*: the
+// only reserved headers that reach a function as headers.
 func IsParam(name string) bool {
 	return len(name) > len(HeaderParamPrefix) && hasPrefixFold(name, HeaderParamPrefix)
 }
 
-// IsForwarded reports whether a header is what a proxy says about the client.
+// IsForwarded reports whether a proxy sets a header to describe the client.
 func IsForwarded(name string) bool {
 	if name == "" {
 		return false

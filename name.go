@@ -34,8 +34,8 @@ func ParseName(s string) (Name, error) {
 	return Name(s), nil
 }
 
-// ParseName returns s as the name of a unit of kind k, or an error with code
-// Invalid. A service has a name as ADR-32 allows it: also A-Z and _.
+// ParseName returns s as the name of a unit of kind k, or an error with code Invalid.
+// Service names may also contain A-Z and _, as in ADR-32.
 func (k Kind) ParseName(s string) (Name, error) {
 	if k == KindFunction {
 		return ParseName(s)
@@ -49,21 +49,20 @@ func (k Kind) ParseName(s string) (Name, error) {
 	return Name(s), nil
 }
 
-// UnmarshalText implements encoding.TextUnmarshaler by ParseName, so that a name
-// that was stored is proof too.
+// UnmarshalText implements encoding.TextUnmarshaler with ParseName, so that stored names
+// are valid too.
 func (n *Name) UnmarshalText(text []byte) (err error) {
 	*n, err = ParseName(string(text))
 	return err
 }
 
-// A Ref points at one revision of a function, or at whatever is current.
+// A Ref identifies a revision of a function, or the current one.
 type Ref struct {
 	Name     Name
 	Revision uint64 // 0 is the current one
 }
 
-// ParseRef reads "hello" (the current revision) or "hello@7". Errors have code
-// Invalid.
+// ParseRef parses "hello" (the current revision) or "hello@7". Errors have code Invalid.
 func ParseRef(s string) (Ref, error) {
 	text, revision, pinned := strings.Cut(s, "@")
 	name, err := ParseName(text)
@@ -88,8 +87,8 @@ func (r Ref) String() string {
 	return string(r.Name) + "@" + strconv.FormatUint(r.Revision, 10)
 }
 
-// clip shortens text from outside for an error message, so that a huge input
-// never makes a huge error.
+// clip shortens untrusted text for an error message, so that a huge input never makes a
+// huge error.
 func clip(s string) string {
 	const most = 80
 	if len(s) <= most {

@@ -12,8 +12,8 @@ import (
 const MaxPattern = 512
 
 // A Pattern selects the HTTP requests of a route, in the syntax of Go's
-// http.ServeMux: "[METHOD ][HOST]/path/{name}/{rest...}". Without a method it
-// takes every method, and GET takes HEAD too.
+// http.ServeMux: "[METHOD ][HOST]/path/{name}/{rest...}". Without a method it matches
+// every method, and GET matches HEAD too.
 type Pattern struct {
 	Method string
 	Host   string
@@ -21,8 +21,8 @@ type Pattern struct {
 	Params []string // names of the path values, in order
 }
 
-// ParsePattern parses a pattern; errors have code Invalid. http.ServeMux accepts
-// whatever it accepts.
+// ParsePattern parses a pattern; errors have code Invalid. http.ServeMux accepts every
+// Pattern.
 func ParsePattern(s string) (Pattern, error) {
 	bad := func(format string, args ...any) (Pattern, error) {
 		e := Errorf(Invalid, "pattern %q: "+format, append([]any{clip(s)}, args...)...)
@@ -104,8 +104,8 @@ func (p Pattern) String() string {
 }
 
 // Values returns the path values of a request that http.ServeMux matched to the
-// pattern, decoded, in the pattern's order; a {rest...} gives one value a segment,
-// and none if nothing is left of the path.
+// pattern, decoded, in the pattern's order; a {rest...} gives one value per segment, and
+// none for an empty rest.
 func (p Pattern) Values(r *http.Request) []string {
 	values := make([]string, 0, len(p.Params))
 	for i, name := range p.Params {
@@ -121,7 +121,7 @@ func (p Pattern) Values(r *http.Request) []string {
 	return values
 }
 
-// isMethod reports whether s is a token in capitals: GET, not get.
+// isMethod reports whether s is an upper-case token: GET, not get.
 func isMethod(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r != '-' && (r < 'A' || r > 'Z') })
 }
@@ -152,6 +152,6 @@ func (p Pattern) First() string {
 	return first
 }
 
-// Reserved reports whether the pattern lies under a path that the gateway keeps for
-// itself, so that no route may take it.
+// Reserved reports whether the pattern is below a path that the gateway reserves, so that
+// no route may use it.
 func (p Pattern) Reserved() bool { return slices.Contains(reservedPaths, p.First()) }

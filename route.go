@@ -5,34 +5,33 @@ import (
 	"time"
 )
 
-// A Route turns the HTTP requests that its pattern takes into calls.
+// A Route maps the HTTP requests that match its pattern to calls.
 type Route struct {
-	Name    string // as the manifest names it, or Service/endpoint
+	Name    string // its name in the manifest, or Service/endpoint
 	Pattern Pattern
 
-	// Where the call goes: a subject, or an endpoint of a service by name, which
-	// the directory resolves at each call. Wildcards of the subject are filled
-	// with the pattern's path values.
+	// The target: a subject, or an endpoint of a service by name, which the
+	// directory resolves at each call. The path values fill the subject's wildcards.
 	Subject  SubjectPattern
 	Service  string
 	Endpoint string
-	Function Name // instead of the three
+	Function Name // instead of the fields above
 
-	Payload Template      // of a request that has no body
+	Payload Template      // for requests without a body
 	Timeout time.Duration // how long to wait for the reply; the gateway's default if zero
-	CORS    *CORS         // nil answers no other origin
+	CORS    *CORS         // nil allows no other origin
 
-	// For people and for OpenAPI.
+	// Descriptions, also for OpenAPI.
 	Summary  string
 	Request  json.RawMessage // JSON Schema of the body
 	Response json.RawMessage // JSON Schema of the reply's body
 
-	// Project is the name of the project that lists the route; empty for one that
-	// a service's metadata gave.
+	// Project is the project that lists the route; empty if it came from a
+	// service's metadata.
 	Project Name
 }
 
-// Target returns what the route calls, for people.
+// Target describes what the route calls.
 func (r Route) Target() string {
 	if r.Function != "" {
 		return string(r.Function)
@@ -43,13 +42,12 @@ func (r Route) Target() string {
 	return r.Subject.String()
 }
 
-// CORS says which web pages of other origins may use a route (the CORS protocol
-// of the Fetch standard).
+// CORS says which web pages of other origins may use a route (Fetch standard).
 type CORS struct {
 	Origins     []string      // such as https://shop.example; * is any
 	Methods     []string      // those of the pattern if empty
-	Headers     []string      // request headers besides the safelisted; Content-Type if empty
-	Expose      []string      // reply headers that the page may read
-	Credentials bool          // cookies may come; never with origin *
-	MaxAge      time.Duration // how long a browser may remember the answer
+	Headers     []string      // request headers besides the safelisted ones; Content-Type if empty
+	Expose      []string      // reply headers that pages may read
+	Credentials bool          // allow cookies; never with origin *
+	MaxAge      time.Duration // how long browsers may cache the answer
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A Service is one running instance of a NATS micro service, as it describes
-// itself to $SRV.INFO (ADR-32).
+// A Service is a running instance of a NATS micro service, as its $SRV.INFO (ADR-32)
+// describes it.
 type Service struct {
 	Name        string            `json:"name"`
 	ID          string            `json:"id"`
@@ -15,23 +15,22 @@ type Service struct {
 	Description string            `json:"description"`
 	Metadata    map[string]string `json:"metadata"`
 	Endpoints   []Endpoint        `json:"endpoints"`
-	Started     time.Time         `json:"started,omitzero"` // zero while unknown: INFO does not tell, STATS does
+	Started     time.Time         `json:"started,omitzero"` // zero if unknown: STATS has it, INFO does not
 }
 
-// An Endpoint is one subject that a service answers on.
+// An Endpoint is a subject that a service answers on.
 type Endpoint struct {
 	Name     string            `json:"name"`
-	Subject  string            `json:"subject"` // may hold wildcards
+	Subject  string            `json:"subject"` // may contain wildcards
 	Queue    string            `json:"queue_group"`
 	Metadata map[string]string `json:"metadata"`
 }
 
-// maxPatterns bounds how many patterns one endpoint's metadata may ask for.
+// maxPatterns is the most patterns in one endpoint's metadata.
 const maxPatterns = 32
 
-// Routes returns the routes that the endpoint's metadata asks for. A value that
-// makes no sense loses its route and nothing else; a bad timeout or schema loses
-// only itself, because the route is useful without.
+// Routes returns the routes in the endpoint's metadata. An invalid value loses only its
+// route; an invalid timeout or schema is ignored, because the route works without it.
 func (e Endpoint) Routes(service string) []Route {
 	subject, err := ParseSubjectPattern(e.Subject)
 	if err != nil {
@@ -60,7 +59,7 @@ func (e Endpoint) Routes(service string) []Route {
 	return routes
 }
 
-// Timeout returns how long the endpoint asks a caller to wait, or 0.
+// Timeout returns how long the endpoint asks callers to wait, or 0.
 func (e Endpoint) Timeout() time.Duration {
 	text := e.Metadata[MetaTimeout]
 	if text == "" {
@@ -73,8 +72,8 @@ func (e Endpoint) Timeout() time.Duration {
 	return d
 }
 
-// Schema returns the JSON Schema under one of the metadata's keys, MetaRequest or
-// MetaResponse, or nil if there is none.
+// Schema returns the JSON Schema under a metadata key, MetaRequest or MetaResponse, or
+// nil if there is none.
 func (e Endpoint) Schema(key string) json.RawMessage {
 	text := e.Metadata[key]
 	if text == "" || !json.Valid([]byte(text)) {

@@ -6,13 +6,13 @@ import (
 )
 
 // MaxSubject is the length of the longest Subject, in bytes. A subject near the
-// server's 4 KiB protocol line makes it close the connection (of everybody who
-// shares it), so the bound is far below.
+// server's limit of 4 KiB per protocol line makes it close the connection, for all who
+// share it, so the bound is far below.
 const MaxSubject = 256
 
-// A Subject is a NATS subject that Mayfly may publish to on behalf of somebody
-// outside: no wildcards, no empty tokens, nothing that a server or client
-// reserves ($JS, $SYS, $SRV, _INBOX) and nothing of Mayfly's own.
+// A Subject is a NATS subject that Mayfly may publish to for an outside caller: no
+// wildcards or empty tokens, and nothing that a server or client reserves ($JS, $SYS,
+// $SRV, _INBOX) or Mayfly keeps for itself.
 type Subject string
 
 // ParseSubject returns s as a Subject, or an error with code Invalid.
@@ -30,8 +30,7 @@ type SubjectPattern struct {
 	wildcards int
 }
 
-// ParseSubjectPattern returns s as a SubjectPattern, or an error with code
-// Invalid.
+// ParseSubjectPattern returns s as a SubjectPattern, or an error with code Invalid.
 func ParseSubjectPattern(s string) (SubjectPattern, error) {
 	wildcards, err := checkSubject(s, true)
 	if err != nil {
@@ -46,10 +45,9 @@ func (p SubjectPattern) String() string { return p.text }
 // Wild reports whether the pattern has a wildcard.
 func (p SubjectPattern) Wild() bool { return p.wildcards > 0 }
 
-// Fill returns the subject in which the values stand for the wildcards, in order;
-// a last > takes all that remain. Too few or too many values are NotFound, because
-// then the path they came from names nothing; a value that may not be a token is
-// Invalid.
+// Fill returns the subject with the values in place of the wildcards, in order; a last
+// > takes all that remain. Too few or too many values are NotFound, because then the
+// path that they came from does not exist; a value that cannot be a token is Invalid.
 func (p SubjectPattern) Fill(values []string) (Subject, error) {
 	if p.wildcards == 0 && len(values) == 0 {
 		return Subject(p.text), nil
@@ -81,7 +79,7 @@ func (p SubjectPattern) Fill(values []string) (Subject, error) {
 	return ParseSubject(strings.Join(tokens, "."))
 }
 
-// checkSubject states the rules once for both kinds and counts the wildcards.
+// checkSubject holds the rules for both kinds, and counts the wildcards.
 func checkSubject(s string, wild bool) (wildcards int, err error) {
 	switch {
 	case s == "":
@@ -109,7 +107,7 @@ func checkSubject(s string, wild bool) (wildcards int, err error) {
 		case token == "":
 			return 0, Errorf(Invalid, "subject %q has an empty token: two dots in a row, or one at the start or end", clip(s))
 		case wild && (token == "*" || token == ">" && i == len(s)):
-			// A first token that is a wildcard would reach $JS, $SYS and _INBOX.
+			// A wildcard as the first token would reach $JS, $SYS and _INBOX.
 			if wildcards++; len(token) == i {
 				return 0, Errorf(Invalid, "subject %q starts with a wildcard", clip(s))
 			}

@@ -8,19 +8,18 @@ import (
 // MaxTemplate is the length of the longest Template, in bytes.
 const MaxTemplate = 64 << 10
 
-// A Template makes the payload of a request that has no body, from the values of
-// its path and query. The zero Template makes an empty payload.
+// A Template makes the payload of a request without a body, from its path and query
+// values. The zero Template makes an empty payload.
 //
-// {name} stands for a value; any other brace is text, so JSON needs no escapes:
+// {name} is replaced by a value; any other brace is text, so JSON needs no escapes:
 //
 //	{n}                          3
 //	{"n":{n},"by":"{user}"}      {"n":3,"by":"Ada"}
-//	json                         {"n":"3","user":"Ada"}, all values there are
+//	json                         {"n":"3","user":"Ada"}, all values
 //
-// A template that starts with [ or with a { that is no placeholder is taken for
-// JSON: inside quotes a value is escaped, outside of them it must be a number,
-// true, false or null, or else is quoted. So no value can change the shape of
-// what the template's author wrote.
+// A template that starts with [ or with a { that is not a placeholder is taken for
+// JSON: inside quotes a value is escaped, elsewhere it must be a number, true, false or
+// null, or else is quoted. So no value can change the structure that the author wrote.
 type Template struct {
 	text  string
 	parts []part // nil for an empty template and for json
@@ -37,12 +36,12 @@ type part struct {
 type kind int
 
 const (
-	plain  kind = iota // as it is
+	plain  kind = iota // unchanged
 	quoted             // inside a JSON string
-	scalar             // a JSON value of its own
+	scalar             // a JSON value
 )
 
-// ParseTemplate reads a template. Errors have code Invalid.
+// ParseTemplate parses a template. Errors have code Invalid.
 func ParseTemplate(s string) (Template, error) {
 	if len(s) > MaxTemplate {
 		return Template{}, Errorf(Invalid, "a payload template is %d bytes long: at most %d are allowed", len(s), MaxTemplate)
@@ -89,7 +88,7 @@ func ParseTemplate(s string) (Template, error) {
 // String returns the form that ParseTemplate reads.
 func (t Template) String() string { return t.text }
 
-// Names returns the names of the values that the template takes, each once.
+// Names returns the names of the template's values, each once.
 func (t Template) Names() []string {
 	var names []string
 	seen := map[string]bool{}
@@ -102,9 +101,8 @@ func (t Template) Names() []string {
 	return names
 }
 
-// Fill returns the payload. all is asked for the values of a "json" template,
-// value for one of the others by name; a value that is not there is empty text,
-// or null in JSON.
+// Fill returns the payload. all supplies the values of a "json" template, value those of
+// others by name; a missing value is empty text, or null in JSON.
 func (t Template) Fill(value func(name string) (string, bool), all func() map[string]string) []byte {
 	if t.all {
 		values := all()
@@ -139,7 +137,7 @@ func (t Template) Fill(value func(name string) (string, bool), all func() map[st
 	return b
 }
 
-// isScalar reports whether v is a JSON number, true, false or null as it stands.
+// isScalar reports whether v is a JSON number, true, false or null.
 func isScalar(v string) bool {
 	if v == "" || strings.ContainsAny(v[:1], "\"{[ \t\r\n") || strings.ContainsAny(v[len(v)-1:], " \t\r\n") {
 		return false

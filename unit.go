@@ -8,27 +8,27 @@ import (
 	"time"
 )
 
-// An Engine is a way to make instances of a program.
+// An Engine is a way to run instances of a program.
 type Engine string
 
 // The engines.
 const (
 	EngineHTTP    Engine = "http"    // a long-lived process that answers HTTP on a socket
-	EngineExec    Engine = "exec"    // one process for each call
+	EngineExec    Engine = "exec"    // one process per call
 	EngineService Engine = "service" // a long-lived process that speaks NATS itself
 )
 
-// A Program is what instances are made of: where the code is, how it is started
-// and what it gets.
+// A Program describes what instances run: where the code is, how it starts and what it
+// gets.
 type Program struct {
 	Engine  Engine            `json:"engine"`
 	Start   []string          `json:"start"`             // command line, run in the bundle's folder
 	Bundles map[string]string `json:"bundles,omitempty"` // by platform, see Platform: sha256 of the bundle in hex
 	CGI     bool              `json:"cgi,omitempty"`     // exec: stdout begins with headers (RFC 3875)
-	Env     map[string]string `json:"env,omitempty"`     // besides what every instance gets
+	Env     map[string]string `json:"env,omitempty"`     // added to what every instance gets
 	Secrets []string          `json:"secrets,omitempty"` // names; "api-key" is given as API_KEY
-	Creds   string            `json:"creds,omitempty"`   // secret that holds the NATS credentials of the instances
-	Memory  int64             `json:"memory,omitempty"`  // bytes that an instance and its children may use; 0 is no limit
+	Creds   string            `json:"creds,omitempty"`   // the secret with the instances' NATS credentials
+	Memory  int64             `json:"memory,omitempty"`  // limit in bytes of an instance and its children; 0 is none
 	Labels  map[string]string `json:"labels,omitempty"`  // that a node must have to run it
 }
 
@@ -51,27 +51,27 @@ type Kind int
 
 // The kinds.
 const (
-	KindFunction Kind = iota // Mayfly brings it its calls
+	KindFunction Kind = iota // Mayfly delivers its calls
 	KindService              // it answers on NATS itself
 )
 
-// String returns the word that commands, keys of the registry and messages use.
+// String returns the word used in commands, registry keys and messages.
 func (k Kind) String() string { return [...]string{"function", "service"}[k] }
 
-// A Unit is what is developed and deployed under one name: a function or a
-// service. Its JSON leaves the kind out: set Kind before reading one.
+// A Unit is a function or service, developed and deployed under one name. Its JSON
+// omits the kind: set Kind before unmarshaling.
 type Unit struct {
 	Kind     Kind   `json:"-"`
 	Name     Name   `json:"name"`               // see Kind.ParseName
-	Revision uint64 `json:"revision,omitempty"` // grows by one with every deploy, from 1; 0 in development
+	Revision uint64 `json:"revision,omitempty"` // starts at 1 and grows with every deploy; 0 in development
 	Project  Name   `json:"project,omitempty"`
 	Program
-	Limits // of a service Instances alone, and there Min is Max
+	Limits // for a service only Instances, with Min equal to Max
 
-	// Of a function alone.
-	Summary  string            `json:"summary,omitempty"`  // one line for people
+	// Functions only.
+	Summary  string            `json:"summary,omitempty"`  // one-line description
 	HTTP     []Pattern         `json:"http,omitempty"`     // its own HTTP paths, besides /fn/<name>
-	Metadata map[string]string `json:"metadata,omitempty"` // shown to `nats micro info` as it is
+	Metadata map[string]string `json:"metadata,omitempty"` // shown by `nats micro info`
 }
 
 // MarshalJSON writes the instances of a service as a number.
@@ -86,7 +86,7 @@ func (u Unit) MarshalJSON() ([]byte, error) {
 	}{plain(u), u.Instances.Min})
 }
 
-// UnmarshalJSON reads what MarshalJSON wrote of a unit of the same kind.
+// UnmarshalJSON reads the output of MarshalJSON for a unit of the same kind.
 func (u *Unit) UnmarshalJSON(data []byte) (err error) {
 	type plain Unit // has no UnmarshalJSON
 	if u.Kind == KindFunction {
@@ -105,7 +105,7 @@ func (u *Unit) UnmarshalJSON(data []byte) (err error) {
 	return err
 }
 
-// WithDefaults is Limits.WithDefaults, but keeps a service's instances fixed.
+// WithDefaults is Limits.WithDefaults, but keeps a service's number of instances.
 func (u Unit) WithDefaults() Limits {
 	l := u.Limits.WithDefaults()
 	if u.Kind == KindService {
@@ -125,30 +125,30 @@ func (u Unit) String() string {
 	return u.Ref().String()
 }
 
-// Limits bound what a unit's calls and instances may take. A zero field
-// stands for the default that WithDefaults sets.
+// Limits bound a unit's calls and instances. A zero field means the default that
+// WithDefaults sets.
 type Limits struct {
 	Timeout     Duration  `json:"timeout,omitzero"`      // from the request's end to the reply's headers; 30 s
 	IdleTimeout Duration  `json:"idle_timeout,omitzero"` // between two bytes of a streamed body; 60 s
 	Body        int64     `json:"body,omitzero"`         // bytes of a request; the gateway's limit if 0
-	Concurrency int       `json:"concurrency,omitzero"`  // calls at once in one instance; 16, exec always 1
+	Concurrency int       `json:"concurrency,omitzero"`  // calls at once per instance; 16, exec always 1
 	Wait        int       `json:"wait,omitzero"`         // calls that may wait for an instance; 100, none if negative
 	Instances   Instances `json:"instances,omitzero"`
 }
 
-// Instances say how many of a unit one node runs, and when they come and go.
+// Instances say how many instances of a unit a node runs, and when they start and stop.
 type Instances struct {
 	Min   int      `json:"min,omitzero"`   // kept warm; 0 starts with the first call
 	Max   int      `json:"max,omitzero"`   // 4, or Min if that is more
-	Idle  Duration `json:"idle,omitzero"`  // without a call, before one above Min stops; 5 min
+	Idle  Duration `json:"idle,omitzero"`  // time without a call before one above Min stops; 5 min
 	Start Duration `json:"start,omitzero"` // until one must be ready; 10 s
 }
 
-// Exactly returns the Instances of a service that runs in n.
+// Exactly returns the Instances of a service with n.
 func Exactly(n int) Instances { return Instances{Min: n, Max: n} }
 
-// WithDefaults returns l with every zero field set to what it stands for, but
-// Body, whose default is the gateway's.
+// WithDefaults returns l with every zero field set to its default, except Body, whose
+// default is the gateway's.
 func (l Limits) WithDefaults() Limits {
 	set(&l.Timeout, Duration(30*time.Second))
 	set(&l.IdleTimeout, Duration(time.Minute))
@@ -186,10 +186,9 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Service returns how the function shows itself to NATS as a micro service
-// (ADR-32): the service has the function's name and version 1.0.<revision>, and
-// one endpoint named "call" on the function's subject. The id tells one
-// instance from another and is the caller's to choose.
+// Service describes the function as a NATS micro service (ADR-32): it has the function's
+// name, version 1.0.<revision>, and one endpoint named "call" on the function's subject.
+// The caller chooses the id, which tells instances apart.
 func (u Unit) Service(id string) Service {
 	meta := maps.Clone(u.Metadata)
 	if meta == nil {

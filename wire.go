@@ -6,17 +6,17 @@ package mayfly
 // Subjects.
 const (
 	SubjectFunctions = "fn"            // fn.<name> calls a function
-	SubjectJobs      = "job"           // job.<function>.<lane>.<id> is a job
-	SubjectInternal  = "mayfly"        // mayfly.> is ours alone
+	SubjectJobs      = "job"           // job.<function>.<lane>.<id> is a stored job
+	SubjectInternal  = "mayfly"        // mayfly.> is reserved for Mayfly
 	SubjectMicro     = "$SRV"          // $SRV.PING|INFO|STATS asks micro services (ADR-32)
 	SubjectRoutes    = "mayfly.routes" // asks every node for its gateway's routes
 	SubjectNodes     = "mayfly.nodes"  // asks every node for its identity
-	SubjectSync      = "mayfly.sync"   // asks the node that runs the server to make what is stored durable
+	SubjectSync      = "mayfly.sync"   // asks the node that runs the server to flush what is stored
 	SubjectNode      = "mayfly.node"   // mayfly.node.<node>.prepare asks one node to start a revision
-	SubjectCore      = "mayfly.core"   // among users: answered where Mayfly's state is in an account of its own
+	SubjectCore      = "mayfly.core"   // in users' account: answered if Mayfly's state has its own account
 )
 
-// The one endpoint by which a function is a micro service.
+// The endpoint that makes a function a micro service.
 const (
 	FunctionEndpoint = "call"
 	FunctionQueue    = "q"
@@ -25,11 +25,10 @@ const (
 // FunctionSubject returns the subject that calls the named function.
 func FunctionSubject(n Name) string { return SubjectFunctions + "." + string(n) }
 
-// Headers of a call's request. Only Mayfly sets them: what a client sends under
-// these names is dropped.
+// Headers of a call's request. Only Mayfly sets them; a client's are dropped.
 const (
 	HeaderMethod      = "Mayfly-Method"   // HTTP method
-	HeaderPath        = "Mayfly-Path"     // escaped path; after the prefix, where there is one
+	HeaderPath        = "Mayfly-Path"     // escaped path; after the prefix, if there is one
 	HeaderQuery       = "Mayfly-Query"    // raw query, without the ?
 	HeaderHost        = "Mayfly-Host"     // Host of the request
 	HeaderRemote      = "Mayfly-Remote"   // address of the client, host:port
@@ -43,9 +42,9 @@ const (
 const (
 	HeaderStatus    = "Mayfly-Status"           // HTTP status, 200 if absent
 	HeaderError     = "Nats-Service-Error"      // text of a service's error (ADR-32)
-	HeaderErrorCode = "Nats-Service-Error-Code" // its number; 400 to 599 becomes the HTTP status
+	HeaderErrorCode = "Nats-Service-Error-Code" // its code; 400 to 599 becomes the HTTP status
 	HeaderFault     = "Mayfly-Error"            // Code.String of an error from Mayfly itself, not the function
-	HeaderHint      = "Mayfly-Hint"             // what to do about it, with Mayfly-Error
+	HeaderHint      = "Mayfly-Hint"             // how to fix it, with Mayfly-Error
 )
 
 // Headers of the gateway's response to an HTTP client.
@@ -56,29 +55,28 @@ const (
 
 // Keys of an endpoint's metadata that expose it over HTTP.
 const (
-	MetaHTTP     = "mayfly.http"     // patterns such as "GET /top/{n}", one a line
+	MetaHTTP     = "mayfly.http"     // patterns such as "GET /top/{n}", one per line
 	MetaPayload  = "mayfly.payload"  // Template of the request's payload, or "json"
 	MetaTimeout  = "mayfly.timeout"  // how long to wait for a reply, such as 10s
 	MetaRequest  = "mayfly.request"  // JSON Schema of the request's body
 	MetaResponse = "mayfly.response" // JSON Schema of the reply's body
-	MetaSummary  = "mayfly.summary"  // one line for people
+	MetaSummary  = "mayfly.summary"  // one-line description
 )
 
 // NATS accounts of an embedded server.
 const (
 	AccountCore   = "CORE"   // Mayfly's state, and mayfly.>
-	AccountMayfly = "MAYFLY" // everybody's: users, functions and services
+	AccountMayfly = "MAYFLY" // shared: users, functions and services
 	AccountSystem = "SYS"    // the server's own events
 
 	UserCore = "core" // logs in to CORE with the key in core.key
 )
 
-// Environment of an instance, besides PATH, HOME, TMPDIR, LANG, TZ, PORT,
-// NATS_URL and NATS_URI. exec instances get the CGI variables of RFC 3875 and the
-// call's own besides.
+// Environment of an instance, besides PATH, HOME, TMPDIR, LANG, TZ, PORT, NATS_URL
+// and NATS_URI. exec instances also get the CGI variables of RFC 3875 and the call's.
 const (
 	EnvFunction = "MAYFLY_FUNCTION" // name
-	EnvRevision = "MAYFLY_REVISION" // number, 0 while it is developed
+	EnvRevision = "MAYFLY_REVISION" // number, 0 in development
 	EnvInstance = "MAYFLY_INSTANCE" // id
 	EnvURL      = "MAYFLY_URL"      // of the gateway on this machine
 	EnvSocket   = "MAYFLY_SOCKET"   // path of the unix socket to answer HTTP on
@@ -87,8 +85,8 @@ const (
 	EnvParam    = "MAYFLY_PARAM_"   // exec: MAYFLY_PARAM_ID holds {id} of the route's pattern
 )
 
-// HeaderCrash marks a 502 by which a shim reports that the user's code failed. Its
-// value is the error in one line; the body is the stack trace.
+// HeaderCrash marks a 502 with which a shim reports that the user's code failed. Its
+// value is the error on one line; the body is the stack trace.
 const HeaderCrash = "Mayfly-Crash"
 
 // State in JetStream.
