@@ -11,8 +11,8 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// BenchmarkCall is one small call after the other, to a function in Go. Most of
-// its allocations are the function's: BenchmarkCallRaw has none of them.
+// BenchmarkCall makes small calls, one after another, to a Go function. Most of its
+// allocations are the function's: BenchmarkCallRaw has none of them.
 func BenchmarkCall(b *testing.B) {
 	c := serve(b, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
 	benchmarkCall(b, c)
@@ -39,8 +39,8 @@ func benchmarkCall(b *testing.B, c *client) {
 	})
 }
 
-// BenchmarkCallRaw calls a function that costs next to nothing, so what is counted
-// is the client's: the allocations of a call, without those of making one.
+// BenchmarkCallRaw calls a function that costs almost nothing, so it counts the client's
+// allocations per call.
 func BenchmarkCallRaw(b *testing.B) {
 	l := listen(b, "unix")
 	c := clientOf(b, l)

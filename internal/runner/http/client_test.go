@@ -24,7 +24,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// answer reads one request and writes the reply, in as many writes as it has parts.
+// answer reads one request and writes the reply, one write per part.
 func answer(c net.Conn, parts ...string) {
 	if _, err := http.ReadRequest(bufio.NewReader(c)); err != nil {
 		return
@@ -156,7 +156,7 @@ func TestRepliesOfAllShapes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Pieces may come together, so what could be a stream may be whole.
+			// Pieces may arrive together, so a reply that could be a stream may be whole.
 			if (r.Stream != nil) != tt.stream && !(r.Stream == nil && tt.length < 0) {
 				t.Errorf("a stream: %t, want %t", r.Stream != nil, tt.stream)
 			}
@@ -272,7 +272,7 @@ func TestConnectionIsUsedAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := io.CopyN(io.Discard, r.Stream, r.Length); err != nil { // without asking for the end
+	if _, err := io.CopyN(io.Discard, r.Stream, r.Length); err != nil { // without reading the EOF
 		t.Fatal(err)
 	}
 	r.Stream.Close()
@@ -281,8 +281,7 @@ func TestConnectionIsUsedAgain(t *testing.T) {
 	}
 }
 
-// A second reply to one request, however late, must not be taken for the reply to
-// the next.
+// A second reply to one request must never be taken for the next request's.
 func TestUnaskedReplyReachesNobody(t *testing.T) {
 	t.Parallel()
 	for _, network := range []string{"unix", "tcp"} {
@@ -385,8 +384,8 @@ func TestCallIsSentAgainOnlyIfItWasNotRead(t *testing.T) {
 	}
 }
 
-// A server that closes a connection with some of the request unread resets it, as
-// one does that was closed before it. A part of the request is enough to act on.
+// A server that closes a connection with part of the request unread resets it, as if it
+// had closed before the request. But it may have acted on that part.
 func TestCallThatWasReadInPartIsNotSentAgain(t *testing.T) {
 	t.Parallel()
 	for _, size := range []int{oneRead, oneWrite, 2 * oneWrite} {
@@ -401,7 +400,7 @@ func TestCallThatWasReadInPartIsNotSentAgain(t *testing.T) {
 					return
 				}
 				_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
-				_, _ = http.ReadRequest(in) // and none of its body but what came along
+				_, _ = http.ReadRequest(in) // and only as much of the body as arrived with it
 			})
 			if _, err := c.call(ctxOf(t), get("/")); err != nil {
 				t.Fatal(err)
@@ -510,7 +509,7 @@ func TestEventsComeAtOnce(t *testing.T) {
 	}
 	buf := make([]byte, 100)
 	for n := range 3 {
-		// The function waits, so an event that is held back hangs here.
+		// The function waits, so holding back an event hangs here.
 		got, err := r.Stream.Read(buf)
 		if want := fmt.Sprintf("data: %d\n\n", n); err != nil || string(buf[:got]) != want {
 			t.Errorf("read %q, %v; want %q", buf[:got], err, want)
@@ -521,10 +520,10 @@ func TestEventsComeAtOnce(t *testing.T) {
 		t.Errorf("read %d, %v; want the end", n, err)
 	}
 	r.Stream.Close()
-	r.Stream.Close() // does no harm
+	r.Stream.Close() // harmless
 }
 
-// A counting reader gives n bytes, and says how many it has given.
+// A counting reader yields n bytes and counts them.
 type counting struct {
 	n     int64
 	given atomic.Int64
@@ -664,7 +663,7 @@ func TestSilenceWithinAStreamEndsIt(t *testing.T) {
 	t.Parallel()
 	c := serveRaw(t, "unix", func(_ int, conn net.Conn) {
 		answer(conn, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n")
-		_, _ = conn.Read(make([]byte, 1)) // until we leave
+		_, _ = conn.Read(make([]byte, 1)) // until the client disconnects
 	})
 	c.idleTimeout = 20 * time.Millisecond
 	r, err := c.call(ctxOf(t), get("/"))
@@ -724,7 +723,7 @@ func TestCallsDoNotMix(t *testing.T) {
 				}
 				ctx, cancel := context.WithCancel(ctxOf(t))
 				if round%7 == 0 {
-					go cancel() // whenever that is
+					go cancel() // at a random moment
 				}
 				r, err := c.call(ctx, call)
 				if err == nil && r.Stream != nil {
@@ -744,7 +743,7 @@ func TestCallsDoNotMix(t *testing.T) {
 	calls.Wait()
 }
 
-// A server that takes one connection at a time, and lets one wait.
+// The server accepts one connection at a time and queues another.
 func TestFullQueueOfASocketIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	path := shortDir(t) + "/s"

@@ -59,7 +59,7 @@ func serveOn(network, address string, h http.Handler) {
 	_ = http.Serve(l, h)
 }
 
-// deserter reads calls, closes their connections without a reply and lives on.
+// deserter reads calls, closes their connections without a reply and keeps running.
 func deserter() {
 	l, err := net.Listen("unix", os.Getenv(mayfly.EnvSocket))
 	if err != nil {
@@ -75,7 +75,7 @@ func deserter() {
 	}
 }
 
-// fixture does what enginetest.Fixtures asks.
+// fixture implements enginetest.Fixtures.
 func fixture() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
@@ -171,7 +171,7 @@ func program(name string) mayfly.Program {
 	return mayfly.Program{Engine: mayfly.EngineHTTP, Start: enginetest.Program(name)}
 }
 
-// environment is what programs need; those made with -race are to end at once.
+// environment is what programs need; -race builds must exit at once.
 func environment() []string { return []string{"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"} }
 
 func newEngine(t testing.TB) (*Engine, string) {
@@ -185,7 +185,7 @@ func newEngine(t testing.TB) (*Engine, string) {
 	return e, dir
 }
 
-// lines keeps what an instance wrote.
+// lines collects an instance's output.
 type lines struct {
 	mu   sync.Mutex
 	all  []mayfly.Line
@@ -202,7 +202,7 @@ func (l *lines) add(line mayfly.Line) {
 	}
 }
 
-// await returns the first line of that text.
+// await waits for the first line with that text and returns it.
 func (l *lines) await(t *testing.T, text string) mayfly.Line {
 	t.Helper()
 	for ctx := ctxOf(t); ; {
@@ -266,7 +266,7 @@ func TestStartSaysWhyNot(t *testing.T) {
 	}{
 		{"it ends", "broken", "hello exited at startup: exit status 4", "no module named x", time.Minute},
 		{"it ends well", "finished", "hello exited at startup: exit status 0", "", time.Minute},
-		// Long enough for a program to say a word on a busy machine.
+		// Long enough for a program to print a line on a busy machine.
 		{"it never listens", "silent", "hello was not ready in 2s", "waiting for Godot", 2 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -340,8 +340,8 @@ func TestDeathFailsTheCall(t *testing.T) {
 	})
 }
 
-// A kill -9 under load costs the calls in that instance. Those that wait are served
-// by the next one, and nothing is left that counts.
+// A kill -9 under load costs the calls in that instance. Waiting calls are served by the
+// next one, and nothing leaks.
 func TestKillUnderLoadCostsTheCallsInHand(t *testing.T) {
 	t.Parallel()
 	const concurrency, callers, each = 2, 8, 50
@@ -479,7 +479,7 @@ func TestFolderOfSockets(t *testing.T) {
 	}
 }
 
-// A program as people write them: it knows PORT, or is told of the socket.
+// An ordinary program: it uses PORT, or gets the socket's path.
 func TestNodeAnswers(t *testing.T) {
 	t.Parallel()
 	_, err := exec.LookPath("node")

@@ -18,7 +18,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// A wire is a connection on which all that will come has come, piece by piece.
+// A wire is a connection that delivers prepared pieces.
 type wire struct {
 	net.Conn
 	in    []byte
@@ -40,7 +40,7 @@ func (w *wire) SetDeadline(time.Time) error      { return nil }
 func (w *wire) SetReadDeadline(time.Time) error  { return nil }
 func (w *wire) SetWriteDeadline(time.Time) error { return nil }
 
-// What we take for a reply is the same to net/http, in whatever pieces it comes.
+// Whatever we accept as a reply means the same to net/http, however it is split.
 func FuzzReply(f *testing.F) {
 	for _, text := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
@@ -96,7 +96,7 @@ func FuzzReply(f *testing.F) {
 	})
 }
 
-// readTheirs reads a reply with net/http.
+// readTheirs parses a reply with net/http.
 func readTheirs(in []byte, method string) (*http.Response, []byte, error) {
 	for b := bufio.NewReader(bytes.NewReader(in)); ; {
 		r, err := http.ReadResponse(b, &http.Request{Method: method})
@@ -110,8 +110,8 @@ func readTheirs(in []byte, method string) (*http.Response, []byte, error) {
 	}
 }
 
-// connectionOptions returns what the Connection headers of a text list: net/http
-// itself drops some of those headers.
+// connectionOptions returns the headers listed in a text's Connection headers, some of
+// which net/http drops.
 func connectionOptions(in []byte) (names []string) {
 	for line := range strings.Lines(string(in)) {
 		if name, list, _ := strings.Cut(strings.TrimRight(line, "\r\n"), ":"); strings.EqualFold(name, "Connection") {
@@ -123,10 +123,10 @@ func connectionOptions(in []byte) (names []string) {
 	return names
 }
 
-// travels returns which headers of a response a reply keeps.
+// travels returns the response headers that a reply keeps.
 func travels(r *http.Response, method string) http.Header {
 	h := r.Header.Clone()
-	// net/http adds this one by itself.
+	// net/http adds this one.
 	if pragma := r.Header["Pragma"]; len(pragma) > 0 && pragma[0] == "no-cache" && len(h["Cache-Control"]) == 1 && h["Cache-Control"][0] == "no-cache" {
 		delete(h, "Cache-Control")
 	}
@@ -139,7 +139,7 @@ func travels(r *http.Response, method string) http.Header {
 	return h
 }
 
-// However a call is made up, what goes out is one request with its body, or nothing.
+// Whatever a call contains, one request with its body is sent, or nothing.
 func FuzzRequest(f *testing.F) {
 	f.Add("GET", "/a", "b=c", "localhost", "A", "b", []byte("body"))
 	f.Add("", "", "", "", "Content-Length", "9", []byte(nil))
@@ -157,7 +157,7 @@ func FuzzRequest(f *testing.F) {
 		in := bufio.NewReader(bytes.NewReader(wire))
 		r, err := http.ReadRequest(in)
 		if err != nil {
-			return // a target that is no URL, or a host that is none: the function refuses it
+			return // an invalid target or host: the function rejects it
 		}
 		got, err := io.ReadAll(r.Body)
 		if !uploads(call) && (err != nil || !bytes.Equal(got, body)) {

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// shortDir is a directory whose path leaves room for a socket, as t.TempDir's may not.
+// shortDir returns a folder whose path is short enough for a socket; t.TempDir's may not be.
 func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "http")
@@ -48,7 +48,7 @@ func listen(t testing.TB, network string) net.Listener {
 	return l
 }
 
-// clientOf returns a client of what listens, with times that no test reaches.
+// clientOf returns a client of a listener, with timeouts that no test reaches.
 func clientOf(t testing.TB, l net.Listener) *client {
 	t.Helper()
 	c := &client{network: l.Addr().Network(), address: l.Addr().String(), timeout: time.Minute, idleTimeout: time.Minute}
@@ -64,7 +64,7 @@ func clientOf(t testing.TB, l net.Listener) *client {
 	return c
 }
 
-// serve returns a client of a net/http server, as a function in Go is one.
+// serve returns a client of a net/http server, like a Go function.
 func serve(t testing.TB, h http.HandlerFunc) *client {
 	t.Helper()
 	l := listen(t, "unix")
@@ -82,8 +82,8 @@ func serve(t testing.TB, h http.HandlerFunc) *client {
 	return c
 }
 
-// serveRaw returns a client of a server whose connections talk as the test says.
-// nth counts connections from 0.
+// serveRaw returns a client of a server that handles connections with talk. nth counts
+// them from 0.
 func serveRaw(t testing.TB, network string, talk func(nth int, c net.Conn)) *client {
 	t.Helper()
 	l := listen(t, network)
@@ -118,7 +118,7 @@ func get(path string) *mayfly.Call {
 	return &mayfly.Call{ID: "c1", Method: "GET", Path: path, Host: "example.com"}
 }
 
-// bodyOf reads a reply's body, whichever way it came.
+// bodyOf returns a reply's body, whole or streamed.
 func bodyOf(t testing.TB, r mayfly.Reply) string {
 	t.Helper()
 	if r.Stream == nil {
