@@ -37,7 +37,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			return
 		}
 	}
-	t.Fatalf("in vain waited for: %s", what)
+	t.Fatalf("gave up waiting for: %s", what)
 }
 
 // open opens a bus for the length of the test.

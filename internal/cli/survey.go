@@ -46,6 +46,9 @@ func nobodyCalled(ctx context.Context, b *bus.Bus, name string) error {
 	for _, a := range pings.Answers() {
 		names = append(names, a.Name)
 	}
+	if slices.Contains(names, name) { // it answered late, or has just started
+		return mayfly.Errorf(mayfly.Unavailable, "%s did not answer in time", name).WithHint("try again")
+	}
 	if near, ok := nearest.To(name, names); ok {
 		return missing.WithHint("did you mean %s?", near)
 	}

@@ -36,7 +36,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			return
 		}
 	}
-	t.Fatalf("in vain waited for: %s", what)
+	t.Fatalf("gave up waiting for: %s", what)
 }
 
 // openDirectory opens a directory for the length of the test.
@@ -57,7 +57,7 @@ func waitFor(t *testing.T, d *micro.Directory, what string, ok func(*micro.Pictu
 			return
 		}
 	}
-	t.Fatalf("in vain waited for %s; the picture: %+v", what, d.Picture().Services)
+	t.Fatalf("gave up waiting for %s; the picture: %+v", what, d.Picture().Services)
 }
 
 // info returns an answer to INFO as a service with one endpoint gives it.

@@ -34,7 +34,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files")
 
 // patience is what a failing test waits; a passing one waits for events.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // options returns those of a node on free ports with a folder of its own.
 func options(t *testing.T) node.Options {
@@ -167,7 +167,7 @@ func eventually(t *testing.T, what string, ok func() bool) time.Duration {
 		}
 		<-tick.C
 	}
-	t.Fatalf("in vain waited for: %s", what)
+	t.Fatalf("gave up waiting for: %s", what)
 	return 0
 }
 
