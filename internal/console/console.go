@@ -65,14 +65,14 @@ func New(o Options) (*Console, error) {
 	return c, nil
 }
 
-// ownNames refuses names that are not this machine's own on a loopback door.
+// ownNames rejects requests to a loopback door under names that are not this machine's.
 func ownNames(addr net.Addr, next http.Handler) http.Handler {
 	if !door.Loopback(addr) {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !door.Own(r.Host, nil) {
-			http.Error(w, "the admin door answers to localhost only", http.StatusForbidden)
+			http.Error(w, "the admin door accepts only requests to localhost", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -88,10 +88,10 @@ func (c *Console) hold(next http.Handler) http.Handler {
 	})
 }
 
-// URL returns where the console is reached on this machine.
+// URL returns the console's address for clients on this machine.
 func (c *Console) URL() string { return "http://" + c.listener.Addr().String() }
 
-// Run serves until ctx ends. A scrape or profile in flight is cut.
+// Run serves until ctx ends, and cuts off a scrape or profile in flight.
 func (c *Console) Run(ctx context.Context) error {
 	failed := make(chan error, 1)
 	var server sync.WaitGroup
@@ -108,7 +108,7 @@ func (c *Console) Run(ctx context.Context) error {
 	return nil
 }
 
-// Close frees the address of a console that was never run.
+// Close releases the address of a console that never ran.
 func (c *Console) Close() error {
 	if err := c.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		return err

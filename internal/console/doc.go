@@ -2,8 +2,8 @@
 //
 //	GET /metrics        Prometheus text
 //	GET /debug/pprof/   Go's profiles
-//	GET /healthz        the process lives
+//	GET /healthz        liveness
 //
-// Nothing of it stands on the gateway's door. It answers only to this machine's
-// own names while it listens on loopback, and it changes nothing.
+// The gateway serves none of these paths but its own /healthz. On loopback the console
+// accepts only this machine's own names. It is read-only.
 package console

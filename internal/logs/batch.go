@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	mostWaiting  = 16 << 20  // bytes of all lines that wait
-	mostInstance = 2 << 20   // of those of one instance, so that one that floods takes no other's room
+	mostWaiting  = 16 << 20  // bytes of all queued lines
+	mostInstance = 2 << 20   // of those, from one instance: a flood must not push out the others
 	mostMessage  = 256 << 10 // bytes of one message
 	mostText     = 16 << 10  // bytes of one line; the rest is cut off
-	escaped      = 6         // bytes that JSON may make of one: a control character is \u0000
-	ample        = 1 << 10   // for the other fields of a line, and a message's headers
+	escaped      = 6         // bytes that JSON may need for one: a control character is \u0000
+	ample        = 1 << 10   // for a line's other fields and a message's headers
 )
 
-// A waiting is what was appended and not stored, by instance.
+// A waiting holds the queued lines by instance.
 type waiting struct {
 	limit   int // bytes of a message
 	size    int // bytes of all
@@ -29,17 +29,17 @@ type waiting struct {
 	order   []*batch // as they began
 }
 
-// A batch is what waits of one instance.
+// A batch holds the queued lines of one instance.
 type batch struct {
 	subject string
-	from    mayfly.Line // who writes: function, revision, instance
+	from    mayfly.Line // the writer: function, revision, instance
 	parts   [][]byte    // one for each message, JSON lines
 	size    int
 	lines   int
 	dropped int
 }
 
-// newWaiting is told how large a message the server takes.
+// newWaiting takes the server's limit for a message.
 func newWaiting(maxPayload int64) *waiting {
 	limit := mostMessage
 	if maxPayload > 0 {
@@ -48,7 +48,7 @@ func newWaiting(maxPayload int64) *waiting {
 	return &waiting{limit: limit, batches: map[string]*batch{}}
 }
 
-// add keeps a line, or reports false and counts it as dropped.
+// add queues a line, or counts it as dropped and returns false.
 func (w *waiting) add(line mayfly.Line) bool {
 	subject := subjectOf(line.Function, line.Instance)
 	b := w.batches[subject]
@@ -58,7 +58,7 @@ func (w *waiting) add(line mayfly.Line) bool {
 		w.order = append(w.order, b)
 	}
 	if w.size+len(line.Text) > mostWaiting || b.size+len(line.Text) > mostInstance {
-		b.dropped++ // for a flood, that must be cheap: JSON comes after
+		b.dropped++ // cheap in a flood: before any JSON
 		return false
 	}
 	data := encode(line, w.limit)
@@ -77,15 +77,15 @@ func (b *batch) add(line []byte, limit int) {
 	b.parts = append(b.parts, line)
 }
 
-// messages returns what waits as messages, and how many lines were appended that
-// they hold. Where lines were dropped the log says so itself.
+// messages returns the queued lines as messages, and their number. A notice stands in
+// for lines that were dropped.
 func (w *waiting) messages(now time.Time) (messages []*nats.Msg, lines int) {
 	for _, b := range w.order {
 		lines += b.lines
 		if b.dropped > 0 {
 			notice := b.from
 			notice.Time, notice.Source = now, mayfly.System
-			notice.Text = strconv.Itoa(b.dropped) + " lines were dropped here: they came faster than they could be stored"
+			notice.Text = strconv.Itoa(b.dropped) + " lines dropped here: they came faster than they could be stored"
 			b.add(encode(notice, w.limit), w.limit)
 		}
 		for _, part := range b.parts {
@@ -98,21 +98,21 @@ func (w *waiting) messages(now time.Time) (messages []*nats.Msg, lines int) {
 	return messages, lines
 }
 
-// encode returns a line as JSON with a line's end. A text that is too long is cut,
-// and says so.
+// encode returns a line as JSON with a newline. Text that is too long is truncated and
+// says so.
 func encode(line mayfly.Line, limit int) []byte {
 	line.Text = cut(line.Text, max(0, min(mostText, (limit-ample)/escaped)))
 	line.Function, line.Instance, line.Call = cut(line.Function, maxToken), cut(line.Instance, maxToken), cut(line.Call, maxToken)
 	data, err := json.Marshal(line)
 	if err != nil {
-		// Only a time beyond the year 9999 has no JSON.
+		// JSON has no time beyond the year 9999, and nothing else can fail.
 		line.Time = time.Time{}
 		data, _ = json.Marshal(line)
 	}
 	return append(data, '\n')
 }
 
-// cut shortens text to about most bytes and says how much is missing.
+// cut truncates text to about most bytes and says how many are missing.
 func cut(text string, most int) string {
 	if len(text) <= most {
 		return text
@@ -121,11 +121,11 @@ func cut(text string, most int) string {
 	for i := 0; i < utf8.UTFMax && kept != "" && !utf8.ValidString(kept[max(0, len(kept)-utf8.UTFMax):]); i++ {
 		kept = kept[:len(kept)-1]
 	}
-	return kept + "... (" + strconv.Itoa(len(text)-len(kept)) + " bytes cut off)"
+	return kept + "... (" + strconv.Itoa(len(text)-len(kept)) + " more bytes)"
 }
 
-// decode returns the lines of a message. What is no line is left out: anybody who
-// may publish writes here.
+// decode returns the lines of a message and skips everything else: any client that may
+// publish can write to the stream.
 func decode(data []byte) []mayfly.Line {
 	var lines []mayfly.Line
 	for text := range strings.Lines(string(data)) {
@@ -140,13 +140,13 @@ func decode(data []byte) []mayfly.Line {
 // maxToken bounds a token of a subject; names of functions and services are shorter.
 const maxToken = 64
 
-// subjectOf returns where lines of an instance go.
+// subjectOf returns the subject of an instance's lines.
 func subjectOf(function, instance string) string {
 	return mayfly.SubjectLogs + "." + token(function) + "." + token(instance)
 }
 
-// token returns s as one token of a subject. Names fit as they are; of anything
-// else each odd character becomes an underscore.
+// token returns s as one token of a subject. Names stay as they are; in anything else
+// each odd character becomes an underscore.
 func token(s string) string {
 	if len(s) > maxToken {
 		s = s[:maxToken]

@@ -47,7 +47,7 @@ func TestNoLineMakesTooLargeAMessage(t *testing.T) {
 					t.Errorf("with limit %d the line has %d bytes", limit, len(data))
 				}
 				lines := decode(data)
-				if len(lines) != 1 || !strings.HasSuffix(lines[0].Text, "bytes cut off)") || !utf8.ValidString(lines[0].Text) {
+				if len(lines) != 1 || !strings.HasSuffix(lines[0].Text, "more bytes)") || !utf8.ValidString(lines[0].Text) {
 					t.Errorf("with limit %d it was read as %d lines", limit, len(lines))
 				}
 			}
@@ -111,7 +111,7 @@ func TestOneThatFloodsTakesNoOthersRoom(t *testing.T) {
 			}
 		}
 	}
-	if last.Source != mayfly.System || last.Revision != 7 || last.Instance != "a" || !strings.Contains(last.Text, "lines were dropped") {
+	if last.Source != mayfly.System || last.Revision != 7 || last.Instance != "a" || !strings.Contains(last.Text, "lines dropped here") {
 		t.Errorf("the last line of the flood is %+v", last)
 	}
 }

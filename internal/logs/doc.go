@@ -1,27 +1,26 @@
 // Package logs keeps what instances write: lines go into a stream in batches, and
-// are read back from it, the old ones and those that are still to come.
+// are read back from it, old ones and new ones as they come.
 //
 //	Append ──► waiting (bounded, by instance) ──100 ms──► mayfly.log.<function>.<instance>
 //	                                                            │ MAYFLY_LOGS
 //	Read ◄── lines that match ◄── ordered consumer ◄────────────┘
 //
 // A message holds the lines of one instance, one JSON object a line, so that
-// `nats sub 'mayfly.log.>'` shows them too. Who does not write costs nothing: there
-// is no timer and no memory for an instance that is silent.
+// `nats sub 'mayfly.log.>'` shows them too. A silent instance costs nothing: it has
+// neither a timer nor memory.
 //
-// The lines of one instance come in the order in which they were written; those of
-// different instances in the order of their batches. What a process wrote in the
-// last 100 ms before a power loss is lost.
+// The lines of one instance keep their order; those of different instances come in
+// the order of their batches. A power loss loses the last 100 ms of output.
 //
-// It does not print: colours, control characters and time zones are the reader's.
+// It does not print: colors, control characters and time zones are up to the reader.
 //
 // # Invariants
 //
 //   - Append never waits, whatever happens to NATS: TestAppendNeverWaits.
-//   - What was appended before Close is in the stream after it: TestCloseStoresTheRest.
-//   - A line is stored once or counted as dropped, and the log says so itself:
+//   - Close stores what was appended before it: TestCloseStoresTheRest.
+//   - A line is stored once or counted as dropped, and the log says so:
 //     TestDroppedLinesAreTold.
-//   - Lines that are followed come once each, also over an interruption:
+//   - A follower gets each line once, even across an interruption:
 //     TestFollowGoesOnOverAnInterruption.
-//   - No bytes in the stream break a reader: FuzzDecode.
+//   - Nothing in the stream breaks a reader: FuzzDecode.
 package logs

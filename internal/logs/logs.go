@@ -15,7 +15,7 @@ import (
 
 const (
 	interval = 100 * time.Millisecond // how long lines wait for others
-	again    = 250 * time.Millisecond // after NATS did not take them
+	again    = 250 * time.Millisecond // until a failed batch is retried
 	goodbye  = 2 * time.Second        // how long Close tries
 	ackWait  = 5 * time.Second        // for the server's answer to a batch
 )
@@ -35,8 +35,8 @@ type Logs struct {
 	closed  bool
 	stats   Stats
 
-	wake    chan struct{} // there are lines; holds one
-	closing chan struct{} // closed by Close: no more lines come
+	wake    chan struct{} // signals that there are lines; holds one signal
+	closing chan struct{} // closed by Close
 	givenUp chan struct{} // closed when Close has waited long enough
 	writer  sync.WaitGroup
 }
@@ -44,11 +44,11 @@ type Logs struct {
 // Stats count what was appended since Open.
 type Stats struct {
 	Lines   uint64
-	Dropped uint64 // of them, that were not stored: NATS was away or slower than the lines
+	Dropped uint64 // of them, those not stored: NATS was unreachable or too slow
 }
 
-// Open makes the stream where it is missing: it holds lines for a week, as long as
-// they take no more than 5 % of the store. Close the logs before the bus, and
+// Open creates the stream if it is missing. It keeps lines for a week, within 5 % of
+// the store. Close the logs before the bus, and
 // after whatever writes lines. Errors: Unavailable, Exhausted.
 func Open(ctx context.Context, b *bus.Bus, o Options) (*Logs, error) {
 	if o.Log == nil {
@@ -65,9 +65,8 @@ func Open(ctx context.Context, b *bus.Bus, o Options) (*Logs, error) {
 	return l, nil
 }
 
-// Append takes a line to be stored soon. It never waits: where there is no room it
-// drops the line and counts it, and the log says so as soon as it can. It may be
-// called from many goroutines.
+// Append queues a line for storage. It never blocks: if the queue is full it drops the
+// line and counts it, and the log says so once it can. It is safe for concurrent use.
 func (l *Logs) Append(line mayfly.Line) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -121,8 +120,7 @@ func (l *Logs) write() {
 	}
 }
 
-// flush stores what waits now. Until NATS has taken it, what is appended meanwhile
-// waits in turn.
+// flush stores the queued lines. Lines appended meanwhile wait for the next flush.
 func (l *Logs) flush() {
 	fresh := newWaiting(l.bus.MaxPayload()) // not under the lock: it may take as long as a dial
 	l.mu.Lock()
@@ -152,12 +150,12 @@ func (l *Logs) lose(lines int) {
 	l.mu.Lock()
 	l.stats.Dropped += uint64(lines)
 	l.mu.Unlock()
-	l.log.Warn("lines lost at shutdown", "err", "NATS does not take them")
+	l.log.Warn("lines lost at shutdown", "err", "NATS did not accept them")
 }
 
-// publish sends all messages and waits for the answer to the last: one connection
-// is one order, so the server has the others by then. Each has an id, so a second
-// try stores none of them twice.
+// publish sends all messages and waits for the reply to the last one: a connection
+// keeps their order, so the server has the others by then. Each has an id, so a retry
+// stores none of them twice.
 func (l *Logs) publish(messages []*nats.Msg) error {
 	js, err := l.bus.JetStream()
 	if err != nil {

@@ -251,7 +251,7 @@ func TestDroppedLinesAreTold(t *testing.T) {
 	}
 	server.end()
 	texts := follow(t, l, logs.Query{Function: "hello"})
-	got := want(t, texts, "lines were dropped")
+	got := want(t, texts, "lines dropped here")
 	if !strings.HasPrefix(got, fmt.Sprint(dropped, " ")) {
 		t.Errorf("the log says %q, dropped were %d", got, dropped)
 	}

@@ -14,13 +14,13 @@ import (
 // MaxLast is the greatest Query.Last.
 const MaxLast = 100_000
 
-// A Query says which lines to read. The zero Query reads all.
+// A Query selects lines. The zero Query selects all.
 type Query struct {
-	Function string    // or hosted service; all if empty
-	Call     string    // only lines that are known to belong to it
-	Since    time.Time // only lines from then on
-	Last     int       // only so many of the last ones; all if zero
-	Follow   bool      // go on with those that are still to come, until ctx ends
+	Function string    // or service; all if empty
+	Call     string    // only lines known to belong to this call
+	Since    time.Time // only lines since then
+	Last     int       // only the last ones; all if zero
+	Follow   bool      // keep reading new ones until ctx ends
 }
 
 func (q Query) subject() string {
@@ -41,13 +41,13 @@ const skew = time.Minute
 // silence is how long a reader waits for a message that the server has.
 const silence = 10 * time.Second
 
-// Read gives each line that matches to the function, oldest first, until there are
-// no more, or with Follow until ctx ends, which is no error then. It stops with the
-// function's error. Other errors: Invalid, Timeout, Unavailable.
+// Read calls each for every line that matches, oldest first, until there are no more or,
+// with Follow, until ctx ends, which then is not an error. It stops at the first error
+// of each and returns it. Other errors: Invalid, Timeout, Unavailable.
 func (l *Logs) Read(ctx context.Context, q Query, each func(mayfly.Line) error) error {
 	if q.Last < 0 || q.Last > MaxLast {
-		return mayfly.Errorf(mayfly.Invalid, "the last %d lines cannot be read at once", q.Last).
-			WithHint("ask for 1 to %d, or for the lines since some time", MaxLast)
+		return mayfly.Errorf(mayfly.Invalid, "cannot read the last %d lines at once", q.Last).
+			WithHint("ask for 1 to %d lines, or use a time", MaxLast)
 	}
 	c := &cursor{query: q, since: q.Since}
 	if q.Last > 0 {
@@ -81,17 +81,16 @@ func (l *Logs) Read(ctx context.Context, q Query, each func(mayfly.Line) error) 
 	}
 }
 
-// A cursor is how far a reader is.
+// A cursor is a reader's position.
 type cursor struct {
 	query   Query
-	since   time.Time // where to begin, while seq is 0
-	seq     uint64    // the message that was read last
-	stopped bool      // the reader's function wants no more
+	since   time.Time // where to start while seq is 0
+	seq     uint64    // of the last message read
+	stopped bool      // by an error of the reader's function
 }
 
-// last returns the last lines that match, and leaves the cursor behind them. The
-// stream knows no lines, only times: it is read from a while ago, and from longer
-// ago if that was not enough.
+// last returns the last lines that match and moves the cursor past them. The stream
+// indexes times, not lines, so the search starts a few minutes back and then further.
 func (l *Logs) last(ctx context.Context, c *cursor) ([]mayfly.Line, error) {
 	js, err := l.bus.JetStream()
 	if err != nil {
@@ -125,10 +124,10 @@ func (l *Logs) last(ctx context.Context, c *cursor) ([]mayfly.Line, error) {
 			return lines[max(0, len(lines)-q.Last):], nil
 		}
 	}
-	return nil, nil // not reached: the last window is the whole
+	return nil, nil // unreachable: the last window is the whole stream
 }
 
-// scan reads from the cursor on, and moves it, until the end of the stream or, to
+// scan reads from the cursor on and moves it, until the end of the stream or, with
 // follow, until something fails.
 func (l *Logs) scan(ctx context.Context, c *cursor, follow bool, each func(mayfly.Line) error) error {
 	js, err := l.bus.JetStream()
@@ -180,10 +179,10 @@ func (l *Logs) scan(ctx context.Context, c *cursor, follow bool, each func(mayfl
 	}
 }
 
-// give gives what matches in a message to a reader.
+// give passes the matching lines of a message to the reader.
 func (c *cursor) give(data []byte, each func(mayfly.Line) error) error {
 	if c.query.Call != "" && !bytes.Contains(data, []byte(c.query.Call)) {
-		return nil // what JSON does not escape in an id is seen without parsing
+		return nil // JSON escapes nothing in an id, so it is found without parsing
 	}
 	for _, line := range decode(data) {
 		if !c.query.matches(line) {
@@ -196,8 +195,7 @@ func (c *cursor) give(data []byte, each func(mayfly.Line) error) error {
 	return nil
 }
 
-// next waits for a message: for ever to follow, else for as long as one that is
-// there may take.
+// next waits for a message: forever with follow, else as long as a stored one may take.
 func next(ctx context.Context, messages jetstream.MessagesContext, follow bool) (jetstream.Msg, error) {
 	if follow {
 		return messages.Next(jetstream.NextContext(ctx))
@@ -206,14 +204,13 @@ func next(ctx context.Context, messages jetstream.MessagesContext, follow bool) 
 	defer cancel()
 	m, err := messages.Next(jetstream.NextContext(limited))
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		err = mayfly.Errorf(mayfly.Timeout, "the logs stopped coming before their end").
-			WithHint("look at the NATS server, then try again")
+		err = mayfly.Errorf(mayfly.Timeout, "the NATS server stopped sending logs before their end").
+			WithHint("check the NATS server, then try again")
 	}
 	return m, err
 }
 
-// forget takes the consumer away; without an answer the server does so after its
-// threshold.
+// forget deletes the consumer. If that fails the server does it after the threshold.
 func forget(js jetstream.JetStream, consumer jetstream.Consumer) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

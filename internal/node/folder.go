@@ -15,8 +15,8 @@ import (
 	"github.com/mayfly-run/mayfly/internal/bus"
 )
 
-// format is the version of what the folder holds. A folder of a newer format is
-// refused, never rewritten. In format 2 Mayfly's state has an account of its own.
+// format is the version of the folder's contents. A folder of a newer format is rejected,
+// never rewritten. In format 2 Mayfly's state has an account of its own.
 const format = 2
 
 // Names within a node's folder.
@@ -27,7 +27,7 @@ const (
 	storeFolder  = "nats"
 )
 
-// An Identity is node.json: who the node is, made once, and where it listens while
+// An Identity is node.json: the node's names, which never change, and its addresses while
 // it runs.
 type Identity struct {
 	Format    int        `json:"format"`
@@ -37,7 +37,7 @@ type Identity struct {
 	Listening *Listening `json:"listening,omitempty"`
 }
 
-// Listening says where a running node is reached.
+// Listening holds the addresses of a running node.
 type Listening struct {
 	PID     int    `json:"pid"`
 	NATS    string `json:"nats"`
@@ -46,7 +46,7 @@ type Listening struct {
 	CoreKey string `json:"core_key,omitempty"` // path of the file with the key of our state's account, if a key opens it
 }
 
-// A folder is where one node keeps its state, locked for as long as it is open.
+// A folder is the data folder of one node, locked while it is open.
 type folder struct {
 	path     string
 	identity Identity
@@ -101,7 +101,7 @@ func openFolder(path string, fresh bool) (_ *folder, err error) {
 	return f, f.write()
 }
 
-// lockError tells a folder in use from one that cannot be used.
+// lockError distinguishes a folder in use from an unusable one.
 func (f *folder) lockError(err error) error {
 	if !errors.Is(err, errLocked) {
 		return cannotWrite(f.path, err)
@@ -110,12 +110,12 @@ func (f *folder) lockError(err error) error {
 	if id, err := readIdentity(f.path); err == nil && id.Listening != nil {
 		return conflict.WithHint("deploy something: mayfly deploy PATH (gateway %s, NATS %s); for a second node pass --data and other addresses", id.Listening.Gateway, id.Listening.NATS)
 	}
-	return conflict.WithHint("for a second one choose --data and other addresses")
+	return conflict.WithHint("for a second node pass --data and other addresses")
 }
 
 func cannotWrite(path string, err error) error {
-	return mayfly.Errorf(mayfly.Unavailable, "the data folder %s cannot be written: %w", path, err).
-		WithHint("give the folder to this user, free some space, or choose another with --data")
+	return mayfly.Errorf(mayfly.Unavailable, "cannot write to the data folder %s: %w", path, err).
+		WithHint("make the folder writable for this user, free some space, or choose another with --data")
 }
 
 // empty removes everything but the lock, which is held.
@@ -138,15 +138,15 @@ func (f *folder) empty() error {
 // store returns where the embedded NATS server keeps its files.
 func (f *folder) store() string { return filepath.Join(f.path, storeFolder) }
 
-// bundles is where fetched code lies, unpacked.
+// bundles returns the folder of fetched code, unpacked.
 func (f *folder) bundles() string { return filepath.Join(f.path, "bundles") }
 
 // maxSockets is the longest path that sockets may return: systems allow about a
 // hundred bytes for the path of a socket, its name included (unix(7)).
 const maxSockets = 80
 
-// sockets returns where instances are reached, an empty folder: in the node's own
-// or, if its path is long, in the system's folder for what is temporary.
+// sockets returns an empty folder for the sockets of instances: in the node's own or, if
+// its path is too long, in the system's temporary folder.
 func (f *folder) sockets() (string, error) {
 	path := filepath.Join(f.path, "run")
 	for _, short := range []string{os.TempDir(), "/tmp"} {
@@ -155,8 +155,7 @@ func (f *folder) sockets() (string, error) {
 		}
 		path = filepath.Join(short, "mayfly-"+f.identity.ID[:min(len(f.identity.ID), 10)])
 	}
-	// Whatever a node that was killed has left. Of somebody else's nothing goes, and
-	// Mkdir fails then.
+	// A killed node leaves it behind. If it is another user's it stays, and Mkdir fails.
 	_ = os.RemoveAll(path)
 	if err := os.Mkdir(path, 0o700); err != nil {
 		return "", cannotWrite(path, err)
@@ -164,9 +163,9 @@ func (f *folder) sockets() (string, error) {
 	return path, nil
 }
 
-// separateState brings a store of an earlier format to ours, before the server starts:
-// see bus.SeparateState. From before the first step an older build refuses the folder;
-// what a crash has left undone is done at the next start.
+// separateState converts a store of an earlier format, before the server starts: see
+// bus.SeparateState. From the first step on an older build rejects the folder; the next
+// start finishes what a crash interrupted.
 func (f *folder) separateState() (left []string, err error) {
 	if f.identity.Format == format && !f.identity.Moving {
 		return nil, nil
@@ -187,7 +186,7 @@ func (f *folder) separateState() (left []string, err error) {
 	return left, f.write()
 }
 
-// announce writes where the node listens, or with nil that it no longer does.
+// announce writes the node's addresses, or with nil that it does not listen any more.
 func (f *folder) announce(l *Listening) error {
 	f.identity.Listening = l
 	return f.write()
@@ -209,12 +208,12 @@ func (f *folder) write() error {
 	return nil
 }
 
-// close says that nobody listens any more and unlocks the folder.
+// close removes the addresses and unlocks the folder.
 func (f *folder) close() error {
 	return errors.Join(f.announce(nil), f.lock.Close())
 }
 
-// readIdentity reads node.json. A file that is not there is fs.ErrNotExist.
+// readIdentity reads node.json. A missing file is fs.ErrNotExist.
 func readIdentity(path string) (Identity, error) {
 	file := filepath.Join(path, identityFile)
 	data, err := os.ReadFile(file)
@@ -228,7 +227,7 @@ func readIdentity(path string) (Identity, error) {
 	}
 	if id.Format > format {
 		return Identity{}, mayfly.Errorf(mayfly.Invalid, "%s was written by a newer Mayfly: it has format %d, this version knows %d", path, id.Format, format).
-			WithHint("use that version, or another folder with --data")
+			WithHint("use that version, or choose another folder with --data")
 	}
 	return id, nil
 }
@@ -239,8 +238,8 @@ type Running struct {
 	Listening
 }
 
-// FindRunning returns the nodes of this user that run now, by the locks on their
-// folders: a node that was killed leaves node.json behind, but no lock.
+// FindRunning returns this user's running nodes by the locks on their folders: a killed
+// node leaves node.json behind, but no lock.
 func FindRunning(home string) []Running {
 	folders, _ := filepath.Glob(filepath.Join(home, "projects", "*")) // the pattern is valid
 	folders = append(folders, filepath.Join(home, "node"))

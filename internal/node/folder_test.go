@@ -118,7 +118,7 @@ func TestFolderThatCannotBeUsedIsExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := node.New(t.Context(), o)
-	wantError(t, err, mayfly.Unavailable, o.Folder+" cannot be written", "--data")
+	wantError(t, err, mayfly.Unavailable, "cannot write to the data folder "+o.Folder, "--data")
 }
 
 func TestFolderIsOneForEachProject(t *testing.T) {

@@ -34,19 +34,19 @@ import (
 type Options struct {
 	Config  config.Config     // checked by config.Load
 	Folder  string            // of the node's state; required, see FolderOf
-	Fresh   bool              // empty the folder first
-	Routes  []mayfly.Route    // of projects, that the gateway serves
+	Fresh   bool              // empties the folder first
+	Routes  []mayfly.Route    // of projects, for the gateway
 	Reaper  []string          // command line of mayfly reaper, see process.Options
-	Base    Base              // what instances share with our own environment
+	Base    Base              // variables that instances take from our own environment
 	Version string            // of Mayfly
 	Log     *slog.Logger      // discards if nil
 	Access  gateway.AccessLog // none if nil
 	Trace   io.Writer         // gets the embedded server's traffic; none if nil
-	Output  func(mayfly.Line) // gets what instances write; must not block; may be nil
-	Watch   func(Change)      // hears of services that come and go, one call at a time; may be nil
+	Output  func(mayfly.Line) // gets the lines of instances; must not block; may be nil
+	Watch   func(Change)      // is told of services that appear and disappear, one call at a time; may be nil
 }
 
-// A Node is one mayfly process: ground to stand on and the doors that work on it.
+// A Node is one mayfly process: the bus and its stores, the runner, and the doors.
 type Node struct {
 	options   Options
 	folder    *folder
@@ -71,9 +71,9 @@ type Node struct {
 	close func() error // everything that is open, once
 }
 
-// New returns a node whose doors listen. It is the spine of the product: every
-// part is built from parts that already work, floor by floor, and when one of them
-// cannot be had, those before it are closed again.
+// New returns a node whose doors listen. It is the spine of the product: each part is
+// built from parts that already work, floor by floor. If one fails, those before it are
+// closed again.
 func New(ctx context.Context, o Options) (_ *Node, err error) {
 	n := &Node{options: o, started: time.Now()}
 	var closers []func() error
@@ -96,13 +96,13 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	c := o.Config
 	n.options.Base = o.Base.withDefaults()
 
-	// The folder first: its lock keeps two nodes from one store.
+	// The folder first: its lock keeps a second node away from the store.
 	if n.folder, err = openFolder(o.Folder, o.Fresh); err != nil {
 		return nil, err
 	}
 	closers = append(closers, n.folder.close)
 
-	// NATS, ours or theirs. Nothing above this line knows which.
+	// NATS, embedded or existing. Nothing above this line knows which.
 	var reach bus.Options
 	if reach, n.coreKey, err = busOptions(c, n.folder, o.Trace, logOf("bus")); err != nil {
 		return nil, err
@@ -114,7 +114,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	n.directory = micro.OpenDirectory(n.bus, logOf("directory"))
 	closers = append(closers, n.directory.Close)
 
-	// What is deployed, its secrets, and what its instances say.
+	// What is deployed, its secrets and its logs.
 	if n.store, err = openStore(ctx, n.bus, storeOptions{
 		registry: registry.Options{Cache: n.folder.bundles(), Log: logOf("registry")},
 		secrets:  secrets.Options{Folder: n.folder.path, KeyFile: c.SecretKey, Log: logOf("secrets")},
@@ -124,8 +124,8 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	}
 	closers = append(closers, n.store.close)
 
-	// Processes, and who keeps them alive. The keeper is closed after the runner has
-	// stopped everything in order: it ends what is left.
+	// Processes, and the runner that keeps them alive. The keeper is closed after the runner
+	// has stopped everything in order, and kills what is left.
 	if n.keeper, err = process.Open(ctx, process.Options{Reaper: o.Reaper, Log: logOf("process")}); err != nil {
 		return nil, err
 	}
@@ -151,11 +151,11 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		Registry: n.store.registry, Runner: n.runner, Labels: n.labels, Routes: o.Routes, Log: logOf("roster"),
 	})
 
-	// The doors listen last, when there is something behind them.
+	// The doors listen last, once there is something behind them.
 	g := gatewayOptions(o, n.bus.Embedded(), logOf("gateway"))
 	g.Directory, g.Functions, g.Ready = n.directory, n.roster, n.bus.Ready
 	n.dispatch = dispatch.New(n.bus, n.directory, dispatch.Options{
-		Functions: callable{n.roster, n.runner}, Remote: !c.Gateway.Local,
+		Functions: n.roster, Remote: !c.Gateway.Local,
 		Timeout: c.Gateway.Timeout, MaxBody: int64(c.Gateway.MaxBody), InFlight: c.Gateway.InFlight,
 	})
 	if n.gateway, err = gateway.New(n.dispatch, g); err != nil {
@@ -178,7 +178,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		closers = append(closers, n.console.Close)
 	}
 
-	// Now others can ask us, and those on this machine can find us.
+	// Now peers can ask this node, and clients on this machine can find it.
 	if n.answerer, err = peers.NewAnswerer(ctx, n.bus, n.answers(logOf("peers"))); err != nil {
 		return nil, err
 	}
@@ -191,11 +191,10 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	return n, nil
 }
 
-// Run serves until ctx ends, then stops in stages: the doors first, which answer
-// what is in flight, then the runner, which ends the instances, then what all stand
-// on.
+// Run serves until ctx ends, then stops in stages: the doors, which finish the calls in
+// flight; then the runner, which ends the instances; then everything else.
 func (n *Node) Run(ctx context.Context) error {
-	doors := []worker{n.gateway, n.responder, n.answerer, footing{n.bus}}
+	doors := []worker{n.gateway, n.responder, n.answerer, lossWatch{n.bus}}
 	if n.console != nil {
 		doors = append(doors, n.console)
 	}
@@ -206,25 +205,13 @@ func (n *Node) Run(ctx context.Context) error {
 	return errors.Join(err, n.close())
 }
 
-// Roster returns what the node serves, for a session to add to it.
+// Roster returns what the node serves, so that a session can add to it.
 func (n *Node) Roster() *roster.Roster { return n.roster }
 
-// A callable is what the node serves, with the runner to call it.
-type callable struct {
-	*roster.Roster
-	runner *runner.Runner
-}
-
-// Call implements dispatch.Functions.
-func (c callable) Call(ctx context.Context, name mayfly.Name, call *mayfly.Call) (mayfly.Reply, error) {
-	return c.runner.Call(ctx, name, call)
-}
-
-// id tells this node from others, on every start.
+// id returns the node's id, which never changes.
 func (n *Node) id() string { return n.folder.identity.ID }
 
-// output takes what instances write: to the stream of logs, and to whoever listens
-// here.
+// output passes the lines of instances to the stream of logs and to Options.Output.
 func (n *Node) output(l mayfly.Line) {
 	n.store.append(l)
 	if n.options.Output != nil {
@@ -232,11 +219,11 @@ func (n *Node) output(l mayfly.Line) {
 	}
 }
 
-// Close frees everything that a node holds which was never run.
+// Close releases everything held by a node that never ran.
 func (n *Node) Close() error { return n.close() }
 
-// busOptions chooses between a server of our own and an existing one. It returns the
-// file with the core key, if one is used.
+// busOptions chooses between the embedded server and an existing one. It returns the path
+// of the core key, if one is used.
 func busOptions(c config.Config, f *folder, trace io.Writer, log *slog.Logger) (o bus.Options, coreKey string, err error) {
 	o = bus.Options{
 		Name:        f.identity.Server,
@@ -268,7 +255,7 @@ func busOptions(c config.Config, f *folder, trace io.Writer, log *slog.Logger) (
 	return o, coreKey, err
 }
 
-// RemoteOf translates the configuration's way to an existing server.
+// RemoteOf returns how the configuration reaches an existing server.
 func RemoteOf(s config.Server) bus.Remote {
 	return bus.Remote{
 		URL: s.NATS, Creds: s.Creds, User: s.User, Password: s.Password, Token: s.Token,
@@ -280,7 +267,7 @@ func gatewayOptions(o Options, embedded bool, log *slog.Logger) gateway.Options 
 	g := o.Config.Gateway
 	expose := g.Expose
 	if expose == nil && embedded && config.Loopback(g.Addr) && config.Loopback(o.Config.Bus.Addr) {
-		// All that is reached is this machine's own, by this machine alone.
+		// Both can be reached from this machine only, and so can the services.
 		expose = []string{"*"}
 	}
 	return gateway.Options{
@@ -291,8 +278,7 @@ func gatewayOptions(o Options, embedded bool, log *slog.Logger) gateway.Options 
 	}
 }
 
-// findListening asks the doors where they are, once: they do not move, and a door
-// that serves should not be asked.
+// findListening collects the addresses of the doors, once: they do not change.
 func (n *Node) findListening() *Listening {
 	l := &Listening{PID: os.Getpid(), NATS: n.bus.URL(), Gateway: n.gateway.URL(), CoreKey: n.coreKey}
 	if n.console != nil {
@@ -301,7 +287,7 @@ func (n *Node) findListening() *Listening {
 	return l
 }
 
-// Status is what a person wants to read when a node is ready.
+// Status describes a node that is ready, for people.
 type Status struct {
 	Version  string // of Mayfly
 	Go       string
@@ -329,11 +315,11 @@ func (n *Node) Status() Status {
 		Folder: n.folder.path, NATS: l.NATS, Monitor: n.bus.MonitorURL(), Gateway: l.Gateway, Admin: l.Admin,
 		Services: n.directory.Services(), Took: n.took,
 	}
-	n.gateway.Refresh() // what has just been set should be seen
+	n.gateway.Refresh() // show what has just been set
 	s.Routes, _ = n.gateway.Routes()
 	s.Units = n.runner.Units()
 	return s
 }
 
-// InFlight returns how many requests the gateway has not answered yet.
+// InFlight returns the number of requests in progress in the gateway.
 func (n *Node) InFlight() int64 { return n.gateway.Stats().InFlight }

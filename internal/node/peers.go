@@ -29,7 +29,7 @@ func (n *Node) answers(log *slog.Logger) peers.Options {
 	}
 }
 
-// stateOf translates what the runner says.
+// stateOf translates the runner's state.
 func stateOf(s runner.State) peers.State {
 	out := peers.State{Serving: s.Serving, Failing: s.Failing, Rests: s.Rests, Waiting: s.Waiting, Instances: make([]peers.Instance, 0, len(s.Instances))}
 	if s.Unit.Name != "" {
@@ -43,7 +43,7 @@ func stateOf(s runner.State) peers.State {
 	return out
 }
 
-// routes returns those in force first, in the order of precedence.
+// routes returns all routes: those in force first, in order of precedence.
 func (n *Node) routes() []peers.Route {
 	active, shadowed := n.gateway.Routes()
 	all := make([]peers.Route, 0, len(active)+len(shadowed))

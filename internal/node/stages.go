@@ -5,17 +5,17 @@ import (
 	"sync"
 )
 
-// A worker serves until its context ends, then finishes what it holds and returns
-// nil. An error means that it cannot go on.
+// A worker serves until its context ends, then finishes its work and returns nil. An
+// error means that it cannot go on.
 type worker interface {
 	Run(ctx context.Context) error
 }
 
-// runStages runs all parts of all stages at once. When ctx ends, or a part fails,
-// the stages stop one after the other: the first (the doors) must be done before
-// the second hears of the end. An errgroup would tell all at the same moment, and
-// a door would still hold calls when what answers them is gone. The first error is
-// returned after everything has stopped.
+// runStages runs all parts of all stages at once. When ctx ends or a part fails, the
+// stages stop one after the other: the first (the doors) must be done before the second
+// is canceled. An errgroup would cancel all at once, and a door would still hold calls
+// when what answers them is gone. It returns the first error once everything has
+// stopped.
 func runStages(ctx context.Context, stages ...[]worker) error {
 	failed := make(chan error, 1) // the first one
 	type stage struct {

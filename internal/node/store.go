@@ -13,10 +13,9 @@ import (
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
-// A store is what a node keeps in JetStream: what is deployed, its secrets, and what
-// its instances say. On somebody else's server it may be that we are not allowed to
-// keep anything. Then nothing is deployed, and the node is a gateway all the same;
-// what is developed on it has no secrets and no stored logs.
+// A store is what a node keeps in JetStream: the registry, secrets and logs. An existing
+// server may not allow that. Then nothing is deployed, functions under development have
+// neither secrets nor stored logs, and the node still works as a gateway.
 type store struct {
 	registry *registry.Registry // registry.None if we keep nothing
 
@@ -31,7 +30,7 @@ type storeOptions struct {
 	logs     logs.Options
 }
 
-// openStore opens all of it or, where the server does not let us, nothing.
+// openStore opens all of it or, if the server does not allow that, nothing.
 func openStore(ctx context.Context, b *bus.Bus, o storeOptions, log *slog.Logger) (*store, error) {
 	s := &store{}
 	err := s.open(ctx, b, o)

@@ -7,19 +7,19 @@ import (
 	"github.com/mayfly-run/mayfly/internal/micro"
 )
 
-// A Change is a service that came or went.
+// A Change is a service that appeared or disappeared.
 type Change struct {
 	Service mayfly.Service
 	Gone    bool
 }
 
-// A watcher tells of services that come and go.
+// A watcher reports services that appear and disappear.
 type watcher struct {
 	directory *micro.Directory
 	tell      func(Change)
 }
 
-// Run tells until ctx ends.
+// Run reports until ctx ends.
 func (w watcher) Run(ctx context.Context) error {
 	type key struct{ name, id string }
 	known := map[key]mayfly.Service{}

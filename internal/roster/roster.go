@@ -106,6 +106,12 @@ func (r *Roster) Units() []*mayfly.Unit {
 	return all
 }
 
+// Call has a function of this node answer a call. Where the reply has a Stream, ctx
+// governs that too.
+func (r *Roster) Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error) {
+	return r.runner.Call(ctx, name, c)
+}
+
 // Public returns the function of a name as the bus may see it, or nil: not one that is
 // developed here while another is deployed under its name.
 func (r *Roster) Public(name mayfly.Name) *mayfly.Unit {

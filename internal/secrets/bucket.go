@@ -15,7 +15,7 @@ var state = bus.State{
 	Layout:   1, Percent: 1, Bytes: 64 << 20,
 }
 
-// retry does work on the bucket as bus.Retry does: it may be repeated.
+// retry does work on the bucket by bus.Retry, which may repeat it.
 func (s *Secrets) retry(ctx context.Context, what string, work func(ctx context.Context, kv jetstream.KeyValue) error) error {
 	return s.bus.Retry(ctx, what, func(ctx context.Context, js jetstream.JetStream) error {
 		kv, err := js.KeyValue(ctx, mayfly.BucketSecrets)
@@ -35,12 +35,12 @@ func names(ctx context.Context, kv jetstream.KeyValue) ([]string, error) {
 	return keys, err
 }
 
-// noneYet refuses to go on where there are secrets.
+// noneYet returns an error if there are secrets.
 func noneYet(ctx context.Context, kv jetstream.KeyValue) error {
 	keys, err := names(ctx, kv)
 	if err != nil || len(keys) == 0 {
 		return err
 	}
-	return mayfly.Errorf(mayfly.Denied, "the %d secrets that are there were set with a key that is not here: %w", len(keys), errNoKey).
-		WithHint("copy secret.key from the node where they were set, or name it with --secret-key, or remove them first")
+	return mayfly.Errorf(mayfly.Denied, "%d secrets were set with a key that is not on this machine: %w", len(keys), errNoKey).
+		WithHint("copy secret.key from the node where they were set, name it with --secret-key, or remove the secrets first")
 }

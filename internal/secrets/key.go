@@ -16,65 +16,64 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// A key is the file with the identity that opens the secrets. It is read each time
-// it is needed, a short while per instance: another process may have made it since,
-// and memory is no place to keep it.
+// A key is the file with the identity that opens the secrets. It is read on each use and
+// not kept in memory; another process may have created it since.
 type key struct {
 	path string
-	ours bool // we may make it
+	ours bool // we may create it
 	log  *slog.Logger
 }
 
-// errNoKey is the cause of the error that there is no file.
+// errNoKey is the cause of the error for a missing file.
 var errNoKey = errors.New("no key")
 
-// read returns the key. Errors: Denied with cause errNoKey, Invalid for a file that
-// is no key.
+// read returns the key. Errors: Denied, for a missing file with the cause errNoKey;
+// Invalid for a file without a key.
 func (k key) read() (*age.X25519Identity, error) {
 	const most = 64 << 10
 	file, err := os.Open(k.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, mayfly.Errorf(mayfly.Denied, "there is no key %s to open secrets with: %w", k.path, errNoKey).
+		return nil, mayfly.Errorf(mayfly.Denied, "cannot open secrets: no key at %s: %w", k.path, errNoKey).
 			WithHint("copy secret.key from the node where they were set, or name it with --secret-key")
 	}
 	if err != nil {
-		return nil, mayfly.Errorf(mayfly.Denied, "the key of the secrets cannot be read: %w", err).
-			WithHint("give the file to this user, or name another with --secret-key")
+		return nil, mayfly.Errorf(mayfly.Denied, "cannot read the key for secrets: %w", err).
+			WithHint("make the file readable for this user, or name another with --secret-key")
 	}
 	defer file.Close()
 	if info, err := file.Stat(); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		k.log.Warn("key of the secrets is open to other users", "file", k.path)
+		k.log.Warn("key for secrets is readable by other users", "file", k.path)
 	}
 	data, err := io.ReadAll(io.LimitReader(file, most))
 	if err != nil {
-		return nil, mayfly.Errorf(mayfly.Denied, "the key of the secrets cannot be read: %w", err)
+		return nil, mayfly.Errorf(mayfly.Denied, "cannot read the key for secrets: %w", err)
 	}
 	for line := range strings.Lines(string(data)) {
 		line = strings.TrimSpace(line)
 		if line == "" || strings.HasPrefix(line, "#") {
 			continue
 		}
-		// The first is the one. What age says of a bad line is not passed on: it
-		// may quote it.
+		// Only the first line counts. The error of age is dropped: it may quote the
+		// key.
 		if identity, err := age.ParseX25519Identity(line); err == nil {
 			return identity, nil
 		}
 		break
 	}
-	return nil, mayfly.Errorf(mayfly.Invalid, "%s holds no key", k.path).
-		WithHint("it must have a line AGE-SECRET-KEY-1..., as age-keygen makes it")
+	return nil, mayfly.Errorf(mayfly.Invalid, "%s does not contain a key", k.path).
+		WithHint("it needs a line AGE-SECRET-KEY-1..., as age-keygen writes it")
 }
 
-// make makes a key that is there whole or not at all. Who comes second gets the
-// key of the first.
+// make creates the key file, whole or not at all. If another process was first, its key
+// is returned.
 func (k key) make() (*age.X25519Identity, error) {
 	identity, err := age.GenerateX25519Identity()
 	if err != nil {
-		return nil, fmt.Errorf("make a key: %w", err)
+		return nil, fmt.Errorf("generate a key: %w", err)
 	}
 	if err := k.write(identity); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, mayfly.Errorf(mayfly.Unavailable, "the key of the secrets cannot be written: %w", err).
-			WithHint("give the folder to this user, free some space, or choose another with --data")
+		return nil, mayfly.Errorf(mayfly.Unavailable, "cannot write the key for secrets: %w", err).
+			WithHint("make the folder writable for this user, free some space, or choose another with --data")
 	}
 	return k.read()
 }
@@ -98,8 +97,8 @@ func (k key) write(identity *age.X25519Identity) (err error) {
 	return os.Link(file.Name(), k.path)
 }
 
-// seal encrypts a value together with its name, so that nobody who may write to
-// the bucket can pass one secret off as another.
+// seal encrypts a value together with its name, so that a writer to the bucket cannot
+// pass one secret off as another.
 func seal(to age.Recipient, name mayfly.Name, value []byte) ([]byte, error) {
 	var sealed bytes.Buffer
 	w, err := age.Encrypt(&sealed, to)
@@ -120,7 +119,7 @@ func seal(to age.Recipient, name mayfly.Name, value []byte) ([]byte, error) {
 // unseal returns the value that seal encrypted under the same name.
 func unseal(identity age.Identity, name mayfly.Name, sealed []byte) ([]byte, error) {
 	damaged := func() error {
-		return mayfly.Errorf(mayfly.Denied, "secret %q is damaged, or is another that was put in its place", name).
+		return mayfly.Errorf(mayfly.Denied, "secret %q is damaged, or was replaced by another", name).
 			WithHint("set it again: mayfly secret set %s", name)
 	}
 	r, err := age.Decrypt(bytes.NewReader(sealed), identity)

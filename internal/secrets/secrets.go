@@ -23,21 +23,21 @@ const MaxValue = 64 << 10
 // keyFile is the name of the key in Options.Folder.
 const keyFile = "secret.key"
 
-// Options say where the key is. One of Folder and KeyFile is needed.
+// Options say where the key is. One of Folder and KeyFile is required.
 type Options struct {
-	Folder  string       // of the node's state: secret.key lies in it, made by the first Set
-	KeyFile string       // a key that is there already, instead; an age identity as age-keygen writes it
+	Folder  string       // of the node's state: the first Set creates secret.key in it
+	KeyFile string       // an existing key instead: an age identity as age-keygen writes it
 	Log     *slog.Logger // discards if nil
 }
 
-// Secrets are values under names, which only holders of the key can read.
+// Secrets are named values that only holders of the key can read.
 type Secrets struct {
 	bus     *bus.Bus
 	options Options
 	key     key
 }
 
-// A Secret is what is told of one: never its value.
+// A Secret describes one without its value.
 type Secret struct {
 	Name    mayfly.Name
 	Size    int // bytes
@@ -55,7 +55,7 @@ type stored struct {
 // version is the v of what is written.
 const version = 1
 
-// Open makes the bucket where it is missing. A KeyFile must be readable. Errors:
+// Open creates the bucket if it is missing. A KeyFile must be readable. Errors:
 // Invalid, Unavailable, Exhausted.
 func Open(ctx context.Context, b *bus.Bus, o Options) (*Secrets, error) {
 	if o.Log == nil {
@@ -71,7 +71,7 @@ func Open(ctx context.Context, b *bus.Bus, o Options) (*Secrets, error) {
 	case o.Folder != "":
 		s.key = key{path: filepath.Join(o.Folder, keyFile), ours: true, log: o.Log}
 	default:
-		return nil, mayfly.Errorf(mayfly.Internal, "the secrets have neither a folder nor a key")
+		return nil, mayfly.Errorf(mayfly.Internal, "secrets need a folder or a key")
 	}
 	if err := b.Keep(ctx, state); err != nil {
 		return nil, err
@@ -79,16 +79,16 @@ func Open(ctx context.Context, b *bus.Bus, o Options) (*Secrets, error) {
 	return s, nil
 }
 
-// Set stores a value under a name, in place of any before. Without a key it makes
-// one, unless there are secrets that it could not open. Errors: Invalid, Denied,
+// Set stores a value under a name and replaces any before. If there is no key it creates
+// one, unless there are secrets, which that could not open. Errors: Invalid, Denied,
 // Unavailable, Exhausted.
 func (s *Secrets) Set(ctx context.Context, name mayfly.Name, value []byte) error {
 	if err := check(name); err != nil {
 		return err
 	}
 	if len(value) > MaxValue {
-		return mayfly.Errorf(mayfly.Invalid, "secret %q has %d bytes, at most %d are allowed", name, len(value), MaxValue).
-			WithHint("keep large files elsewhere, encrypted, and their key here")
+		return mayfly.Errorf(mayfly.Invalid, "secret %q is too large: %d bytes, the limit is %d", name, len(value), MaxValue).
+			WithHint("store large files elsewhere, encrypted, and keep their key here")
 	}
 	identity, err := s.key.read()
 	if errors.Is(err, errNoKey) && s.key.ours {
@@ -115,8 +115,8 @@ func (s *Secrets) Set(ctx context.Context, name mayfly.Name, value []byte) error
 	return s.bus.Sync(ctx)
 }
 
-// firstKey makes a key where there are no secrets. If there are, another process
-// may have made the key and set them since we looked: the key comes first.
+// firstKey creates a key if there are no secrets. If there are, another process may have
+// created the key and set them in the meantime; it writes the key first.
 func (s *Secrets) firstKey(ctx context.Context) (*age.X25519Identity, error) {
 	if err := s.retry(ctx, "list the secrets", noneYet); err != nil {
 		if identity, e := s.key.read(); e == nil {
@@ -146,14 +146,14 @@ func (s *Secrets) Get(ctx context.Context, name mayfly.Name) ([]byte, error) {
 		return nil, err
 	}
 	if identity.Recipient().String() != kept.Recipient {
-		return nil, mayfly.Errorf(mayfly.Denied, "secret %q was set with another key than %s", name, s.key.path).
-			WithHint("give the key it was set with (--secret-key), or set it again: mayfly secret set %s", name)
+		return nil, mayfly.Errorf(mayfly.Denied, "secret %q was set with a different key than %s", name, s.key.path).
+			WithHint("name the key it was set with (--secret-key), or set it again: mayfly secret set %s", name)
 	}
 	return unseal(identity, name, kept.Age)
 }
 
-// read returns what is in the bucket under a name. The error has code NotFound if
-// there is nothing.
+// read returns the bucket's entry of a name. The error has code NotFound if there is
+// none.
 func (s *Secrets) read(ctx context.Context, name mayfly.Name) (e jetstream.KeyValueEntry, err error) {
 	err = s.retry(ctx, "read secret "+string(name), func(ctx context.Context, kv jetstream.KeyValue) (err error) {
 		e, err = kv.Get(ctx, string(name))
@@ -179,11 +179,11 @@ func (s *Secrets) List(ctx context.Context) ([]Secret, error) {
 	for _, key := range keys {
 		name, err := mayfly.ParseName(key)
 		if err != nil {
-			continue // not ours
+			continue // another tool's
 		}
 		e, err := s.read(ctx, name)
 		if mayfly.CodeOf(err) == mayfly.NotFound {
-			continue // removed this moment
+			continue // removed just now
 		}
 		if err != nil {
 			return nil, err
@@ -198,8 +198,8 @@ func (s *Secrets) List(ctx context.Context) ([]Secret, error) {
 	return all, nil
 }
 
-// Remove forgets a secret. Instances that have it keep it until they stop. The
-// error has code NotFound if there is none.
+// Remove deletes a secret. Running instances keep it until they stop. The error has code
+// NotFound if there is none.
 func (s *Secrets) Remove(ctx context.Context, name mayfly.Name) error {
 	if err := check(name); err != nil {
 		return err
@@ -225,7 +225,7 @@ func EnvName(name mayfly.Name) string {
 func decode(name mayfly.Name, data []byte) (stored, error) {
 	var kept stored
 	if err := json.Unmarshal(data, &kept); err != nil {
-		// Not the cause: it may quote what somebody put there in the clear.
+		// The cause is dropped: it may quote a value in the clear.
 		return kept, mayfly.Errorf(mayfly.Invalid, "secret %q was not stored by Mayfly", name).
 			WithHint("set it again: mayfly secret set %s", name)
 	}
@@ -236,7 +236,7 @@ func decode(name mayfly.Name, data []byte) (stored, error) {
 	return kept, nil
 }
 
-// check refuses a name that was not made by ParseName: it becomes a subject.
+// check rejects names that ParseName would not accept: they become subjects.
 func check(name mayfly.Name) error {
 	_, err := mayfly.ParseName(string(name))
 	return err

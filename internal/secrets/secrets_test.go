@@ -167,7 +167,7 @@ func TestSecretOfAnotherNameIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = s.Get(t.Context(), "colour")
-	wantCode(t, err, mayfly.Denied, "another that was put in its place")
+	wantCode(t, err, mayfly.Denied, "was replaced by another")
 }
 
 func TestKeyIsMadeOnce(t *testing.T) {
@@ -233,7 +233,7 @@ func TestWrongKeyIsTold(t *testing.T) {
 	set(t, open(t, apart, secrets.Options{Folder: folder}), "x", "") // makes a key of its own
 	s := open(t, b, secrets.Options{Folder: folder})
 	_, err := s.Get(t.Context(), "api-key")
-	wantCode(t, err, mayfly.Denied, "another key", "mayfly secret set api-key")
+	wantCode(t, err, mayfly.Denied, "a different key", "mayfly secret set api-key")
 
 	// A liar about the key does not get further.
 	kv := bucket(t, b)
