@@ -1,5 +1,5 @@
-// Package hello is a function: Mayfly finds Handle, compiles it with a main of its
-// own, and calls it as net/http would.
+// Package hello is a function: Mayfly finds Handle, compiles it with its own main,
+// and calls it as net/http would.
 package hello
 
 import (
