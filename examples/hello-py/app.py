@@ -1,5 +1,5 @@
-"""A function is what is called handle. What it returns is the answer: text, bytes,
-a dict or a list as JSON, or (body, status, headers)."""
+"""A function is called handle. It returns the response: text, bytes,
+a dict or a list (sent as JSON), or (body, status, headers)."""
 
 
 def handle(request):
