@@ -1,4 +1,4 @@
-// The form of Workers: an object with fetch. Types are for the editor; they are
+// The Workers form: an object with fetch. Types are for the editor; they are
 // stripped, not checked, so a save is live at once.
 interface Greeting {
   hello: string;
