@@ -1,5 +1,5 @@
-// Package upload counts and hashes what is sent to it, of any size: the body goes
-// through piece by piece and is never held whole, neither here nor in Mayfly.
+// Package upload counts and hashes a body of any size. The body streams through;
+// neither the function nor Mayfly holds it whole.
 package upload
 
 import (
@@ -14,7 +14,7 @@ func Handle(w http.ResponseWriter, r *http.Request) {
 	hash := sha256.New()
 	n, err := io.Copy(hash, r.Body)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest) // it broke off
+		http.Error(w, err.Error(), http.StatusBadRequest) // the upload was interrupted
 		return
 	}
 	fmt.Fprintf(w, "%d bytes, sha256 %x\n", n, hash.Sum(nil))
