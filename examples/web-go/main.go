@@ -1,6 +1,6 @@
-// Web-go is an ordinary web program. It knows nothing of Mayfly: it listens on the
-// port that the variable PORT names, as programs do on many platforms, and runs
-// just as well by itself: PORT=3000 go run ./examples/web-go
+// Web-go is an ordinary web program that knows nothing of Mayfly. It listens on
+// $PORT, as on many platforms, and runs without Mayfly too:
+// PORT=3000 go run ./examples/web-go
 package main
 
 import (
@@ -29,7 +29,7 @@ func home(w http.ResponseWriter, _ *http.Request) {
 	w.Write([]byte("<h1>Guest book</h1>\n"))
 }
 
-// A book holds names for as long as the program runs.
+// A book holds names in memory.
 type book struct {
 	mu    sync.Mutex
 	names []string
