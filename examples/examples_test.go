@@ -113,7 +113,7 @@ func TestStreamEndsWhenTheClientLeaves(t *testing.T) {
 		}
 	}
 	answer.Body.Close()
-	n.awaitAfter(seen, `^stream-sse \| the client left after [0-9]+ events$`)
+	n.awaitAfter(seen, `^stream-sse \| client disconnected after [0-9]+ events$`)
 }
 
 // The README's upload has 1 GB; this one is of bytes that differ, so that none may

@@ -8,6 +8,6 @@ async function* events() {
   try {
     for await (const _ of setInterval(100)) yield `data: event ${++sent}\n\n`;
   } finally {
-    console.log(`the client left after ${sent} events`);
+    console.log(`client disconnected after ${sent} events`);
   }
 }
