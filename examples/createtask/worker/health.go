@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 )
 
-// health tells whoever asks GET /healthz whether tasks reach this worker.
+// health serves GET /healthz: whether tasks reach this worker.
 type health struct {
 	server *http.Server
 	failed chan error // gets the error that ended the server, then is closed
@@ -56,8 +56,8 @@ func (h *health) close() {
 	}
 }
 
-// check asks NATS itself: the answer comes after the server has seen all our
-// subscriptions, and a server that hangs gives none.
+// check flushes to NATS: the reply comes after the server has seen all our
+// subscriptions, and a stalled server sends none.
 func check(nc *nats.Conn, service micro.Service) error {
 	switch {
 	case nc.Status() != nats.CONNECTED:
@@ -66,10 +66,10 @@ func check(nc *nats.Conn, service micro.Service) error {
 		return errors.New("the service has stopped")
 	}
 	if err := nc.FlushTimeout(time.Second); err != nil {
-		return fmt.Errorf("NATS does not answer: %w", err)
+		return fmt.Errorf("NATS does not respond: %w", err)
 	}
 	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
-		return err // a subscription or an answer was refused
+		return err // a subscription or a reply was rejected
 	}
 	return nil
 }

@@ -1,10 +1,10 @@
-// Worker answers the tasks that others send to it over NATS.
+// Worker answers tasks sent to it over NATS.
 //
-//	NATS_URI     where NATS is; NATS_URL if that is unset, else nats://127.0.0.1:4222
-//	HEALTH_ADDR  where GET /healthz listens; 127.0.0.1:0, any free port, if unset; nowhere if empty
+//	NATS_URI     address of NATS; by default NATS_URL, else nats://127.0.0.1:4222
+//	HEALTH_ADDR  where GET /healthz listens; by default 127.0.0.1:0, any free port; empty disables it
 //
-// It is a NATS micro service like any other: it knows nothing of HTTP and nothing
-// of Mayfly. Start a second one and the two share the work.
+// It is an ordinary NATS micro service that knows nothing of HTTP or Mayfly. Start
+// a second one and the two share the work.
 package main
 
 import (
@@ -39,7 +39,7 @@ func main() {
 	}
 }
 
-// do is the work itself: put yours here.
+// do is the actual work: put yours here.
 func do(task string) (string, error) {
 	if strings.TrimSpace(task) == "" {
 		return "", errors.New("the task is empty")
@@ -54,16 +54,16 @@ type worker struct {
 	log        *slog.Logger
 }
 
-// run works until ctx is done, then finishes and answers what it holds. Only an
-// error ends it earlier: an outage of NATS does not, however long.
+// run works until ctx is done, then finishes the task in hand. Only an error ends
+// it earlier; a NATS outage does not, however long.
 func (w worker) run(ctx context.Context) error {
 	closed := make(chan struct{})
 	nc, err := nats.Connect(w.natsURL,
 		nats.Name("worker"),
 		nats.RetryOnFailedConnect(true), // NATS may start after us
-		nats.MaxReconnects(-1),          // and may go as often as it likes
+		nats.MaxReconnects(-1),          // and restart any number of times
 		nats.ReconnectWait(500*time.Millisecond),
-		nats.PingInterval(20*time.Second), // notices a server that hangs
+		nats.PingInterval(20*time.Second), // detects a stalled server
 		nats.ConnectHandler(func(nc *nats.Conn) { w.log.Info("connected", "nats", nc.ConnectedUrlRedacted()) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { w.log.Info("reconnected", "nats", nc.ConnectedUrlRedacted()) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { w.log.Warn("disconnected", "err", err) }),
@@ -84,9 +84,9 @@ func (w worker) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("add service: %w", err)
 	}
-	var busy sync.Mutex // held while there is a task in hand
+	var busy sync.Mutex // held while a task runs
 	err = service.AddEndpoint("tasks", micro.HandlerFunc(func(r micro.Request) {
-		busy.Lock() // never waits: an endpoint gets one task at a time; to do more at once start more workers
+		busy.Lock() // never waits: an endpoint gets one task at a time; for more, start more workers
 		defer busy.Unlock()
 		w.answer(r, service.Info().ID)
 	}))
@@ -101,7 +101,7 @@ func (w worker) run(ctx context.Context) error {
 	defer health.close()
 
 	select {
-	case <-closed: // for good: NATS said twice that we may not connect
+	case <-closed: // for good: NATS rejected the login twice
 		return fmt.Errorf("connection closed: %w", nc.LastError())
 	case err := <-health.failed:
 		return fmt.Errorf("health: %w", err)
@@ -115,12 +115,12 @@ func (w worker) run(ctx context.Context) error {
 	if err := nc.LastError(); errors.Is(err, nats.ErrDrainTimeout) {
 		return fmt.Errorf("drain: %w", err)
 	}
-	busy.Lock() // without NATS a drain does not wait for the task in hand
+	busy.Lock() // without NATS, a drain does not wait for the running task
 	return nil
 }
 
-// answer does one task. A panic in it ends the worker, loudly, so that whoever
-// runs it sees it and starts a new one.
+// answer does one task. A panic crashes the worker, so that its supervisor notices
+// and restarts it.
 func (w worker) answer(r micro.Request, id string) {
 	start := time.Now()
 	from := micro.WithHeaders(micro.Headers{"Worker-Id": {id}})
@@ -131,7 +131,7 @@ func (w worker) answer(r micro.Request, id string) {
 		err = r.Respond([]byte(result), from)
 	}
 	if err != nil {
-		w.log.Error("answer was not sent", "err", err)
+		w.log.Error("reply not sent", "err", err)
 		return
 	}
 	w.log.Info("task answered", "bytes", len(r.Data()), "took", time.Since(start))

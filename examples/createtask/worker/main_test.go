@@ -268,7 +268,7 @@ func TestWorkerFinishesTheTaskInHandWithoutNATS(t *testing.T) {
 	if err := <-w.ended; err != nil {
 		t.Errorf("run = %v", err)
 	}
-	if w.count("answer was not sent") != 1 {
+	if w.count("reply not sent") != 1 {
 		t.Error("run did not wait for the task in hand")
 	}
 	w.ended <- nil // for the cleanup
