@@ -11,12 +11,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A fault is an error that a caller is told, with the number that HTTP has for its
-// kind: Nats-Service-Error-Code takes it, and so does a gateway.
+// A fault is an error for the caller, with an HTTP status: the value of
+// Nats-Service-Error-Code, which a gateway uses too.
 type fault struct {
 	code  int
 	text  string
-	again bool          // whether the same may succeed later
+	again bool          // a retry may succeed
 	after time.Duration // but not before
 }
 
@@ -26,14 +26,13 @@ func faultf(code int, format string, args ...any) *fault {
 	return &fault{code: code, text: fmt.Sprintf(format, args...)}
 }
 
-// temporary returns f as one that trying again may mend.
+// temporary marks f as worth a retry.
 func (f *fault) temporary() *fault {
 	f.again = true
 	return f
 }
 
-// codeOf returns the number of any error. What NATS did not do in time, or not at
-// all, is nobody's fault here: 503.
+// codeOf returns the status of any error. NATS being late or down is 503.
 func codeOf(err error) int {
 	var f *fault
 	var api *jetstream.APIError
@@ -48,14 +47,13 @@ func codeOf(err error) int {
 	return http.StatusInternalServerError
 }
 
-// isTemporary reports whether the same may succeed later. Errors of NATS do: it
-// comes back.
+// isTemporary reports whether a retry may succeed. NATS errors count: it comes back.
 func isTemporary(err error) bool {
 	var f *fault
 	return !errors.As(err, &f) || f.again
 }
 
-// notBefore returns how long to leave HackerNews alone, as it asked for.
+// notBefore returns how long HackerNews asked us to wait.
 func notBefore(err error) time.Duration {
 	var f *fault
 	if errors.As(err, &f) {

@@ -6,15 +6,15 @@ import (
 	"github.com/nats-io/nats.go/micro"
 )
 
-// fetched is the answer of fetch.
+// fetched is the reply of fetch.
 type fetched struct {
 	IDs        int `json:"ids"`
 	Queued     int `json:"queued"`
-	Duplicates int `json:"duplicates"` // were queued a moment ago, or still are
+	Duplicates int `json:"duplicates"` // queued a moment ago, or still queued
 }
 
-// fetch queues the top stories. It answers after all of them are stored; what
-// becomes of them is the processors' affair.
+// fetch queues the top stories and replies when all of them are stored. Processors
+// do the rest.
 func (s *service) fetch(ctx context.Context, _ micro.Request) (answer, error) {
 	ids, err := s.hn.topStories(ctx)
 	if err != nil {
@@ -31,7 +31,7 @@ func (s *service) fetch(ctx context.Context, _ micro.Request) (answer, error) {
 	return jsonAnswer(fetched{IDs: len(ids), Queued: queued, Duplicates: len(ids) - queued})
 }
 
-// list answers with what the last fetch found.
+// list returns the ids of the last fetch.
 func (s *service) list(ctx context.Context, _ micro.Request) (answer, error) {
 	ids, err := s.state.ids(ctx)
 	return answer{body: ids, contentType: contentJSON}, err

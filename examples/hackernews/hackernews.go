@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	atOnce    = 8       // requests to HackerNews, and items in hand
-	httpTries = 3       // of one request
-	maxBody   = 1 << 20 // bytes of an answer; an item has about one thousand
-	maxIDs    = 1000    // of a list; HackerNews sends 500
+	atOnce    = 8       // requests to HackerNews, and items in work
+	httpTries = 3       // per request
+	maxBody   = 1 << 20 // bytes per response; an item has about one thousand
+	maxIDs    = 1000    // per list; HackerNews sends 500
 	maxAfter  = time.Minute
 )
 
-// A client asks HackerNews, politely: never more than atOnce requests at a time,
-// and slower when asked to be.
+// A client queries HackerNews politely: at most atOnce requests at a time, and slower
+// on request.
 type client struct {
 	base  string
 	http  *http.Client
@@ -34,7 +34,7 @@ type client struct {
 func newClient(base string, p pace) (*client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("HN_BASE_URL %q is no address: write it like https://hacker-news.firebaseio.com/v0", base)
+		return nil, fmt.Errorf("HN_BASE_URL %q is not a URL: write it like https://hacker-news.firebaseio.com/v0", base)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = atOnce
@@ -48,8 +48,7 @@ func newClient(base string, p pace) (*client, error) {
 
 func (c *client) close() { c.http.CloseIdleConnections() }
 
-// topStories returns the numbers of the top stories, the first one first, each
-// once.
+// topStories returns the ids of the top stories in order, without duplicates.
 func (c *client) topStories(ctx context.Context) ([]int64, error) {
 	var ids []int64
 	err := c.get(ctx, "/topstories.json", func(body []byte) (err error) {
@@ -68,7 +67,7 @@ func parseIDs(body []byte) ([]int64, error) {
 	seen := map[int64]bool{}
 	for _, id := range list {
 		if id <= 0 {
-			return nil, faultf(http.StatusBadGateway, "HackerNews sent a list with the number %d", id)
+			return nil, faultf(http.StatusBadGateway, "HackerNews sent a list with id %d", id)
 		}
 		if !seen[id] && len(ids) < maxIDs {
 			seen[id] = true
@@ -95,15 +94,15 @@ func (c *client) post(ctx context.Context, id int64) (post, error) {
 	return found.post()
 }
 
-// get asks until read is content with the answer, trying again makes no sense, or
-// it was tried httpTries times.
+// get tries up to httpTries times, until read accepts the response or the error is
+// not worth a retry.
 func (c *client) get(ctx context.Context, path string, read func(body []byte) error) error {
 	for try := 1; ; try++ {
 		body, err := c.try(ctx, path)
 		if err == nil {
 			err = read(body)
 		}
-		// Not there is an answer. The queue asks again later, a person is told.
+		// 404 is an answer: the queue retries later, a caller is told.
 		if err == nil || !isTemporary(err) || codeOf(err) == http.StatusNotFound || try == httpTries {
 			return err
 		}
@@ -122,7 +121,7 @@ func (c *client) try(ctx context.Context, path string) ([]byte, error) {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-ctx.Done():
-		return nil, faultf(http.StatusGatewayTimeout, "too many requests wait for HackerNews").temporary()
+		return nil, faultf(http.StatusGatewayTimeout, "too many requests are waiting for HackerNews").temporary()
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.pace.try)
 	defer cancel()
@@ -150,19 +149,19 @@ func (c *client) try(ctx context.Context, path string) ([]byte, error) {
 	return body, nil
 }
 
-// unanswered returns the fault of a request that got no answer, or half of one.
+// unanswered returns the fault of a request with no response, or half of one.
 func unanswered(path string, err error) error {
 	var failed *url.Error
 	if errors.As(err, &failed) {
-		err = failed.Err // without the address, which path says already
+		err = failed.Err // without the URL: the message has the path
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return faultf(http.StatusGatewayTimeout, "HackerNews did not answer %s in time", path).temporary()
+		return faultf(http.StatusGatewayTimeout, "HackerNews did not respond to %s in time", path).temporary()
 	}
-	return faultf(http.StatusBadGateway, "HackerNews did not answer %s: %v", path, err).temporary()
+	return faultf(http.StatusBadGateway, "HackerNews did not respond to %s: %v", path, err).temporary()
 }
 
-// refused returns the fault of an answer that is not 200.
+// refused returns the fault of a response other than 200.
 func refused(path string, answer *http.Response) error {
 	f := faultf(http.StatusBadGateway, "HackerNews answered %s with %s", path, answer.Status)
 	if code := answer.StatusCode; code == http.StatusTooManyRequests || code == http.StatusRequestTimeout || code >= 500 {
@@ -171,8 +170,8 @@ func refused(path string, answer *http.Response) error {
 	return f
 }
 
-// retryAfter reads the header of that name: seconds, or a date. What it cannot
-// read is no wish at all, and nobody may wish for more than maxAfter.
+// retryAfter parses a Retry-After header: seconds or a date, 0 if malformed, at most
+// maxAfter.
 func retryAfter(value string, now time.Time) time.Duration {
 	var wait time.Duration
 	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
@@ -184,14 +183,14 @@ func retryAfter(value string, now time.Time) time.Duration {
 }
 
 // backoff returns how long to wait after the n-th try: first, twice that, ... up
-// to a minute. Up to a half of it is left to chance, so that those who failed
-// together do not come back together.
+// to a minute. Up to half of it is jitter, so that requests that failed together do
+// not return together.
 func backoff(first time.Duration, n int) time.Duration {
 	wait := min(first<<min(n-1, 16), time.Minute)
 	return wait/2 + rand.N(cmp.Or(wait/2, 1))
 }
 
-// sleep reports whether it slept to the end.
+// sleep reports whether it was not interrupted.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// An item is what HackerNews has under a number: a story, but also a job, a
-// comment, a poll. Only what this service looks at is read.
+// An item is what HackerNews stores under an id: a story, job, comment or poll. Only
+// fields that this service uses are read.
 type item struct {
 	ID          int64  `json:"id"`
 	Type        string `json:"type"`
@@ -24,33 +24,33 @@ type item struct {
 	Time        int64  `json:"time"`
 }
 
-// A post is a story as this service keeps it, in the words of HackerNews.
+// A post is a story as this service stores it, with HackerNews' field names.
 type post struct {
 	ID          int64  `json:"id"`
 	Title       string `json:"title"`
-	URL         string `json:"url,omitempty"` // none if the story is a text on HackerNews itself
+	URL         string `json:"url,omitempty"` // empty if the story is a text on HackerNews itself
 	By          string `json:"by,omitempty"`
 	Score       int64  `json:"score"`
 	Descendants int64  `json:"descendants"` // comments
 	Time        int64  `json:"time"`        // Unix, in seconds
 }
 
-// What is longer is nobody's title and nobody's address. Without a limit a single
-// item could make the report too large for a message.
+// Real titles and URLs are shorter. Without limits a single item could make the
+// report too large for a message.
 const (
 	maxTitle = 300 // characters
 	maxBy    = 50
 	maxURL   = 2000 // bytes
 )
 
-// parseItem reads the item that was asked for. An item that is not there is null.
+// parseItem parses the requested item. A missing item is null.
 func parseItem(id int64, data []byte) (item, error) {
 	var i *item
 	if err := parse(data, &i); err != nil {
 		return item{}, err
 	}
 	if i == nil {
-		return item{}, faultf(http.StatusNotFound, "HackerNews has no item %d", id).temporary() // a new one may not be everywhere yet
+		return item{}, faultf(http.StatusNotFound, "HackerNews has no item %d", id).temporary() // a new one may not be on all servers yet
 	}
 	if i.ID != id {
 		return item{}, faultf(http.StatusBadGateway, "HackerNews sent item %d for %d", i.ID, id).temporary()
@@ -58,21 +58,21 @@ func parseItem(id int64, data []byte) (item, error) {
 	return *i, nil
 }
 
-// parse reads JSON of HackerNews. What ends too early may be whole the next time;
-// what has the wrong type stays wrong.
+// parse parses JSON of HackerNews. Truncated JSON is worth a retry, a wrong type is
+// not.
 func parse(data []byte, v any) error {
 	err := json.Unmarshal(data, v)
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &wrong):
-		return faultf(http.StatusBadGateway, "HackerNews sent a %s where it should not: %v", wrong.Value, err)
+		return faultf(http.StatusBadGateway, "HackerNews sent an unexpected %s: %v", wrong.Value, err)
 	case err != nil:
-		return faultf(http.StatusBadGateway, "HackerNews sent no JSON: %v", err).temporary()
+		return faultf(http.StatusBadGateway, "HackerNews sent invalid JSON: %v", err).temporary()
 	}
 	return nil
 }
 
-// post returns the item as a post, or why it is none.
+// post returns the item as a post, or why it is not one.
 func (i item) post() (post, error) {
 	switch {
 	case i.Deleted:
@@ -93,8 +93,8 @@ func (i item) post() (post, error) {
 // at returns when the story was posted.
 func (p post) at() time.Time { return time.Unix(p.Time, 0) }
 
-// webAddress returns s if it is the address of a web page, else "". Others, such
-// as javascript:, have no place in a link.
+// webAddress returns s if it is a web page's URL, else "". Others, such as
+// javascript:, must not become links.
 func webAddress(s string) string {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || len(s) > maxURL {

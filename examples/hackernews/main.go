@@ -1,27 +1,26 @@
-// Hackernews fetches the top stories of HackerNews, keeps them in NATS and says
-// which of the last 24 hours have the most points.
+// Hackernews fetches the top stories of HackerNews, stores them in NATS and ranks
+// those of the last 24 hours by points.
 //
-//	NATS_URL     where NATS is; nats://127.0.0.1:4222 if unset
-//	HN_BASE_URL  where HackerNews is; https://hacker-news.firebaseio.com/v0 if unset
+//	NATS_URL     address of NATS; by default nats://127.0.0.1:4222
+//	HN_BASE_URL  address of HackerNews; by default https://hacker-news.firebaseio.com/v0
 //
 //	fetch ──ids──► work queue ──► process ──posts──► KV ──► sort ──report──► Object Store ──► top, page
 //	                   ▲             │
-//	                   └─try again───┴─give up──► dead letters
+//	                   └─retry───────┴─give up──► dead letters
 //
-// It is a NATS micro service like any other: it knows nothing of HTTP servers and
-// nothing of Mayfly. Its endpoints say in their metadata by which HTTP requests
-// they want to be reached, and whoever reads that may do so. Start it twice and
+// It is an ordinary NATS micro service that knows nothing of HTTP servers or Mayfly.
+// Its endpoints' metadata says which HTTP requests they accept. Start it twice and
 // the two share the work.
 //
-// It keeps nothing in memory that matters. Kill it, or NATS, at any moment: what
-// was queued is still queued, and what was in hand is done once more.
+// All its state is in NATS. Kill it, or NATS, at any moment: what was queued is still
+// queued, and unfinished work is done again.
 //
-// The invariants, and the tests that guard them:
-//   - two fetches at once ask for each item once: TestTwoFetchesAtOnceQueueEachItemOnce
+// Invariants, and the tests that guard them:
+//   - two fetches at once queue each item once: TestTwoFetchesAtOnceQueueEachItemOnce
 //   - no story is lost to errors: TestErrorsOfHackerNewsLoseNoStory
 //   - none to a crash of the service: TestKilledServiceLosesNoStory
 //   - none to a restart of NATS: TestRestartOfNATSLosesNoStory
-//   - one bad item holds up nobody, and ends among the dead: TestAnItemThatNeverAnswersHoldsUpNobody
+//   - one bad item blocks no other, and becomes a dead letter: TestAnItemThatNeverAnswersHoldsUpNobody
 package main
 
 import (
@@ -54,7 +53,7 @@ func main() {
 	}
 }
 
-// options are what main reads from the environment, and what tests change.
+// options come from the environment; tests change them.
 type options struct {
 	natsURL string
 	baseURL string
@@ -62,13 +61,13 @@ type options struct {
 	log     *slog.Logger
 }
 
-// A pace says how long things may take. Tests are in a hurry.
+// A pace is the timing. Tests use a faster one.
 type pace struct {
 	try   time.Duration // one request to HackerNews
 	again time.Duration // before its second try; doubles with each
-	retry time.Duration // before an item is taken from the queue again; doubles with each
-	ack   time.Duration // after which an item in hand is given to somebody else
-	idle  time.Duration // without an item to take, before the posts are sorted
+	retry time.Duration // before an item is redelivered; doubles with each
+	ack   time.Duration // after which an unfinished item goes to another worker
+	idle  time.Duration // without an item, before the posts are sorted
 }
 
 func normalPace() pace {
@@ -81,8 +80,8 @@ func normalPace() pace {
 	}
 }
 
-// run serves until ctx is done, then finishes and answers what it holds. Only an
-// error ends it earlier: an outage of NATS does not, however long.
+// run serves until ctx is done, then finishes its work. Only an error ends it
+// earlier; a NATS outage does not, however long.
 func run(ctx context.Context, o options) error {
 	hn, err := newClient(o.baseURL, o.pace)
 	if err != nil {
@@ -98,8 +97,7 @@ func run(ctx context.Context, o options) error {
 	}
 	defer func() { nc.Close(); <-closed }()
 
-	// Whoever is in the service's lists must be able to serve, so what it stands
-	// on comes first.
+	// A listed service must be able to serve, so its state comes first.
 	state, err := openState(ctx, nc, o.pace, o.log)
 	if err != nil {
 		return ended(ctx, nc, err)
@@ -116,21 +114,20 @@ func run(ctx context.Context, o options) error {
 	return s.stop(closed)
 }
 
-// connect returns a connection that is made when there is a server, and made again
-// as often as it breaks; and a channel that is closed with it for good, after gone
-// was called.
+// connect returns a connection that waits for a server and always reconnects, and a
+// channel that is closed when the connection closes for good, after gone was called.
 func connect(o options, gone func()) (*nats.Conn, <-chan struct{}, error) {
 	log, closed := o.log, make(chan struct{})
 	nc, err := nats.Connect(o.natsURL,
 		nats.Name(serviceName),
 		nats.RetryOnFailedConnect(true), // NATS may start after us
-		nats.MaxReconnects(-1),          // and may go as often as it likes
+		nats.MaxReconnects(-1),          // and restart any number of times
 		nats.ReconnectWait(500*time.Millisecond),
-		nats.PingInterval(20*time.Second), // notices a server that hangs
+		nats.PingInterval(20*time.Second), // detects a stalled server
 		nats.ConnectHandler(func(nc *nats.Conn) { log.Info("connected", "nats", nc.ConnectedUrlRedacted()) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("reconnected", "nats", nc.ConnectedUrlRedacted()) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil { // else it was us
+			if err != nil { // else we closed it
 				log.Warn("disconnected", "err", err)
 			}
 		}),
@@ -149,7 +146,7 @@ func connect(o options, gone func()) (*nats.Conn, <-chan struct{}, error) {
 // ended returns why the service cannot go on: nil if it was asked to stop.
 func ended(ctx context.Context, nc *nats.Conn, err error) error {
 	switch {
-	case nc.IsClosed(): // NATS said twice that we may not connect
+	case nc.IsClosed(): // NATS rejected the login twice
 		return fmt.Errorf("connection closed: %w", cmp.Or(nc.LastError(), nats.ErrConnectionClosed))
 	case ctx.Err() != nil:
 		return nil

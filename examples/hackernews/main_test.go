@@ -579,7 +579,7 @@ func TestAnItemThatNeverAnswersHoldsUpNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	var l deadLetter
-	if err := json.Unmarshal(m.Data, &l); err != nil || l.ID != 1001 || l.Tries != maxTries || !strings.Contains(l.Reason, "did not answer") {
+	if err := json.Unmarshal(m.Data, &l); err != nil || l.ID != 1001 || l.Tries != maxTries || !strings.Contains(l.Reason, "did not respond") {
 		t.Errorf("dead letter = %s", m.Data)
 	}
 }
@@ -634,7 +634,7 @@ func TestServiceMakesAgainWhatNATSLost(t *testing.T) {
 	w.server.WaitForShutdown()
 	w.folder = t.TempDir()
 	w.startServer(port)
-	w.log.wait("state made again")
+	w.log.wait("state created again")
 
 	<-w.back
 	w.request("hn.fetch.ids", "")

@@ -39,8 +39,8 @@ type row struct {
 	Comments string // how many
 }
 
-// page answers with the top stories for people. What HackerNews' users wrote is
-// escaped by html/template, and no script runs whatever it says.
+// page returns the top stories as a web page. html/template escapes user input, and
+// the policy lets no script run.
 func (s *service) page(ctx context.Context, _ micro.Request) (answer, error) {
 	latest, err := s.reader.latest(ctx)
 	none := codeOf(err) == http.StatusNotFound
@@ -80,10 +80,10 @@ func host(address string) string {
 	return strings.TrimPrefix(u.Hostname(), "www.")
 }
 
-// age says how long ago something was, as people do.
+// age formats how long ago something was.
 func age(d time.Duration) string {
 	switch {
-	case d < time.Minute: // also for who lives in the future: clocks differ
+	case d < time.Minute: // or in the future: clocks differ
 		return "just now"
 	case d < time.Hour:
 		return plural(int64(d/time.Minute), "minute") + " ago"

@@ -41,7 +41,7 @@ func TestPageSaysWhatIsMissing(t *testing.T) {
 	}{
 		{"no report", report{}, true, "Nothing was fetched yet"},
 		{"an empty report", rank(nil, now), false, "No story is younger"},
-		{"an unfinished report", report{Posts: []post{{ID: 1, Title: "A"}}, Pending: 5}, false, "5 more are on their way"},
+		{"an unfinished report", report{Posts: []post{{ID: 1, Title: "A"}}, Pending: 5}, false, "5 more are queued"},
 		{"a story without an address", report{Posts: []post{{ID: 1, Title: "A"}}}, false, `<a href="https://news.ycombinator.com/item?id=1" rel="noopener noreferrer">A</a></span>`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

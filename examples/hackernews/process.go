@@ -6,14 +6,13 @@ import (
 	"github.com/nats-io/nats.go/micro"
 )
 
-// queued is the answer of process.
+// queued is the reply of process.
 type queued struct {
 	ID     int64 `json:"id"`
 	Queued bool  `json:"queued"`
 }
 
-// process queues an item. It works the same for a request, which is answered, and
-// for a message that was only published.
+// process queues an item, for a request or for a message that was only published.
 func (s *service) process(ctx context.Context, r micro.Request) (answer, error) {
 	id, err := parseNumber(r.Data(), "id")
 	if err != nil {
@@ -25,7 +24,7 @@ func (s *service) process(ctx context.Context, r micro.Request) (answer, error) 
 	return jsonAnswer(queued{ID: id, Queued: true})
 }
 
-// processReply does the work of a processor for one item, at once.
+// processReply processes one item at once.
 func (s *service) processReply(ctx context.Context, r micro.Request) (answer, error) {
 	id, err := parseNumber(r.Data(), "id")
 	if err != nil {

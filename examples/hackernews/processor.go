@@ -15,12 +15,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// maxTries is how often an item is taken from the queue before it is given up.
-// With what the client tries itself that are 18 requests within a minute or two.
+// maxTries is how often an item is delivered before it is given up. With the client's
+// retries that makes 18 requests within a minute or two.
 const maxTries = 6
 
-// A processor takes items from the queue and keeps the stories among them, atOnce
-// at a time. All instances take from the same queue.
+// A processor takes items from the queue, atOnce at a time, and stores the stories.
+// All instances share one queue.
 type processor struct {
 	hn    *client
 	state *state
@@ -31,7 +31,7 @@ type processor struct {
 	counts  counts
 }
 
-// counts are what a processor did since it started.
+// counts are totals since the start.
 type counts struct {
 	kept, retried, refused, dead atomic.Int64
 	lastError                    atomic.Pointer[string]
@@ -41,14 +41,13 @@ type counts struct {
 func (p *processor) run(ctx context.Context) {
 	var held sync.WaitGroup
 	defer held.Wait()
-	// Whoever was here before us may have died between the last post and the report.
+	// A previous instance may have died between the last post and the report.
 	if there, err := p.state.hasPosts(ctx); err == nil && there {
 		p.changed.Store(true)
 	}
 	slots := make(chan struct{}, atOnce)
 	for ctx.Err() == nil {
-		// The slot comes first: an item that is taken must not wait for one, because
-		// its time runs.
+		// The slot comes first: an item's ack timeout runs from its delivery.
 		slots <- struct{}{}
 		msg, err := p.state.next(ctx, p.pace.idle)
 		if err != nil {
@@ -63,27 +62,26 @@ func (p *processor) run(ctx context.Context) {
 	}
 }
 
-// idle uses the time while there is no item to take: all are done, or wait for
-// their next try.
+// idle runs while there is no item to take: all are done, or wait for a retry.
 func (p *processor) idle(ctx context.Context, err error) {
 	switch {
 	case ctx.Err() != nil:
 	case !errors.Is(err, nats.ErrTimeout):
-		// NATS is away, or has come back without its data.
-		p.log.Warn("queue is gone", "err", err)
+		// NATS is down, or lost its data.
+		p.log.Warn("queue unavailable", "err", err)
 		if sleep(ctx, p.pace.idle) {
 			if err := p.state.remake(ctx, p.pace); err != nil {
-				p.log.Warn("state was not made", "err", err)
+				p.log.Warn("cannot create state", "err", err)
 				return
 			}
-			p.log.Info("state made again")
+			p.log.Info("state created again")
 		}
 	case p.changed.Swap(false):
 		r, err := p.state.sort(ctx)
 		if err != nil {
-			p.changed.Store(true) // so the next idle moment tries again
+			p.changed.Store(true) // retry when idle again
 			if codeOf(err) != http.StatusConflict {
-				p.log.Warn("posts were not sorted", "err", err)
+				p.log.Warn("cannot sort posts", "err", err)
 			}
 			return
 		}
@@ -91,11 +89,10 @@ func (p *processor) idle(ctx context.Context, err error) {
 	}
 }
 
-// work does one item. Whatever happens, the item leaves the queue only after what
-// became of it is stored: a crash at any point means that it is done once more.
+// work does one item. The item leaves the queue only after its outcome is stored: after
+// a crash at any point it is done again.
 func (p *processor) work(ctx context.Context, msg jetstream.Msg) {
-	// Who stops us lets us finish. The limit is short of the moment at which the
-	// item would be given to somebody else.
+	// A stop lets it finish. The limit ends before the item would be redelivered.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.pace.ack*3/4)
 	defer cancel()
 	tries := uint64(1)
@@ -103,7 +100,7 @@ func (p *processor) work(ctx context.Context, msg jetstream.Msg) {
 		tries = meta.NumDelivered
 	}
 	id, err := parseNumber([]byte(strings.TrimPrefix(msg.Subject(), queueSubject)), "id")
-	if err == nil && tries > maxTries { // nobody lived to say what is wrong with it
+	if err == nil && tries > maxTries { // no worker survived to report an error
 		err = faultf(http.StatusInternalServerError, "given up after %d crashes or outages", tries-1)
 	}
 	if err == nil {
@@ -111,14 +108,14 @@ func (p *processor) work(ctx context.Context, msg jetstream.Msg) {
 	}
 
 	log := p.log.With("item", id, "try", tries)
-	defer p.changed.Store(true) // after the queue knows, whose length is in the report
+	defer p.changed.Store(true) // after the ack: the report has the queue's length
 	switch {
 	case err == nil:
 		p.counts.kept.Add(1)
 		err = msg.DoubleAck(ctx)
 	case codeOf(err) == http.StatusUnprocessableEntity || id == 0:
 		p.counts.failed(&p.counts.refused, err)
-		log.Info("item refused", "reason", err)
+		log.Info("item rejected", "reason", err)
 		err = msg.TermWithReason(err.Error())
 	case tries < maxTries && isTemporary(err):
 		p.counts.failed(&p.counts.retried, err)
@@ -133,15 +130,15 @@ func (p *processor) work(ctx context.Context, msg jetstream.Msg) {
 			err = msg.TermWithReason(reason)
 		}
 	}
-	if err != nil { // it comes again after pace.ack
-		log.Warn("item was not finished", "err", err)
+	if err != nil { // redelivered after pace.ack
+		log.Warn("item not finished", "err", err)
 	}
 }
 
-// keep fetches an item and keeps it if it is a story. What is known as a story and
-// is none any more goes.
+// keep fetches an item and stores it if it is a story. A stored item that is no longer a
+// story is deleted.
 func (p *processor) keep(ctx context.Context, id int64) (post, error) {
-	asking, stop := context.WithTimeout(ctx, p.pace.ack/2) // the rest is for what follows
+	asking, stop := context.WithTimeout(ctx, p.pace.ack/2) // the rest is for storing
 	found, err := p.hn.post(asking, id)
 	stop()
 	if codeOf(err) == http.StatusUnprocessableEntity {
@@ -162,12 +159,12 @@ func (c *counts) failed(which *atomic.Int64, err error) {
 	c.lastError.Store(&text)
 }
 
-// processed is what `nats micro stats` shows of a processor: the endpoint's own
-// numbers count what was queued, these what became of it.
+// processed is a processor's part of `nats micro stats`: the endpoint's own numbers
+// count queued items, these their outcomes.
 type processed struct {
 	Kept      int64  `json:"kept"`
 	Retried   int64  `json:"retried"`
-	Refused   int64  `json:"refused"` // no stories
+	Refused   int64  `json:"refused"` // not stories
 	Dead      int64  `json:"dead"`    // given up
 	LastError string `json:"last_error,omitempty"`
 }

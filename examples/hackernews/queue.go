@@ -15,15 +15,15 @@ import (
 )
 
 // enqueueAll queues items and returns how many of them were not queued already.
-// NATS has stored all of them when it returns without an error. What got no answer
-// is sent again until ctx ends: doubles are refused by the stream, so it may.
+// Without an error, NATS has stored all of them. Items without an ack are sent again
+// until ctx ends: the stream rejects duplicates.
 func (s *state) enqueueAll(ctx context.Context, ids []int64) (queued int, err error) {
 	for try := 1; ; try++ {
 		var missing []int64
 		futures := make([]jetstream.PubAckFuture, len(ids))
 		for n, id := range ids {
-			// The id guards against what was queued a moment ago and is done already,
-			// which the subject does not.
+			// Unlike the subject, the id also rejects an item that was queued and
+			// finished a moment ago.
 			text := strconv.FormatInt(id, 10)
 			futures[n], err = s.js.PublishMsgAsync(&nats.Msg{Subject: queueSubject + text}, jetstream.WithMsgID(text))
 			if err != nil {
@@ -54,21 +54,21 @@ func (s *state) enqueueAll(ctx context.Context, ids []int64) (queued int, err er
 	}
 }
 
-// enqueue queues one item, also if a fetch did so a moment ago and it is done: who
-// asks for one item means it. The error has code 409 if it is still queued.
+// enqueue queues one item, even one that was finished a moment ago. The error has
+// code 409 if it is still queued.
 func (s *state) enqueue(ctx context.Context, id int64) error {
 	_, err := s.js.PublishMsg(ctx, &nats.Msg{Subject: queueSubject + strconv.FormatInt(id, 10)})
 	switch {
 	case isQueued(err):
-		return faultf(http.StatusConflict, "item %d is queued already", id)
+		return faultf(http.StatusConflict, "item %d is already queued", id)
 	case err != nil:
 		return fmt.Errorf("queue item %d: %w", id, err)
 	}
 	return nil
 }
 
-// isQueued reports whether the stream refused an item because it holds it already.
-// A stream that is full for another reason has the same number and other words.
+// isQueued reports whether the stream rejected an item that it already holds. A full
+// stream has the same code with another text.
 func isQueued(err error) bool {
 	return isFull(err) && strings.Contains(err.Error(), "per subject")
 }
@@ -79,8 +79,7 @@ func isFull(err error) bool {
 	return errors.As(err, &refused) && refused.ErrorCode == storeFailed
 }
 
-// next returns the next item of the queue, or nats.ErrTimeout if none came within
-// the wait.
+// next returns the next item of the queue, or nats.ErrTimeout after the wait.
 func (s *state) next(ctx context.Context, wait time.Duration) (jetstream.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -91,16 +90,16 @@ func (s *state) next(ctx context.Context, wait time.Duration) (jetstream.Msg, er
 	return m, err
 }
 
-// queueLength returns how many items wait or are in hand.
+// queueLength returns how many items are queued or in work.
 func (s *state) queueLength(ctx context.Context) (uint64, error) {
 	info, err := s.queue.Info(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("ask for the queue: %w", err)
+		return 0, fmt.Errorf("query the queue: %w", err)
 	}
 	return info.State.Msgs, nil
 }
 
-// A deadLetter says what became of an item that was given up.
+// A deadLetter records an item that was given up.
 type deadLetter struct {
 	ID     int64     `json:"id"`
 	Reason string    `json:"reason"`
@@ -108,7 +107,7 @@ type deadLetter struct {
 	At     time.Time `json:"at"`
 }
 
-// bury keeps a dead letter. The item may leave the queue after that, not before.
+// bury stores a dead letter. The item must not leave the queue before that.
 func (s *state) bury(ctx context.Context, l deadLetter) error {
 	data, err := json.Marshal(l)
 	if err != nil {

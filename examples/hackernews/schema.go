@@ -1,7 +1,6 @@
 package main
 
-// What the endpoints take and give, as JSON Schema. It is data for those who
-// describe the service, such as an OpenAPI document.
+// JSON Schemas of requests and replies, for an OpenAPI document.
 const (
 	idSchema     = `{"description":"a number, or an object with it","anyOf":[{"type":"integer","minimum":1},{"type":"object","required":["id"],"properties":{"id":{"type":"integer","minimum":1}}}]}`
 	numberSchema = `{"description":"a number, or an object with it","anyOf":[{"type":"integer","minimum":1},{"type":"object","required":["n"],"properties":{"n":{"type":"integer","minimum":1}}}]}`

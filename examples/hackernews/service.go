@@ -21,26 +21,25 @@ const (
 	version     = "1.0.0"
 )
 
-// A service answers requests. NATS gives each endpoint one at a time; to answer
-// more at once, start more instances.
+// A service answers requests. NATS gives each endpoint one at a time; for more, start
+// more instances.
 type service struct {
 	*processor
 	reader *reader
 	nc     *nats.Conn
 
-	busy sync.RWMutex // held for reading while there is a request in hand
+	busy sync.RWMutex // read-locked during a request
 }
 
-// An endpoint is a name, a subject, and what makes it useful to strangers.
+// An endpoint is a name, a subject, and metadata for gateways.
 type endpoint struct {
 	name, subject, group string
 	answer               func(context.Context, micro.Request) (answer, error)
-	within               time.Duration // by then there is an answer
+	within               time.Duration // deadline of the reply
 	metadata             map[string]string
 }
 
-// How long an endpoint may take: what only asks NATS, what asks HackerNews once,
-// and what does more.
+// Deadlines: for NATS alone, for one query to HackerNews, and for more.
 const (
 	quick = 4 * time.Second
 	asks  = 12 * time.Second // three tries
@@ -55,26 +54,26 @@ func (s *service) endpoints() []endpoint {
 			"mayfly.response": fetchedSchema,
 		}},
 		{"list", "hn.fetch.list", "fetch-group", s.list, quick, map[string]string{
-			"mayfly.summary":  "The numbers that the last fetch found",
+			"mayfly.summary":  "The ids of the last fetch",
 			"mayfly.http":     "GET /hackernews/list",
 			"mayfly.response": idsSchema,
 		}},
 		{"process", "hn.process.id", "process-group", s.process, quick, map[string]string{
-			"mayfly.summary":  "Queues one item, and does not wait for it",
+			"mayfly.summary":  "Queues one item without waiting for it",
 			"mayfly.http":     "POST /hackernews/process/{id}",
 			"mayfly.payload":  "{id}",
 			"mayfly.request":  idSchema,
 			"mayfly.response": queuedSchema,
 		}},
 		{"process-reply", "hn.process.reply", "process-group", s.processReply, asks, map[string]string{
-			"mayfly.summary":  "Fetches one item now, keeps it and answers with it",
+			"mayfly.summary":  "Fetches one item now, stores it and returns it",
 			"mayfly.http":     "GET /hackernews/item/{id}",
 			"mayfly.payload":  "{id}",
 			"mayfly.request":  idSchema,
 			"mayfly.response": postSchema,
 		}},
 		{"sort", "hn.sort.ids", "sort-group", s.sort, works, map[string]string{
-			"mayfly.summary":  "Sorts the posts of the last 24 hours by points, now",
+			"mayfly.summary":  "Sorts the posts of the last 24 hours by points",
 			"mayfly.http":     "POST /hackernews/sort",
 			"mayfly.response": reportSchema,
 		}},
@@ -86,13 +85,13 @@ func (s *service) endpoints() []endpoint {
 			"mayfly.response": postsSchema,
 		}},
 		{"page", "hn.page", "page-group", s.page, quick, map[string]string{
-			"mayfly.summary": "The top stories as a page to look at",
+			"mayfly.summary": "The top stories as a web page",
 			"mayfly.http":    "GET /hackernews",
 		}},
 	}
 }
 
-// serve adds the service to a connection. Requests come until stop.
+// serve adds the service to a connection, until stop.
 func serve(ctx context.Context, nc *nats.Conn, p *processor) (*service, error) {
 	s := &service{processor: p, reader: &reader{state: p.state}, nc: nc}
 	m, err := micro.AddService(nc, micro.Config{
@@ -110,7 +109,7 @@ func serve(ctx context.Context, nc *nats.Conn, p *processor) (*service, error) {
 		return nil, err
 	}
 	for _, e := range s.endpoints() {
-		e.metadata["mayfly.timeout"] = (e.within + time.Second).String() // our own answer comes first
+		e.metadata["mayfly.timeout"] = (e.within + time.Second).String() // our own error comes first
 		err := m.AddEndpoint(e.name, s.handler(ctx, e),
 			micro.WithEndpointSubject(e.subject),
 			micro.WithEndpointQueueGroup(e.group),
@@ -126,7 +125,7 @@ func serve(ctx context.Context, nc *nats.Conn, p *processor) (*service, error) {
 	return s, nil
 }
 
-// stop answers what came until now and closes the connection.
+// stop answers pending requests and closes the connection.
 func (s *service) stop(closed <-chan struct{}) error {
 	if err := s.nc.Drain(); err != nil && !errors.Is(err, nats.ErrConnectionReconnecting) {
 		return fmt.Errorf("drain: %w", err)
@@ -136,15 +135,15 @@ func (s *service) stop(closed <-chan struct{}) error {
 	if err := s.nc.LastError(); errors.Is(err, nats.ErrDrainTimeout) {
 		return fmt.Errorf("drain: %w", err)
 	}
-	s.busy.Lock() // without NATS a drain does not wait for the request in hand
+	s.busy.Lock() // without NATS, a drain does not wait for running requests
 	return nil
 }
 
-// An answer is what a caller gets.
+// An answer is a reply to a request.
 type answer struct {
 	body        []byte
 	contentType string
-	header      micro.Headers // besides
+	header      micro.Headers // more of them
 }
 
 const contentJSON = "application/json"
@@ -154,13 +153,13 @@ func jsonAnswer(v any) (answer, error) {
 	return answer{body: body, contentType: contentJSON}, err
 }
 
-// maxHeader is what the headers of an answer need of NATS' limit.
+// maxHeader is the room for headers within NATS' payload limit.
 const maxHeader = 4 << 10
 
-// handler returns what NATS calls for each message to an endpoint.
+// handler returns the function that handles an endpoint's messages.
 func (s *service) handler(ctx context.Context, e endpoint) micro.HandlerFunc {
 	log := s.log.With("endpoint", e.name)
-	ctx = context.WithoutCancel(ctx) // who stops us lets us answer
+	ctx = context.WithoutCancel(ctx) // a stop lets it reply
 	return func(r micro.Request) {
 		s.busy.RLock()
 		defer s.busy.RUnlock()
@@ -169,23 +168,22 @@ func (s *service) handler(ctx context.Context, e endpoint) micro.HandlerFunc {
 
 		a, err := e.answer(ctx, r)
 		if limit := s.nc.MaxPayload() - maxHeader; err == nil && limit > 0 && int64(len(a.body)) > limit {
-			err = faultf(http.StatusInternalServerError, "the answer has %d bytes, NATS takes %d", len(a.body), limit)
+			err = faultf(http.StatusInternalServerError, "the reply has %d bytes, more than the limit of %d", len(a.body), limit)
 		}
 		asked := r.Reply() != ""
 		if err != nil {
-			level := slog.LevelDebug // the caller's mistake, and the caller is told
+			level := slog.LevelDebug // the caller's mistake, told to the caller
 			if !asked || codeOf(err) >= 500 {
 				level = slog.LevelWarn
 			}
 			log.Log(ctx, level, "request failed", "err", err)
 		}
-		// A message that was published, not requested, wants no answer. To answer it
-		// nevertheless would count as an error of ours.
+		// A published message has no reply subject; a reply would count as our error.
 		if !asked {
 			return
 		}
 		if err := send(r, a, err); err != nil {
-			log.Error("answer was not sent", "err", err)
+			log.Error("reply not sent", "err", err)
 		}
 	}
 }

@@ -16,11 +16,11 @@ import (
 
 const (
 	window   = 24 * time.Hour
-	sortTime = 15 * time.Second // is more than enough
-	maxPosts = 1000             // of a report: about 300 kB, and a message may have 1 MiB
+	sortTime = 15 * time.Second // more than enough
+	maxPosts = 1000             // per report: about 300 kB; a message holds 1 MiB
 )
 
-// A report is the stories of the last 24 hours, those with most points first.
+// A report is the stories of the last 24 hours, most points first.
 type report struct {
 	GeneratedAt time.Time `json:"generated_at"`
 	Window      string    `json:"window"`
@@ -30,8 +30,8 @@ type report struct {
 	Posts       []post    `json:"posts"`
 }
 
-// sort makes a report of the posts as they are now and keeps it under today's
-// name. The error has code 409 if another instance is at it.
+// sort makes a report of the current posts and stores it under today's date. The
+// error has code 409 if another instance is sorting.
 func (s *state) sort(ctx context.Context) (report, error) {
 	ctx, cancel := context.WithTimeout(ctx, sortTime)
 	defer cancel()
@@ -41,8 +41,7 @@ func (s *state) sort(ctx context.Context) (report, error) {
 	}
 	defer end()
 
-	// The queue is asked first: if it was empty before the posts were read, they are
-	// complete.
+	// The queue first: if it was empty before the posts were read, they are complete.
 	pending, err := s.queueLength(ctx)
 	if err != nil {
 		return report{}, err
@@ -58,9 +57,8 @@ func (s *state) sort(ctx context.Context) (report, error) {
 	return r, s.putReport(ctx, r)
 }
 
-// rank returns the report of posts at a moment: those of the window before it, by
-// points; those with the same points newest first; and those of the same second
-// by number, so that the same posts always make the same report.
+// rank returns the report of the window before now: by points, then newest first, then
+// by id, so that the same posts always make the same report.
 func rank(posts []post, now time.Time) report {
 	recent := make([]post, 0, len(posts)) // an empty report has an empty list, not null
 	for _, p := range posts {
@@ -75,7 +73,7 @@ func rank(posts []post, now time.Time) report {
 	return report{GeneratedAt: now, Window: "24h", Count: len(recent), Posts: recent}
 }
 
-// sort makes a report now. It waits a moment for a processor that does the same.
+// sort makes a report now. It waits a moment if a processor is sorting.
 func (s *service) sort(ctx context.Context, _ micro.Request) (answer, error) {
 	r, err := s.state.sort(ctx)
 	for try := 1; codeOf(err) == http.StatusConflict && try < 5 && sleep(ctx, backoff(s.pace.again, try)); try++ {
@@ -87,7 +85,7 @@ func (s *service) sort(ctx context.Context, _ micro.Request) (answer, error) {
 	return jsonAnswer(r)
 }
 
-// putReport keeps a report as that of its day. NATS drops old ones by itself.
+// putReport stores a report under its date. NATS expires old ones.
 func (s *state) putReport(ctx context.Context, r report) error {
 	data, err := json.Marshal(r)
 	if err != nil {
@@ -96,12 +94,12 @@ func (s *state) putReport(ctx context.Context, r report) error {
 	day := jetstream.ObjectMeta{Name: r.GeneratedAt.Format(time.DateOnly)}
 	kept, err := s.reports.Put(ctx, day, bytes.NewReader(data))
 	if err != nil {
-		return fmt.Errorf("keep report: %w", err)
+		return fmt.Errorf("store report: %w", err)
 	}
-	// The link gets a new revision each time, by which readers see that there is
-	// something new. So it is written after the report.
+	// The link's new revision tells readers about a new report, so it is written after
+	// the report.
 	if _, err := s.reports.AddLink(ctx, latestReport, kept); err != nil {
-		return fmt.Errorf("keep report: %w", err)
+		return fmt.Errorf("store report: %w", err)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Everything that is kept, and under which names.
+// Names of everything stored.
 const (
 	queueStream   = "HACKER_NEWS"      // work queue: hn.queue.<id> is an item to fetch
 	queueSubject  = "hn.queue."        //
@@ -24,8 +24,8 @@ const (
 	postsBucket   = "hacker_news"      // KV
 	postKey       = "item."            // item.<id> is a post
 	idsKey        = "ids"              // the list of the last fetch
-	turnKey       = "sorting"          // is there while somebody sorts
-	reportsBucket = "hacker_news_top"  // Object Store: a report for each day, 2026-11-22
+	turnKey       = "sorting"          // exists while an instance sorts
+	reportsBucket = "hacker_news_top"  // Object Store: one report per day, 2026-11-22
 	latestReport  = "latest"           // a link to the last of them
 )
 
@@ -33,11 +33,11 @@ const (
 	keepPosts   = 26 * time.Hour // a post may enter the report for 24 h after its last fetch
 	keepReports = 30 * 24 * time.Hour
 	keepDead    = 7 * 24 * time.Hour
-	oncePer     = time.Minute // a fetch does not queue again what was queued so shortly before
+	oncePer     = time.Minute // a fetch does not requeue items queued within it
 	maxQueue    = 100_000
 )
 
-// state is what the service keeps in NATS. It has nothing else.
+// state is the service's only state, all of it in NATS.
 type state struct {
 	js      jetstream.JetStream
 	queue   jetstream.Stream
@@ -46,8 +46,7 @@ type state struct {
 	reports jetstream.ObjectStore
 }
 
-// openState makes what is not there yet, brings up to date what is, and waits for
-// NATS as long as that takes.
+// openState creates or updates the state, and waits for NATS as long as that takes.
 func openState(ctx context.Context, nc *nats.Conn, p pace, log *slog.Logger) (*state, error) {
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncTimeout(5*time.Second))
 	if err != nil {
@@ -69,20 +68,19 @@ func openState(ctx context.Context, nc *nats.Conn, p pace, log *slog.Logger) (*s
 	}
 }
 
-// remake makes again what NATS came back without. What state holds are names, and
-// they stay good.
+// remake recreates what NATS lost. The handles in state stay valid: they are names.
 func (s *state) remake(ctx context.Context, p pace) error {
 	again := &state{js: s.js}
 	return again.create(ctx, p)
 }
 
-// create changes nothing that is as it should be already.
+// create is idempotent.
 func (s *state) create(ctx context.Context, p pace) (err error) {
-	// One message a subject, and a second one is refused instead of replacing the
-	// first: an item waits in the queue once, however often it is asked for.
+	// One message per subject, and a second one is rejected instead of replacing the
+	// first: an item is queued once, however often it is requested.
 	s.queue, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name:                 queueStream,
-		Description:          "Items of HackerNews that are to be fetched",
+		Description:          "HackerNews items to fetch",
 		Subjects:             []string{queueSubject + "*"},
 		Retention:            jetstream.WorkQueuePolicy,
 		Discard:              jetstream.DiscardNew,
@@ -94,21 +92,21 @@ func (s *state) create(ctx context.Context, p pace) (err error) {
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", queueStream, err)
 	}
-	// The consumer itself never gives up: see processor.work, which does so with a
-	// reason. BackOff stays empty, because it would replace AckWait.
+	// The consumer never gives up; processor.work does, with a reason. BackOff is
+	// empty because it would replace AckWait.
 	s.items, err = s.queue.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
 		Durable:       queueConsumer,
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       p.ack,
 		MaxDeliver:    -1,
-		MaxAckPending: -1, // those that wait for their next try count, and must not block the rest
+		MaxAckPending: -1, // items waiting for a retry count, and must not block the rest
 	})
 	if err != nil {
 		return fmt.Errorf("consumer %s: %w", queueConsumer, err)
 	}
 	_, err = s.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name:              deadStream,
-		Description:       "Items of HackerNews that were given up, with the reason",
+		Description:       "HackerNews items that were given up, with the reason",
 		Subjects:          []string{deadSubject + "*"},
 		MaxMsgsPerSubject: 1,
 		MaxMsgs:           maxQueue,
@@ -119,9 +117,9 @@ func (s *state) create(ctx context.Context, p pace) (err error) {
 	}
 	s.posts, err = s.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket:         postsBucket,
-		Description:    "Stories of HackerNews",
+		Description:    "HackerNews stories",
 		TTL:            keepPosts,
-		LimitMarkerTTL: time.Minute, // lets a key have a TTL of its own, see turn
+		LimitMarkerTTL: time.Minute, // allows a TTL per key, see turn
 	})
 	if err != nil {
 		return fmt.Errorf("bucket %s: %w", postsBucket, err)
@@ -137,19 +135,19 @@ func (s *state) create(ctx context.Context, p pace) (err error) {
 	return nil
 }
 
-// putPost keeps a post, in place of what was known of it before.
+// putPost stores a post, replacing an older version.
 func (s *state) putPost(ctx context.Context, p post) error {
 	data, err := json.Marshal(p)
 	if err != nil {
 		return err
 	}
 	if _, err := s.posts.Put(ctx, postKey+strconv.FormatInt(p.ID, 10), data); err != nil {
-		return fmt.Errorf("keep post %d: %w", p.ID, err)
+		return fmt.Errorf("store post %d: %w", p.ID, err)
 	}
 	return nil
 }
 
-// dropPost forgets a post that is no story any more.
+// dropPost deletes a post that is no longer a story.
 func (s *state) dropPost(ctx context.Context, id int64) error {
 	_, err := s.posts.Get(ctx, postKey+strconv.FormatInt(id, 10))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
@@ -158,7 +156,7 @@ func (s *state) dropPost(ctx context.Context, id int64) error {
 	return s.posts.Delete(ctx, postKey+strconv.FormatInt(id, 10))
 }
 
-// eachPost calls do with every post, in no order. It reads them all in one go.
+// eachPost calls do with every post, in no particular order, in one pass.
 func (s *state) eachPost(ctx context.Context, do func(post)) error {
 	watch, err := s.posts.Watch(ctx, postKey+"*", jetstream.IgnoreDeletes())
 	if err != nil {
@@ -181,7 +179,7 @@ func (s *state) eachPost(ctx context.Context, do func(post)) error {
 	}
 }
 
-// hasPosts reports whether there may be any.
+// hasPosts reports whether there may be posts.
 func (s *state) hasPosts(ctx context.Context) (bool, error) {
 	status, err := s.posts.Status(ctx)
 	if err != nil {
@@ -190,14 +188,14 @@ func (s *state) hasPosts(ctx context.Context) (bool, error) {
 	return status.Values() > 0, nil
 }
 
-// putIDs keeps the list of a fetch.
+// putIDs stores the list of a fetch.
 func (s *state) putIDs(ctx context.Context, ids []int64) error {
 	data, err := json.Marshal(ids)
 	if err != nil {
 		return err
 	}
 	if _, err := s.posts.Put(ctx, idsKey, data); err != nil {
-		return fmt.Errorf("keep list: %w", err)
+		return fmt.Errorf("store list: %w", err)
 	}
 	return nil
 }
@@ -215,15 +213,15 @@ func (s *state) ids(ctx context.Context) ([]byte, error) {
 	return entry.Value(), nil
 }
 
-// turn takes the turn to sort, which only one instance at a time has. The error
-// has code 409 if another has it. One that dies with it loses it after a while.
+// turn takes the lock to sort. The error has code 409 if another instance has it. It
+// expires if its owner dies.
 func (s *state) turn(ctx context.Context) (end func(), err error) {
 	_, err = s.posts.Create(ctx, turnKey, nil, jetstream.KeyTTL(2*sortTime))
 	switch {
 	case errors.Is(err, jetstream.ErrKeyExists):
-		return nil, faultf(http.StatusConflict, "the posts are being sorted right now: ask for top, or try again").temporary()
+		return nil, faultf(http.StatusConflict, "another sort is running: call top, or retry").temporary()
 	case err != nil:
-		return nil, fmt.Errorf("take the turn to sort: %w", err)
+		return nil, fmt.Errorf("lock the sort: %w", err)
 	}
-	return func() { s.posts.Purge(context.WithoutCancel(ctx), turnKey) }, nil // or its time ends it
+	return func() { s.posts.Purge(context.WithoutCancel(ctx), turnKey) }, nil // or it expires
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/nats-io/nats.go/micro"
 )
 
-// A reader reads the latest report. It keeps the last one that it read, so that
-// each time costs one small question: is there a newer one?
+// A reader reads the latest report. It caches the last one, so that most reads only
+// check for a newer one.
 type reader struct {
 	state *state
 
@@ -48,8 +48,8 @@ func (r *reader) latest(ctx context.Context) (report, error) {
 	return read, nil
 }
 
-// report reads the latest report. A new one takes the place of its predecessor of
-// the same day, so it may vanish while it is read: then the new one is there.
+// report reads the latest report. A new report replaces the previous one of that day,
+// maybe during a read: then it reads the new one.
 func (s *state) report(ctx context.Context) (r report, err error) {
 	for range 3 {
 		try, cancel := context.WithTimeout(ctx, quick/3)
@@ -68,15 +68,15 @@ func (s *state) report(ctx context.Context) (r report, err error) {
 }
 
 func noReport() error {
-	return faultf(http.StatusNotFound, "there is no report yet: call fetch, and wait until the stories are here")
+	return faultf(http.StatusNotFound, "there is no report yet: call fetch and wait for the stories")
 }
 
-// top returns the first n posts, or all if there are not so many.
+// top returns the first n posts, or all if there are fewer.
 func (r report) top(n int64) []post {
 	return r.Posts[:min(n, int64(len(r.Posts)))]
 }
 
-// top answers with the first posts of the latest report.
+// top returns the first posts of the latest report.
 func (s *service) top(ctx context.Context, r micro.Request) (answer, error) {
 	n, err := parseNumber(r.Data(), "n")
 	if err != nil {
@@ -91,7 +91,7 @@ func (s *service) top(ctx context.Context, r micro.Request) (answer, error) {
 	return a, err
 }
 
-// etag names content, so that who has it already need not get it again.
+// etag identifies content for caches.
 func etag(body []byte) string {
 	sum := sha256.Sum256(body)
 	return strconv.Quote(hex.EncodeToString(sum[:8]))
