@@ -19,9 +19,9 @@ import (
 	"time"
 )
 
-// coldFunctions are what is started from nothing, each with its interpreter, how
-// that does nothing, and how it tells where it is: what is in PATH may be a script
-// that looks for the right version first, which a function is spared.
+// coldFunctions are started cold, each with its interpreter, how that runs an empty
+// program, and how it prints its path: the one in PATH may be a wrapper script that
+// picks a version first, which a function skips.
 var coldFunctions = []struct {
 	name, program string
 	interpreter   string
@@ -34,17 +34,17 @@ var coldFunctions = []struct {
 	{"python", "echo.py", "python3", []string{"-c", "0"}, []string{"-c", "import sys; print(sys.executable)"}},
 }
 
-// A coldResult is how long first calls took.
+// A coldResult is the duration of first calls.
 type coldResult struct {
 	Go     string               `json:"go"`
 	CPUs   int                  `json:"cpus"`
 	Starts int                  `json:"starts"`
 	First  map[string]coldTimes `json:"first_byte"`       // of the first call to a stopped function
-	Own    map[string]coldTimes `json:"interpreter"`      // from its start to its end, doing nothing
-	Over   map[string]coldTimes `json:"over_interpreter"` // the difference within each round
+	Own    map[string]coldTimes `json:"interpreter"`      // from start to exit, with an empty program
+	Over   map[string]coldTimes `json:"over_interpreter"` // difference within each round
 }
 
-// coldTimes are the median and the extremes of some starts.
+// coldTimes are the median and extremes of several starts.
 type coldTimes struct {
 	P50 time.Duration `json:"p50_ns"`
 	Min time.Duration `json:"min_ns"`
@@ -56,9 +56,9 @@ func timesOf(all []time.Duration) coldTimes {
 	return coldTimes{P50: all[len(all)/2], Min: all[0], Max: all[len(all)-1]}
 }
 
-// measureCold calls functions that have stopped. Of each round every function and
-// every interpreter has a part, one after the other; the next begins when the
-// instance of the one before has gone.
+// measureCold calls functions that have stopped. Each round runs every function and
+// every interpreter, one after the other; the next begins when the previous instance
+// has stopped.
 func measureCold(ctx context.Context, starts int) (*coldResult, error) {
 	dir, err := os.MkdirTemp("", "mayfly-bench")
 	if err != nil {
@@ -77,7 +77,7 @@ func measureCold(ctx context.Context, starts int) (*coldResult, error) {
 		}
 		out, err := exec.CommandContext(ctx, f.interpreter, f.where...).Output()
 		if err != nil {
-			return nil, fmt.Errorf("ask %s where it is: %w", f.interpreter, err)
+			return nil, fmt.Errorf("find the path of %s: %w", f.interpreter, err)
 		}
 		interpreters[f.name] = strings.TrimSpace(string(out))
 	}
@@ -119,7 +119,7 @@ func measureCold(ctx context.Context, starts int) (*coldResult, error) {
 				return nil, fmt.Errorf("call %s: %w", f.name, err)
 			}
 			first[f.name] = append(first[f.name], took)
-			// Of the engine exec nothing lives on after a call: it is always stopped.
+			// Engine exec keeps no process after a call.
 			if f.program != "echo.sh" {
 				if err := lives.stop(ctx, f.name, before+1); err != nil {
 					return nil, err
@@ -149,11 +149,11 @@ func measureCold(ctx context.Context, starts int) (*coldResult, error) {
 	return r, nil
 }
 
-// print writes the table for people.
+// print writes the result as a table.
 func (r *coldResult) print(w io.Writer) {
-	fmt.Fprintf(w, "%s, %d CPUs, %d starts each; milliseconds, medians (least to greatest)\n\n", r.Go, r.CPUs, r.Starts)
+	fmt.Fprintf(w, "%s, %d CPUs, %d starts each; milliseconds, medians (min to max)\n\n", r.Go, r.CPUs, r.Starts)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\tfirst byte\tinterpreter alone\tover it\t")
+	fmt.Fprintln(t, "\tfirst byte\tinterpreter alone\tdifference\t")
 	cell := func(times map[string]coldTimes, name string) string {
 		c, ok := times[name]
 		if !ok {
@@ -165,11 +165,11 @@ func (r *coldResult) print(w io.Writer) {
 	for _, f := range coldFunctions {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", f.name, cell(r.First, f.name), cell(r.Own, f.name), cell(r.Over, f.name))
 	}
-	_ = t.Flush() // to the terminal
+	_ = t.Flush() // stdout
 }
 
-// firstByte makes a call on a connection of its own and returns how long it took
-// to the first byte of the answer, from before the connection.
+// firstByte makes a call on a new connection and returns the time from before the
+// connection to the first byte of the reply.
 func firstByte(c *contestant) (time.Duration, error) {
 	begun := time.Now()
 	cl, err := dial(c, "hello")
@@ -189,14 +189,14 @@ func firstByte(c *contestant) (time.Duration, error) {
 	took := time.Since(begun)
 	ok, err := cl.answer()
 	if err == nil && !ok {
-		err = errors.New("the answer is no echo")
+		err = errors.New("the reply is not the echo")
 	}
 	return took, err
 }
 
-// runOnce returns how long a program takes from its start to its end, in an
-// environment as bare as that of an instance: certificates that Node.js is told to
-// read, for one, take it longer than its start.
+// runOnce returns how long a program takes from start to exit, in an environment as
+// bare as an instance's: if told to read extra certificates, Node.js takes longer for
+// them than for its start.
 func runOnce(ctx context.Context, name string, args ...string) (time.Duration, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"}
@@ -207,11 +207,11 @@ func runOnce(ctx context.Context, name string, args ...string) (time.Duration, e
 	return time.Since(begun), nil
 }
 
-// Lives are the instances that a node's log tells of.
+// lives counts instances by a node's log.
 type lives struct {
 	mu               sync.Mutex
 	started, stopped map[string]int // by function
-	news             chan struct{}  // something has changed; room for one
+	news             chan struct{}  // a change; buffer of one
 }
 
 // watch reads the log until it ends.
@@ -220,7 +220,7 @@ func (l *lives) watch(log io.Reader) {
 	for lines.Scan() {
 		var line struct{ Msg, Function, Source, Text string }
 		if json.Unmarshal(lines.Bytes(), &line) != nil || line.Msg != "output" {
-			continue // what the compiler says, for one
+			continue // such as compiler output
 		}
 		if line.Source != "mayfly" {
 			fmt.Fprintf(os.Stderr, "%s: %s\n", line.Function, line.Text)
@@ -239,7 +239,7 @@ func (l *lives) watch(log io.Reader) {
 		default:
 		}
 	}
-	_, _ = io.Copy(io.Discard, log) // a line that is too long must not stop the node
+	_, _ = io.Copy(io.Discard, log) // a line too long to scan must not block the node
 }
 
 // count returns how many instances of a function have stopped.
@@ -249,7 +249,7 @@ func (l *lives) count(function string) int {
 	return l.stopped[function]
 }
 
-// stop waits until so many instances of a function have stopped.
+// stop waits until n instances of a function have stopped.
 func (l *lives) stop(ctx context.Context, function string, n int) error {
 	late := time.After(30 * time.Second)
 	for l.count(function) < n {
@@ -264,7 +264,7 @@ func (l *lives) stop(ctx context.Context, function string, n int) error {
 	return nil
 }
 
-// rest waits until nothing lives and no news came for a second: the log is late.
+// rest waits until all have stopped and the log, which lags, was quiet for a second.
 func (l *lives) rest(ctx context.Context) error {
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
 		select {
@@ -281,5 +281,5 @@ func (l *lives) rest(ctx context.Context) error {
 			return nil
 		}
 	}
-	return errors.New("the instances do not stop")
+	return errors.New("instances did not stop")
 }

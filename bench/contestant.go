@@ -18,18 +18,18 @@ import (
 	"time"
 )
 
-// A contestant is what is measured: an address, a path that echoes, and the
-// processes that do the work.
+// A contestant is one thing to measure: an address, a path that echoes, and its
+// processes.
 type contestant struct {
 	name      string
 	addr      string
 	path      string
-	door      *process // that the driver speaks to
+	door      *process // the one that the driver calls
 	processes []*process
-	mallocs   func() (uint64, error) // heap allocations so far of the door; nil if it cannot tell
+	mallocs   func() (uint64, error) // heap allocations of the door so far; nil if unknown
 }
 
-// startAll starts the contestants that are wanted and returns how to end them.
+// startAll starts the wanted contestants and returns a function to stop them.
 func startAll(ctx context.Context, only []string, other string) (_ []*contestant, stop func(), err error) {
 	var started []*process
 	dir, err := os.MkdirTemp("", "mayfly-bench")
@@ -154,12 +154,12 @@ func buildMayfly(ctx context.Context, dir string) (string, error) {
 	return binary, nil
 }
 
-// A starter starts a process and returns when it has said its first line.
+// A starter starts a process and returns when it has printed its first line.
 type starter func(args ...string) (*process, error)
 
-// startMayfly starts mayfly up as a user would, with everything on that is on by
-// default, the access log going to a file, and the echo service behind it. nats is
-// the address of an existing server, or "" for the embedded one.
+// startMayfly starts mayfly up with its defaults, the access log going to a file, and
+// the echo service behind it. nats is the address of an existing server, or "" for the
+// embedded one.
 func startMayfly(ctx context.Context, mayfly, role starter, dir, nats string) (*contestant, error) {
 	c, nats, err := startNode(mayfly, dir, nats)
 	if err != nil {
@@ -174,7 +174,7 @@ func startMayfly(ctx context.Context, mayfly, role starter, dir, nats string) (*
 	return c, c.waitReady(ctx)
 }
 
-// startNode starts mayfly up with the projects of paths.
+// startNode starts mayfly up with args, on free ports.
 func startNode(mayfly starter, dir, nats string, args ...string) (*contestant, string, error) {
 	gateway, err1 := freeAddr()
 	admin, err2 := freeAddr()
@@ -196,21 +196,21 @@ func startNode(mayfly starter, dir, nats string, args ...string) (*contestant, s
 	return &contestant{addr: gateway, door: node, processes: []*process{node}, mallocs: metricsMallocs("http://" + admin)}, bus, nil
 }
 
-// waitReady returns when the contestant answers a call.
+// waitReady waits until the contestant answers a call.
 func (c *contestant) waitReady(ctx context.Context) error {
-	for end := time.Now().Add(2 * time.Minute); ; { // a compiler may run, its cache empty
+	for end := time.Now().Add(2 * time.Minute); ; { // time to compile with an empty cache
 		s, err := closedLoop(ctx, c, "ready", 1, time.Millisecond)
 		if err == nil && s.failed == 0 {
 			return nil
 		}
 		if time.Now().After(end) || ctx.Err() != nil {
-			return fmt.Errorf("%s does not answer: %w", c.name, cmp.Or(err, errors.New("it has no such path")))
+			return fmt.Errorf("%s does not respond: %w", c.name, cmp.Or(err, errors.New("no echo on its path")))
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// measure runs f and adds what the contestant's processes used meanwhile.
+// measure runs f and adds what the contestant's processes used.
 func (c *contestant) measure(f func() (sample, error)) (measurement, error) {
 	cpuBefore, err := c.cpu()
 	if err != nil {
@@ -256,7 +256,7 @@ func (c *contestant) allocations() (uint64, error) {
 	return c.mallocs()
 }
 
-// expvarMallocs asks one of our own roles.
+// expvarMallocs queries one of our own roles.
 func expvarMallocs(addr string) func() (uint64, error) {
 	return func() (uint64, error) {
 		var vars struct{ Mallocs uint64 }
@@ -274,7 +274,7 @@ func getJSON(url string, into any) error {
 	return json.NewDecoder(resp.Body).Decode(into)
 }
 
-// metricsMallocs asks mayfly's admin door.
+// metricsMallocs queries mayfly's admin listener.
 func metricsMallocs(admin string) func() (uint64, error) {
 	return func() (uint64, error) {
 		resp, err := http.Get(admin + "/metrics")
@@ -293,7 +293,7 @@ func metricsMallocs(admin string) func() (uint64, error) {
 	}
 }
 
-// freeAddr returns an address that nobody listens on right now.
+// freeAddr returns an address that is free right now.
 func freeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

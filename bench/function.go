@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// groups replaces the names of groups by those of their contestants.
+// groups expands the names of groups to their contestants.
 func groups(names []string) (all []string) {
 	for _, name := range names {
 		switch name {
@@ -22,12 +22,12 @@ func groups(names []string) (all []string) {
 	return all
 }
 
-// oneInstance sets a function beside one process. How many calls the instance gets
-// at once is left as it is by default; the rest of the load waits.
+// oneInstance makes a function comparable to one process. Its concurrency is the
+// default; the rest of the load waits.
 const oneInstance = "instances: {max: 1}, wait: 2000"
 
-// functionMakers returns how the contestants start that show what functions cost.
-// Each has a folder of its own below dir; what they log of calls goes to log.
+// functionMakers returns constructors of the contestants that measure functions. Each
+// has its own folder below dir; access logs go to log.
 func functionMakers(
 	ctx context.Context, dir string, log io.Writer, start func(stderr io.Writer, name string, args ...string) (*process, error), role, mayfly starter,
 ) map[string]func() (*contestant, error) {
@@ -96,7 +96,7 @@ func functionMakers(
 	}
 }
 
-// newServer returns a contestant of our own roles.
+// newServer returns a contestant made of our own roles.
 func newServer(name string, door *process, behind ...*process) *contestant {
 	return &contestant{
 		name: name, addr: door.line, path: "/",

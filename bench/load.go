@@ -14,17 +14,17 @@ import (
 	"time"
 )
 
-// A sample is what one measurement saw.
+// A sample is the result of one measurement.
 type sample struct {
 	calls   int
-	failed  int // answers other than 200 with the echo
+	failed  int // replies other than 200 with the echo
 	took    time.Duration
 	latency []time.Duration // of each call, sorted
 }
 
 func (s sample) rate() float64 { return float64(s.calls) / s.took.Seconds() }
 
-// quantile returns the latency that the fraction q of all calls stayed below.
+// quantile returns the latency below which the fraction q of calls stayed.
 func (s sample) quantile(q float64) time.Duration {
 	if len(s.latency) == 0 {
 		return 0
@@ -33,8 +33,8 @@ func (s sample) quantile(q float64) time.Duration {
 }
 
 // A client is one keep-alive connection. It writes the same bytes for every call
-// and reads no more of the answer than it must, so that the load driver takes
-// little of the machine that it measures.
+// and parses as little of the reply as it can, so that the load driver takes little
+// CPU from what it measures.
 type client struct {
 	conn    net.Conn
 	reader  *bufio.Reader
@@ -69,7 +69,7 @@ func (c *client) send() error {
 	return err
 }
 
-// answer reads an answer and reports whether it is the echo.
+// answer reads a reply and reports whether it is the echo.
 func (c *client) answer() (bool, error) {
 	line, err := c.reader.ReadSlice('\n')
 	if err != nil {
@@ -90,7 +90,7 @@ func (c *client) answer() (bool, error) {
 		}
 	}
 	if size < 0 {
-		return false, fmt.Errorf("an answer without Content-Length")
+		return false, fmt.Errorf("reply without Content-Length")
 	}
 	if !ok || size != len(c.want) {
 		_, err := c.reader.Discard(size)
@@ -110,7 +110,7 @@ func (c *client) answer() (bool, error) {
 	return same, err
 }
 
-// closedLoop lets each connection make one call after the other.
+// closedLoop makes calls on each connection, one after the other.
 func closedLoop(ctx context.Context, c *contestant, body string, connections int, d time.Duration) (sample, error) {
 	return drive(ctx, c, body, connections, d, func(_ int, start time.Time) func() (time.Time, bool) {
 		return func() (time.Time, bool) {
@@ -120,8 +120,8 @@ func closedLoop(ctx context.Context, c *contestant, body string, connections int
 	})
 }
 
-// openLoop lets calls begin at a constant rate, whoever is free makes the next
-// one, and counts each from when it should have begun.
+// openLoop starts calls at a constant rate, each on the next free connection, and
+// times each from when it should have started.
 func openLoop(ctx context.Context, c *contestant, body string, connections, rate int, d time.Duration) (sample, error) {
 	var next atomic.Int64
 	interval := time.Second / time.Duration(rate)
@@ -137,8 +137,8 @@ func openLoop(ctx context.Context, c *contestant, body string, connections, rate
 	})
 }
 
-// drive opens the connections and lets each make calls for as long as pace says
-// when the next one is due.
+// drive opens the connections and makes calls on each, as long as pace returns when
+// the next is due.
 func drive(ctx context.Context, c *contestant, body string, connections int, d time.Duration, pace func(i int, start time.Time) func() (time.Time, bool)) (sample, error) {
 	clients := make([]*client, connections)
 	for i := range clients {

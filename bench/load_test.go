@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// serve returns a contestant that is no process.
+// serve returns a contestant without a process.
 func serve(t *testing.T, h http.HandlerFunc) *contestant {
 	t.Helper()
 	s := httptest.NewServer(h)

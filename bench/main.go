@@ -1,27 +1,27 @@
-// Bench measures what the gateway costs, side by side with what it replaces, in
+// Bench measures the cost of the gateway, side by side with what it replaces, in
 // one run on one machine:
 //
-//	plain     net/http that echoes: what HTTP alone costs here
-//	article   net/http, one nc.Request a call, a micro service behind it: the API
-//	          server that people write by hand, without its usual bugs
+//	plain     net/http that echoes: the cost of HTTP alone
+//	article   net/http, one nc.Request per call, a micro service behind it: a
+//	          hand-written API server, without its usual bugs
 //	embedded  mayfly up, all features on, the same micro service behind it
-//	external  mayfly up --nats, on a NATS server of its own, the same again
+//	external  mayfly up --nats, with a separate NATS server, the same service
 //
-// and what functions cost, each in one instance beside one process by hand:
+// and the cost of functions, each in one instance beside one hand-written process:
 //
 //	function-go      func Handle that echoes, through mayfly up
-//	proxies-go       the same behind two net/http reverse proxies, as a gateway and
-//	                 a watchdog are
+//	proxies-go       the same behind two net/http reverse proxies, like a gateway and
+//	                 a watchdog
 //	function-node    the short form, through mayfly up
 //	proxy-node       Node's own http server behind one reverse proxy
 //	function-python  the short form, through mayfly up
-//	server-python    Python's own ThreadingHTTPServer, nothing before it
-//	tuned-python     the same without its log and with buffered answers
+//	server-python    Python's own ThreadingHTTPServer, without a proxy
+//	tuned-python     the same without its log and with buffered replies
 //
-// Each contestant runs in processes of its own. Rounds are interleaved, so that a
-// machine that slows down slows all. Closed loop says how many calls a second go
-// through; open loop, at a constant rate, says how long they take without
-// coordinated omission: a call's time counts from when it should have begun.
+// Each contestant runs in its own processes. Rounds are interleaved, so that a
+// machine that slows down slows all. The closed loop measures throughput; the open
+// loop, at a constant rate, measures latency without coordinated omission: a call's
+// time counts from when it should have started.
 //
 //	go run ./bench -rounds 5 -seconds 3
 //	go run ./bench -json result.json
@@ -29,7 +29,7 @@
 //	go run ./bench -only functions -connections 64 -rate 0
 //	go run ./bench -cold 20
 //
-// See docs/performance.md for what the figures mean and what limits them.
+// docs/performance.md explains the figures and their limits.
 package main
 
 import (
@@ -64,23 +64,23 @@ func main() {
 type plan struct {
 	rounds      int
 	length      time.Duration // of one measurement
-	connections []int         // of the closed loop
-	rate        int           // calls a second of the open loop
+	connections []int         // in the closed loop
+	rate        int           // calls/s in the open loop
 	body        int           // bytes
-	only        []string      // contestants; those of the gateway if empty
+	only        []string      // contestants; the gateway group if empty
 }
 
 func run(ctx context.Context) error {
 	p := plan{}
 	rounds := flag.Int("rounds", 5, "interleaved rounds")
 	seconds := flag.Float64("seconds", 3, "length of one measurement")
-	connections := flag.String("connections", "1,64,256", "connections of the closed loop")
-	rate := flag.Int("rate", 5000, "calls a second of the open loop; 0 for none")
-	body := flag.Int("body", 128, "bytes of a request's body")
+	connections := flag.String("connections", "1,64,256", "connections in the closed loop")
+	rate := flag.Int("rate", 5000, "calls per second in the open loop; 0 disables it")
+	body := flag.Int("body", 128, "request body size in bytes")
 	only := flag.String("only", "", "contestants, comma-separated, or the groups gateway and functions; gateway if empty")
-	cold := flag.Int("cold", 0, "measure the first call to stopped functions instead, that many times each")
-	other := flag.String("other", "", "another build of mayfly, measured like embedded: what did a change bring?")
-	jsonFile := flag.String("json", "", "file for the result as JSON")
+	cold := flag.Int("cold", 0, "instead, measure the first call to stopped functions, this many times each")
+	other := flag.String("other", "", "another mayfly binary to measure like embedded, such as one without a change")
+	jsonFile := flag.String("json", "", "write the result to this file as JSON")
 	flag.Parse()
 	p.rounds, p.length, p.rate, p.body = *rounds, time.Duration(*seconds*float64(time.Second)), *rate, *body
 	if *only != "" {
@@ -89,7 +89,7 @@ func run(ctx context.Context) error {
 	for text := range strings.SplitSeq(*connections, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > 2000 {
-			return fmt.Errorf("connections %q: want numbers from 1 to 2000", text)
+			return fmt.Errorf("connections %q: must be numbers from 1 to 2000", text)
 		}
 		p.connections = append(p.connections, n)
 	}
@@ -118,8 +118,8 @@ func run(ctx context.Context) error {
 	return save(*jsonFile, result)
 }
 
-// measure runs all rounds: each round asks every contestant at every load, in an
-// order that moves by one from round to round.
+// measure runs all rounds: each round measures every contestant at every load, in an
+// order that rotates by one per round.
 func measure(ctx context.Context, p plan, contestants []*contestant) (*result, error) {
 	r := newResult(p, contestants)
 	request := strings.Repeat("x", p.body)

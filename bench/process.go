@@ -15,8 +15,7 @@ import (
 	"time"
 )
 
-// A process is one that we started. Its output goes to stderr but for the first
-// line, which says where it listens.
+// A process is one that we started. Its first line of stdout is its address.
 type process struct {
 	cmd  *exec.Cmd
 	line string
@@ -37,14 +36,14 @@ func startProcess(ctx context.Context, stderr io.Writer, name string, args ...st
 	line, err := reader.ReadString('\n')
 	if err != nil {
 		p.stop()
-		return nil, fmt.Errorf("%s said nothing: %w", filepath.Base(name), err)
+		return nil, fmt.Errorf("%s printed nothing: %w", filepath.Base(name), err)
 	}
 	p.line = strings.TrimSpace(line)
 	go io.Copy(io.Discard, reader) // ends with the process
 	return p, nil
 }
 
-// stop ends the process and waits for it.
+// stop terminates the process and waits for it.
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	done := time.AfterFunc(10*time.Second, func() { _ = p.cmd.Process.Kill() })
@@ -66,8 +65,8 @@ func (p *process) memory() (float64, error) {
 	return float64(pages) * float64(os.Getpagesize()) / (1 << 20), err
 }
 
-// cpu returns the processor time that the contestant's processes and what they
-// started have used, from /proc. Those that have ended do not count.
+// cpu returns the CPU time of the contestant's processes and their descendants, from
+// /proc. Exited ones do not count.
 func (c *contestant) cpu() (total time.Duration, err error) {
 	ours := map[int]bool{}
 	for _, p := range c.processes {
@@ -81,7 +80,7 @@ func (c *contestant) cpu() (total time.Duration, err error) {
 	for _, file := range files {
 		u, err := readUsage(file)
 		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
-			continue // it has ended meanwhile
+			continue // exited meanwhile
 		}
 		if err != nil {
 			return 0, err
@@ -104,7 +103,7 @@ func (c *contestant) cpu() (total time.Duration, err error) {
 	return total, nil
 }
 
-// A usage is what a process has used.
+// A usage is the CPU time of a process.
 type usage struct {
 	pid, parent int
 	cpu         time.Duration
@@ -115,7 +114,7 @@ func readUsage(file string) (usage, error) {
 	if err != nil {
 		return usage{}, err
 	}
-	// The command's name, in parentheses, may hold spaces.
+	// The command name, in parentheses, may contain spaces.
 	text := string(data)
 	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
 	if len(fields) < 13 {

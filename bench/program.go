@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// The functions, in their short forms, and the servers by hand that do the same:
-// read the body, answer with it.
+// The functions, in their short forms, and hand-written servers that do the same:
+// read the body, echo it.
 var programs = map[string]string{
 	"echo.go": `package echo
 
@@ -47,14 +47,14 @@ const server = http.createServer((request, response) => {
     response.writeHead(200, head).end(body);
   });
 });
-server.keepAliveTimeout = 0; // a rest between two rounds closes nothing
+server.keepAliveTimeout = 0; // a pause between rounds closes no connection
 server.listen(0, "127.0.0.1", () => console.log("127.0.0.1:" + server.address().port));
 `,
 	"server.py": threadingServer + `Echo.protocol_version = "HTTP/1.1"
 serve()
 `,
-	// Without the log, and with one packet an answer in place of two, of which the
-	// second waits until the first is acknowledged.
+	// Without the log, and with one packet per reply instead of two, of which the
+	// second waits for the first one's ack.
 	"tuned.py": threadingServer + `Echo.protocol_version = "HTTP/1.1"
 Echo.log_message = lambda self, *_: None
 Echo.wbufsize = -1
@@ -75,14 +75,14 @@ class Echo(BaseHTTPRequestHandler):
         self.wfile.write(reply)
 
 def serve():
-    ThreadingHTTPServer.request_queue_size = 1024  # connections that come at once
+    ThreadingHTTPServer.request_queue_size = 1024  # simultaneous connections
     server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
     print("127.0.0.1:%d" % server.server_port, flush=True)
     server.serve_forever()
 
 `
 
-// echo is the function of echo.go, for servers of our own.
+// echo is the function of echo.go, for our own servers.
 func echo(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
@@ -101,8 +101,8 @@ func writeProgram(folder, name string) (string, error) {
 	return path, os.WriteFile(path, []byte(programs[name]), 0o755)
 }
 
-// writeProject writes a project of functions, by name and program, into folder.
-// All get the same settings, in YAML.
+// writeProject writes a project of functions, by name and program, into folder, all
+// with the same settings, in YAML.
 func writeProject(folder string, functions map[string]string, settings string) error {
 	var manifest strings.Builder
 	manifest.WriteString("project: bench\nfunctions:\n")

@@ -17,9 +17,9 @@ type measurement struct {
 	P50    time.Duration `json:"p50_ns"`
 	P99    time.Duration `json:"p99_ns"`
 	P999   time.Duration `json:"p999_ns"`
-	CPU    float64       `json:"cpu_us_per_call"`      // of all the contestant's processes
-	Allocs float64       `json:"allocations_per_call"` // of its door
-	Memory float64       `json:"rss_mib"`              // of its door, at the end
+	CPU    float64       `json:"cpu_us_per_call"`      // all processes of the contestant
+	Allocs float64       `json:"allocations_per_call"` // door
+	Memory float64       `json:"rss_mib"`              // door, at the end
 }
 
 // A result is all measurements of one run.
@@ -30,15 +30,15 @@ type result struct {
 	Rounds   int                                 `json:"rounds"`
 	Length   time.Duration                       `json:"length_ns"`
 	Measured map[string]map[string][]measurement `json:"measured"` // load -> contestant -> rounds
-	Ratios   map[string]map[string]ratio         `json:"ratios"`   // load -> "a/b" -> of calls a second, or of the p50 at one connection
+	Ratios   map[string]map[string]ratio         `json:"ratios"`   // load -> "a/b calls/s" or "a/b p50"
 
-	Idle map[string]float64 `json:"idle_rss_mib"` // contestant -> of its door before the first load
+	Idle map[string]float64 `json:"idle_rss_mib"` // contestant -> door, before the first load
 
 	loads, names []string
 }
 
-// A ratio is the median, least and greatest of the rounds' own ratios: within a
-// round both were measured under the same weather.
+// A ratio is the median, min and max of the rounds' own ratios: within a round,
+// both were measured under the same conditions.
 type ratio struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
@@ -87,7 +87,7 @@ func median(sorted []float64) float64 {
 	return (sorted[n/2-1] + sorted[n/2]) / 2
 }
 
-// of returns median, least and greatest of a value over the rounds.
+// of returns median, min and max of a value over the rounds.
 func of(ms []measurement, value func(measurement) float64) ratio {
 	var all []float64
 	for _, m := range ms {
@@ -107,9 +107,9 @@ var (
 	byMemory = func(m measurement) float64 { return m.Memory }
 )
 
-// print writes the tables for people and fills in the ratios.
+// print writes the tables and fills in the ratios.
 func (r *result) print(w io.Writer) {
-	fmt.Fprintf(w, "%s, %d CPUs, %d byte bodies, %d rounds of %s; medians of the rounds\n", r.Go, r.CPUs, r.Body, r.Rounds, r.Length)
+	fmt.Fprintf(w, "%s, %d CPUs, %d-byte bodies, %d rounds of %s; medians\n", r.Go, r.CPUs, r.Body, r.Rounds, r.Length)
 	pairs := [][2]string{
 		{"embedded", "article"},
 		{"external", "article"},
@@ -124,7 +124,7 @@ func (r *result) print(w io.Writer) {
 	for _, load := range r.loads {
 		fmt.Fprintf(w, "\n%s\n", load)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-		fmt.Fprintln(t, "\tcalls/s\tmin\tmax\tp50 us\tp99 us\tp99.9 us\tCPU us/call\tallocs/call\tRSS MiB\tidle\t")
+		fmt.Fprintln(t, "\tcalls/s\tmin\tmax\tp50 us\tp99 us\tp99.9 us\tCPU us/call\tallocs/call\tRSS MiB\tidle MiB\t")
 		for _, name := range r.names {
 			ms := r.Measured[load][name]
 			rate := of(ms, byRate)
@@ -132,7 +132,7 @@ func (r *result) print(w io.Writer) {
 			fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.0f\t%.0f\t%.0f\t\n", name, rate.Median, rate.Min, rate.Max,
 				us(byP50), us(byP99), us(byP999), of(ms, byCPU).Median, of(ms, byAllocs).Median, of(ms, byMemory).Median, r.Idle[name])
 		}
-		_ = t.Flush() // to the terminal
+		_ = t.Flush() // stdout
 		r.Ratios[load] = map[string]ratio{}
 		for _, pair := range pairs {
 			for _, by := range []struct {
@@ -148,7 +148,7 @@ func (r *result) print(w io.Writer) {
 	}
 }
 
-// save writes a result as JSON, if there is a file for it.
+// save writes a result as JSON, if a file is given.
 func save(file string, result any) error {
 	if file == "" {
 		return nil

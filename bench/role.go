@@ -17,14 +17,14 @@ import (
 	"github.com/nats-io/nats.go/micro"
 )
 
-// roleArgument as the first argument makes this program one of the processes that
-// it measures.
+// roleArgument as the first argument makes this program one of the measured
+// processes.
 const roleArgument = "role"
 
-// mallocsPath tells how many heap allocations a role's process has made.
+// mallocsPath returns the heap allocations of a role's process.
 const mallocsPath = "/mallocs"
 
-// playRole runs until ctx ends. Its first line on stdout says where it listens.
+// playRole runs until ctx ends. Its first line on stdout is its address.
 func playRole(ctx context.Context, role string, args []string) error {
 	switch {
 	case role == "plain":
@@ -62,8 +62,8 @@ func serveHTTP(ctx context.Context, h http.Handler) error {
 	return nil
 }
 
-// newProxy returns a reverse proxy as one writes it, with a transport that keeps a
-// connection for each client: by default it would keep two.
+// newProxy returns an ordinary reverse proxy, with a transport that keeps a connection
+// per client: the default keeps two.
 func newProxy(addr string) http.Handler {
 	target := &url.URL{Scheme: "http", Host: addr}
 	return &httputil.ReverseProxy{
@@ -83,7 +83,7 @@ func runNATS(ctx context.Context, store string) error {
 	}
 	s.Start()
 	if !s.ReadyForConnections(10 * time.Second) {
-		return errors.New("the NATS server does not start")
+		return errors.New("NATS server did not start")
 	}
 	fmt.Println(s.Addr())
 	<-ctx.Done()
@@ -92,7 +92,7 @@ func runNATS(ctx context.Context, store string) error {
 	return nil
 }
 
-// runService is the micro service behind article and gateway alike.
+// runService is the micro service behind both article and gateway.
 func runService(ctx context.Context, addr string) error {
 	nc, err := nats.Connect("nats://" + addr)
 	if err != nil {
@@ -115,9 +115,9 @@ func runService(ctx context.Context, addr string) error {
 	return nil
 }
 
-// runArticle is the API server that one writes by hand: one request on NATS for
-// each call, the reply's bytes as the answer, and none of the usual bugs: the
-// wait ends with the client, nobody there is 503, silence is 504.
+// runArticle is a hand-written API server: one NATS request per call, the reply as the
+// response, and none of the usual bugs: a disconnected client ends the wait, no
+// responders is 503, no reply 504.
 func runArticle(ctx context.Context, addr string) error {
 	nc, err := nats.Connect("nats://"+addr, nats.MaxReconnects(-1))
 	if err != nil {
@@ -135,7 +135,7 @@ func runArticle(ctx context.Context, addr string) error {
 		m, err := nc.RequestWithContext(wait, "bench.echo", body)
 		switch {
 		case errors.Is(err, nats.ErrNoResponders):
-			http.Error(w, "nobody is there", http.StatusServiceUnavailable)
+			http.Error(w, "no responders", http.StatusServiceUnavailable)
 		case err != nil:
 			http.Error(w, err.Error(), http.StatusGatewayTimeout)
 		default:
