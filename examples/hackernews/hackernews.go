@@ -190,7 +190,7 @@ func backoff(first time.Duration, n int) time.Duration {
 	return wait/2 + rand.N(cmp.Or(wait/2, 1))
 }
 
-// sleep reports whether it was not interrupted.
+// sleep waits for d and reports whether ctx let it.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
