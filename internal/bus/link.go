@@ -317,7 +317,7 @@ func nobody(m *nats.Msg) bool {
 }
 
 func nobodyError(subject string) error {
-	return mayfly.Errorf(mayfly.Unavailable, "nobody answers on subject %q: %w", subject, mayfly.ErrNobody).
+	return mayfly.Errorf(mayfly.Unavailable, "cannot call subject %q: %w", subject, mayfly.ErrNobody).
 		WithHint("start a service that listens there; mayfly list shows the running ones")
 }
 
