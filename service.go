@@ -1,6 +1,7 @@
 package mayfly
 
 import (
+	"cmp"
 	"encoding/json"
 	"strings"
 	"time"
@@ -16,6 +17,18 @@ type Service struct {
 	Metadata    map[string]string `json:"metadata"`
 	Endpoints   []Endpoint        `json:"endpoints"`
 	Started     time.Time         `json:"started,omitzero"` // zero if unknown: STATS has it, INFO does not
+}
+
+// Compare orders services by precedence of their patterns: the oldest first, then by
+// name. Those whose age is not known yet come last.
+func (s Service) Compare(other Service) int {
+	if x, y := s.Started.IsZero(), other.Started.IsZero(); x != y {
+		if x {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Or(s.Started.Compare(other.Started), strings.Compare(s.Name, other.Name), strings.Compare(s.ID, other.ID))
 }
 
 // An Endpoint is a subject that a service answers on.

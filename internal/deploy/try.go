@@ -5,10 +5,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sync"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/peers"
+	"golang.org/x/sync/errgroup"
 )
 
 // starters is how many functions are started at once: a node that starts them all
@@ -67,24 +67,12 @@ func start(ctx context.Context, nodes Nodes, on []peers.Node, f mayfly.Unit) err
 	})
 }
 
-// together calls f for each thing at once and returns the first error, which
-// ends the others.
-func together[T any](ctx context.Context, things []T, f func(ctx context.Context, thing T) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var all sync.WaitGroup
-	var once sync.Once
-	var first error
-	for _, thing := range things {
-		all.Go(func() {
-			if err := f(ctx, thing); err != nil {
-				once.Do(func() {
-					first = err
-					cancel()
-				})
-			}
-		})
+// together calls f for each node at once and returns the first error, which ends
+// the others.
+func together(ctx context.Context, nodes []peers.Node, f func(ctx context.Context, n peers.Node) error) error {
+	all, ctx := errgroup.WithContext(ctx)
+	for _, n := range nodes {
+		all.Go(func() error { return f(ctx, n) })
 	}
-	all.Wait()
-	return first
+	return all.Wait()
 }

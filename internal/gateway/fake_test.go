@@ -67,8 +67,8 @@ func (d directory) Lookup(_ context.Context, service, endpoint string) (mayfly.E
 	return mayfly.Endpoint{}, mayfly.Errorf(mayfly.NotFound, "no service %q with endpoint %q", service, endpoint)
 }
 
-func (directory) Watch(ctx context.Context) <-chan struct{} {
-	c := make(chan struct{})
+func (directory) Watch(ctx context.Context) <-chan map[struct{}]struct{} {
+	c := make(chan map[struct{}]struct{})
 	context.AfterFunc(ctx, func() { close(c) })
 	return c
 }

@@ -26,7 +26,7 @@ type Directory interface {
 	// Services returns the instances, in any order.
 	Services() []mayfly.Service
 	// Watch returns a channel that gets a value after changes, until ctx ends.
-	Watch(ctx context.Context) <-chan struct{}
+	Watch(ctx context.Context) <-chan map[struct{}]struct{}
 }
 
 // Functions are those that this node serves, and its routes. Their calls go through
@@ -229,8 +229,8 @@ func (g *Gateway) Close() error {
 // noServices is the Directory of a gateway that was given none.
 type noServices struct{}
 
-func (noServices) Services() []mayfly.Service            { return nil }
-func (noServices) Watch(context.Context) <-chan struct{} { return nil }
+func (noServices) Services() []mayfly.Service                         { return nil }
+func (noServices) Watch(context.Context) <-chan map[struct{}]struct{} { return nil }
 
 // noFunctions are the Functions of a gateway that was given none.
 type noFunctions struct{}

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -258,7 +257,7 @@ func metadataRoutes(services []mayfly.Service, exposed func(mayfly.Service) bool
 			asking = append(asking, s)
 		}
 	}
-	slices.SortFunc(asking, byAge)
+	slices.SortFunc(asking, mayfly.Service.Compare)
 	var routes []mayfly.Route
 	type key struct{ service, endpoint, pattern string }
 	seen := map[key]bool{}
@@ -277,18 +276,6 @@ func metadataRoutes(services []mayfly.Service, exposed func(mayfly.Service) bool
 		}
 	}
 	return routes
-}
-
-// byAge orders services by precedence of their patterns: the oldest first, then by
-// name. Those whose age is not known yet come last.
-func byAge(a, b mayfly.Service) int {
-	if x, y := a.Started.IsZero(), b.Started.IsZero(); x != y {
-		if x {
-			return 1
-		}
-		return -1
-	}
-	return cmp.Or(a.Started.Compare(b.Started), strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
 }
 
 // clip shortens text from outside for an error message.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/news"
 )
 
 // maxInstances bounds how many services we remember, counted by instance.
@@ -58,10 +59,11 @@ type Directory struct {
 	hostile atomic.Uint64
 	dropped atomic.Uint64
 
-	mu       sync.Mutex
-	asked    map[string]*question
-	swept    time.Time // when old questions were last removed
-	watchers map[chan struct{}]struct{}
+	changes news.Feed[struct{}] // of the picture
+
+	mu    sync.Mutex
+	asked map[string]*question
+	swept time.Time // when old questions were last removed
 }
 
 // A question asks for one name, for all who wait for the answer.
@@ -80,11 +82,10 @@ func OpenDirectory(b *bus.Bus, log *slog.Logger) *Directory {
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &Directory{
 		bus: b, log: log, cancel: cancel,
-		answers:  make(chan []byte, 4096),
-		forgets:  make(chan string, 64),
-		gone:     make(chan key, maxChecks),
-		asked:    map[string]*question{},
-		watchers: map[chan struct{}]struct{}{},
+		answers: make(chan []byte, 4096),
+		forgets: make(chan string, 64),
+		gone:    make(chan key, maxChecks),
+		asked:   map[string]*question{},
 	}
 	d.picture.Store(&Picture{})
 	d.inbox = b.Inbox(d.take)
@@ -134,9 +135,9 @@ func (d *Directory) Lookup(ctx context.Context, service, endpoint string) (mayfl
 // askFor asks for the service and waits until the picture has the endpoint or the
 // question is over.
 func (d *Directory) askFor(ctx context.Context, service, endpoint string) (mayfly.Endpoint, bool, error) {
-	changed := make(chan struct{}, 1)
-	d.watch(changed)
-	defer d.unwatch(changed)
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	changed := d.changes.Watch(watching)
 	q := d.ask(service)
 	for over := false; ; {
 		// Looked at after watch, so that no change is missed, and once more after
@@ -211,40 +212,10 @@ func (d *Directory) forget(subject string) {
 }
 
 // Watch returns a channel that gets a value after each change of the picture;
-// changes in quick succession share one. It is closed by the end of ctx.
-func (d *Directory) Watch(ctx context.Context) <-chan struct{} {
-	c := make(chan struct{}, 1)
-	c <- struct{}{} // the present picture is the first news
-	d.watch(c)
-	context.AfterFunc(ctx, func() {
-		d.unwatch(c)
-		close(c)
-	})
-	return c
-}
-
-func (d *Directory) watch(c chan struct{}) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.watchers[c] = struct{}{}
-}
-
-func (d *Directory) unwatch(c chan struct{}) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.watchers, c)
-}
-
-// notify holds the lock while sending, so that no channel is closed meanwhile.
-func (d *Directory) notify() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for c := range d.watchers {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
+// changes in quick succession share one. The first is there at once. It is closed
+// by the end of ctx.
+func (d *Directory) Watch(ctx context.Context) <-chan map[struct{}]struct{} {
+	return d.changes.Watch(ctx)
 }
 
 // An instance is what run knows of one service's instance.
@@ -289,7 +260,7 @@ func (d *Directory) run(ctx context.Context) {
 		}
 		if changed {
 			d.picture.Store(newPicture(known))
-			d.notify()
+			d.changes.Tell()
 		}
 	}
 }

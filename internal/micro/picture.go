@@ -1,9 +1,7 @@
 package micro
 
 import (
-	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
@@ -23,7 +21,7 @@ func newPicture(known map[key]*instance) *Picture {
 	for _, in := range known {
 		p.Services = append(p.Services, in.service)
 	}
-	slices.SortFunc(p.Services, compareAge)
+	slices.SortFunc(p.Services, mayfly.Service.Compare)
 	// The highest version wins a name; among equals the first in the sorted order.
 	winner := map[[2]string]bus.Version{}
 	for _, s := range p.Services {
@@ -48,17 +46,6 @@ func newPicture(known map[key]*instance) *Picture {
 		}
 	}
 	return p
-}
-
-// compareAge orders the oldest first; those whose age is unknown come last.
-func compareAge(a, b mayfly.Service) int {
-	if x, y := a.Started.IsZero(), b.Started.IsZero(); x != y {
-		if x {
-			return 1
-		}
-		return -1
-	}
-	return cmp.Or(a.Started.Compare(b.Started), strings.Compare(a.Name, b.Name), strings.Compare(a.ID, b.ID))
 }
 
 // Lookup returns a service's endpoint by name, or else by subject.

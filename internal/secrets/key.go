@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -105,12 +106,10 @@ func seal(to age.Recipient, name mayfly.Name, value []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encrypt a secret: %w", err)
 	}
-	for _, part := range [][]byte{[]byte(name), {0}, value} {
-		if _, err := w.Write(part); err != nil {
-			return nil, fmt.Errorf("encrypt a secret: %w", err)
-		}
+	if _, err = w.Write(slices.Concat([]byte(name), []byte{0}, value)); err == nil {
+		err = w.Close()
 	}
-	if err := w.Close(); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("encrypt a secret: %w", err)
 	}
 	return sealed.Bytes(), nil

@@ -32,9 +32,8 @@ type Options struct {
 
 // Secrets are named values that only holders of the key can read.
 type Secrets struct {
-	bus     *bus.Bus
-	options Options
-	key     key
+	bus *bus.Bus
+	key key
 }
 
 // A Secret describes one without its value.
@@ -61,7 +60,7 @@ func Open(ctx context.Context, b *bus.Bus, o Options) (*Secrets, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Secrets{bus: b, options: o}
+	s := &Secrets{bus: b}
 	switch {
 	case o.KeyFile != "":
 		s.key = key{path: o.KeyFile, log: o.Log}

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -36,22 +37,10 @@ type Histogram struct {
 
 // Observe counts d. It does not allocate, lock or wait.
 func (h *Histogram) Observe(d time.Duration) {
-	d = max(d, 0) // a clock that was set back
-	h.counts[bucket(d)].Add(1)
+	d = max(d, 0)                             // a clock that was set back
+	i, _ := slices.BinarySearch(bounds[:], d) // the first bound that is at least d
+	h.counts[i].Add(1)
 	h.sum.Add(int64(d))
-}
-
-// bucket returns the index of the first bound that is at least d.
-func bucket(d time.Duration) int {
-	low, high := 0, len(bounds)
-	for low < high {
-		if mid := (low + high) / 2; bounds[mid] < d {
-			low = mid + 1
-		} else {
-			high = mid
-		}
-	}
-	return low
 }
 
 // Snapshot returns what was counted so far. Observations that come meanwhile are
