@@ -55,7 +55,7 @@ func TestLinesAreSplit(t *testing.T) {
 	}
 }
 
-// Where the writes are divided changes nothing, unless a line is too long.
+// How the input is split into writes makes no difference, unless a line is too long.
 func FuzzLines(f *testing.F) {
 	f.Add("a\r\nb\n\xff\xc3", 3)
 	f.Add(strings.Repeat("é", maxLine/2+1)+"\n", 1000)

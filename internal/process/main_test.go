@@ -12,8 +12,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// The test's program is also the processes that a test needs and that no shell
-// can play.
+// The test binary also plays the processes that a shell cannot.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
@@ -36,7 +35,7 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// playNode is a node that runs one shell script with our stdout, for ever.
+// playNode is a node that runs a shell script with our stdout, forever.
 func playNode(script string) error {
 	k, err := Open(context.Background(), Options{Reaper: []string{os.Args[0], "reaper"}})
 	if err != nil {
@@ -53,7 +52,7 @@ func playNode(script string) error {
 	select {}
 }
 
-// playHungry takes so many MiB, says so, and holds them until stdin ends.
+// playHungry allocates that many MiB, reports it, and holds them until stdin ends.
 func playHungry(mib string) error {
 	n, err := strconv.Atoi(mib)
 	if err != nil {

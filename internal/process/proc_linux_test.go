@@ -43,8 +43,8 @@ func TestKilledNodeLeavesNoProcess(t *testing.T) {
 	}
 }
 
-// A session and an environment of its own hide a grandchild from all but its
-// parent's children list.
+// A new session and environment hide a grandchild from everything but its parent's list
+// of children.
 func TestKillFindsWhoLeftTheGroup(t *testing.T) {
 	t.Parallel()
 	k := open(t)
@@ -76,8 +76,8 @@ func TestStraysOfAProgramThatEndedAreFound(t *testing.T) {
 	l.awaitNobody(t)
 }
 
-// Two processes with one mark, as two calls of a client that repeats its call ids:
-// the end of one is not the end of the other.
+// Two processes share a mark, like two calls of a client that reuses call ids: ending
+// one must not end the other.
 func TestOneMarkOfTwoProcessesKillsNeitherByTheOther(t *testing.T) {
 	t.Parallel()
 	k := open(t)
@@ -182,7 +182,7 @@ func TestReaperThatDiesIsReplaced(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("no reaper came")
 	}
-	r.close() // as the node's death: the entry was not released
+	r.close() // like the node's death: the entry was not released
 	if err := child.Wait(); err == nil {
 		t.Error("the child ended by itself")
 	}
@@ -236,7 +236,7 @@ func FuzzParseStat(f *testing.F) {
 	}
 	f.Add(own)
 	f.Add([]byte("1 (x) Z"))
-	f.Fuzz(func(t *testing.T, data []byte) { // it does not panic, and finds no process in nothing
+	f.Fuzz(func(t *testing.T, data []byte) { // no panic, and no process in garbage
 		if m, ok := parseStat(data); ok && len(data) < 40 {
 			t.Errorf("%q is %+v", data, m)
 		}

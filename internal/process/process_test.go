@@ -49,7 +49,7 @@ func sh(t *testing.T, k *Keeper, script string, s Spec) *Process {
 	return p
 }
 
-// await returns how the process ended.
+// await waits for the process and returns how it ended.
 func await(t *testing.T, p *Process) error {
 	t.Helper()
 	select {
@@ -61,8 +61,8 @@ func await(t *testing.T, p *Process) error {
 	}
 }
 
-// A leash is a pipe whose one end all processes of a test hold: its other end tells
-// when the last of them is gone, whoever its parent is by then.
+// A leash is a pipe whose one end all processes of a test hold: its other end shows when
+// the last of them has exited, whoever its parent is by then.
 type leash struct{ ours, theirs *os.File }
 
 func newLeash(t *testing.T) leash {
@@ -75,7 +75,7 @@ func newLeash(t *testing.T) leash {
 	return leash{ours, theirs}
 }
 
-// word returns the next line that a process wrote to the leash.
+// word returns the next line that a process writes to the leash.
 func (l leash) word(t *testing.T) string {
 	t.Helper()
 	l.deadline(t)
@@ -107,7 +107,7 @@ func (l leash) deadline(t *testing.T) {
 	}
 }
 
-// A buffer is a bytes.Buffer for more than one goroutine.
+// A buffer is a bytes.Buffer that is safe for concurrent use.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -190,7 +190,7 @@ func TestProcessGetsFiles(t *testing.T) {
 	}
 }
 
-// slow takes longer for its first bytes than a leftover may hold the output.
+// slow delays its first bytes longer than a leftover may hold the output.
 type slow struct {
 	once sync.Once
 	n    int
@@ -324,7 +324,7 @@ func TestStopAsksFirst(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	l.awaitNobody(t)
-	p.Stop(t.Context()) // twice is no harm
+	p.Stop(t.Context()) // twice is harmless
 	if err := p.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("Signal after the end = %v", err)
 	}
@@ -359,8 +359,7 @@ func TestSignalReachesTheGroup(t *testing.T) {
 	await(t, p)
 }
 
-// What a program leaves in its group when it ends goes with it, and does not hold
-// its end up.
+// Processes that a program leaves in its group end with it, and do not delay its end.
 func TestProgramThatForksAndExitsLeavesNothing(t *testing.T) {
 	t.Parallel()
 	k := open(t)
@@ -404,7 +403,7 @@ func TestCloseKillsWhatIsLeft(t *testing.T) {
 func TestManyProcessesLeakNothing(t *testing.T) {
 	k := open(t)
 	files := func() int {
-		k.sweep() // now, so that nobody reads /proc while we count
+		k.sweep() // now, so that nothing reads /proc while we count
 		names, err := os.ReadDir("/dev/fd")
 		if err != nil {
 			t.Fatal(err)
@@ -435,7 +434,7 @@ func TestManyProcessesLeakNothing(t *testing.T) {
 		}
 		all.Wait()
 	}
-	run(16) // what the runtime opens once
+	run(16) // what the runtime opens only once
 	before := files()
 	run(200)
 	if after := files(); after > before {
