@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// BenchmarkServe compares this server with net/http's: the same handler, requests
-// one after another on connections that are kept, over loopback. The client is as
-// cheap as can be, so what is measured is the server and the kernel.
+// BenchmarkServe compares this server with net/http's: the same handler, sequential
+// requests on kept connections, over loopback. The client is as cheap as possible, so
+// the benchmark measures the server and the kernel.
 func BenchmarkServe(b *testing.B) {
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)

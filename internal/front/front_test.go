@@ -19,7 +19,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// net/http rests half a second before it closes on a client that may still send.
+// net/http waits half a second before it closes on a client that may still send.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
 }
@@ -48,12 +48,12 @@ func serve(t testing.TB, s server) string {
 	return l.Addr().String()
 }
 
-// quiet drops what a server logs.
+// quiet discards a server's log.
 func quiet() *log.Logger { return log.New(io.Discard, "", 0) }
 
 func newServer(h http.HandlerFunc) *Server { return &Server{Handler: h, ErrorLog: quiet()} }
 
-// dial connects to addr. A hang is a failure, not a wait.
+// dial connects to addr. A hang fails the test.
 func dial(t testing.TB, addr string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -65,8 +65,7 @@ func dial(t testing.TB, addr string) net.Conn {
 	return c
 }
 
-// A witness is a handler that remembers the requests it got, and answers as the
-// path says.
+// A witness is a handler that records its requests, and answers according to the path.
 type witness struct {
 	mu   sync.Mutex
 	seen []string
@@ -164,8 +163,8 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// exchange sends input by one connection and returns what the handler saw and the
-// answers, without what may differ: Date and the order of the headers.
+// exchange sends input on one connection and returns what the handler saw and the
+// answers, without what may differ: Date and the order of headers.
 func exchange(t testing.TB, addr string, h *witness, input string) (seen []string, answers []string) {
 	t.Helper()
 	h.mu.Lock()
@@ -174,17 +173,16 @@ func exchange(t testing.TB, addr string, h *witness, input string) (seen []strin
 	c := dial(t, addr)
 	defer c.Close()
 	go func() {
-		io.WriteString(c, input) // the server may have enough before its end
+		io.WriteString(c, input) // the server may stop reading early
 		c.(*net.TCPConn).CloseWrite()
 	}()
-	raw, _ := io.ReadAll(c) // a reset is an end too
+	raw, _ := io.ReadAll(c) // a reset is fine
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.seen, parse(raw)
 }
 
-// parse cuts raw into answers, each with its headers sorted and its body as it was
-// framed, chunks joined.
+// parse splits raw into answers, each with sorted headers and its body, chunks joined.
 func parse(raw []byte) (answers []string) {
 	for len(raw) > 0 {
 		head, rest, ok := bytes.Cut(raw, []byte("\r\n\r\n"))
@@ -210,7 +208,7 @@ func parse(raw []byte) (answers []string) {
 				fmt.Sscanf(f, "Content-Length: %d", &length)
 			}
 			if strings.Contains(first, " 400 ") && length == 0 {
-				length = len(rest) // net/http's own ends with the connection
+				length = len(rest) // net/http's own error ends with the connection
 			}
 		}
 		body = rest[:min(length, len(rest))]
@@ -223,7 +221,7 @@ func parse(raw []byte) (answers []string) {
 	return answers
 }
 
-// A pair is front and plain net/http with handlers alike.
+// A pair is front and plain net/http with the same handler.
 type pair struct {
 	front, plain         string // addresses
 	frontSees, plainSees *witness
@@ -242,7 +240,7 @@ func (p *pair) compare(t *testing.T, input string) {
 	seenWant, answersWant := exchange(t, p.plain, p.plainSees, input)
 	seen, answers := exchange(t, p.front, p.frontSees, input)
 	if n := len(answers); n > 0 && strings.Contains(strings.Join(seen, ""), "unexpected EOF") {
-		// Front says that the connection ends, net/http only ends it.
+		// Front announces that the connection ends; net/http just ends it.
 		answers[n-1] = strings.Replace(answers[n-1], `"Connection: close" `, "", 1)
 		answersWant[len(answersWant)-1] = strings.Replace(answersWant[len(answersWant)-1], `"Connection: close" `, "", 1)
 	}
@@ -268,7 +266,7 @@ func post(path, body string, headers ...string) string {
 	return ask("POST "+path, append(headers, fmt.Sprintf("Content-Length: %d", len(body)))...) + body
 }
 
-// inputs are what clients send, well-meaning and not.
+// inputs are what clients send, benign or not.
 var inputs = map[string]string{
 	"plain":                   ask("GET /"),
 	"many headers":            ask("GET /a/b?c=d&e", "User-Agent: x", "accept: */*", "ACCEPT-ENCODING: gzip", "X-Two: 1", "x-two: 2", "Cookie: a=b; c=d"),

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// A blocker is a handler that says when it was entered and waits for its end.
+// A blocker is a handler that signals when it is entered and waits to proceed.
 type blocker struct{ entered, proceed chan struct{} }
 
 func newBlocker() *blocker { return &blocker{make(chan struct{}, 10), make(chan struct{})} }
@@ -88,14 +88,14 @@ func TestShutdownEndsWithItsContext(t *testing.T) {
 	b := newBlocker()
 	s := &Server{Handler: b, ErrorLog: quiet()}
 	c := dial(t, serve(t, s))
-	io.WriteString(c, ask("POST /", "Content-Length: 5")) // whose body nobody waits for
+	io.WriteString(c, ask("POST /", "Content-Length: 5")) // nothing reads its body
 	<-b.entered
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if err := s.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Shutdown = %v", err)
 	}
-	if err := s.Close(); err != nil { // ends the handler's context, or the test hangs
+	if err := s.Close(); err != nil { // must cancel the handler's context, or the test hangs
 		t.Error(err)
 	}
 	if b, err := io.ReadAll(c); len(b) > 0 {
@@ -126,7 +126,7 @@ func TestServeAfterTheEnd(t *testing.T) {
 	}
 }
 
-// Connections end and begin while the server ends; goleak and Serve's return see
+// Connections start and end while the server shuts down; goleak and Serve's return show
 // that none is left.
 func TestShutdownUnderLoad(t *testing.T) {
 	t.Parallel()
@@ -150,7 +150,7 @@ func TestShutdownUnderLoad(t *testing.T) {
 					io.WriteString(c, request)
 					resp, err := http.ReadResponse(r, nil)
 					if err != nil {
-						break // not answered at all
+						break // no answer at all
 					}
 					if body, err := io.ReadAll(resp.Body); string(body) != "hello" {
 						t.Errorf("half an answer: %q, %v", body, err)

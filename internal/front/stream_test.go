@@ -67,7 +67,7 @@ func TestClientThatLeavesEndsTheContext(t *testing.T) {
 				}
 				ended <- time.Now()
 			}))
-			// It always ends. How soon, a busy machine may hide now and then.
+			// It always ends. A busy machine may sometimes hide how soon.
 			best := time.Hour
 			for range 10 {
 				c := dial(t, addr)
@@ -107,7 +107,7 @@ func TestContextEndsWithTheHandler(t *testing.T) {
 	}
 }
 
-// What a client sends before its answer is there is the next request, not its end.
+// What a client sends before its answer arrives is the next request, not a disconnect.
 func TestRequestSentAheadIsAnswered(t *testing.T) {
 	t.Parallel()
 	entered, proceed := make(chan struct{}, 4), make(chan struct{})
@@ -132,8 +132,7 @@ func TestRequestSentAheadIsAnswered(t *testing.T) {
 	}
 }
 
-// until waits until the server's only connection, whose watch has begun, is as it
-// shall be.
+// until waits until the server's only connection, whose watch has started, satisfies as.
 func until(t *testing.T, s *Server, as func(*conn) bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); runtime.Gosched() {
@@ -174,7 +173,7 @@ func TestFlushedEventArrivesAtOnce(t *testing.T) {
 	}
 	got := make([]byte, 100<<10)
 	for _, event := range []string{"a", strings.Repeat("b", 3000), strings.Repeat("c", 100<<10), "d"} {
-		next <- event // the handler sends no other before this one has arrived
+		next <- event // the handler sends the next one only after this one has arrived
 		if _, err := io.ReadFull(resp.Body, got[:len(event)]); err != nil || string(got[:len(event)]) != event {
 			t.Fatalf("%v, %.20q", err, got)
 		}
@@ -228,8 +227,7 @@ func TestBothSidesStreamInFullDuplex(t *testing.T) {
 	}
 }
 
-// A gigabyte goes in and comes out, and the heap does not grow by more than a
-// few buffers.
+// A gigabyte goes in and out, and the heap grows by only a few buffers.
 func TestLongBodiesAreNotHeld(t *testing.T) {
 	const size = 256 << 20
 	addr := serve(t, newServer(func(w http.ResponseWriter, r *http.Request) {
@@ -266,7 +264,7 @@ func TestLongBodiesAreNotHeld(t *testing.T) {
 	}
 }
 
-// A client that sends faster than its body is read has to wait.
+// A client that sends faster than its body is read must wait.
 func TestUnreadBodyHoldsItsClientBack(t *testing.T) {
 	t.Parallel()
 	proceed := make(chan struct{})
@@ -292,16 +290,16 @@ func TestUnreadBodyHoldsItsClientBack(t *testing.T) {
 	}
 }
 
-// What nobody reads is read by the server if it is little; else the connection
-// ends, but not before the client had time to read its answer.
+// The server drains a short unread body; otherwise the connection ends, but only after
+// the client had time to read its answer.
 func TestUnreadBodyIsDrainedOrTheConnectionEnds(t *testing.T) {
 	t.Parallel()
 	addr := serve(t, newServer(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "answer") }))
 	for size, kept := range map[int]bool{100: true, mostDrained: true, mostDrained + 5000: false, 20 << 20: false} {
 		c := dial(t, addr)
 		r := bufio.NewReader(c)
-		// A simple client sends all before it reads; the reset of a closed connection
-		// may end that.
+		// A simple client sends everything before it reads; a connection reset may
+		// interrupt that.
 		io.WriteString(c, post("/", strings.Repeat("x", size)))
 		resp, body := read(t, r)
 		if body != "answer" || resp.Close == kept {
@@ -316,9 +314,8 @@ func TestUnreadBodyIsDrainedOrTheConnectionEnds(t *testing.T) {
 	}
 }
 
-// In full duplex the server does not know what the handler is going to read, so
-// the connection ends without notice; the client has time for its answer all the
-// same.
+// In full duplex the server does not know what the handler will read, so the connection
+// ends without notice; the client still has time to read its answer.
 func TestUnreadBodyInFullDuplexLosesNoAnswer(t *testing.T) {
 	t.Parallel()
 	for _, close := range []bool{false, true} {
@@ -354,7 +351,7 @@ func TestBodyIsClosedWithItsRequest(t *testing.T) {
 	}
 }
 
-// A handler that speaks after its return must not speak into the next answer.
+// A handler that writes after it returned must not write into the next answer.
 func TestHandlerIsNotHeardAfterItsReturn(t *testing.T) {
 	t.Parallel()
 	writers := make(chan http.ResponseWriter, 2)
@@ -386,7 +383,7 @@ func TestHandlerIsNotHeardAfterItsReturn(t *testing.T) {
 
 func TestSlowClientsAreCut(t *testing.T) {
 	t.Parallel()
-	const soon = 300 * time.Millisecond // a client that is in time must not be late on a busy machine
+	const soon = 300 * time.Millisecond // a timely client must not be late on a busy machine
 	type result struct {
 		n   int64
 		err error
@@ -399,7 +396,7 @@ func TestSlowClientsAreCut(t *testing.T) {
 				control.SetReadDeadline(time.Now().Add(soon))
 				n, err := io.Copy(io.Discard, r.Body)
 				results <- result{n, err}
-			case "/reading": // the deadline comes while somebody waits
+			case "/reading": // the deadline is set while a read waits
 				time.AfterFunc(soon, func() { control.SetReadDeadline(longAgo) })
 				n, err := io.Copy(io.Discard, r.Body)
 				results <- result{n, err}
