@@ -34,7 +34,7 @@ type callVerb struct {
 	Timeout time.Duration `name:"timeout" help:"Time to wait for the reply. By default the timeout of a function, or 30s if it has none, and 5s for anything else." placeholder:"TIME"`
 }
 
-// How long to wait where nobody says.
+// Default timeouts of a call.
 const (
 	callWait     = 5 * time.Second
 	functionWait = 30 * time.Second
@@ -94,7 +94,7 @@ func (c *callVerb) Run(ctx context.Context, p *process) error {
 	return serviceError(reply, call.ID)
 }
 
-// crashed says where a function's own words about its failure are.
+// crashed adds the command that shows the function's own error output.
 func (c *callVerb) crashed(err error, call mayfly.Call) error {
 	name, ok := strings.CutPrefix(string(call.Subject), mayfly.SubjectFunctions+".")
 	if !ok || mayfly.CodeOf(err) != mayfly.Crashed || mayfly.HintOf(err) != "" {
@@ -103,9 +103,8 @@ func (c *callVerb) crashed(err error, call mayfly.Call) error {
 	return mayfly.Errorf(mayfly.Crashed, "%w", err).WithHint("mayfly logs %s --call %s", name, call.ID)
 }
 
-// words returns the arguments. They are three to the parser because it takes a
-// list of them only where no flag stands in between, and pointers because an empty
-// body is one, too.
+// words returns the arguments. The parser gets three because it accepts flags between
+// those but not inside a list, and pointers because an empty body is valid.
 func (c *callVerb) words() (words []string) {
 	for _, w := range []*string{c.First, c.Second, c.Third} {
 		if w != nil {
@@ -115,7 +114,7 @@ func (c *callVerb) words() (words []string) {
 	return words
 }
 
-// check refuses what no server needs to be asked about.
+// check rejects what is invalid without asking a server.
 func (c *callVerb) check(p *process) error {
 	words := c.words()
 	switch {
@@ -151,8 +150,8 @@ func (c *callVerb) headers() (http.Header, error) {
 // notInHeaderName reports whether r would end or spoil a header's name on the wire.
 func notInHeaderName(r rune) bool { return r <= ' ' || r > '~' || r == ':' }
 
-// target finds the subject that the words mean, how long a reply may take there, and
-// the words that are left, which are the body or nothing.
+// target finds the subject that the words mean, its timeout, and the words left over:
+// the body or nothing.
 func (c *callVerb) target(ctx context.Context, b *bus.Bus) (subject mayfly.Subject, wait time.Duration, rest []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, callWait))
 	defer cancel()
@@ -162,9 +161,8 @@ func (c *callVerb) target(ctx context.Context, b *bus.Bus) (subject mayfly.Subje
 	words := c.words()
 	name := words[0]
 	rest = words[1:]
-	// The first instance to answer will do, and takes no longer than a call. Only
-	// if it does not know the endpoint, because it is of another version, the
-	// others are heard as well.
+	// The first instance to answer will do, and takes no longer than a call. The others
+	// matter only if it does not know the endpoint, being of another version.
 	infos := micro.Infos(b)
 	known, there := infos.AskAny(ctx, name)
 	if !knows(known, rest) {
@@ -182,8 +180,7 @@ func (c *callVerb) target(ctx context.Context, b *bus.Bus) (subject mayfly.Subje
 	return subject, callWait, rest, err
 }
 
-// replyTimeout returns how long to wait for a function's reply: no less than the
-// function may take.
+// replyTimeout returns how long to wait for a function's reply: at least its timeout.
 func replyTimeout(s mayfly.Service) time.Duration {
 	if len(s.Endpoints) == 0 {
 		return functionWait
@@ -191,7 +188,7 @@ func replyTimeout(s mayfly.Service) time.Duration {
 	return cmp.Or(s.Endpoints[0].Timeout(), functionWait)
 }
 
-// knows reports whether an answer is enough to tell what is meant.
+// knows reports whether one answer is enough to find the endpoint.
 func knows(s mayfly.Service, words []string) bool {
 	return isFunction(s) || len(words) > 0 && len(findEndpoints(s, words[0])) > 0
 }
@@ -227,8 +224,8 @@ func findEndpoints(s mayfly.Service, word string) []mayfly.Endpoint {
 	return on
 }
 
-// pickEndpoint returns the subject of the endpoint that the first word names, or
-// of the only one there is.
+// pickEndpoint returns the subject of the endpoint that the first word names, or of the
+// only one.
 func pickEndpoint(s mayfly.Service, words []string) (mayfly.Subject, []string, error) {
 	var found []mayfly.Endpoint
 	if len(words) > 0 {
@@ -271,8 +268,8 @@ func cmpOr(a, b []mayfly.Endpoint) []mayfly.Endpoint {
 	return b
 }
 
-// body returns what to send: at most the bytes that the server takes and one more,
-// so that it is the bus that refuses what is too large.
+// body returns what to send: at most one byte more than the server accepts, so that the
+// bus rejects what is too large.
 func (c *callVerb) body(p *process, words []string, most int64) ([]byte, error) {
 	if len(words) > 1 || len(words) == 1 && c.File != "" {
 		return nil, mayfly.Errorf(mayfly.Invalid, "the body is given twice").
@@ -299,7 +296,7 @@ func (c *callVerb) body(p *process, words []string, most int64) ([]byte, error) 
 	return body, nil
 }
 
-// fileError tells a file that is not there from one that cannot be read.
+// fileError tells a missing file from an unreadable one.
 func fileError(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return mayfly.Errorf(mayfly.NotFound, "no file %s", path)
@@ -307,7 +304,7 @@ func fileError(path string, err error) error {
 	return mayfly.Errorf(mayfly.Invalid, "read %s: %w", path, err)
 }
 
-// isFed reports whether a pipe or a file is the input, and not a person or nothing.
+// isFed reports whether the input is a pipe or a file.
 func isFed(stdin io.Reader) bool {
 	f, ok := stdin.(*os.File)
 	if !ok {
@@ -336,13 +333,13 @@ func (c *callVerb) print(p *process, r mayfly.Reply) error {
 		return err
 	}
 	if n := len(r.Body); n > 0 && r.Body[n-1] != '\n' && isTerminal(p.stdout) {
-		_, err := io.WriteString(p.stdout, "\n") // so that the prompt gets a line of its own
+		_, err := io.WriteString(p.stdout, "\n") // puts the prompt on its own line
 		return err
 	}
 	return nil
 }
 
-// serviceError returns what the service said went wrong, if it did.
+// serviceError returns the error that the service reported, if any.
 func serviceError(r mayfly.Reply, id string) error {
 	err := r.Err()
 	if err == nil {

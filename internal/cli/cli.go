@@ -45,17 +45,15 @@ type grammar struct {
 	Version    versioning `cmd:"" group:"More" help:"Show version information."`
 }
 
-// reserve is memory that is never touched, and so takes none of the machine's. The
-// collector counts it as in use: it begins no earlier than when the heap has grown by
-// as much, and then by twice what is really in use. A gateway holds little and makes
-// much garbage, and with Go's own choice a fifth of its time goes into collecting it;
-// most other commands end before there is anything to collect.
+// reserve is never touched, so it uses no memory. The collector counts it as live and
+// first runs when the heap has grown by as much. A gateway holds little and makes much
+// garbage: with Go's default a fifth of its time goes into collecting it. Most other
+// commands end before there is anything to collect.
 const reserve = 32 << 20
 
-// Main runs the command that args name, without the program's own name, and
-// returns the exit code: that of the error's mayfly.Code, 2 for a command line
-// that cannot be understood. env holds NAME=value. It runs until the command ends;
-// what has to end in order listens for SIGINT and SIGTERM itself.
+// Main runs the command that args name, without the program's own name, and returns the
+// exit code: that of the error's mayfly.Code, or 2 for an invalid command line. env holds
+// NAME=value. A command that needs an orderly end handles SIGINT and SIGTERM itself.
 func Main(args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	untouched := make([]byte, reserve)
 	defer runtime.KeepAlive(untouched)
@@ -68,7 +66,7 @@ func Main(args, env []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return mayfly.CodeOf(err).Exit()
 }
 
-// run parses args and does what they say.
+// run parses and executes args.
 func run(ctx context.Context, p *process, args []string) error {
 	if len(args) == 0 {
 		_, err := io.WriteString(p.stdout, overview)
@@ -104,26 +102,26 @@ func run(ctx context.Context, p *process, args []string) error {
 }
 
 func newParser() (*kong.Kong, error) {
-	// The help is ours: kong's knows one column for all flags, and it would exit.
+	// Our own help: kong's has one column for all flags, and exits.
 	return kong.New(&grammar{}, kong.Name("mayfly"), kong.NoDefaultHelp(), kong.Exit(func(int) {}))
 }
 
-// errHelp stops the parser where somebody asks for help.
+// errHelp stops the parser when help is requested.
 var errHelp = errors.New("help wanted")
 
-// A helpFlag stops the parser before it misses anything.
+// A helpFlag stops the parser before it reports missing arguments.
 type helpFlag bool
 
 // BeforeReset is called by kong when the flag was given.
 func (helpFlag) BeforeReset() error { return errHelp }
 
-// mostGuesses is how many words are offered for a wrong one: a longer list is the help.
+// mostGuesses limits the suggestions for a mistyped word; the help has the full list.
 const mostGuesses = 3
 
-// noDuration is how the parser begins to say that a flag's value is none.
+// noDuration is part of the parser's error for an invalid duration.
 const noDuration = ": expected duration but got "
 
-// usageError makes an error of ours of the parser's.
+// usageError converts an error of the parser.
 func usageError(parser *kong.Kong, err error) error {
 	e, ok := errors.AsType[*kong.ParseError](err)
 	if !ok {
@@ -154,10 +152,9 @@ func usageError(parser *kong.Kong, err error) error {
 		value, _, _ = strings.Cut(value, ": time: ")
 		return mayfly.Errorf(mayfly.Invalid, "%s: %s is not a duration", flag, value).WithHint("try 500ms, 30s or 1h30m")
 	default:
-		// An error of ours within, from a value that knows how to read itself,
-		// keeps its hint.
+		// One of our own errors, from a value that parses itself, keeps its hint.
 		if name, rest, ok := strings.Cut(text, "> must be one of "); ok {
-			text = strings.ToUpper(name[1:]) + " must be one of " + rest // what it is called in the help
+			text = strings.ToUpper(name[1:]) + " must be one of " + rest // its name in the help
 		}
 		wrong := mayfly.Errorf(mayfly.Invalid, "%s", text)
 		if hint := mayfly.HintOf(err); hint != "" {
@@ -175,7 +172,7 @@ func commandNames(root *kong.Node) []string {
 	return names
 }
 
-// withHelp gives an error without a hint the one that always helps.
+// withHelp adds a hint to the help if the error has none.
 func withHelp(err error, command *kong.Node) error {
 	if mayfly.HintOf(err) != "" {
 		return err
@@ -187,8 +184,8 @@ func withHelp(err error, command *kong.Node) error {
 	return &mayfly.Error{Code: mayfly.CodeOf(err), Message: err.Error(), Hint: hint, Err: err}
 }
 
-// report prints an error in the one form that all commands have. Its text may hold
-// what a service or a user wrote.
+// report prints an error in the format of all commands. Its text may come from a
+// service or a user.
 func (p *process) report(err error) {
 	fmt.Fprintf(p.stderr, "mayfly: %s\n", plain(err.Error()))
 	p.trace(err)
@@ -197,7 +194,7 @@ func (p *process) report(err error) {
 	}
 }
 
-// trace prints what the language of a function said, if it is the error's cause.
+// trace prints the function's own output, such as a stack trace, if it is the cause.
 func (p *process) trace(err error) {
 	trace, ok := errors.AsType[mayfly.Trace](err)
 	if !ok {
@@ -208,7 +205,7 @@ func (p *process) trace(err error) {
 	}
 }
 
-// indented is plain, but keeps the tabs and spaces that a line begins with.
+// indented is plain, but keeps leading tabs and spaces.
 func indented(line string) string {
 	text := strings.TrimLeft(line, " \t")
 	return strings.ReplaceAll(line[:len(line)-len(text)], "\t", "    ") + strings.TrimRight(plain(text), " ")

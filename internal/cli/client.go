@@ -16,21 +16,20 @@ import (
 	"github.com/mayfly-run/mayfly/internal/project"
 )
 
-// defaultNATS is where a node listens when nobody says otherwise.
+// defaultNATS is where a node listens by default.
 const defaultNATS = "nats://127.0.0.1:4222"
 
-// dialWait is how long a command looks for its server. People wait for it.
+// dialWait limits how long a command tries to connect. People wait for it.
 const dialWait = 2 * time.Second
 
-// A client is what every verb that talks to a server takes.
+// A client holds the flags of every verb that talks to a server.
 type client struct {
 	config.Server `embed:""`
 	Data          string `name:"data" help:"Data folder of the node to ask. By default that of the current project, or of the only node on this machine." placeholder:"FOLDER"`
 }
 
-// open connects to the server that the command means: the one that is named, else
-// that of the node running for this folder, else of the only other node of this
-// user, else NATS_URL, else the default address.
+// open connects to the named server, else that of the node running for this folder, else
+// that of this user's only other node, else NATS_URL, else the default address.
 func (c *client) open(ctx context.Context, p *process) (*bus.Bus, error) {
 	loaded, err := p.load(config.Config{Data: c.Data, Server: c.Server}, "")
 	if err != nil {
@@ -52,8 +51,7 @@ func (c *client) open(ctx context.Context, p *process) (*bus.Bus, error) {
 	return b, err
 }
 
-// findServer returns the way to the server, and whether the address is only the
-// default one.
+// findServer returns how to reach the server, and whether that is the default address.
 func findServer(p *process, loaded config.Loaded) (remote bus.Remote, guessed bool, err error) {
 	remote = node.RemoteOf(loaded.Server)
 	if remote.URL != "" || remote.Context != "" {
@@ -66,7 +64,7 @@ func findServer(p *process, loaded config.Loaded) (remote bus.Remote, guessed bo
 	if ok {
 		remote.URL = running.NATS
 		if remote.User == "" && remote.Token == "" && remote.Creds == "" {
-			// The node's own door: who may read its configuration may come in.
+			// Any reader of the node's configuration may use its login.
 			remote.User, remote.Password, remote.Token = loaded.Bus.User, loaded.Bus.Password, loaded.Bus.Token
 		}
 		return remote, false, nil
@@ -79,8 +77,8 @@ func findServer(p *process, loaded config.Loaded) (remote bus.Remote, guessed bo
 	return remote, true, nil
 }
 
-// findCore returns the login for the account of Mayfly's state at remote: the one that
-// is configured, or else the key of a node on this machine that is there too.
+// findCore returns the login for the account of Mayfly's state at remote: the configured
+// one, or else the key of a node on this machine that uses the same server.
 func findCore(p *process, loaded config.Loaded, remote bus.Remote) config.Core {
 	if loaded.Core != (config.Core{}) {
 		return loaded.Core
@@ -95,8 +93,7 @@ func findCore(p *process, loaded config.Loaded, remote bus.Remote) config.Core {
 	return config.Core{Key: node.CoreKeyAt(running, remote)}
 }
 
-// findNode returns the node on this machine that the command means, if there is
-// one.
+// findNode returns the node on this machine that the command means, if any.
 func findNode(p *process, loaded config.Loaded) (node.Running, bool, error) {
 	if loaded.Data != "" {
 		if r, ok := node.RunningAt(loaded.Data); ok {
@@ -111,9 +108,9 @@ func findNode(p *process, loaded config.Loaded) (node.Running, bool, error) {
 	}
 	home, err := config.DataHome(p.lookup)
 	if err != nil {
-		return node.Running{}, false, nil // no home, no nodes of this user
+		return node.Running{}, false, nil // without a home this user has no nodes
 	}
-	// A manifest that cannot be read is mayfly up's to explain.
+	// An unreadable manifest is for mayfly up to explain.
 	if here, err := project.Open(".", p.lookup); err == nil {
 		if folder, err := node.FolderOf(home, here.Name, here.Folder); err == nil {
 			if r, ok := node.RunningAt(folder); ok {

@@ -33,7 +33,7 @@ func (c *completion) Run(p *process, model *kong.Application) error {
 	return err
 }
 
-// values returns the words that a flag or argument may be, if they are known.
+// values returns the allowed words of a flag or argument, if known.
 func values(v *kong.Value) []string {
 	if v.Enum == "" {
 		return nil
@@ -52,9 +52,9 @@ func allFlags(command *kong.Node) (flags []*kong.Flag) {
 // names returns a command's name and aliases.
 func names(command *kong.Node) []string { return append([]string{command.Name}, command.Aliases...) }
 
-// namesHere is a shell command that prints what is there, for those who take the name
-// of a function or service. Anybody on the bus can choose one: what a shell would
-// expand is left out.
+// namesHere is a shell command that prints the names of functions and services, for
+// commands that take one. Any bus client can choose a name, so those that a shell would
+// expand are left out.
 const namesHere = `mayfly list 2>/dev/null | awk "NR > 1 && \$1 !~ /[^A-Za-z0-9_-]/ { print \$1 }"`
 
 // takesName reports whether a command's first argument is such a name.
@@ -201,6 +201,6 @@ func writeFish(b *strings.Builder, commands []*kong.Node) {
 	}
 }
 
-// quote makes one word of s for all three shells: within single quotes only the
-// quote itself is special, and it is left out rather than escaped in three ways.
+// quote quotes s for all three shells. Within single quotes only the quote is special; it
+// is dropped rather than escaped in three ways.
 func quote(s string) string { return "'" + strings.NewReplacer("'", "", `\`, "").Replace(s) + "'" }

@@ -53,7 +53,7 @@ func (d *deployVerb) Run(ctx context.Context, p *process) error {
 	defer os.RemoveAll(folder)
 	progress := newProgress(p.stderr)
 	defer progress.close()
-	cache, _ := config.CacheHome(p.lookup) // without a home nothing is kept
+	cache, _ := config.CacheHome(p.lookup) // without a home nothing is cached
 	results, err := deploy.Projects(ctx, projects, deploy.Options{
 		Registry: s.Registry, Nodes: peers.New(s.bus), Folder: folder, Cache: cache,
 		Take: d.Take, NoWait: d.NoWait, Note: d.Note, Tell: progress.step,
@@ -73,7 +73,7 @@ func openProjects(p *process, paths []string) ([]*project.Project, error) {
 	return (&up{Paths: paths}).projects(p)
 }
 
-// printResults says what became of each name.
+// printResults prints the outcome for each name.
 func printResults(p *process, results []deploy.Result, gateway string) error {
 	for _, r := range results {
 		text := fmt.Sprintf("%s@%d deployed", r.Name, r.Revision)

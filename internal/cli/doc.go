@@ -8,16 +8,15 @@
 //	                                 ▼
 //	                    stdout: results     stderr: all else
 //
-// One verb is one file. What they share: process (what a command may touch of the
-// world), client (finds the server), store (what is deployed there), nodes (asks
-// the nodes), survey (asks all micro services), progress (shows long steps), table
-// and plain (print foreign text without control characters). A command that changes
-// something prints the server first.
-// Flags, variables and the file are the one table of package config; this package
-// only tells it what stood on the command line.
+// One verb is one file. Shared: process (what a command may touch of the world), client
+// (finds the server), store (what is deployed there), nodes (asks the nodes), survey (asks
+// all micro services), progress (shows long steps), table and plain (print foreign text
+// without control characters). A command that changes something prints the server first.
+// Package config has the table of flags, variables and file settings; this package only
+// passes on the flags that were given.
 //
-// It does not read the environment, which main hands to it, and it decides
-// nothing about calls or services: the bus, the gateway and the node do.
+// It does not read the environment, which main passes in, and decides nothing about calls
+// or services: the bus, the gateway and the node do.
 //
 // # Invariants
 //

@@ -15,12 +15,12 @@ import (
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
-// greetMost is how many routes, functions or services the ready message shows of
-// each: the whole is read at a glance.
+// greetMost limits the routes, functions and services in the ready message, so that it
+// can be read at a glance.
 const greetMost = 3
 
-// greet prints that the node is ready and where everything is. All of it is so
-// already: the doors listen, and what PATH lists is built.
+// greet prints that the node is ready and where everything is. By then the doors listen
+// and what PATH lists is built.
 func (p *process) greet(s node.Status) {
 	t := table{{"data", p.tilde(s.Folder)}}
 	from := "(existing)"
@@ -64,8 +64,8 @@ func (p *process) greet(s node.Status) {
 	_ = t.print(p.stdout, "  ") // a closed output does not stop a node
 }
 
-// addSome adds the first few of a list, and where the rest is. An empty list is
-// left out.
+// addSome adds the first few of a list, and where to see the rest. An empty list is left
+// out.
 func (t *table) addSome(head string, list []string, more string) {
 	for i, text := range list {
 		if i == greetMost-1 && len(list) > greetMost {
@@ -103,8 +103,8 @@ func tryLines(s node.Status) []string {
 	return lines
 }
 
-// tell prints that a service came or went. Functions do both with each deploy, and
-// there may be thousands: whoever deploys or develops them is told elsewhere.
+// tell prints that a service came or went. Functions are left out: each deploy replaces
+// them, there may be thousands, and deploys and builds report them already.
 func (p *process) tell(c node.Change) {
 	if isFunction(c.Service) {
 		return
@@ -122,15 +122,15 @@ func (p *process) tell(c node.Change) {
 		sign, clip(s.Name), clip(s.Version), clip(s.ID), clip(clipList(subjects, 4)))), " "))
 }
 
-// An aside is where a running node says what is no result: to a person in words,
-// or to the log where programs read it.
+// An aside is how a running node reports what is not a result: in words to a person, or
+// to the log.
 type aside struct {
 	p      *process
 	log    *slog.Logger
 	person bool
 }
 
-// ignoresNATSURL says that the node does not use what other NATS programs would.
+// ignoresNATSURL warns if the node ignores NATS_URL.
 func (a aside) ignoresNATSURL(s node.Status) {
 	url, _ := a.p.lookup("NATS_URL")
 	if url == "" || sameServer(url, s.NATS) {
@@ -148,8 +148,8 @@ func sameServer(a, b string) bool {
 	return node.RemoteOf(config.Server{NATS: a}).String() == node.RemoteOf(config.Server{NATS: b}).String()
 }
 
-// stopping says, when ctx ends, what the node waits for. The returned function
-// ends the waiting for that, or waits until it is said.
+// stopping reports, when ctx ends, what the node waits for. The returned function
+// cancels that, or waits until it is printed.
 func (a aside) stopping(ctx context.Context, n *node.Node, drain time.Duration) func() {
 	said := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() {
@@ -171,7 +171,7 @@ func (a aside) stopping(ctx context.Context, n *node.Node, drain time.Duration) 
 	}
 }
 
-// plural counts things.
+// plural formats a count.
 func plural(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing

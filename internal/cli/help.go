@@ -12,7 +12,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/config"
 )
 
-// overview is what mayfly says when nothing was asked of it.
+// overview is the output of mayfly without arguments.
 const overview = `Mayfly turns NATS into a home for microservices and functions.
 
   mayfly new hello --lang js        create a small function with a test
@@ -32,11 +32,10 @@ const overview = `Mayfly turns NATS into a home for microservices and functions.
   mayfly up --help                  list all settings of a node
 `
 
-// helpWidth is where lines of help end. It is the same everywhere, so that the
-// help reads the same in a terminal, a file and a test.
+// helpWidth is fixed, so that the help reads the same in a terminal, a file and a test.
 const helpWidth = 80
 
-// printHelp prints the help of the command that was selected, or of all.
+// printHelp prints the help of the selected command, or of all.
 func printHelp(w io.Writer, c *kong.Context) error {
 	var b strings.Builder
 	command := c.Selected()
@@ -98,8 +97,8 @@ func writeCommand(b *strings.Builder, command *kong.Node) {
 	}
 }
 
-// flagGroups are the headings that flags stand under, in order. A flag belongs to
-// the one that lists its name or the part of it before the dot, else to the first.
+// flagGroups are the headings of flags, in order. A flag belongs to the one that lists
+// its name or the part before the dot, else to the first.
 var flagGroups = []struct {
 	title string
 	words []string
@@ -143,7 +142,7 @@ func flagEntry(f *kong.Flag) [2]string {
 	return [2]string{name, help}
 }
 
-// placeholder returns what stands for the value of a flag.
+// placeholder returns the placeholder of a flag's value.
 func placeholder(f *kong.Flag) string {
 	if f.IsBool() {
 		return ""
@@ -168,7 +167,7 @@ func placeholder(f *kong.Flag) string {
 	return "TEXT"
 }
 
-// writeEntry writes a name and, from column on, its help.
+// writeEntry writes a name and, at column, its help.
 func writeEntry(b *strings.Builder, name, help string, column int) {
 	text := wrap(help, helpWidth-column, strings.Repeat(" ", column))
 	fmt.Fprintf(b, "%-*s%s\n", column, name, text)

@@ -73,7 +73,7 @@ func deployedOf(lines []registry.Revision) []deployed {
 	return all
 }
 
-// shortDigest is how much of a digest tells it from others at a glance.
+// shortDigest is how much of a digest identifies it at a glance.
 const shortDigest = 12
 
 // digestsOf returns the beginning of each different digest.
@@ -85,7 +85,7 @@ func digestsOf(bundles map[string]string) string {
 	return dash(strings.Join(all, ","))
 }
 
-// dash stands for what is empty, so that columns stay where they are.
+// dash marks an empty cell, to keep columns aligned.
 func dash(s string) string {
 	if s == "" {
 		return "-"

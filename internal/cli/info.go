@@ -32,18 +32,18 @@ instances, what they use and why the last one failed. For a service, shows what
 Mayfly knows about it, if Mayfly runs it, and what each instance reports.`
 }
 
-// A described is all that is known of what Mayfly runs under one name.
+// A described is everything known about one name.
 type described struct {
 	Function *unitInfo        `json:"function,omitempty"` // or
 	Service  *unitInfo        `json:"service,omitempty"`
-	Deployed *deployed        `json:"deployed,omitempty"` // nil while it is only developed
+	Deployed *deployed        `json:"deployed,omitempty"` // nil if it is only developed
 	URL      string           `json:"url,omitempty"`
 	Nodes    []onNode         `json:"nodes"`
-	Micro    []mayfly.Service `json:"micro"` // what it says to $SRV.INFO
+	Micro    []mayfly.Service `json:"micro"` // its answers to $SRV.INFO
 }
 
-// A unitInfo is a unit whose env shows in JSON as a list of names: people put secrets
-// into it.
+// A unitInfo is a unit whose env is a list of names in JSON: people put secrets into
+// its values.
 type unitInfo struct{ mayfly.Unit }
 
 // MarshalJSON implements json.Marshaler.
@@ -60,7 +60,7 @@ func (u unitInfo) MarshalJSON() ([]byte, error) {
 	return json.Marshal(fields)
 }
 
-// unit returns the function or service, or nil if Mayfly runs none of the name.
+// unit returns the function or service, or nil if Mayfly runs none with the name.
 func (d *described) unit() *unitInfo { return cmp.Or(d.Function, d.Service) }
 
 func (d *described) add(u mayfly.Unit) {
@@ -71,7 +71,7 @@ func (d *described) add(u mayfly.Unit) {
 	}
 }
 
-// An onNode is how it is doing on one node.
+// An onNode is its state on one node.
 type onNode struct {
 	peers.Node
 	Current   uint64        `json:"current"` // revision that should answer
@@ -163,7 +163,7 @@ func (d *described) addDeployed(ctx context.Context, s *store, name string) erro
 	return err
 }
 
-// addNodes adds how it is doing. What is developed, only its node knows.
+// addNodes adds its state on each node. Only its own node knows a unit in development.
 func (d *described) addNodes(ctx context.Context, p *process, s *store, name string) error {
 	nodes := peers.New(s.bus)
 	all, err := nodes.List(ctx)
@@ -190,8 +190,8 @@ func (d *described) addNodes(ctx context.Context, p *process, s *store, name str
 	return nil
 }
 
-// printDescribed prints what Mayfly knows, then what the instances of a service say.
-// A function's nodes would only say again what stands above.
+// printDescribed prints what Mayfly knows, then what the instances of a service report.
+// A function's nodes would only repeat the part above.
 func (p *process) printDescribed(d described) error {
 	printed := d.unit() != nil
 	if printed {
@@ -218,7 +218,7 @@ func (p *process) printDescribed(d described) error {
 	return nil
 }
 
-// table returns what is known of u besides its nodes.
+// table returns what is known about u besides its nodes.
 func (d described) table(u mayfly.Unit) table {
 	t := table{{u.Kind.String(), string(u.Name)}}
 	if u.Summary != "" {
@@ -248,8 +248,8 @@ func (d described) table(u mayfly.Unit) table {
 	return t
 }
 
-// addProgram adds what functions and services have in common. Values of the
-// environment are left out: people put into it what they should not.
+// addProgram adds what functions and services have in common, without the values of the
+// environment: people put secrets into them.
 func (t *table) addProgram(d described, revision uint64, project mayfly.Name, program mayfly.Program) {
 	text := "dev"
 	if revision > 0 {
@@ -289,7 +289,7 @@ func (t *table) addProgram(d described, revision uint64, project mayfly.Name, pr
 	}
 }
 
-// printNode prints how something is doing on a node.
+// printNode prints its state on a node.
 func (p *process) printNode(n onNode) error {
 	fmt.Fprintf(p.stdout, "node %s\n", plain(n.ID))
 	t := table{{"platform", n.Platform}, {"memory limits", limiting(n.Limiter)}}
@@ -329,7 +329,7 @@ func (p *process) printNode(n onNode) error {
 	return lives.print(p.stdout, "  ")
 }
 
-// limiting says in words how a node keeps memory limits.
+// limiting describes how a node enforces memory limits.
 func limiting(limiter string) string {
 	switch limiter {
 	case "cgroup":
@@ -339,11 +339,11 @@ func limiting(limiter string) string {
 	case "none":
 		return "not enforced on this system"
 	default:
-		return dash(limiter) // of a node that knows more
+		return dash(limiter) // of a newer node
 	}
 }
 
-// round writes a limit without the zeros that a duration's own text ends with.
+// round formats a limit without the trailing zeros of Duration.String.
 func round(d mayfly.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
@@ -355,10 +355,10 @@ func round(d mayfly.Duration) string {
 	return text
 }
 
-// mebibytes writes what a process takes, which nobody wants to the byte.
+// mebibytes formats the memory of a process.
 func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }
 
-// printInstance prints one instance: who it is, then its endpoints.
+// printInstance prints one instance: its identity, then its endpoints.
 func (p *process) printInstance(a mayfly.Service) error {
 	head := table{{kindOf(isFunction(a)), a.Name}, {"version", a.Version}, {"id", a.ID}}
 	if a.Description != "" {

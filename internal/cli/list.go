@@ -34,7 +34,7 @@ type listed struct {
 	Name        string   `json:"name"`
 	Kind        string   `json:"kind"` // service or function
 	Version     string   `json:"version"`
-	Engine      string   `json:"engine,omitempty"` // of what Mayfly runs
+	Engine      string   `json:"engine,omitempty"` // if Mayfly runs it
 	State       string   `json:"state"`            // ok, failing or down
 	Instances   int      `json:"instances"`
 	Calls       uint64   `json:"calls"`
@@ -65,7 +65,7 @@ func (l *list) Run(ctx context.Context, p *process) error {
 	return err
 }
 
-// print writes the list as it is now and returns its length.
+// print writes the current list and returns its length.
 func (l *list) print(ctx context.Context, s *store, w io.Writer) (int, error) {
 	all, err := s.list(ctx)
 	if err != nil {
@@ -76,7 +76,7 @@ func (l *list) print(ctx context.Context, s *store, w io.Writer) (int, error) {
 	}
 	t := table{{"NAME", "KIND", "VERSION", "STATE", "INSTANCES", "CALLS", "ERRORS", "ENDPOINTS", "DESCRIPTION"}}
 	for _, one := range all {
-		// The gateway would be the same in each line, and too much for 80 columns.
+		// The gateway would be the same in each line, and too wide for 80 columns.
 		reached := strings.TrimPrefix(one.URL, s.gateway())
 		t.add(one.Name, one.Kind, one.Version, one.State, count(one.Instances), count(one.Calls), count(one.Errors),
 			dash(cmp.Or(reached, clipList(one.Endpoints, 4))), one.Description)
@@ -87,13 +87,13 @@ func (l *list) print(ctx context.Context, s *store, w io.Writer) (int, error) {
 	return len(all), t.print(w, "")
 }
 
-// firstWait is how long the first answer may take where nothing is deployed: the
-// server has shown by then that it is quick.
+// firstWait limits the wait for the first answer if nothing is deployed: by then the
+// server has proved quick.
 const firstWait = 300 * time.Millisecond
 
-// list asks the registry what there should be and the services what there is, both
-// at once. It asks for STATS rather than INFO, which has all but the descriptions of
-// services that Mayfly does not run.
+// list asks the registry what should run and the services what does, both at once. It
+// asks for STATS, not INFO: that lacks only the descriptions of services that Mayfly does
+// not run.
 func (s *store) list(ctx context.Context) ([]listed, error) {
 	found := micro.Stats(s.bus)
 	errs := make([]error, 2)
@@ -119,9 +119,9 @@ func (s *store) list(ctx context.Context) ([]listed, error) {
 	return all, nil
 }
 
-// askLate asks by name what is deployed and has not answered: the server says at once
-// that nobody has a name. Without a registry there are no names, and nobody's silence
-// is waited out.
+// askLate asks, by name, what is deployed and has not answered: the server reports at
+// once if a name has no responders. Without a registry there are no names to ask for,
+// and no silence to wait out.
 func (s *store) askLate(ctx context.Context, found *micro.Survey[micro.Statistics]) error {
 	answers := found.Answers()
 	if s.Registry == nil && len(answers) > 0 {
@@ -158,8 +158,8 @@ func (s *store) deployed() map[string]bool {
 	return names
 }
 
-// listServices makes one line of all instances of a version, or of all nodes that
-// have a function. The answers to one question are sorted by name and version.
+// listServices makes one line of all instances of a version, or of all nodes that have a
+// function. Answers to one question are sorted by name and version.
 func listServices(answers []micro.Statistics) []listed {
 	all := []listed{} // not nil: in JSON an empty list is []
 	for _, a := range answers {
@@ -173,7 +173,7 @@ func listServices(answers []micro.Statistics) []listed {
 			all = append(all, listed{Name: a.Name, Kind: kind, State: "ok", Endpoints: []string{}})
 		}
 		s := &all[len(all)-1]
-		s.Version = version // of a function that is being replaced the newer one
+		s.Version = version // of a function that is being replaced, the newer one
 		if kind == "service" {
 			s.Instances++
 		}
@@ -195,8 +195,8 @@ func listServices(answers []micro.Statistics) []listed {
 	return all
 }
 
-// revisionOf returns the revision in a function's version 1.0.<revision>, as people
-// write it.
+// revisionOf returns the revision in a function's version 1.0.<revision>, as people write
+// it.
 func revisionOf(version string) string {
 	number, ok := strings.CutPrefix(version, "1.0.")
 	if !ok {
@@ -208,8 +208,8 @@ func revisionOf(version string) string {
 	return "@" + number
 }
 
-// addDeployed adds what is deployed and does not answer, and what the registry knows
-// of the rest. A function is listed once, whatever its nodes are at.
+// addDeployed adds what is deployed and does not answer, and what the registry knows of
+// the rest. A function is listed once, whatever revisions its nodes serve.
 func (s *store) addDeployed(all []listed) []listed {
 	if s.Registry == nil {
 		return all

@@ -34,7 +34,7 @@ itself, such as a crash report, have "mayfly:" before the text.
   mayfly logs --call 3kq7...  show one call, in every function it reached`
 }
 
-// someLines is how many lines are printed when nobody says how many.
+// someLines is the default number of lines.
 const someLines = 100
 
 // Run is called by kong.
@@ -91,7 +91,7 @@ func (l *logsVerb) query(p *process, now time.Time) (logs.Query, error) {
 	return q, nil
 }
 
-// nothing says that there is no line, or that there is nobody who could write one.
+// nothing reports that there are no lines, or that nothing has the name.
 func (l *logsVerb) nothing(ctx context.Context, p *process, b *bus.Bus) error {
 	if l.Name == "" || l.Call != "" || l.Since > 0 {
 		p.note("no log lines")
@@ -108,8 +108,8 @@ func (l *logsVerb) nothing(ctx context.Context, p *process, b *bus.Bus) error {
 	return nil
 }
 
-// print writes a line. Only a terminal gets colours: the time and who speaks stand
-// back behind what is said.
+// print writes a line. Only a terminal gets colors: time and source are dimmed, the text
+// is not.
 func (l *logsVerb) print(w io.Writer, line mayfly.Line) error {
 	if l.JSON {
 		data, err := json.Marshal(line)
@@ -123,7 +123,7 @@ func (l *logsVerb) print(w io.Writer, line mayfly.Line) error {
 	return err
 }
 
-// lineText returns a line for people.
+// lineText formats a line for people.
 func lineText(line mayfly.Line, coloured bool) string {
 	const dim, cyan, red, normal = "\x1b[2m", "\x1b[36m", "\x1b[31m", "\x1b[0m"
 	paint := func(colour, text string) string {
@@ -144,5 +144,5 @@ func lineText(line mayfly.Line, coloured bool) string {
 		paint(dim, line.Time.Local().Format("2006-01-02 15:04:05.000")), paint(cyan, who), paint(dim, dash(plain(line.Instance))), text), " ") + "\n"
 }
 
-// plainTabs is plain, but tabs become spaces that leave columns as they were.
+// plainTabs is plain, but tabs become spaces that keep columns aligned.
 func plainTabs(s string) string { return plain(strings.ReplaceAll(s, "\t", "    ")) }

@@ -24,7 +24,7 @@ the current folder. Nothing is built, and no server is asked.
   mayfly manifest --schema > mayfly.schema.json`
 }
 
-// A meaning is one line of what a manifest says.
+// A meaning is one item of a manifest.
 type meaning struct {
 	Kind string   `json:"kind"` // function, service or route
 	Name string   `json:"name"`
@@ -60,7 +60,7 @@ func (m *manifest) Run(p *process) error {
 	return t.print(p.stdout, "")
 }
 
-// fromFolder writes a path the short way: from the current folder, if it is below.
+// fromFolder shortens a path below the current folder.
 func (p *process) fromFolder(file string) string {
 	if here, err := filepath.Abs("."); err == nil {
 		if below, err := filepath.Rel(here, file); err == nil && filepath.IsLocal(below) {

@@ -27,18 +27,18 @@ func (*newVerb) Help() string {
 own tools, a mayfly.yaml and a README. A folder that is not empty is left alone.`
 }
 
-// templates holds a folder for each language. In the files {{name}} stands for the
-// function's name, {{path}} for it where nothing needs quotes.
+// templates holds a folder for each language. In its files {{name}} is the function's
+// name, and {{path}} the same where no quotes are needed.
 //
 //go:embed templates
 var templates embed.FS
 
-// templateSuffix keeps the files from being taken for code of ours.
+// templateSuffix keeps tools from treating the files as our own code.
 const templateSuffix = ".tmpl"
 
 // Run is called by kong.
 func (n *newVerb) Run(p *process) error {
-	// A path is welcome: its last part is the name.
+	// A path is fine: its last part is the name.
 	folder := filepath.Clean(n.Name)
 	name, err := mayfly.ParseName(filepath.Base(folder))
 	if err != nil {
@@ -76,7 +76,7 @@ func (n *newVerb) Run(p *process) error {
 	return err
 }
 
-// tryNew returns a command that calls what mayfly up runs.
+// tryNew returns a command that calls the function that mayfly up runs.
 func tryNew(lang string, name mayfly.Name) string {
 	if lang == "sh" {
 		return "curl -d Ada localhost:8080/fn/" + string(name)
@@ -84,7 +84,7 @@ func tryNew(lang string, name mayfly.Name) string {
 	return "curl 'localhost:8080/fn/" + string(name) + "?name=Ada'"
 }
 
-// empty refuses a folder that has something in it, and what is none.
+// empty rejects a path that is not an empty folder.
 func empty(folder string) error {
 	there, err := os.ReadDir(folder)
 	switch {
@@ -98,8 +98,8 @@ func empty(folder string) error {
 	return nil
 }
 
-// writeNew writes a file that was not there: of two who make the same project one
-// is told so.
+// writeNew writes a file that must not exist: of two concurrent runs for one project,
+// one fails.
 func writeNew(file, text string) error {
 	mode := fs.FileMode(0o644)
 	if strings.HasPrefix(text, "#!") {
@@ -117,7 +117,7 @@ func cannotWrite(file string, err error) error {
 	return mayfly.Errorf(mayfly.Unavailable, "cannot write %s: %w", file, err).WithHint("free some space, or choose a folder you can write to")
 }
 
-// yamlWord quotes a name that YAML would take for a number or a truth value.
+// yamlWord quotes a name that YAML would read as a number or a boolean.
 func yamlWord(name string) string {
 	if name[0] <= '9' || slices.Contains([]string{"true", "false", "null", "yes", "no", "on", "off", "y", "n"}, name) {
 		return strconv.Quote(name)

@@ -60,7 +60,7 @@ func (n *nodesVerb) Run(ctx context.Context, p *process) error {
 	return t.print(p.stdout, "")
 }
 
-// noNodes says that none answers on a bus.
+// noNodes reports that no node answers on a bus.
 func noNodes(url string) error {
 	return mayfly.Errorf(mayfly.Unavailable, "no node answers at %s", url).WithHint("start one with mayfly up --nats %s", url)
 }
@@ -70,14 +70,14 @@ func stateOf(n peers.Node) string {
 	switch n.Account {
 	case peers.AccountOwn:
 		return "own account"
-	case peers.AccountShared, "": // earlier builds know of no other
+	case peers.AccountShared, "": // earlier builds know no other
 		return "shared with users"
 	default:
 		return n.Account
 	}
 }
 
-// labels writes labels as people set them.
+// labels formats labels the way users set them.
 func labels(all map[string]string) string {
 	var each []string
 	for _, key := range slices.Sorted(maps.Keys(all)) {

@@ -53,7 +53,7 @@ func (v *ping) Run(ctx context.Context, p *process) error {
 	return t.print(p.stdout, "")
 }
 
-// short writes a duration with about three digits.
+// short formats a duration with about three digits.
 func short(d time.Duration) string {
 	for _, unit := range []time.Duration{time.Second, time.Millisecond, time.Microsecond} {
 		if d >= unit {

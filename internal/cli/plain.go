@@ -5,9 +5,9 @@ import (
 	"unicode"
 )
 
-// plain returns s as one line that a terminal shows and never obeys. Names,
-// descriptions and errors come from whoever is on the bus: an escape sequence in
-// one would move the cursor, a bidirectional mark would turn the line around.
+// plain returns s as one line without control characters. Names, descriptions and errors
+// come from any client on the bus: an escape sequence would move the cursor, a
+// bidirectional mark would reverse the line.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -21,7 +21,7 @@ func plain(s string) string {
 	}, s)
 }
 
-// clip shortens text from outside that would push the rest off the screen.
+// clip shortens foreign text that would push the rest off the screen.
 func clip(s string) string {
 	const most = 120
 	if n := 0; len(s) > most {
@@ -34,7 +34,7 @@ func clip(s string) string {
 	return s
 }
 
-// clipList joins the first items and says how many more there are.
+// clipList joins the first items and counts the rest.
 func clipList(items []string, most int) string {
 	if len(items) <= most {
 		return strings.Join(items, ", ")

@@ -20,13 +20,13 @@ type process struct {
 	env            []string // NAME=value
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	set            []string // flags that stood on the command line
+	set            []string // flags given on the command line
 }
 
-// lookup returns a variable of the environment.
+// lookup returns an environment variable.
 func (p *process) lookup(name string) (string, bool) { return config.Lookup(p.env)(name) }
 
-// load merges what the command line says with the other sources.
+// load merges the command line with the other sources.
 func (p *process) load(flags config.Config, file string) (config.Loaded, error) {
 	o := config.LoadOptions{Flags: flags, Env: p.env, File: file}
 	for _, k := range config.Keys() {
@@ -37,7 +37,7 @@ func (p *process) load(flags config.Config, file string) (config.Loaded, error) 
 	return config.Load(o)
 }
 
-// note tells people something that is no result.
+// note prints a message that is not a result.
 func (p *process) note(format string, args ...any) {
 	fmt.Fprintf(p.stderr, "%s\n", plain(fmt.Sprintf(format, args...)))
 }
@@ -50,7 +50,7 @@ func writeJSON(w io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// tilde writes a path in the user's home the short way.
+// tilde shortens a path in the user's home.
 func (p *process) tilde(path string) string {
 	home, _ := p.lookup("HOME")
 	if rest, ok := strings.CutPrefix(path, strings.TrimSuffix(home, "/")+"/"); ok && home != "" {
@@ -59,14 +59,14 @@ func (p *process) tilde(path string) string {
 	return path
 }
 
-// isTerminal reports whether a person is at the other end of a stream.
+// isTerminal reports whether a stream is a terminal.
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// untilSignal returns a context that ends with the first SIGINT or SIGTERM. The
-// second one kills the process, as if nobody had ever listened.
+// untilSignal returns a context that ends with the first SIGINT or SIGTERM. A second one
+// kills the process, as by default.
 func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)

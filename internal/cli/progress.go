@@ -9,9 +9,9 @@ import (
 	"github.com/mayfly-run/mayfly/internal/deploy"
 )
 
-// A progress says what long work is at. On a terminal it is one line that moves and
-// is gone at the end. Elsewhere a line a second says it, if there is something else to
-// say: who deploys a thousand functions does not want to read five thousand steps.
+// A progress reports long work. On a terminal it is one changing line that disappears at
+// the end. Elsewhere it prints a changed text once a second, not each of the thousands of
+// steps of a large deploy.
 type progress struct {
 	w        io.Writer
 	terminal bool
@@ -23,23 +23,22 @@ type progress struct {
 	shown sync.WaitGroup
 }
 
-// newProgress returns a progress that the caller must close before anything else is
-// written to w.
+// newProgress returns a progress that must be closed before anything else is written
+// to w.
 func newProgress(w io.Writer) *progress {
 	p := &progress{w: w, terminal: isTerminal(w), end: make(chan struct{})}
 	p.shown.Go(p.show)
 	return p
 }
 
-// say replaces what is shown.
+// say replaces the text.
 func (p *progress) say(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.text = clip(plain(text))
 }
 
-// step says what a deploy is at. How much of a bundle is stored moves on a terminal
-// only: elsewhere nobody watches.
+// step shows a step of a deploy. The progress of an upload is for terminals only.
 func (p *progress) step(e deploy.Event) {
 	text := e.Name + ": " + e.Step
 	if e.Of > 0 && p.terminal {
@@ -50,7 +49,7 @@ func (p *progress) step(e deploy.Event) {
 
 const clearLine = "\r\x1b[K"
 
-// show shows the text until the end.
+// show displays the text until the end.
 func (p *progress) show() {
 	if !p.terminal {
 		last := ""
@@ -69,7 +68,7 @@ func (p *progress) show() {
 	fmt.Fprint(p.w, clearLine)
 }
 
-// each calls paint with what there is to say, again and again until the end.
+// each calls paint with the text, again and again until the end.
 func (p *progress) each(interval time.Duration, paint func(i int, text string)) {
 	t := time.NewTicker(interval)
 	defer t.Stop()

@@ -44,9 +44,8 @@ func (r *ready) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return mayfly.Errorf(mayfly.Invalid, "%q is not a gateway URL", clip(r.URL)).WithHint("write it like http://127.0.0.1:8080")
 	}
-	// Its own transport: a proxy from the environment has no say in whether this
-	// node is ready. A certificate names the public host, never the loopback that a
-	// health check uses.
+	// Its own transport: a proxy in the environment must not affect readiness. A certificate
+	// names the public host, never the loopback address of a health check.
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: config.Loopback(gateway.Host)}} //nolint:gosec // loopback only
 	defer transport.CloseIdleConnections()
 	answer, err := transport.RoundTrip(request)
@@ -55,19 +54,19 @@ func (r *ready) Run(ctx context.Context, p *process) error {
 			WithHint("start one with mayfly up, or pass its URL: mayfly ready URL")
 	}
 	defer answer.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10)) // the status tells already
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10)) // the status is enough
 	if answer.StatusCode == http.StatusOK {
 		_, err := fmt.Fprintln(p.stdout, "ready")
 		return err
 	}
 	var problem struct{ Detail, Hint string }
-	_ = json.Unmarshal(body, &problem) // of anything else the status must do
+	_ = json.Unmarshal(body, &problem) // without a problem document the status must do
 	reason := cmp.Or(problem.Detail, answer.Status)
 	return mayfly.Errorf(mayfly.Unavailable, "not ready: %s", reason).
 		WithHint("%s", cmp.Or(problem.Hint, "check that "+gateway.Redacted()+" is the gateway of a node"))
 }
 
-// gateway returns where to ask.
+// gateway returns the URL to ask.
 func (r *ready) gateway(p *process) (*url.URL, error) {
 	text := r.URL
 	if text == "" {

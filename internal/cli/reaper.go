@@ -8,14 +8,13 @@ import (
 	reap "github.com/mayfly-run/mayfly/internal/process"
 )
 
-// reaperName is the command that a node starts itself beside it. It is in no help,
-// because nobody else has a use for it: it outlives the node for a moment and ends
-// the processes that a killed node has left.
+// reaperName is a command that a node starts beside itself. It is not in the help because
+// only nodes use it: it outlives a killed node for a moment and ends the processes left.
 const reaperName = "reaper"
 
 // reaperOf returns the command line of the reaper, which is this program.
 func reaperOf() []string {
-	// By the name it was called: a program may be several, by its name.
+	// The name it was called by: one binary may act as several programs, by name.
 	if self, err := exec.LookPath(os.Args[0]); err == nil {
 		if self, err = filepath.Abs(self); err == nil {
 			return []string{self, reaperName}
@@ -27,5 +26,5 @@ func reaperOf() []string {
 	return nil
 }
 
-// reaper is what the program does by that name.
+// reaper is the command of that name.
 func (p *process) reaper() error { return reap.Reap(p.stdin) }

@@ -54,8 +54,8 @@ func (s *secret) Run(ctx context.Context, p *process) error {
 	}
 }
 
-// names checks the arguments. A value among them is refused: by then the damage is
-// done, but it is the last time.
+// names checks the arguments. It rejects a value among them: too late for this one, but
+// the user learns of it.
 func (s *secret) names() ([]mayfly.Name, error) {
 	switch {
 	case s.Action == "ls" && len(s.Names) > 0:
@@ -165,8 +165,8 @@ func (s *secret) list(ctx context.Context, p *process) error {
 	return t.print(p.stdout, "")
 }
 
-// secrets opens the secrets. Only who sets one needs the key: then it must be the
-// one that the nodes have.
+// secrets opens the secrets. Only setting one needs the key, which must be that of the
+// nodes.
 func (s *secret) secrets(ctx context.Context, p *process, b *bus.Bus, withKey bool) (*secrets.Secrets, error) {
 	loaded, err := p.load(config.Config{SecretKey: s.SecretKey}, "")
 	if err != nil {
@@ -176,18 +176,18 @@ func (s *secret) secrets(ctx context.Context, p *process, b *bus.Bus, withKey bo
 	switch {
 	case !withKey || o.KeyFile != "" || o.Folder != "":
 	case s.Data != "":
-		o.KeyFile = filepath.Join(s.Data, "secret.key") // its node is not asked, so no key is made there
+		o.KeyFile = filepath.Join(s.Data, "secret.key") // the node is not asked, so no key is created there
 	default:
 		return nil, mayfly.Errorf(mayfly.Denied, "cannot find secret.key for the node at %s", b.URL()).
 			WithHint("run this on the node's machine, or pass --data FOLDER or --secret-key FILE")
 	}
 	if !withKey {
-		o = secrets.Options{Folder: os.TempDir()} // nothing is looked for there
+		o = secrets.Options{Folder: os.TempDir()} // nothing is read there
 	}
 	return secrets.Open(ctx, b, o)
 }
 
-// readSecret asks a person, who does not see what is typed, or reads what is fed.
+// readSecret prompts a person without echo, or reads the piped input.
 func readSecret(p *process, name mayfly.Name) (value []byte, err error) {
 	if isTerminal(p.stdin) {
 		fmt.Fprintf(p.stderr, "value of %s: ", name)

@@ -35,19 +35,19 @@ type statsRow struct {
 	Instances int     `json:"instances"`
 	Requests  uint64  `json:"requests"`
 	Errors    uint64  `json:"errors"`
-	Rate      float64 `json:"rate"`       // requests a second
+	Rate      float64 `json:"rate"`       // requests per second
 	Average   float64 `json:"average_ns"` // time of one request
 	LastError string  `json:"last_error"`
 
 	total float64 // time of all requests
 }
 
-// A rowKey tells one row from the others.
+// A rowKey identifies a row.
 type rowKey struct{ service, endpoint, subject string }
 
 func (r statsRow) key() rowKey { return rowKey{r.Service, r.Endpoint, r.Subject} }
 
-// A sample is what the endpoints had counted at a moment.
+// A sample is the counters of the endpoints at one moment.
 type sample struct {
 	at       time.Time
 	requests map[rowKey]uint64
@@ -92,8 +92,8 @@ func (s *stats) Run(ctx context.Context, p *process) error {
 	return s.print(p.stdout, rows)
 }
 
-// look asks for the numbers. The time is that of the question, because gathering takes
-// much longer than the answers do.
+// look asks for the numbers. Their time is that of the question, because gathering takes
+// much longer than answering.
 func (s *stats) look(ctx context.Context, b *bus.Bus) ([]statsRow, time.Time, error) {
 	now := time.Now()
 	found := micro.Stats(b)
@@ -150,8 +150,8 @@ func sampleOf(rows []statsRow, now time.Time) sample {
 	return s
 }
 
-// setRates makes the rates those between two samples. Fewer requests than before
-// mean that an instance left: then nothing is known of this second.
+// setRates sets the rates between two samples. Fewer requests than before mean that an
+// instance left: the rate of this second is then unknown.
 func setRates(rows []statsRow, last sample, now time.Time) {
 	passed := now.Sub(last.at).Seconds()
 	for i := range rows {

@@ -13,19 +13,19 @@ import (
 	"github.com/mayfly-run/mayfly/internal/registry"
 )
 
-// A store is what is deployed on a server, and the way to that server.
+// A store is what is deployed on a server, and the connection to it.
 type store struct {
-	*registry.Registry // nil in one that only looks, at a server that has none
+	*registry.Registry // nil if it only looks and the server has none
 
 	bus   *bus.Bus
-	local node.Running // the node on this machine that is at the same server, if there is one
+	local node.Running // the node on this machine that uses the same server, if any
 }
 
-// An intent is what a command is about to do with a store.
+// An intent is what a command will do with a store.
 type intent bool
 
 const (
-	looks   intent = false // where there is no store it makes none
+	looks   intent = false // does not create a store
 	changes intent = true  // the server is printed first
 )
 
@@ -46,8 +46,8 @@ func (c *client) store(ctx context.Context, p *process, i intent) (_ *store, err
 	return s, nil
 }
 
-// look opens the registry where there is one that may be read. A server that has
-// micro services alone has none, and gets none by being looked at.
+// look opens the registry if there is one and it may be read. It never creates one: a
+// server may have only micro services.
 func (s *store) look(ctx context.Context) (err error) {
 	if s.Registry != nil {
 		return nil
@@ -68,12 +68,12 @@ func (s *store) Close() error {
 	return errors.Join(err, s.bus.Close())
 }
 
-// gateway returns the URL of the gateway on this machine, or "" where there is none
-// at the same server.
+// gateway returns the URL of the gateway on this machine, or "" if none uses the same
+// server.
 func (s *store) gateway() string { return s.local.Gateway }
 
-// has reports whether a server has a stream. Looking must not make one. The error
-// says that this login does not see it.
+// has reports whether a server has a stream, without creating it. The error says that
+// this login cannot see it.
 func has(ctx context.Context, b *bus.Bus, stream string) (bool, error) {
 	js, err := b.JetStream()
 	if err != nil {
@@ -83,7 +83,7 @@ func has(ctx context.Context, b *bus.Bus, stream string) (bool, error) {
 	return err == nil, nil
 }
 
-// local returns the node on this machine that is at the same server as b.
+// local returns the node on this machine that uses the same server as b.
 func (c *client) local(p *process, b *bus.Bus) node.Running {
 	if c.Data != "" {
 		if r, ok := node.RunningAt(c.Data); ok && r.NATS == b.URL() {
@@ -102,7 +102,7 @@ func (c *client) local(p *process, b *bus.Bus) node.Running {
 	return node.Running{}
 }
 
-// author returns who changes something, for the history.
+// author returns the author of a change, for the history.
 func (p *process) author() string {
 	user, _ := p.lookup("USER")
 	login, _ := p.lookup("LOGNAME")

@@ -11,7 +11,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/nearest"
 )
 
-// isFunction tells a function from a service: it answers below fn.
+// isFunction tells a function from a service: its subject is below fn.
 func isFunction(s mayfly.Service) bool {
 	return slices.ContainsFunc(s.Endpoints, func(e mayfly.Endpoint) bool { return ofFunction(e.Subject) })
 }
@@ -25,7 +25,7 @@ func kindOf(function bool) string {
 	return "service"
 }
 
-// checkName refuses what cannot be one token of a subject that is asked.
+// checkName rejects a name that cannot be one token of a subject.
 func checkName(name string) error {
 	if s, err := mayfly.ParseSubject(name); err != nil || strings.Contains(string(s), ".") {
 		return mayfly.Errorf(mayfly.Invalid, "%q is not a valid name", clip(name)).
@@ -35,7 +35,7 @@ func checkName(name string) error {
 }
 
 // nobodyCalled returns the error for a name that no service or function has, with the
-// nearest one that there is.
+// nearest existing one.
 func nobodyCalled(ctx context.Context, b *bus.Bus, name string) error {
 	missing := mayfly.Errorf(mayfly.NotFound, "no service or function %q", name)
 	pings := micro.Pings(b)

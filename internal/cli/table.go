@@ -9,8 +9,8 @@ import (
 	"text/tabwriter"
 )
 
-// A table is rows of cells, the first row being the head. Cells may hold anything
-// that a service said.
+// A table is rows of cells, the first being the head. Cells may hold any text from a
+// service.
 type table [][]string
 
 // add appends a row.

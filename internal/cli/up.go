@@ -56,14 +56,14 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	if loaded.NATS != "" {
 		o.Config.Core = findCore(p, loaded, node.RemoteOf(loaded.Server))
 	}
-	// A project on this machine alone is being worked on.
+	// A project on this machine alone is in development.
 	if !loaded.IsSet("dev") && len(projects) > 0 && config.Loopback(loaded.Gateway.Addr) {
 		o.Config.Dev = true
 	}
 	terminal := isTerminal(p.stderr)
 	level := loaded.Log.Level
 	if terminal && loaded.Log.Format != "json" && !loaded.IsSet("log.level") {
-		level = "warn" // the ready message says the rest better
+		level = "warn" // the ready message covers the rest
 	}
 	if o.Log, err = telemetry.NewLog(p.stderr, loaded.Log.Format, level, terminal); err != nil {
 		return err
@@ -86,7 +86,7 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	defer writer.Wait()
 	defer endLog()
 
-	// From here on a signal ends the start as well.
+	// From here on a signal also ends the start.
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 	n, err := node.New(ctx, o)
@@ -102,7 +102,7 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	defer say.stopping(ctx, n, loaded.Drain)()
 	var parts sync.WaitGroup
 	defer parts.Wait()
-	ctx, end := context.WithCancel(ctx) // also when the node cannot go on
+	ctx, end := context.WithCancel(ctx) // also when the node fails
 	defer end()
 	parts.Go(func() { work.run(ctx) })
 	return n.Run(ctx)
@@ -117,7 +117,7 @@ func routesOf(projects []*project.Project) []mayfly.Route {
 	return all
 }
 
-// projects opens what PATH names or else what is in the current folder.
+// projects opens the projects at PATH, or the one in the current folder.
 func (u *up) projects(p *process) ([]*project.Project, error) {
 	paths := u.Paths
 	if _, err := os.Stat(project.Manifest); len(paths) == 0 && !errors.Is(err, fs.ErrNotExist) {
@@ -139,8 +139,8 @@ func (u *up) projects(p *process) ([]*project.Project, error) {
 	return all, nil
 }
 
-// folderFor returns where the node keeps its state: with several projects it is
-// the first that names the folder.
+// folderFor returns the folder of the node's state: with several projects, the first
+// names it.
 func folderFor(p *process, loaded config.Loaded, projects []*project.Project) (string, error) {
 	if loaded.Data != "" {
 		return loaded.Data, nil

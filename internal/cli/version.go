@@ -12,26 +12,25 @@ import (
 //	go build -ldflags "-X github.com/mayfly-run/mayfly/internal/cli.version=1.2.3"
 var version string
 
-// A build is what is known of this program.
+// A build describes this binary.
 type build struct {
 	Version string `json:"version"`
 	Commit  string `json:"commit,omitempty"`
-	Dirty   bool   `json:"dirty,omitempty"` // built from files that the commit does not have
+	Dirty   bool   `json:"dirty,omitempty"` // built with uncommitted changes
 	NATS    string `json:"nats_server"`
 	Go      string `json:"go"`
 	OS      string `json:"os"`
 	Arch    string `json:"arch"`
 }
 
-// thisBuild asks the release's own number first, then the module's, which go
-// install knows.
+// thisBuild prefers the release's number to the module's, which go install knows.
 func thisBuild() build {
 	b := build{Version: version, NATS: "unknown", Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = &debug.BuildInfo{}
 	}
-	// A number made of a commit is no version that anybody chose.
+	// A version made from a commit is not one that a person chose.
 	if v := info.Main.Version; b.Version == "" && v != "(devel)" && !strings.HasPrefix(v, "v0.0.0-") {
 		b.Version = strings.TrimPrefix(v, "v")
 	}

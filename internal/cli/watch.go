@@ -7,22 +7,21 @@ import (
 	"time"
 )
 
-// watchEvery is how often a watched command looks again.
+// watchEvery is the interval of a watched command.
 const watchEvery = time.Second
 
-// A painter writes what there is to see now.
+// A painter writes the current state.
 type painter func(ctx context.Context, w io.Writer) error
 
-// watching runs paint now and then every second until a signal comes, which is its
-// good end.
+// watching runs paint now and then every second until a signal, which is not an error.
 func (p *process) watching(ctx context.Context, paint painter) error {
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 	return p.watchUntil(ctx, paint)
 }
 
-// watchUntil runs paint until ctx ends. On a terminal each picture replaces the one
-// before; elsewhere they follow one another, an empty line between.
+// watchUntil runs paint until ctx ends. On a terminal each picture replaces the last one;
+// elsewhere an empty line separates them.
 func (p *process) watchUntil(ctx context.Context, paint painter) error {
 	t := time.NewTicker(watchEvery)
 	defer t.Stop()
@@ -33,7 +32,7 @@ func (p *process) watchUntil(ctx context.Context, paint painter) error {
 			return err
 		}
 		if ctx.Err() != nil {
-			return nil // a picture that the signal cut short
+			return nil // a signal interrupted it
 		}
 		if _, err := p.stdout.Write(frame(picture.Bytes(), terminal, first)); err != nil {
 			return err
@@ -46,8 +45,8 @@ func (p *process) watchUntil(ctx context.Context, paint painter) error {
 	}
 }
 
-// frame returns what puts a picture onto the screen. Lines are cleared as they are
-// written rather than all at once before, which would flicker.
+// frame returns the bytes that draw a picture on the screen. Lines are cleared as they are
+// written; clearing all of them first would flicker.
 func frame(picture []byte, terminal, first bool) []byte {
 	const home, clearScreen, clearLine, clearBelow = "\x1b[H", "\x1b[2J", "\x1b[K", "\x1b[J"
 	switch {

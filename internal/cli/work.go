@@ -19,13 +19,13 @@ import (
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
-// work is what mayfly up does besides running a node: it builds what PATH lists,
-// greets when that is done, and builds again what changes.
+// work is what mayfly up does besides running a node: it builds what PATH lists, greets
+// when that is done, and rebuilds what changes.
 type work struct {
 	p       *process
 	say     aside
 	node    *node.Node
-	began   time.Time // when the node did
+	began   time.Time // start of the node
 	session *session.Session
 }
 
@@ -54,7 +54,7 @@ func (w *work) run(ctx context.Context) {
 	}
 }
 
-// greet prints the ready message when the first builds are over.
+// greet prints the ready message after the first builds.
 func (w *work) greet(ctx context.Context) {
 	select {
 	case <-w.session.Started():
@@ -63,12 +63,12 @@ func (w *work) greet(ctx context.Context) {
 	}
 	s := w.node.Status()
 	if len(s.Units) > 0 {
-		s.Took = time.Since(w.began) // building is part of it
+		s.Took = time.Since(w.began) // including the builds
 	}
 	w.p.greet(s)
 }
 
-// tell says how a build went.
+// tell reports the result of a build.
 func (w *work) tell(e session.Event) {
 	switch {
 	case e.Step != "" && w.say.person:
@@ -78,7 +78,7 @@ func (w *work) tell(e session.Event) {
 	case e.Err != nil && w.say.person:
 		text := e.Err.Error()
 		if err, ok := errors.AsType[*mayfly.Error](e.Err); ok {
-			text = err.Message // what was being done is clear
+			text = err.Message // the step is obvious
 		}
 		w.p.note("%s: %s", e.Name, text)
 		if trace, ok := errors.AsType[mayfly.Trace](e.Err); ok {
@@ -108,13 +108,13 @@ func (w *work) tell(e session.Event) {
 	}
 }
 
-// outputTo returns what takes the lines of instances: for a developer as "hello |
-// text", for programs as lines of the log.
+// outputTo returns the receiver of the instances' lines: "hello | text" for a developer,
+// log lines for programs.
 func outputTo(w io.Writer, c config.Config, terminal, developer bool) (func(mayfly.Line), error) {
 	if developer {
 		return func(l mayfly.Line) {
 			if l.Source == mayfly.System && strings.HasPrefix(l.Text, "started") {
-				return // the build has said so
+				return // the build reported it
 			}
 			_, _ = fmt.Fprintf(w, "%s | %s\n", l.Function, plain(l.Text)) // a closed output does not stop a node
 		}, nil
@@ -131,7 +131,7 @@ func outputTo(w io.Writer, c config.Config, terminal, developer bool) (func(mayf
 	}, nil
 }
 
-// base is what instances share with this process's environment.
+// base holds what instances inherit from this process's environment.
 func (p *process) base() node.Base {
 	var b node.Base
 	b.Path, _ = p.lookup("PATH")
@@ -140,7 +140,7 @@ func (p *process) base() node.Base {
 	return b
 }
 
-// took writes a duration for people.
+// took formats a duration for people.
 func took(d time.Duration) string {
 	if d < 10*time.Second {
 		return fmt.Sprintf("%d ms", d.Milliseconds())
