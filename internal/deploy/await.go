@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	// patience is how long a deploy waits until what it wrote serves. Nodes have
-	// tried a function before, so all that takes time is their hearing of it.
+	// patience limits how long a deploy waits until what it wrote serves. Nodes have tried
+	// each function by then, so they only need to hear of it.
 	patience = 10 * time.Second
 
 	askAgain = 50 * time.Millisecond
 )
 
-// await returns when all of the nodes serve a revision.
+// await returns when all nodes serve a revision.
 func (o Options) await(ctx context.Context, name string, revision uint64, on []peers.Node) error {
 	o.Tell(Event{Name: name, Step: "wait"})
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -29,7 +29,7 @@ func (o Options) awaitOne(ctx context.Context, name string, revision uint64, n p
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
 	for last := (peers.State{}); ; {
-		// A node that has not heard of it yet says that it knows no such name.
+		// A node that has not heard of it yet reports an unknown name.
 		if s, err := o.Nodes.State(ctx, n.ID, name); err == nil {
 			last = s
 		}

@@ -17,8 +17,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/project"
 )
 
-// build makes bundles of a unit's source, for all platforms that nodes have, and
-// stores them.
+// build makes and stores bundles of a unit's source, for all platforms of the nodes.
 func (d *deployment) build(ctx context.Context, u *unit) error {
 	defer d.firstAlone(u.source.Code)()
 	name := u.source.Name
@@ -55,9 +54,8 @@ func (d *deployment) build(ctx context.Context, u *unit) error {
 	return nil
 }
 
-// firstAlone returns once another build of the same code has ended, if there was one:
-// the first installs the packages that the others find. What it returns is to be
-// called at the end.
+// firstAlone lets the first build of some code finish before the others: it installs the
+// packages that they find. Call what it returns at the end of the build.
 func (d *deployment) firstAlone(code string) (end func()) {
 	d.mu.Lock()
 	ended, begun := d.builds[code]
@@ -73,7 +71,7 @@ func (d *deployment) firstAlone(code string) (end func()) {
 	return func() {}
 }
 
-// platforms returns those of the nodes, or this machine's where there are none.
+// platforms returns those of the nodes, or this machine's if there are none.
 func (d *deployment) platforms() []string {
 	var all []string
 	for _, n := range d.nodes {
@@ -100,7 +98,7 @@ func fit(nodes []peers.Node, p mayfly.Program) (fitting []peers.Node) {
 	return fitting
 }
 
-// noNode says what a node must be to run a program.
+// noNode says what a node needs to run a program.
 func noNode(name string, p mayfly.Program) error {
 	needs := slices.DeleteFunc(slices.Sorted(maps.Keys(p.Bundles)), func(platform string) bool { return platform == mayfly.AnyPlatform })
 	for _, key := range slices.Sorted(maps.Keys(p.Labels)) {
@@ -110,8 +108,8 @@ func noNode(name string, p mayfly.Program) error {
 		WithHint("start such a node with mayfly up, or deploy anyway with --no-wait")
 }
 
-// store packs a folder and uploads the bundle, whose digest it returns. It takes
-// the way over a file: the digest is the bundle's name and known at its end.
+// store packs a folder, uploads the bundle and returns its digest. It packs to a file,
+// because the digest is the bundle's name and known only at its end.
 func (d *deployment) store(ctx context.Context, name, folder string) (digest string, err error) {
 	d.Tell(Event{Name: name, Step: "pack"})
 	file, err := os.CreateTemp(d.Folder, "bundle-*")
@@ -134,7 +132,7 @@ func (d *deployment) store(ctx context.Context, name, folder string) (digest str
 	})
 }
 
-// once uploads a bundle unless another unit has, or does just now.
+// once uploads a bundle unless another unit has, or is doing so.
 func (d *deployment) once(digest string, upload func() error) error {
 	d.mu.Lock()
 	if d.uploads[digest] == nil {
@@ -145,7 +143,7 @@ func (d *deployment) once(digest string, upload func() error) error {
 	return upload()
 }
 
-// A told reader says how far it is.
+// A told reader reports its progress.
 type told struct {
 	r     io.ReadSeeker
 	tell  func(Event)
@@ -153,7 +151,7 @@ type told struct {
 	said  int64
 }
 
-// sayEvery is how many bytes are worth a word.
+// sayEvery is the number of bytes between two reports.
 const sayEvery = 4 << 20
 
 func (t *told) Read(p []byte) (int, error) {
@@ -166,7 +164,7 @@ func (t *told) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Seek begins anew.
+// Seek restarts the progress.
 func (t *told) Seek(offset int64, whence int) (int64, error) {
 	t.event.Bytes, t.said = 0, 0
 	return t.r.Seek(offset, whence)

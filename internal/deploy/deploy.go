@@ -13,7 +13,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/registry"
 )
 
-// Nodes are those on the bus: peers.Peers.
+// Nodes are the nodes on the bus: peers.Peers.
 type Nodes interface {
 	List(ctx context.Context) ([]peers.Node, error)
 	Prepare(ctx context.Context, n peers.Node, f mayfly.Unit) error
@@ -25,25 +25,25 @@ type Options struct {
 	Registry *registry.Registry
 	Nodes    Nodes
 
-	Folder string // for what is built, which may be removed afterwards
+	Folder string // for builds; may be removed afterwards
 	Cache  string // for what builds share, such as installed packages; below Folder if empty
 
-	Take   bool   // also names that other projects hold
-	NoWait bool   // also where no node can run it; and do not wait until it serves
+	Take   bool   // also deploy names that other projects hold
+	NoWait bool   // also deploy what no node can run; and do not wait until it serves
 	Note   string // for the history
 
-	Tell func(Event) // hears of each step, one call at a time; may be nil
+	Tell func(Event) // gets each step, one call at a time; may be nil
 }
 
 // An Event is a step that may take long.
 type Event struct {
 	Name  string // of the unit
 	Step  string // what is being done, such as "npm ci"
-	Bytes int64  // of Of that are stored, while a bundle is
+	Bytes int64  // stored so far, of Of, during an upload
 	Of    int64
 }
 
-// A Result is what became of one name.
+// A Result is the outcome for one name.
 type Result struct {
 	Name     string
 	Kind     mayfly.Kind
@@ -53,17 +53,17 @@ type Result struct {
 	Nodes    int  // that can run it
 }
 
-// Projects deploys all that the projects list and removes what they listed before.
-// It returns what became of each name: functions, then services, then what was
-// removed, in the order of the projects.
+// Projects deploys all that the projects list and removes what they listed before. It
+// returns the outcome for each name: functions, then services, then what was removed, in
+// the order of the projects.
 //
-// Errors before anything has changed: Denied where a name is another project's,
-// Conflict where it is of the other kind or listed twice, Invalid and Unavailable
-// from building, Unavailable where no node can run something, Crashed with a
-// mayfly.Trace where a node could not start it. Errors afterward, with the results
-// so far: Conflict when another deploy changed the same at the same moment, Timeout
-// or Crashed when a node does not serve what is deployed. If several units fail, the
-// error is that of the first in the projects' order; it names the others.
+// Errors before anything has changed: Denied if a name is another project's, Conflict if
+// it is of the other kind or listed twice, Invalid and Unavailable from building,
+// Unavailable if no node can run something, Crashed with a mayfly.Trace if a node could
+// not start it. Errors afterward, with the results so far: Conflict if another deploy
+// changed the same name at the same time, Timeout or Crashed if a node does not serve what
+// is deployed. If several units fail, the error is that of the first in the projects'
+// order; it names the others.
 func Projects(ctx context.Context, projects []*project.Project, o Options) ([]Result, error) {
 	o.Tell = oneByOne(o.Tell)
 	d := &deployment{
@@ -102,21 +102,21 @@ type deployment struct {
 	nodes []peers.Node
 	units []*unit
 
-	builders chan struct{} // holds one for each build or packing that runs
+	builders chan struct{} // one entry for each running build or packing
 
 	mu      sync.Mutex
 	builds  map[string]chan struct{} // by code; closed when the first build of it has ended
 	uploads map[string]func() error  // by digest; each uploads once
 }
 
-// A unit is one function or service on its way.
+// A unit is one function or service being deployed.
 type unit struct {
 	source  project.Source
 	project mayfly.Name
 
 	built    mayfly.Unit  // to be deployed
 	nodes    []peers.Node // that can run it
-	revision uint64       // once it is written
+	revision uint64       // set once it is written
 	written  bool         // it was not current before
 }
 
@@ -130,16 +130,16 @@ func (d *deployment) try(ctx context.Context) error {
 		return mayfly.Errorf(mayfly.Unavailable, "no nodes to deploy to").
 			WithHint("start one with mayfly up, or deploy anyway with --no-wait")
 	}
-	// All of them, so that all mistakes are known after one deploy; and more than can
-	// be built at once, because others are being uploaded.
+	// All of them, so that one deploy reports all mistakes; and more than can be built at
+	// once, because others are uploading.
 	if err := each(ctx, d.units, 4*cap(d.builders), toTheEnd, d.build); err != nil {
 		return err
 	}
 	return d.prepare(ctx)
 }
 
-// checkNames refuses names that cannot be deployed, before anything is built or
-// written: those that appear twice, and those of other projects.
+// checkNames rejects names that cannot be deployed, before anything is built or written:
+// duplicates, and those of other projects.
 func (d *deployment) checkNames(projects []*project.Project) error {
 	deployed := map[string]mayfly.Unit{}
 	for _, other := range d.Registry.List() {
@@ -172,8 +172,8 @@ func (d *deployment) checkNames(projects []*project.Project) error {
 	return nil
 }
 
-// checkHolder refuses the name of a unit that is deployed by another project, or as
-// the other kind.
+// checkHolder rejects the name of a unit deployed by another project, or as the other
+// kind.
 func (d *deployment) checkHolder(u *unit, other mayfly.Unit) error {
 	name, kind := u.source.Name, u.source.Unit.Kind
 	if other.Project != u.project && !d.Take {
@@ -191,11 +191,10 @@ func foreign(kind, name string, holder, asks mayfly.Name) error {
 		WithHint("choose another name, or take it over with --take")
 }
 
-// writers is how many entries are written at once. Those that are share a commit of
-// the disk.
+// writers is how many entries are written at once. Concurrent writes share a disk commit.
 const writers = 16
 
-// write makes everything current and removes what is listed no more.
+// write makes everything current and removes what is no longer listed.
 func (d *deployment) write(ctx context.Context, projects []*project.Project) (results []Result, err error) {
 	change := registry.Change{Take: d.Take, Note: d.Note}
 	err = each(ctx, d.units, writers, untilOneFails, func(ctx context.Context, u *unit) error { return d.writeOne(ctx, u, change) })
@@ -231,7 +230,7 @@ func (d *deployment) writeOne(ctx context.Context, u *unit, change registry.Chan
 	return err
 }
 
-// removeUnlisted removes what the registry has of a project that no longer lists it.
+// removeUnlisted removes deployed units of a project that no longer lists them.
 func (d *deployment) removeUnlisted(ctx context.Context, p *project.Project) (results []Result, err error) {
 	listed := map[string]bool{}
 	for _, s := range p.Sources() {
@@ -243,7 +242,7 @@ func (d *deployment) removeUnlisted(ctx context.Context, p *project.Project) (re
 		}
 	}
 	for i, r := range results {
-		// Another deploy may have removed it a moment ago.
+		// Another deploy may have just removed it.
 		if err := d.Registry.Remove(ctx, r.Name); err != nil && mayfly.CodeOf(err) != mayfly.NotFound {
 			return results[:i], err
 		}

@@ -1,5 +1,5 @@
-// Package deploy makes what projects list current on a bus: it builds their code,
-// stores it, has the nodes try it, and only then changes the registry.
+// Package deploy makes what projects list current on a bus: it builds and stores the code,
+// has the nodes try it, and only then changes the registry.
 //
 //	Project ──Build──► folders ──Pack──► file ──Upload──► mayfly_code
 //	                                                │
@@ -17,17 +17,17 @@
 //
 // # Invariants
 //
-//   - Until every node was able to start every function nothing is changed, and
-//     neither is it where a name belongs to somebody else:
+//   - Nothing changes until every node has started every function, nor if a name belongs
+//     to another project:
 //     TestOneNodeThatFailsChangesNothing, TestBuildThatFailsChangesNothing,
 //     TestNamesOfOthersChangeNothing, TestNamesThatClashChangeNothing.
 //   - Only nodes that can run a unit are asked to:
 //     TestOnlyNodesThatFitAreAsked.
 //   - Failures are reported in the projects' order, not by speed:
 //     TestAllThatFailAreNamed.
-//   - What is deployed already is neither tried nor written again:
+//   - What is already deployed is neither tried nor written again:
 //     TestSameContentIsUnchanged.
-//   - What a project no longer lists is removed, and nothing of other projects:
+//   - What a project no longer lists is removed; other projects are untouched:
 //     TestUnlistedThingsAreRemoved.
 //   - A rollback is a deploy of old code, with the same care: TestRollbackIsTriedFirst.
 //   - Waiting has an end: TestAwaitEndsWithTheAnswer.

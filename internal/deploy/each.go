@@ -10,14 +10,14 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// What each does when one has failed.
+// What each does after a failure.
 const (
-	toTheEnd      = false // the others all the same
-	untilOneFails = true  // begin no other
+	toTheEnd      = false // run the others anyway
+	untilOneFails = true  // start no others
 )
 
-// each calls f for each unit, in their order and at most so many at once. The error
-// is that of the first unit in the order that failed, and names the others.
+// each calls f for each unit in order, at most so many at once. The error is that of the
+// first unit in order that failed, and names the others.
 func each(ctx context.Context, units []*unit, most int, stop bool, f func(ctx context.Context, u *unit) error) error {
 	errs := make([]error, len(units))
 	places := make(chan struct{}, most)
@@ -56,7 +56,7 @@ func each(ctx context.Context, units []*unit, most int, stop bool, f func(ctx co
 	return fmt.Errorf("%w (also failed: %s)", first, some(others))
 }
 
-// some lists names, and no more of them than can be read.
+// some lists names, but only as many as are readable.
 func some(names []string) string {
 	const most = 10
 	if len(names) <= most {
@@ -65,7 +65,7 @@ func some(names []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
-// oneByOne returns tell, which may be nil, for several to call at once.
+// oneByOne makes tell, which may be nil, safe for concurrent use.
 func oneByOne(tell func(Event)) func(Event) {
 	if tell == nil {
 		return func(Event) {}

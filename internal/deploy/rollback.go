@@ -7,9 +7,9 @@ import (
 	"github.com/mayfly-run/mayfly/internal/peers"
 )
 
-// Rollback makes an old revision of a unit current again, as a new one; without a
-// revision, ref is the one before the current. Nodes try a function first, as with
-// Projects, and errors are those of Projects and of Registry.Rollback.
+// Rollback makes an old revision of a unit current again, as a new one. Without a revision,
+// ref means the one before the current. As with Projects, nodes try a function first.
+// Errors are those of Projects and of Registry.Rollback.
 func Rollback(ctx context.Context, ref mayfly.Ref, o Options) (Result, error) {
 	if o.Tell == nil {
 		o.Tell = func(Event) {}
@@ -34,7 +34,7 @@ func Rollback(ctx context.Context, ref mayfly.Ref, o Options) (Result, error) {
 	return r, o.await(ctx, r.Name, r.Revision, fitting)
 }
 
-// tryAgain has nodes start a function's old revision and returns which one it is.
+// tryAgain has nodes start a function's old revision and returns which it is.
 func (o Options) tryAgain(ctx context.Context, ref mayfly.Ref, nodes []peers.Node) (mayfly.Ref, error) {
 	lines, err := o.Registry.History(ctx, string(ref.Name))
 	if err != nil {
@@ -49,7 +49,7 @@ func (o Options) tryAgain(ctx context.Context, ref mayfly.Ref, nodes []peers.Nod
 		}
 	}
 	if ref.Revision == 0 {
-		return ref, nil // there is none, as the registry will say
+		return ref, nil // there is none; the registry will say so
 	}
 	u, err := o.Registry.Get(ctx, ref)
 	if err != nil || u.Kind == mayfly.KindService {

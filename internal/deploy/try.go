@@ -11,11 +11,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// starters is how many functions are started at once: a node that starts them all
-// would be too busy for any of them to be ready in time.
+// starters is how many functions start at once: with all at once a node would be too busy
+// for any of them to be ready in time.
 const starters = 32
 
-// prepare has each node start each function that is new to it.
+// prepare has each node start each new function.
 func (d *deployment) prepare(ctx context.Context) error {
 	return each(ctx, d.units, starters, untilOneFails, func(ctx context.Context, u *unit) error {
 		if u.built.Kind == mayfly.KindService || len(u.nodes) == 0 {
@@ -30,9 +30,9 @@ func (d *deployment) prepare(ctx context.Context) error {
 	})
 }
 
-// number gives a function the number that it will be deployed under, because a node
-// takes an instance that it has prepared only for the very same revision. It
-// reports whether nodes have not started the like of it already.
+// number sets the revision that a function will be deployed under, because a node uses a
+// prepared instance only for exactly that revision. It reports whether the function
+// differs from the current one.
 func (d *deployment) number(ctx context.Context, u *unit) (isNew bool, err error) {
 	name := u.built.Name
 	current, err := d.Registry.Get(ctx, mayfly.Ref{Name: name})
@@ -47,8 +47,8 @@ func (d *deployment) number(ctx context.Context, u *unit) (isNew bool, err error
 	return true, err
 }
 
-// alike reports whether two revisions differ in nothing that an instance could
-// tell; how many of them there may be does not matter to one.
+// alike reports whether an instance could not tell two revisions apart; how many
+// instances there may be does not matter to one.
 func alike(a, b mayfly.Unit) bool {
 	a.Revision, b.Revision = 0, 0
 	a.Instances, b.Instances = mayfly.Instances{}, mayfly.Instances{}
@@ -57,7 +57,7 @@ func alike(a, b mayfly.Unit) bool {
 	return err1 == nil && err2 == nil && bytes.Equal(first, second)
 }
 
-// start has nodes start an instance of a function, all at once.
+// start has all nodes start an instance of a function at once.
 func start(ctx context.Context, nodes Nodes, on []peers.Node, f mayfly.Unit) error {
 	return together(ctx, on, func(ctx context.Context, n peers.Node) error {
 		if err := nodes.Prepare(ctx, n, f); err != nil {
@@ -67,8 +67,8 @@ func start(ctx context.Context, nodes Nodes, on []peers.Node, f mayfly.Unit) err
 	})
 }
 
-// together calls f for each node at once and returns the first error, which ends
-// the others.
+// together calls f for all nodes at once and returns the first error, which cancels the
+// others.
 func together(ctx context.Context, nodes []peers.Node, f func(ctx context.Context, n peers.Node) error) error {
 	all, ctx := errgroup.WithContext(ctx)
 	for _, n := range nodes {

@@ -1,16 +1,15 @@
-// Package session is the loop of development behind `mayfly up PATH`: it builds
-// what the projects at PATH list, gives it to the node's runner, watches the files,
-// and builds again what a saved file belongs to.
+// Package session is the development loop behind `mayfly up PATH`: it builds what the
+// projects at PATH list, gives it to the node's runner, watches the files, and rebuilds
+// what a saved file affects.
 //
 //	save ──► Watcher ──► unit ──► project.Build ──► Runner.Prepare ──► Runner.Set
 //	                       │            │ error           │ error
 //	                       └────────────┴─────────────────┴──► Tell; the last good one stays
 //
-// What it serves is gone at the end of the process: only a deploy writes the
-// registry. Each function and service is a unit with a goroutine of its own while
-// there is something to build, so that a slow compiler holds up nobody else. A
-// manifest that changes is read anew; one that makes no sense is told of and
-// changes nothing.
+// What it serves ends with the process: only a deploy writes the registry. Each function
+// and service is a unit with its own goroutine while there is something to build, so a
+// slow compiler delays no other unit. A changed manifest is read again; an invalid one is
+// reported and changes nothing.
 //
 // Invariants, and the tests that guard them:
 //   - a saved file is what the next call runs: TestSavedFileIsServed

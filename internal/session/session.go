@@ -21,7 +21,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/watch"
 )
 
-// A Runner keeps alive what a session builds. In a node it is the runner.Runner.
+// A Runner keeps what a session builds running. In a node it is the runner.Runner.
 type Runner interface {
 	Expect(name mayfly.Name)
 	Prepare(ctx context.Context, u mayfly.Unit, folder runner.Folder) error
@@ -37,25 +37,25 @@ type Options struct {
 	Runner    Runner
 	SetRoutes func([]mayfly.Route) // gets the routes of all projects when they change
 
-	Folder      string      // for what is built; emptied at the start
-	Watch       bool        // build again what changes
+	Folder      string      // for builds; emptied at the start
+	Watch       bool        // rebuild what changes
 	Development bool        // source maps, traces
 	Output      io.Writer   // gets what build tools print; discarded if nil
-	Tell        func(Event) // hears of builds, one call at a time; may be nil
+	Tell        func(Event) // gets the results of builds, one call at a time; may be nil
 	Log         *slog.Logger
 }
 
-// An Event is the end of a build, or a step of one that takes long.
+// An Event is the end of a build, or a long step of one.
 type Event struct {
 	Name string        // of the function or service
 	Kind string        // "function" or "service"
 	Step string        // what is being done; empty at the end
 	Took time.Duration // from the change, or the start, until it serves
-	Err  error         // why it does not serve; the last good one does
+	Err  error         // why it does not serve; the last good one still does
 	Code string        // the file or folder
 }
 
-// A Session serves projects while they are being worked on.
+// A Session serves projects during development.
 type Session struct {
 	options Options
 	watcher *watch.Watcher // nil without Watch
@@ -63,15 +63,15 @@ type Session struct {
 	mu       sync.Mutex
 	projects []*project.Project
 	units    map[key]*unit
-	python   string // that the last build found
+	python   string // found by the last build
 
-	starting int           // units that were never built to an end; guarded by mu
-	started  chan struct{} // closed when there is none
+	starting int           // units whose first build has not ended; guarded by mu
+	started  chan struct{} // closed when there are none
 
 	telling sync.Mutex
 	work    sync.WaitGroup
 
-	builders, starters chan struct{} // places for builds, and for first starts, at once
+	builders, starters chan struct{} // limits on concurrent builds and first starts
 }
 
 type key struct {
@@ -84,17 +84,17 @@ type unit struct {
 	key    key
 	source project.Source
 
-	dirty   time.Time // of the change that is not built yet; zero if all is
-	busy    bool      // a goroutine builds
+	dirty   time.Time // time of the change not built yet; zero if none
+	busy    bool      // a goroutine is building
 	gone    bool      // left the manifest
-	ended   bool      // was built, or failed to be, at least once
+	ended   bool      // was built, or failed to build, at least once
 	inputs  []string  // files that the last build read
-	builds  int       // so far, for the folders' names
+	builds  int       // so far, for the names of folders
 	serving string    // folder of the build in force
 }
 
-// New returns a Session that has built nothing yet. It holds what watches the files
-// until Run has returned, so Run must be called.
+// New returns a Session that has built nothing yet. Its file watcher is released when Run
+// returns, so Run must be called.
 func New(o Options) (*Session, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -122,7 +122,7 @@ func New(o Options) (*Session, error) {
 	return s, nil
 }
 
-// Run builds everything, then what changes, until ctx ends.
+// Run builds everything, then whatever changes, until ctx ends.
 func (s *Session) Run(ctx context.Context) error {
 	defer s.work.Wait()
 	s.mu.Lock()
@@ -139,8 +139,8 @@ func (s *Session) Run(ctx context.Context) error {
 	return s.watcher.Run(ctx, func(paths []string) { s.changed(ctx, paths) })
 }
 
-// adopt makes the units what the projects list, and has the new ones and those
-// whose settings changed built. The caller holds mu.
+// adopt makes the units match the projects, and has new ones and those with changed
+// settings built. The caller holds mu.
 func (s *Session) adopt(ctx context.Context, now time.Time) {
 	listed := map[key]project.Source{}
 	for _, p := range s.projects {
@@ -172,7 +172,7 @@ func (s *Session) adopt(ctx context.Context, now time.Time) {
 	}
 }
 
-// build has a unit built, now or after the build that runs. The caller holds mu.
+// build has a unit built, now or after its running build. The caller holds mu.
 func (s *Session) build(ctx context.Context, u *unit, changed time.Time) {
 	u.dirty = changed
 	if u.busy {
@@ -185,7 +185,7 @@ func (s *Session) build(ctx context.Context, u *unit, changed time.Time) {
 	})
 }
 
-// next builds a unit once, unless nothing is left to build.
+// next builds a unit once, unless it is up to date.
 func (s *Session) next(ctx context.Context, u *unit) bool {
 	s.mu.Lock()
 	changed, source := u.dirty, u.source
@@ -209,7 +209,7 @@ func (s *Session) next(ctx context.Context, u *unit) bool {
 	return true
 }
 
-// ended notes the first end of a unit's build.
+// ended records the end of a unit's first build.
 func (s *Session) ended(u *unit) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,8 +222,8 @@ func (s *Session) ended(u *unit) {
 	}
 }
 
-// Started is closed when all that there was at the start has been built, or has
-// failed to.
+// Started is closed when every unit present at the start has been built or has failed to
+// build.
 func (s *Session) Started() <-chan struct{} { return s.started }
 
 // make builds a source into folder and puts it in force.
@@ -250,7 +250,7 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 		return err
 	}
 	here := func(context.Context) (string, error) { return built.Folder, nil }
-	// A unit that starts slowly does not keep others from being built.
+	// A unit that starts slowly does not delay other builds.
 	if err := enter(ctx, s.starters); err != nil {
 		return err
 	}
@@ -275,7 +275,7 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 	return nil
 }
 
-// enter takes a place, which whoever got it gives back.
+// enter takes a place; on success the caller must release it.
 func enter(ctx context.Context, places chan struct{}) error {
 	select {
 	case places <- struct{}{}:
@@ -285,7 +285,7 @@ func enter(ctx context.Context, places chan struct{}) error {
 	}
 }
 
-// discard removes the builds of a unit but for two.
+// discard removes all but two builds of a unit.
 func (s *Session) discard(parent string, keep ...string) {
 	entries, err := os.ReadDir(parent)
 	if err != nil {
@@ -309,7 +309,7 @@ func (s *Session) tell(e Event) {
 	s.options.Tell(e)
 }
 
-// follow watches what the sources are made of now.
+// follow watches the files that the sources consist of now.
 func (s *Session) follow() {
 	if s.watcher == nil {
 		return
@@ -328,7 +328,7 @@ func (s *Session) follow() {
 	}
 }
 
-// targets are what a change of the unit shows in.
+// targets are the paths whose changes affect the unit.
 func (u *unit) targets() []watch.Target {
 	targets := []watch.Target{{Files: u.inputs}}
 	for _, path := range u.source.Watch {
@@ -343,7 +343,7 @@ func (u *unit) targets() []watch.Target {
 	return targets
 }
 
-// changed has built again what the paths belong to.
+// changed rebuilds what the paths belong to.
 func (s *Session) changed(ctx context.Context, paths []string) {
 	now := time.Now()
 	s.mu.Lock()
@@ -359,7 +359,7 @@ func (s *Session) changed(ctx context.Context, paths []string) {
 	}
 }
 
-// has reports whether a path is part of what the unit is made of.
+// has reports whether a path is part of the unit.
 func (u *unit) has(path string) bool {
 	if slices.Contains(u.inputs, path) {
 		return true
@@ -375,8 +375,8 @@ func (u *unit) has(path string) bool {
 	return false
 }
 
-// reread opens the projects again whose manifest is among the paths. It reports
-// whether one has changed. The caller holds mu.
+// reread reopens the projects whose manifest is among the paths. It reports whether one
+// has changed. The caller holds mu.
 func (s *Session) reread(paths []string) (anew bool) {
 	for i, p := range s.projects {
 		if !slices.ContainsFunc(manifestOf(p), func(file string) bool { return slices.Contains(paths, file) }) {
@@ -393,8 +393,8 @@ func (s *Session) reread(paths []string) (anew bool) {
 	return anew
 }
 
-// manifestOf returns the files that say what a project is, if it has a manifest:
-// a project that is its code alone is no more than that.
+// manifestOf returns the files that define a project if it has a manifest: a project may
+// be its code alone.
 func manifestOf(p *project.Project) []string {
 	if ext := filepath.Ext(p.File); ext != ".yaml" && ext != ".yml" {
 		return nil
