@@ -17,8 +17,8 @@ import (
 	"github.com/mayfly-run/mayfly/internal/config"
 )
 
-// The key of the account of Mayfly's state is a file and nothing else: never an
-// argument, a variable's value, a line of the log or part of an error.
+// The key of the account of Mayfly's state is only in a file: never in an argument, a
+// variable, a log line or an error.
 
 // coreKey returns the key of the server in this folder and where it is absolutely: in
 // the file that is named, or else in core.key, made at the first start.
@@ -35,8 +35,8 @@ func (f *folder) coreKey(named string) (key, path string, err error) {
 	return key, path, err
 }
 
-// writeCoreKey makes a key that is there whole or not at all. The folder is locked, so
-// nobody else does.
+// writeCoreKey makes a key that is there whole or not at all. The folder's lock keeps
+// other processes out.
 func writeCoreKey(path string) (err error) {
 	file, err := os.CreateTemp(filepath.Dir(path), ".core-*") // with mode 0600
 	if err != nil {
@@ -87,8 +87,8 @@ func readCoreKey(path string) (string, error) {
 		WithHint("copy core.key again from the node that runs the NATS server; on that node, remove the file and restart to get a new key")
 }
 
-// CoreOf translates the configuration's way to the account of Mayfly's state on the
-// server at remote. The zero Remote means that it names none.
+// CoreOf translates the configured login to the account of Mayfly's state on the server at
+// remote. The zero Remote means that none is configured.
 func CoreOf(c config.Core, remote bus.Remote) (bus.Remote, error) {
 	switch {
 	case c.Context != "":
@@ -119,7 +119,7 @@ func CoreKeyAt(running []Running, remote bus.Remote) (path string) {
 	return ""
 }
 
-// sameServer reports whether a node's address is the one that remote names.
+// sameServer reports whether a node's address is the one in remote.
 func sameServer(address string, remote bus.Remote) bool {
 	here := func(s string) string { return strings.ReplaceAll(s, "//localhost:", "//127.0.0.1:") }
 	return address != "" && here(address) == here(remote.String())

@@ -14,9 +14,8 @@ import (
 // secretWait bounds how long a start waits for the bucket of secrets.
 const secretWait = 5 * time.Second
 
-// environment returns an instance's whole environment but for what the engine adds. It
-// starts from an empty list: the node's own environment may hold anything, and never
-// reaches a function.
+// environment returns an instance's environment, except what the engine adds. It starts
+// empty: the node's own environment may hold anything, and never reaches a function.
 func (n *Node) environment(p mayfly.Program, name string, revision uint64, instance string) ([]string, error) {
 	home := filepath.Join(n.folder.path, "home", name)
 	temporary := filepath.Join(n.folder.path, "tmp", name)
@@ -68,7 +67,7 @@ func (n *Node) environment(p mayfly.Program, name string, revision uint64, insta
 	return env, nil
 }
 
-// A Base holds the variables that instances take from the node's own environment.
+// A Base is what instances take from the node's own environment.
 type Base struct {
 	Path string // "/usr/local/bin:/usr/bin:/bin" if empty
 	Lang string // "C.UTF-8" if empty

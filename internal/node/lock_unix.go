@@ -21,7 +21,7 @@ func lock(path string) (*os.File, error) {
 		return nil, err
 	}
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	// Somebody who only looks (see locked) holds it too, for a moment.
+	// locked, which only looks, holds it too for a moment.
 	for try := 0; errors.Is(err, unix.EWOULDBLOCK) && try < 50; try++ {
 		time.Sleep(5 * time.Millisecond)
 		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

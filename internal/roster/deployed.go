@@ -8,8 +8,8 @@ import (
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
-// follow brings the runner in step with what is deployed under a name. The empty name
-// stands for routes.
+// follow updates the runner to what is deployed under a name. The empty name stands for
+// routes.
 func (r *Roster) follow(name mayfly.Name) {
 	r.changing.Lock()
 	defer r.changing.Unlock()
@@ -19,15 +19,14 @@ func (r *Roster) follow(name mayfly.Name) {
 		defer r.mu.Unlock()
 		r.reroute()
 	case r.developed[name]:
-		r.news.Tell(name) // it may be public from now on, or not any more
+		r.news.Tell(name) // it may have become public, or stopped being so
 	default:
 		r.take(name, r.registry.Current(name))
 	}
 }
 
-// take makes u current, or changes no more than its instances where the revision is
-// the same: a number is given once, so nothing else has changed. The caller holds
-// changing.
+// take makes u current. If the revision is the same it changes only the instances: a
+// revision number is used once, so nothing else has changed. The caller holds changing.
 func (r *Roster) take(name mayfly.Name, u *mayfly.Unit) {
 	if u != nil && !r.fits(u.Program) {
 		u = nil // other nodes answer for it
@@ -53,7 +52,7 @@ func (r *Roster) take(name mayfly.Name, u *mayfly.Unit) {
 	r.show(name, u)
 }
 
-// fits reports whether this node can run a program and should.
+// fits reports whether this node can and should run a program.
 func (r *Roster) fits(p mayfly.Program) bool {
 	for key, value := range p.Labels {
 		if r.labels[key] != value {
@@ -63,7 +62,7 @@ func (r *Roster) fits(p mayfly.Program) bool {
 	return p.Bundle(mayfly.Platform()) != ""
 }
 
-// Bundle returns how the runner gets at the code of a deployed program.
+// Bundle returns how the runner gets the code of a deployed program.
 func (r *Roster) Bundle(p mayfly.Program) runner.Folder {
 	return func(ctx context.Context) (string, error) {
 		digest := p.Bundle(mayfly.Platform())

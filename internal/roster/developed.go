@@ -7,7 +7,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/runner"
 )
 
-// Expect says that a session builds a function. That ends with Set, or with Remove.
+// Expect announces that a session is building a function. Set or Remove ends that.
 func (r *Roster) Expect(name mayfly.Name) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -31,14 +31,14 @@ func (r *Roster) Set(u mayfly.Unit, folder runner.Folder) error {
 	return nil
 }
 
-// Remove ends what a session has set under a name, or announced; what is deployed
-// under it takes over.
+// Remove ends what a session has set or announced under a name; what is deployed under it
+// takes over.
 func (r *Roster) Remove(name mayfly.Name) {
 	r.changing.Lock()
 	developed := r.developed[name]
 	r.mark(name, false)
 	if developed || r.units[name] == nil {
-		r.runner.Remove(name) // also what is only prepared
+		r.runner.Remove(name) // also if it is only prepared
 		r.show(name, nil)
 	}
 	r.changing.Unlock()
@@ -53,8 +53,8 @@ func (r *Roster) SetRoutes(routes []mayfly.Route) {
 	r.reroute()
 }
 
-// mark says whether a session has set what a name stands for. Either way it is not to
-// be built any more. The caller holds changing.
+// mark records whether a session has set a name. Either way it is no longer being built.
+// The caller holds changing.
 func (r *Roster) mark(name mayfly.Name, developed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,17 +1,17 @@
-// Package roster is what this node serves: what is deployed and fits it, and what a
-// session develops on it. It is the one place that knows; doors and sessions ask it.
+// Package roster knows what this node serves: deployed units that fit it, and those that a
+// session develops on it. It is the only package that knows; doors and sessions ask it.
 //
 //	registry ──► Run ──────────┐               ┌─► Function, Functions, Routes    a gateway
 //	                           ├─► Roster ─────┼─► Public                         the bus
 //	session  ──► Set, Remove ──┘      │        └─► Watch                          both
 //	                                  └─► runner.Runner, which is kept in step
 //
-// What is developed takes precedence over what is deployed under the same name, on
-// this node alone: while a deployed function has the name, a developed one is not
-// public, because callers of the one would get answers of the other.
+// What is developed takes precedence over what is deployed under the same name, on this
+// node alone. A developed function is not public while a deployed one has its name:
+// callers of the one would get answers of the other.
 //
-// It starts no instances and knows no requests: that is the runner's and the doors'
-// work. A change of one name looks at that name alone, however many there are.
+// It starts no instances and sees no requests: that is for the runner and the doors. A
+// change of one name looks at that name alone, however many there are.
 //
 // Invariants, and the tests that guard them:
 //   - what is developed takes precedence, until it is removed: TestDevelopedTakesPrecedence

@@ -15,7 +15,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/runner"
 )
 
-// Options say what a Roster keeps in step.
+// Options configure a Roster.
 type Options struct {
 	Registry *registry.Registry
 	Runner   *runner.Runner
@@ -24,8 +24,8 @@ type Options struct {
 	Log      *slog.Logger      // discards if nil
 }
 
-// A Roster is what this node serves. New makes one that has all that is deployed;
-// Run follows what changes.
+// A Roster is what this node serves. New returns one with all that is deployed; Run
+// follows changes.
 type Roster struct {
 	registry *registry.Registry
 	runner   *runner.Runner
@@ -35,12 +35,12 @@ type Roster struct {
 
 	changing sync.Mutex // one change of the runner at a time; taken before mu
 
-	mu        sync.RWMutex // what readers see is written with both locks held
+	mu        sync.RWMutex // guards the fields below; writers hold both locks
 	units     map[mayfly.Name]*mayfly.Unit
 	developed map[mayfly.Name]bool // units that a session has set
-	building  map[mayfly.Name]bool // functions that a session has announced, and not set yet
+	building  map[mayfly.Name]bool // functions that a session has announced but not set
 	sessions  []mayfly.Route
-	routes    []mayfly.Route // of all; nil after a change, until somebody asks
+	routes    []mayfly.Route // all of them; nil after a change, until the next read
 }
 
 // New returns a Roster of all that is deployed now.
@@ -58,10 +58,10 @@ func New(o Options) *Roster {
 	return r
 }
 
-// collectEvery is how often bundles are looked for that nothing names any more.
+// collectEvery is how often unused bundles are looked for.
 const collectEvery = time.Hour
 
-// Run follows the registry until ctx ends, and deletes bundles that nothing names.
+// Run follows the registry until ctx ends, and deletes unused bundles.
 func (r *Roster) Run(ctx context.Context) error {
 	hourly := time.NewTicker(collectEvery)
 	defer hourly.Stop()
@@ -81,8 +81,8 @@ func (r *Roster) Run(ctx context.Context) error {
 	}
 }
 
-// Function returns the function that calls of a name go to on this node, or nil; then
-// building reports whether a session is to build one. Do not change the function.
+// Function returns the function that serves a name on this node, or nil; then building
+// reports whether a session is about to build one. Do not change the function.
 func (r *Roster) Function(name mayfly.Name) (f *mayfly.Unit, building bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -106,14 +106,14 @@ func (r *Roster) Units() []*mayfly.Unit {
 	return all
 }
 
-// Call has a function of this node answer a call. Where the reply has a Stream, ctx
-// governs that too.
+// Call has a function of this node answer a call. If the reply has a Stream, ctx governs
+// that too.
 func (r *Roster) Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error) {
 	return r.runner.Call(ctx, name, c)
 }
 
-// Public returns the function of a name as the bus may see it, or nil: not one that is
-// developed here while another is deployed under its name.
+// Public returns the function of a name as visible on the bus, or nil: one developed here
+// while another is deployed under its name is not.
 func (r *Roster) Public(name mayfly.Name) *mayfly.Unit {
 	r.mu.RLock()
 	developed := r.developed[name]
@@ -128,9 +128,9 @@ func (r *Roster) Public(name mayfly.Name) *mayfly.Unit {
 // Deployed reports whether a unit is deployed under a name, here or on another node.
 func (r *Roster) Deployed(name mayfly.Name) bool { return r.registry.Current(name) != nil }
 
-// Routes returns the routes of this node in the order of precedence: those of
-// sessions, those that are deployed, and those that its functions ask for. It returns
-// the same slice until one of them changes. Do not change it.
+// Routes returns the routes of this node in order of precedence: those of sessions, then
+// deployed ones, then those of its functions. It returns the same slice until one of them
+// changes. Do not change it.
 func (r *Roster) Routes() []mayfly.Route {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -140,8 +140,7 @@ func (r *Roster) Routes() []mayfly.Route {
 	return r.routes
 }
 
-// functionRoutes returns the routes that functions ask for, by name. The caller holds
-// mu.
+// functionRoutes returns the routes of functions, by name. The caller holds mu.
 func (r *Roster) functionRoutes() []mayfly.Route {
 	var routes []mayfly.Route
 	for _, f := range r.units {
@@ -156,17 +155,17 @@ func (r *Roster) functionRoutes() []mayfly.Route {
 	return routes
 }
 
-// Watch returns a channel with the names of functions of which something changed; the
-// empty name stands for routes. The first value comes at once and holds all names. The
-// channel is closed when ctx ends.
+// Watch returns a channel with the names of functions that changed; the empty name stands
+// for routes. The first value comes at once and holds all names. The channel is closed
+// when ctx ends.
 func (r *Roster) Watch(ctx context.Context) <-chan map[mayfly.Name]struct{} {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return r.news.Watch(ctx, append(slices.Collect(maps.Keys(r.units)), "")...)
 }
 
-// show puts u in the place of a unit, or nothing if it is nil, and tells. The caller
-// holds changing.
+// show replaces a unit with u, or removes it if u is nil, and notifies watchers. The
+// caller holds changing.
 func (r *Roster) show(name mayfly.Name, u *mayfly.Unit) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -182,7 +181,7 @@ func (r *Roster) show(name mayfly.Name, u *mayfly.Unit) {
 	}
 }
 
-// reroute has the routes made anew. The caller holds mu.
+// reroute has the routes rebuilt. The caller holds mu.
 func (r *Roster) reroute() {
 	r.routes = nil
 	r.news.Tell("")
