@@ -7,7 +7,7 @@
 // A reader of the bucket, or of a backup, learns names, sizes and times. All nodes of a
 // cluster need the same key: copy it by hand, and name it with --secret-key.
 //
-// It does not decide who gets a secret: a function gets those that its settings name.
+// It does not decide which function gets a secret: a function's settings name its secrets.
 //
 // # Invariants
 //

@@ -8,37 +8,36 @@ import (
 	"unicode/utf8"
 )
 
-// An Access is what the access log says of one HTTP exchange.
+// An Access is one HTTP exchange in the access log.
 type Access struct {
-	Method string // clipped like all that comes from outside
+	Method string // clipped like all foreign text
 	Path   string // escaped, without the query
 	Status int    // 499 for a client that left
 	Took   time.Duration
 	Bytes  int    // of the answer's body
-	Route  string // the pattern that took it, or what else answered: svc, builtin, none
+	Route  string // the pattern that matched, or what else answered: svc, builtin, none
 	Call   string // id
-	Err    string // empty if there was none
+	Err    string // empty if none
 }
 
-// An AccessLog writes the lines that NewLog would, byte for byte (FuzzAccessLine). It
-// makes them by hand because there is one for each call: slog took a fifteenth of a
-// node's time.
+// An AccessLog writes the same lines as NewLog, byte for byte (FuzzAccessLine). It formats
+// them by hand because there is one for each call: slog took a fifteenth of a node's time.
 //
 //	{"time":"...","level":"INFO","msg":"call","method":"GET","path":"/","status":200,...}
 //	15:04:05 INFO  call method=GET path=/ status=200 ...
 type AccessLog struct {
-	w    *Batch // not an io.Writer, so that a line needs no room on the heap
+	w    *Batch // not an io.Writer, so that a line stays off the heap
 	text bool   // for people; JSON otherwise
 }
 
-// NewAccessLog returns one that writes in the format that NewLog would choose.
+// NewAccessLog returns one with the format that NewLog would choose.
 func NewAccessLog(w *Batch, format string, terminal bool) AccessLog {
 	return AccessLog{w: w, text: format == "text" || format == "auto" && terminal}
 }
 
 // Log writes a line. Errors are dropped: a call does not fail because of its log.
 func (l AccessLog) Log(a Access) {
-	var room [512]byte // nearly every line
+	var room [512]byte // enough for nearly every line
 	_, _ = l.w.Write(l.append(room[:0], time.Now(), a))
 }
 
@@ -114,7 +113,7 @@ func appendJSON(line []byte, s string) []byte {
 			line = append(line, '\\', 'u', '0', '0', digits[r>>4], digits[r&0xf])
 		case r < utf8.RuneSelf:
 			line = append(line, byte(r))
-		case r == '\u2028' || r == '\u2029': // line ends, to a JavaScript of old
+		case r == '\u2028' || r == '\u2029': // line ends in old JavaScript
 			line = append(line, `\u202`...)
 			line = append(line, digits[r&0xf])
 		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\ufffd"): // not UTF-8
@@ -126,7 +125,7 @@ func appendJSON(line []byte, s string) []byte {
 	return append(line, '"')
 }
 
-// appendText appends s, quoted if it could be taken for more than one word.
+// appendText appends s, quoted if it could be read as more than one word.
 func appendText(line []byte, s string) []byte {
 	for _, r := range s {
 		if r == '"' || r == '=' || r == utf8.RuneError || unicode.IsSpace(r) || r != 0x7f && !unicode.IsPrint(r) {

@@ -8,28 +8,27 @@ import (
 )
 
 const (
-	batchWait = 100 * time.Millisecond // for more lines: a write of each would cost more than the call it tells of
-	batchSize = 1 << 20                // bytes that may wait; a writer who gets ahead of a slow reader by more waits for it
+	batchWait = 100 * time.Millisecond // for more lines: a write of each would cost more than its call
+	batchSize = 1 << 20                // bytes that may wait; beyond them Write waits for the slow reader
 )
 
-// A Batch gathers lines and writes many at once. Run must be running for the lines to
-// come out.
+// A Batch gathers lines and writes many at once. Run must be running to write them.
 type Batch struct {
 	w    io.Writer
 	wake chan struct{} // there are lines; room for one
 
-	mu    sync.Mutex // held for moments: calls wait for it
+	mu    sync.Mutex // held briefly: calls wait for it
 	lines []byte     // since the last batch
 	err   error      // the first one; after it lines are dropped
 
 	writing sync.Mutex // held while a batch is written
-	spare   []byte     // the room of the batch before, for the next
+	spare   []byte     // the buffer of the last batch, for the next
 }
 
 // NewBatch returns one that writes to w.
 func NewBatch(w io.Writer) *Batch { return &Batch{w: w, wake: make(chan struct{}, 1)} }
 
-// Write takes whole lines. It fails once the lines can no longer be written.
+// Write takes whole lines. It fails once writing has failed.
 func (l *Batch) Write(lines []byte) (int, error) {
 	l.mu.Lock()
 	first, err := len(l.lines) == 0, l.err
@@ -52,8 +51,8 @@ func (l *Batch) Write(lines []byte) (int, error) {
 	return len(lines), nil
 }
 
-// Run writes the lines, the first of a batch 100 ms after it came, until ctx ends,
-// and then the rest.
+// Run writes the lines, each batch 100 ms after its first, until ctx ends, and then the
+// rest.
 func (l *Batch) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		select {
@@ -69,7 +68,7 @@ func (l *Batch) Run(ctx context.Context) error {
 	return nil
 }
 
-// flush writes what waits. Calls go on meanwhile, into the other buffer.
+// flush writes the waiting lines. Calls meanwhile fill the other buffer.
 func (l *Batch) flush() {
 	l.writing.Lock()
 	defer l.writing.Unlock()

@@ -5,8 +5,8 @@
 //	part.Stats() ◄──asked at each scrape── Metrics.Handler ──► /metrics
 //	Histogram.Observe (lock-free) ──Snapshot──┘
 //
-// Parts keep plain counters and know nothing about Prometheus, which only this
-// package imports. Nothing is pushed, cached or aggregated in the background; only Batch.Run needs a goroutine, its caller's.
+// Parts keep plain counters; only this package imports Prometheus. Nothing is pushed, cached
+// or aggregated in the background; only Batch.Run needs a goroutine, its caller's.
 //
 // It does not name metrics; node does, in one file.
 //

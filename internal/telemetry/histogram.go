@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// bounds are the upper ends of a Histogram's buckets, inclusive. They reach from a
-// call on this machine to the longest that somebody waits for.
+// bounds are the upper ends of a Histogram's buckets, inclusive. They range from a call on
+// this machine to the longest that a person waits.
 var bounds = [...]time.Duration{
 	250 * time.Microsecond,
 	500 * time.Microsecond,
@@ -28,8 +28,8 @@ var bounds = [...]time.Duration{
 	60 * time.Second,
 }
 
-// A Histogram counts durations by size. The zero value works, and all methods may
-// be called at once from anywhere. It must not be copied.
+// A Histogram counts durations by size. The zero value works, and all methods are safe for
+// concurrent use. It must not be copied.
 type Histogram struct {
 	counts [len(bounds) + 1]atomic.Uint64 // the last is for what exceeds all bounds
 	sum    atomic.Int64                   // nanoseconds
@@ -37,14 +37,14 @@ type Histogram struct {
 
 // Observe counts d. It does not allocate, lock or wait.
 func (h *Histogram) Observe(d time.Duration) {
-	d = max(d, 0)                             // a clock that was set back
+	d = max(d, 0)                             // the clock may have been set back
 	i, _ := slices.BinarySearch(bounds[:], d) // the first bound that is at least d
 	h.counts[i].Add(1)
 	h.sum.Add(int64(d))
 }
 
-// Snapshot returns what was counted so far. Observations that come meanwhile are
-// in it or not, and may be in the sum alone or in the counts alone.
+// Snapshot returns what was counted so far. Concurrent observations may be in it, in the
+// sum alone, in the counts alone, or missing.
 func (h *Histogram) Snapshot() HistogramSnapshot {
 	s := HistogramSnapshot{Buckets: make([]Bucket, len(bounds)), Sum: time.Duration(h.sum.Load())}
 	for i := range bounds {

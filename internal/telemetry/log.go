@@ -15,8 +15,8 @@ import (
 	"github.com/mayfly-run/mayfly/internal/nearest"
 )
 
-// The keys of attributes. The list is closed, so that one thing has one name in
-// every line of every part.
+// The keys of attributes. The list is closed, so that a thing has the same name in every
+// line.
 const (
 	KeyPart     = "part"     // of the node, such as gateway
 	KeyNode     = "node"     // id of a node
@@ -63,8 +63,7 @@ func unknown(what, word string, known ...string) error {
 	return err.WithHint("use one of: %s", strings.Join(known, ", "))
 }
 
-// A textHandler writes lines for people who watch a terminal now, and so need no
-// date:
+// A textHandler writes lines to be read live on a terminal, which need no date:
 //
 //	15:04:05 INFO  service found part=gateway service=worker
 //
@@ -74,7 +73,7 @@ type textHandler struct {
 	attrs slog.Handler // writes to textOutput.line
 }
 
-// A textOutput is shared by a handler and all that were derived from it.
+// A textOutput is shared by a handler and those derived from it.
 type textOutput struct {
 	level slog.Level
 
@@ -89,7 +88,7 @@ func newTextHandler(w io.Writer, level slog.Level) *textHandler {
 		Level: level,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
-				return slog.Attr{} // Handle has written it
+				return slog.Attr{} // written by Handle
 			}
 			if a.Value.Kind() == slog.KindDuration {
 				a.Value = slog.StringValue(a.Value.Duration().Round(time.Microsecond).String())

@@ -10,9 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics are numbers that are read when somebody asks for them. A name that is
-// given twice, or that Prometheus does not allow, is a fault in the program and
-// panics.
+// Metrics are numbers that are read at each scrape. A duplicate name, or one that
+// Prometheus rejects, is a bug in the program and panics.
 type Metrics struct {
 	registry *prometheus.Registry
 }
@@ -27,8 +26,7 @@ func NewMetrics() *Metrics {
 	return m
 }
 
-// Counter adds a number that only grows. labels are constant names and values by
-// turns.
+// Counter adds a number that only grows. labels alternates constant names and values.
 func (m *Metrics) Counter(name, help string, value func() float64, labels ...string) {
 	m.add(name, help, nil, labels, numbers(prometheus.CounterValue, single(value)))
 }
@@ -38,8 +36,8 @@ func (m *Metrics) Gauge(name, help string, value func() float64, labels ...strin
 	m.add(name, help, nil, labels, numbers(prometheus.GaugeValue, single(value)))
 }
 
-// CounterVec adds numbers that only grow, told apart by labels. collect emits each
-// with the values of its labels, no two alike.
+// CounterVec adds numbers that only grow, distinguished by labels. collect emits each with
+// its label values, no two alike.
 func (m *Metrics) CounterVec(name, help string, labels []string, collect func(emit func(v float64, values ...string))) {
 	m.add(name, help, labels, nil, numbers(prometheus.CounterValue, collect))
 }
@@ -49,7 +47,7 @@ func (m *Metrics) GaugeVec(name, help string, labels []string, collect func(emit
 	m.add(name, help, labels, nil, numbers(prometheus.GaugeValue, collect))
 }
 
-// Histogram adds durations in seconds, told apart by labels, which may be nil.
+// Histogram adds durations in seconds, distinguished by labels, which may be nil.
 func (m *Metrics) Histogram(name, help string, labels []string, collect func(emit func(h HistogramSnapshot, values ...string))) {
 	m.add(name, help, labels, nil, func(desc *prometheus.Desc, out chan<- prometheus.Metric) {
 		collect(func(h HistogramSnapshot, values ...string) {
@@ -63,8 +61,8 @@ func (m *Metrics) Histogram(name, help string, labels []string, collect func(emi
 	})
 }
 
-// Handler answers with all numbers in the text format of Prometheus. Where one
-// cannot be told the others still are.
+// Handler answers with all numbers in the text format of Prometheus. A number that fails
+// does not hide the others.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }
@@ -112,8 +110,7 @@ func send(out chan<- prometheus.Metric, desc *prometheus.Desc, metric prometheus
 	out <- metric
 }
 
-// clean makes label values valid: names of services come from whoever is on the
-// bus.
+// clean makes label values valid: any client on the bus can choose a service's name.
 func clean(values []string) []string {
 	for i, v := range values {
 		values[i] = strings.ToValidUTF8(v, "\uFFFD")
