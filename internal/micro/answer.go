@@ -20,7 +20,7 @@ const (
 	stats = "STATS"
 )
 
-// Bounds on what an answer may make us remember.
+// Bounds on what an answer can make us store.
 const (
 	maxEndpoints = 1_000   // of one instance
 	maxName      = 64      // bytes of a service's, endpoint's or version's name
@@ -29,25 +29,25 @@ const (
 
 const badJSON = "not JSON of the right types"
 
-// subject returns where a question is asked: of all services, of those with a name,
-// or of the instance with a name and an id.
+// subject returns where to ask a question: of all services, of those with a name, or of
+// the instance with a name and an id.
 func subject(verb string, who ...string) string {
 	return strings.Join(append([]string{mayfly.SubjectMicro, verb}, who...), ".")
 }
 
-// Subjects returns where each question is asked of all services, of those with a
-// name, or of the instance with a name and an id.
+// Subjects returns where to ask each question: of all services, of those with a name, or
+// of the instance with a name and an id.
 func Subjects(who ...string) []string {
 	return []string{subject(ping, who...), subject(info, who...), subject(stats, who...)}
 }
 
-// ParseSubject is the reverse of Subjects.
+// ParseSubject reverses Subjects.
 func ParseSubject(subject string) (verb string, who []string) {
 	tokens := strings.Split(strings.TrimPrefix(subject, mayfly.SubjectMicro+"."), ".")
 	return tokens[0], tokens[1:]
 }
 
-// An Identity is what every answer begins with.
+// An Identity is the beginning of every answer.
 type Identity struct {
 	Type     string   `json:"type"`
 	Name     string   `json:"name"`
@@ -56,7 +56,7 @@ type Identity struct {
 	Metadata Metadata `json:"metadata"`
 }
 
-// Statistics are what one instance answers to STATS.
+// Statistics are one instance's answer to STATS.
 type Statistics struct {
 	Identity
 	Started   time.Time            `json:"started"`
@@ -76,8 +76,8 @@ type EndpointStatistics struct {
 	Live      Live          `json:"data"`
 }
 
-// Live is what a function reports beyond ADR-32. A service may send any data of its
-// own: what does not fit is dropped.
+// Live is what a function reports beyond ADR-32. A service may send any data of its own;
+// what does not fit is dropped.
 type Live struct {
 	Engine    mayfly.Engine `json:"engine"`
 	Instances int           `json:"instances"`
@@ -88,7 +88,7 @@ type Live struct {
 	Failing   bool          `json:"failing"`
 }
 
-// UnmarshalJSON never fails, so that no answer is lost by its data.
+// UnmarshalJSON never fails, so that invalid data does not lose an answer.
 func (l *Live) UnmarshalJSON(data []byte) error {
 	type fields Live
 	var f fields
@@ -126,7 +126,7 @@ func Encode(verb string, s mayfly.Service, count func() []EndpointStatistics) []
 
 func typeOf(verb string) string { return "io.nats.micro.v1." + strings.ToLower(verb) + "_response" }
 
-// clean makes an identity safe to show, or says why it is of no use.
+// clean makes an identity safe to show, or says why it is unusable.
 func (i *Identity) clean() (why string) {
 	if !validName(i.Name) || !validName(i.ID) {
 		return "bad name or id"
@@ -163,9 +163,9 @@ func parseStats(a bus.Answer) (Statistics, string) {
 	return s, why
 }
 
-// parseInfo keeps what can be used of an answer, or says why nothing can.
+// parseInfo keeps the usable parts of an answer, or says why there are none.
 func parseInfo(a bus.Answer) (mayfly.Service, string) {
-	// Strings only in metadata: some clients send numbers, which name no route.
+	// Metadata must be strings: some clients send numbers, which name no route.
 	var answer struct {
 		Identity
 		Description string `json:"description"`
@@ -212,8 +212,7 @@ func (m *Metadata) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// validName reports whether s can be one token of a subject that we ask, and be shown
-// to people.
+// validName reports whether s can be one token of a subject and is safe to show.
 func validName(s string) bool {
 	return s != "" && len(s) <= maxName && utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return !unicode.IsPrint(r) || strings.ContainsRune(" .*>", r)

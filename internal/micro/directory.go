@@ -16,32 +16,32 @@ import (
 	"github.com/mayfly-run/mayfly/internal/news"
 )
 
-// maxInstances bounds how many services we remember, counted by instance.
+// maxInstances bounds how many instances of services we store.
 const maxInstances = 100_000
 
 const (
-	// refreshLeast and refreshEach make the rest between two rounds of questions
-	// 2 s for few services and at most 200 answers a second for many.
+	// refreshLeast and refreshEach set the pause between two rounds of questions: 2 s for
+	// few services, and at most 200 answers a second for many.
 	refreshLeast = 2 * time.Second
 	refreshEach  = 5 * time.Millisecond
 
-	// missedRounds is after how many unanswered rounds an instance is forgotten
-	// that is still subscribed: it may be busy, and calls may reach it. One that is
-	// not is forgotten after the first.
+	// missedRounds is after how many unanswered rounds we forget an instance that is
+	// still subscribed: it may be busy, and calls may reach it. An unsubscribed one is
+	// forgotten after the first.
 	missedRounds = 30
 
-	// maxChecks bounds how many instances a round asks whether they are still there.
+	// maxChecks bounds how many instances a round pings to see if they are still there.
 	maxChecks = 500
 
 	// askTimeout bounds how long a caller waits for a service that the picture
-	// does not hold; askAgain is how long an answer to that question holds.
+	// lacks; askAgain is how long an answer to that question stays valid.
 	askTimeout = 250 * time.Millisecond
 	askAgain   = time.Second
 )
 
-// A Directory is the live picture of all micro services on a bus (ADR-32). NATS
-// keeps no list of them, and a question to all has no last answer. So the directory
-// keeps asking, takes each answer whenever it comes, and answers from memory.
+// A Directory is the live picture of all micro services on a bus (ADR-32). NATS keeps no
+// list of them, and a question to all has no last answer. So the directory keeps asking,
+// takes each answer when it comes, and answers from memory.
 //
 //	$SRV.INFO ──► services ──answers──► inbox ──► run ──► Picture ──► Lookup, Watch
 //
@@ -54,7 +54,7 @@ type Directory struct {
 	runner  sync.WaitGroup
 	answers chan []byte
 	forgets chan string // subjects without responders
-	gone    chan key    // instances that are not subscribed any more
+	gone    chan key    // instances that are no longer subscribed
 	picture atomic.Pointer[Picture]
 	hostile atomic.Uint64
 	dropped atomic.Uint64
@@ -66,7 +66,7 @@ type Directory struct {
 	swept time.Time // when old questions were last removed
 }
 
-// A question asks for one name, for all who wait for the answer.
+// A question asks for one name, for all callers that wait for the answer.
 type question struct {
 	at   time.Time
 	done chan struct{} // closed when no service has that name, or after askTimeout
@@ -94,7 +94,7 @@ func OpenDirectory(b *bus.Bus, log *slog.Logger) *Directory {
 	return d
 }
 
-// Close ends the asking.
+// Close stops the asking.
 func (d *Directory) Close() error {
 	d.bus.OnNobody(nil)
 	d.inbox.Close()
@@ -103,17 +103,17 @@ func (d *Directory) Close() error {
 	return nil
 }
 
-// Picture returns the present picture.
+// Picture returns the current picture.
 func (d *Directory) Picture() *Picture { return d.picture.Load() }
 
 // Hostile returns how many answers were invalid and dropped.
 func (d *Directory) Hostile() uint64 { return d.hostile.Load() }
 
-// Lookup returns a service's endpoint by its name or, for those that share one,
-// by its subject. If the picture lacks it, the bus is asked by name: many callers
-// share one question, and each waits 250 ms at most. The error has code NotFound,
-// and says whether the service or only the endpoint is missing, or Unavailable if
-// the bus could not be asked, or Timeout if ctx ended.
+// Lookup returns a service's endpoint by its name or, if several share it, by its
+// subject. If the picture lacks it, the bus is asked by name: many callers share one
+// question, and each waits at most 250 ms. The error has code NotFound, and says whether
+// the service or only the endpoint is missing, Unavailable if the bus could not be asked,
+// or Timeout if ctx ended.
 func (d *Directory) Lookup(ctx context.Context, service, endpoint string) (mayfly.Endpoint, error) {
 	if e, ok := d.Picture().Lookup(service, endpoint); ok {
 		return e, nil
@@ -132,16 +132,16 @@ func (d *Directory) Lookup(ctx context.Context, service, endpoint string) (mayfl
 		WithHint("mayfly list shows the running services")
 }
 
-// askFor asks for the service and waits until the picture has the endpoint or the
-// question is over.
+// askFor asks for the service and waits until the picture has the endpoint or the question
+// ends.
 func (d *Directory) askFor(ctx context.Context, service, endpoint string) (mayfly.Endpoint, bool, error) {
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	changed := d.changes.Watch(watching)
 	q := d.ask(service)
 	for over := false; ; {
-		// Looked at after watch, so that no change is missed, and once more after
-		// the question's end.
+		// Check after watch, so that no change is missed, and once more after the question
+		// ends.
 		if e, ok := d.Picture().Lookup(service, endpoint); ok {
 			return e, true, nil
 		}
@@ -158,7 +158,7 @@ func (d *Directory) askFor(ctx context.Context, service, endpoint string) (mayfl
 	}
 }
 
-// ask asks for one service by name, unless that was done just now.
+// ask asks for one service by name, unless that has just been done.
 func (d *Directory) ask(service string) *question {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -186,12 +186,12 @@ func (d *Directory) ask(service string) *question {
 	}
 	d.asked[service] = q
 	time.AfterFunc(askTimeout, end)
-	time.AfterFunc(askAgain, inbox.Close) // an answer that is late for the caller is still news
+	time.AfterFunc(askAgain, inbox.Close) // an answer too late for the caller is still news
 	return q
 }
 
-// take queues an answer. It runs in the connection's callback, so it never waits:
-// with the queue full the answer is lost until the next round.
+// take queues an answer. It runs in the connection's callback, so it never blocks: if the
+// queue is full the answer is lost until the next round.
 func (d *Directory) take(answer []byte, _ bool) {
 	if len(answer) == 0 {
 		return
@@ -211,24 +211,23 @@ func (d *Directory) forget(subject string) {
 	}
 }
 
-// Watch returns a channel that gets a value after each change of the picture;
-// changes in quick succession share one. The first is there at once. It is closed
-// by the end of ctx.
+// Watch returns a channel that gets a value after each change of the picture; changes in
+// quick succession share one. The first comes at once. The end of ctx closes the channel.
 func (d *Directory) Watch(ctx context.Context) <-chan map[struct{}]struct{} {
 	return d.changes.Watch(ctx)
 }
 
-// An instance is what run knows of one service's instance.
+// An instance is what run knows about one instance of a service.
 type instance struct {
 	service mayfly.Service
-	hash    uint64 // of the INFO answer, to see at a glance that nothing changed
+	hash    uint64 // of the INFO answer, to detect quickly that nothing changed
 	round   int    // in which it was last heard
 }
 
 type key struct{ name, id string }
 
-// run owns the instances. Answers are taken in batches, as many as there are, so
-// that a flood makes few pictures.
+// run owns the instances. It takes all waiting answers in one batch, so that a flood makes
+// few pictures.
 func (d *Directory) run(ctx context.Context) {
 	known := map[key]*instance{}
 	seed := maphash.MakeSeed()
@@ -265,9 +264,8 @@ func (d *Directory) run(ctx context.Context) {
 	}
 }
 
-// miss checks the instances that did not answer the last round. A busy instance is
-// late. But each has a subject of its own, and without a subscriber there the server
-// says so at once.
+// miss checks the instances that did not answer the last round: a busy one is late. Each
+// has its own subject, and without a subscriber there the server says so at once.
 func (d *Directory) miss(known map[key]*instance, round int) (changed bool) {
 	checks := 0
 	for at, in := range known {
@@ -298,8 +296,8 @@ func (d *Directory) check(at key) {
 	_ = inbox.Ask(subject(ping, at.name, at.id)) // the next round asks again
 }
 
-// learn takes one answer, to INFO or to STATS, into known and reports whether the
-// picture changes.
+// learn adds one answer, to INFO or to STATS, to known and reports whether the picture
+// changes.
 func (d *Directory) learn(known map[key]*instance, data []byte, round int, seed maphash.Seed) bool {
 	var kind struct {
 		Type    string    `json:"type"`
@@ -347,9 +345,9 @@ func (d *Directory) learn(known map[key]*instance, data []byte, round int, seed 
 	return true
 }
 
-// askAge asks when a service was started, if it has routes and that is unknown: the
-// older of two services wins a pattern, and only STATS has the time. A lost question
-// is repeated in the next round.
+// askAge asks for a service's start time if it has routes and the time is unknown: the
+// older of two services wins a pattern, and only STATS has the time. The next round
+// repeats a lost question.
 func (d *Directory) askAge(s mayfly.Service) {
 	if s.Started.IsZero() && hasRoutes(s) {
 		_ = d.inbox.Ask(subject(stats, s.Name, s.ID))
@@ -365,8 +363,8 @@ func hasRoutes(s mayfly.Service) bool {
 	return slices.ContainsFunc(s.Endpoints, func(e mayfly.Endpoint) bool { return e.Metadata[mayfly.MetaHTTP] != "" })
 }
 
-// dropSubject removes endpoints with that very subject and reports whether there
-// were any.
+// dropSubject removes endpoints with exactly that subject and reports whether there were
+// any.
 func dropSubject(known map[key]*instance, subject string) (changed bool) {
 	for _, in := range known {
 		kept := slices.DeleteFunc(slices.Clone(in.service.Endpoints), func(e mayfly.Endpoint) bool { return e.Subject == subject })
@@ -380,6 +378,6 @@ func dropSubject(known map[key]*instance, subject string) (changed bool) {
 	return changed
 }
 
-// Services returns the services of the present picture, the oldest first. The
-// slice is shared and must not be changed.
+// Services returns the services of the current picture, the oldest first. The slice is
+// shared and must not be changed.
 func (d *Directory) Services() []mayfly.Service { return d.Picture().Services }

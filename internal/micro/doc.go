@@ -1,5 +1,5 @@
-// Package micro knows the micro services of NATS (ADR-32): what they say of
-// themselves, and which are there.
+// Package micro knows the micro services of NATS (ADR-32): what they report about
+// themselves, and which exist.
 //
 //	$SRV.INFO ──► services ──answers──► parse ─┬─► Directory ──► Picture ──► Lookup, Watch
 //	                                           └─► Survey: one question, for the command line
@@ -11,5 +11,5 @@
 //   - one hostile answer hides no other service: TestHostileAnswersHideNobody
 //   - a busy service is kept, one that left is dropped:
 //     TestSilentInstanceIsKeptWhileItIsSubscribed
-//   - many who look for one service share one question: TestLookupAsksOnceForAllWhoWait
+//   - concurrent lookups of one service share one question: TestLookupAsksOnceForAllWhoWait
 package micro

@@ -54,5 +54,5 @@ func (p *Picture) Lookup(service, endpoint string) (mayfly.Endpoint, bool) {
 	return e, ok
 }
 
-// Has reports whether an instance of the service is there.
+// Has reports whether the service has an instance.
 func (p *Picture) Has(service string) bool { return p.byName[service] != nil }

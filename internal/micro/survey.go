@@ -11,7 +11,7 @@ import (
 )
 
 // A Survey asks micro services one kind of question and keeps the valid answers, each
-// instance once. Several questions may be asked at the same time.
+// instance once. It may ask several questions at once.
 type Survey[T any] struct {
 	bus   *bus.Bus
 	verb  string
@@ -23,7 +23,7 @@ type Survey[T any] struct {
 	seen map[key]bool
 }
 
-// Pings is a Survey of who is there.
+// Pings is a Survey of the services that are there.
 func Pings(b *bus.Bus) *Survey[Pong] {
 	return &Survey[Pong]{bus: b, verb: ping, parse: parsePing, id: func(p Pong) []string { return []string{p.Name, p.Version, p.ID} }}
 }
@@ -33,13 +33,12 @@ func Infos(b *bus.Bus) *Survey[mayfly.Service] {
 	return &Survey[mayfly.Service]{bus: b, verb: info, parse: parseInfo, id: func(s mayfly.Service) []string { return []string{s.Name, s.Version, s.ID} }}
 }
 
-// Stats is a Survey of what services have counted.
+// Stats is a Survey of services' counters.
 func Stats(b *bus.Bus) *Survey[Statistics] {
 	return &Survey[Statistics]{bus: b, verb: stats, parse: parseStats, id: func(s Statistics) []string { return []string{s.Name, s.Version, s.ID} }}
 }
 
-// Ask asks the services with a name, or all if it is empty, and waits as bus.Gather
-// does.
+// Ask asks the services with a name, or all if it is empty, and waits like bus.Gather.
 func (s *Survey[T]) Ask(ctx context.Context, name string) error {
 	answers, err := s.bus.Gather(ctx, s.subject(name))
 	for _, a := range answers {
@@ -48,7 +47,7 @@ func (s *Survey[T]) Ask(ctx context.Context, name string) error {
 	return err
 }
 
-// AskQuick is Ask that waits as bus.GatherQuick does.
+// AskQuick is Ask that waits like bus.GatherQuick.
 func (s *Survey[T]) AskQuick(ctx context.Context, first time.Duration, name string) error {
 	return s.bus.GatherQuick(ctx, s.subject(name), first, s.Add)
 }
@@ -60,8 +59,7 @@ func (s *Survey[T]) subject(name string) string {
 	return subject(s.verb, name)
 }
 
-// AskAny asks any one instance of a service, and returns its answer unless there is
-// none.
+// AskAny asks any one instance of a service, and returns its answer, if any.
 func (s *Survey[T]) AskAny(ctx context.Context, name string) (T, bool) {
 	reply, err := s.bus.Call(ctx, mayfly.Call{Subject: mayfly.Subject(subject(s.verb, name))})
 	if err != nil {

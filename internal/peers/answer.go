@@ -19,7 +19,7 @@ const (
 	AccountShared = "shared"
 )
 
-// A Node is what a node says of itself.
+// A Node is what a node reports about itself.
 type Node struct {
 	V        int               `json:"v"`
 	ID       string            `json:"node"` // the same at every start
@@ -27,13 +27,13 @@ type Node struct {
 	Platform string            `json:"platform"`         // see mayfly.Platform
 	Version  string            `json:"version"`          // of Mayfly
 	Limiter  string            `json:"limiter"`          // how memory limits are enforced: cgroup, rss or none
-	Started  time.Time         `json:"started,omitzero"` // zero where the node does not say
+	Started  time.Time         `json:"started,omitzero"` // zero if the node does not say
 	Labels   map[string]string `json:"labels,omitempty"`
 	Account  string            `json:"account,omitempty"` // where Mayfly's state is: own, or shared with users
 
 	Key []byte `json:"key,omitempty"` // public key that questions to it are sealed with; new at each start
 
-	Raw json.RawMessage `json:"-"` // the answer as it came, to pass on
+	Raw json.RawMessage `json:"-"` // the answer as received, to pass on
 }
 
 // A Route is one route of a node's gateway.
@@ -46,10 +46,10 @@ type Route struct {
 	Origin   string `json:"origin"`             // "project shop" or "metadata"
 	Shadowed string `json:"shadowed,omitempty"` // why it is not in force
 
-	Raw json.RawMessage `json:"-"` // the answer as it came, to pass on
+	Raw json.RawMessage `json:"-"` // the answer as received, to pass on
 }
 
-// A State is how a unit is doing on a node. Its env has names alone.
+// A State is the state of a unit on a node. Its env has names alone.
 type State struct {
 	V    int          `json:"v"`
 	Unit *mayfly.Unit `json:"-"` // that should run; nil while it only stops
@@ -58,20 +58,20 @@ type State struct {
 	Failing   string     `json:"failing,omitempty"` // why the last start or instance failed, in one line
 	Rests     time.Time  `json:"rests,omitzero"`    // nothing starts before
 	Waiting   int        `json:"waiting"`           // calls
-	Instances []Instance `json:"instances"`         // those that start, work and stop, the oldest first
+	Instances []Instance `json:"instances"`         // those starting, working and stopping, the oldest first
 }
 
-// An Instance is what one instance looks like.
+// An Instance is the state of one instance.
 type Instance struct {
 	ID       string    `json:"id"`
 	Revision uint64    `json:"revision"`
 	Phase    string    `json:"phase"`   // starting, ready or stopping
 	Started  time.Time `json:"started"` // when its start began
-	Calls    int       `json:"calls"`   // that it works on
+	Calls    int       `json:"calls"`   // in progress
 	Usage    Usage     `json:"usage"`
 }
 
-// Usage is what an instance takes of the machine.
+// Usage is what an instance uses of the machine.
 type Usage struct {
 	PID    int           `json:"pid"`    // 0 if there is no process between calls
 	Memory int64         `json:"memory"` // bytes resident, children included
@@ -106,11 +106,10 @@ func (s State) Current() uint64 {
 	return s.Unit.Revision
 }
 
-// Developed reports whether the node serves a developer's own.
+// Developed reports whether the node serves a unit in development.
 func (s State) Developed() bool { return s.Unit != nil && s.Current() == 0 }
 
-// withoutValues returns a copy of s whose env has names alone. Users put secrets
-// where they should not.
+// withoutValues returns a copy of s whose env has names alone: users put secrets there.
 func (s State) withoutValues() State {
 	if s.Unit != nil {
 		u := *s.Unit
@@ -151,8 +150,8 @@ func parseState(node string, data []byte) (State, error) {
 	return s.withoutValues(), nil
 }
 
-// parseUnit reads a unit of one kind. One without a name is not there: the build
-// before sends both kinds, and one of them empty.
+// parseUnit reads a unit of one kind. One without a name is absent: the build before sends
+// both kinds, and one of them empty.
 func parseUnit(kind mayfly.Kind, data json.RawMessage) (*mayfly.Unit, error) {
 	var named struct {
 		Name string `json:"name"`
@@ -164,8 +163,8 @@ func parseUnit(kind mayfly.Kind, data json.RawMessage) (*mayfly.Unit, error) {
 	return u, json.Unmarshal(data, u)
 }
 
-// parseNode reads what a node says of itself. The id becomes part of a subject, and
-// anybody may answer, so one that is not a name is refused.
+// parseNode reads what a node reports about itself. It rejects an id that is not a name:
+// any client may answer, and the id becomes part of a subject.
 func parseNode(data []byte) (Node, bool) {
 	n := Node{Raw: validText(data)}
 	if json.Unmarshal(data, &n) != nil {
@@ -189,8 +188,8 @@ func parseRoutes(data []byte) (routes []Route) {
 	return routes
 }
 
-// validText makes JSON of others safe to print: encoding/json passes on raw bytes that
-// are not UTF-8.
+// validText makes foreign JSON safe to print: encoding/json passes on raw bytes that are
+// not UTF-8.
 func validText(data []byte) []byte { return bytes.ToValidUTF8(data, []byte("\ufffd")) }
 
 func compareNodes(a, b Node) int { return cmp.Compare(a.ID, b.ID) }

@@ -12,8 +12,8 @@ import (
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
-// Options are what a node answers with. All but Log are required. The functions may
-// be called at once by several goroutines.
+// Options are what a node answers with. All but Log are required. The functions must be
+// safe for concurrent use.
 type Options struct {
 	Self    Node // V, Key and Account are set by NewAnswerer
 	Routes  func() []Route
@@ -22,7 +22,7 @@ type Options struct {
 	Log     *slog.Logger                    // discards if nil
 }
 
-// An Answerer answers what other nodes and the command line ask this node.
+// An Answerer answers questions of other nodes and the command line.
 type Answerer struct {
 	options  Options
 	key      hpke.PrivateKey // opens what is sealed with Self.Key
@@ -61,7 +61,7 @@ func NewAnswerer(ctx context.Context, b *bus.Bus, o Options) (*Answerer, error) 
 // Close ends the connection.
 func (a *Answerer) Close() error { return a.listener.Close() }
 
-// Run answers until ctx ends, then finishes what it was asked.
+// Run answers until ctx ends, then finishes the questions it has.
 func (a *Answerer) Run(ctx context.Context) error {
 	var asked sync.WaitGroup
 	defer asked.Wait()
@@ -96,7 +96,7 @@ func (a *Answerer) answer(ctx context.Context, in bus.Inbound) error {
 	}
 }
 
-// prepare starts what the question asks for.
+// prepare starts the function in the question.
 func (a *Answerer) prepare(ctx context.Context, in bus.Inbound) error {
 	f, err := parsePrepare(a.options.Self.ID, a.key, in.Call().Body)
 	if err != nil {
@@ -110,7 +110,7 @@ func (a *Answerer) prepare(ctx context.Context, in bus.Inbound) error {
 	return in.Respond(nil)
 }
 
-// answerRoutes cuts the list to what one message holds.
+// answerRoutes limits the list to what fits one message.
 func (a *Answerer) answerRoutes(in bus.Inbound) error {
 	routes := a.options.Routes()
 	for i := range routes {

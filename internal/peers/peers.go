@@ -10,9 +10,9 @@ import (
 	"github.com/mayfly-run/mayfly/internal/bus"
 )
 
-// How long a node may take to say how something is doing; and to start a function,
-// besides the function's own time to start: it may have to fetch the bundle first.
-// The one who asks waits longer, so that it gets the node's own error.
+// Limits for a node to report a state, and to start a function on top of the function's
+// own start time: it may have to fetch the bundle first. The asking side waits askLonger
+// more, so that it gets the node's own error.
 const (
 	stateTimeout   = 2 * time.Second
 	prepareTimeout = time.Minute
@@ -55,7 +55,7 @@ func (p Peers) Routes(ctx context.Context) (routes []Route, nodes int, err error
 	return routes, len(answers), err
 }
 
-// Prepare has a node start an instance of f and returns what kept it from that.
+// Prepare has a node start an instance of f and returns why that failed.
 func (p Peers) Prepare(ctx context.Context, n Node, f mayfly.Unit) error {
 	question, err := prepareQuestion(n, f)
 	if err != nil {
@@ -65,8 +65,8 @@ func (p Peers) Prepare(ctx context.Context, n Node, f mayfly.Unit) error {
 	return err
 }
 
-// State returns how a unit is doing on a node, or NotFound where the
-// node has none of that name.
+// State returns the state of a unit on a node, or NotFound if the node has none with that
+// name.
 func (p Peers) State(ctx context.Context, node, name string) (State, error) {
 	answer, err := p.ask(ctx, node, stateSubject(node), []byte(name), stateTimeout)
 	if err != nil {
@@ -75,8 +75,8 @@ func (p Peers) State(ctx context.Context, node, name string) (State, error) {
 	return parseState(node, answer)
 }
 
-// ask sends one node a question. The error is the node's own, or says that it did
-// not answer.
+// ask sends one node a question. The error is the node's own, or says that it did not
+// answer.
 func (p Peers) ask(ctx context.Context, node, subject string, question []byte, wait time.Duration) ([]byte, error) {
 	reply, err := p.bus.Ask(ctx, mayfly.Call{Subject: mayfly.Subject(subject), Body: question, Deadline: time.Now().Add(wait)})
 	if err != nil {

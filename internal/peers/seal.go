@@ -8,9 +8,8 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// A sealed question is one that only the node it is for can read (RFC 9180): the
-// function in it has the values of env. It keeps out those who read along, not those
-// who may answer as a node.
+// A sealed question can be read only by the node it is for (RFC 9180): the function in it
+// has the values of env. That stops eavesdroppers, not a client that can answer as a node.
 type sealed struct {
 	V      int    `json:"v"`
 	Sealed []byte `json:"sealed"`
@@ -18,8 +17,8 @@ type sealed struct {
 
 func kem() hpke.KEM { return hpke.DHKEM(ecdh.X25519()) }
 
-// prepareQuestion returns the question that has n start f. A node of the build before
-// has no key and gets the function as it is.
+// prepareQuestion returns the question that has n start f. A node of the build before has
+// no key and gets the function unsealed.
 func prepareQuestion(n Node, f mayfly.Unit) ([]byte, error) {
 	plain, err := json.Marshal(f)
 	if err != nil || len(n.Key) == 0 {
