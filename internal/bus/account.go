@@ -13,11 +13,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Mayfly's state, and what its nodes say to each other, is in a NATS account of its
-// own: within one account no list of permissions is a boundary, because a server
-// checks neither reply subjects nor those that a consumer delivers to. Only this
-// package knows that there are two. A subject says which is meant: those below
-// mayfly. are Mayfly's own, all others are users'.
+// Mayfly's state and the traffic between its nodes have their own NATS account:
+// permissions within one account are not a boundary, because a server checks neither
+// reply subjects nor a consumer's deliver subjects. Only this package knows of the two
+// accounts. The subject decides: mayfly.> is Mayfly's own, all others are users'.
 
 // own reports whether a subject is Mayfly's own.
 func own(subject string) bool {
@@ -25,8 +24,8 @@ func own(subject string) bool {
 	return first == mayfly.SubjectInternal
 }
 
-// WithCoreKey returns the way to the account of Mayfly's state on the same server,
-// which the key opens.
+// WithCoreKey returns the Remote that logs in to Mayfly's own account on the same
+// server with the core key.
 func (r Remote) WithCoreKey(key string) Remote {
 	r.User, r.Password, r.Token, r.Creds = mayfly.UserCore, key, "", ""
 	return r.withoutLogin()
@@ -38,8 +37,8 @@ func (r Remote) WithCoreCreds(file string) Remote {
 	return r.withoutLogin()
 }
 
-// withoutLogin takes users and tokens out of the addresses: NATS prefers them to
-// any other login.
+// withoutLogin strips users and tokens from the URLs: NATS prefers them to any other
+// login.
 func (r Remote) withoutLogin() Remote {
 	if r.Context == "" {
 		r.URL = r.String()
@@ -47,8 +46,8 @@ func (r Remote) withoutLogin() Remote {
 	return r
 }
 
-// OwnAccount reports whether Mayfly's state is in an account of its own, where
-// users' programs cannot reach it.
+// OwnAccount reports whether Mayfly's state has its own account, out of reach of
+// users' programs.
 func (b *Bus) OwnAccount() bool { return b.core != b.links[0] }
 
 // all returns every link.
@@ -59,7 +58,7 @@ func (b *Bus) all() []*link {
 	return append(b.links[:len(b.links):len(b.links)], b.core)
 }
 
-// openCore opens the link to our state, if that is another account.
+// openCore opens the link to the account of our state, if it is a separate one.
 func (b *Bus) openCore(ctx context.Context) (err error) {
 	if b.ours == (Remote{}) {
 		b.ours, b.core = b.remote, b.links[0]
@@ -73,8 +72,8 @@ func (b *Bus) openCore(ctx context.Context) (err error) {
 	return err
 }
 
-// announceCore says for all to see where our state is. Whoever comes without a login
-// for it learns that there is one, instead of beginning a second state among users.
+// announceCore tells the users' account that our state is elsewhere, so that a process
+// without a login for it does not create a second state there.
 func (b *Bus) announceCore() error {
 	if !b.OwnAccount() {
 		b.log.Info("state shares the account with users")
@@ -89,7 +88,7 @@ func (b *Bus) announceCore() error {
 	return err
 }
 
-// hidden remembers whether the state is in an account that we have no login for.
+// hidden caches whether the state is in an account that we have no login for.
 type hidden struct {
 	mu    sync.Mutex
 	known bool
@@ -115,7 +114,7 @@ func (b *Bus) state() (*link, error) {
 	defer cancel()
 	defer b.core.onRefusal(func(err error) {
 		if strings.Contains(err.Error(), `"`+mayfly.SubjectCore+`"`) {
-			cancel() // who may not ask is not one of our nodes' users
+			cancel() // our nodes' users may ask, so this is not one of them
 		}
 	})()
 	_, err := b.core.request(ctx, &nats.Msg{Subject: mayfly.SubjectCore}, time.Now().Add(askCore))
@@ -138,9 +137,9 @@ func (b *Bus) linkOf(subject string) (*link, error) {
 	return b.links[0], nil
 }
 
-// KeepAmongUsers keeps a value in a bucket of the users' account of our own server,
-// where those look who know of no other. On somebody else's it does nothing: what is
-// there is its operator's.
+// KeepAmongUsers stores a value in a bucket of the users' account, for clients that
+// know no other account. It does nothing on a server that is not ours: that account
+// belongs to its operator.
 func (b *Bus) KeepAmongUsers(ctx context.Context, s State, key string, value []byte) error {
 	if b.server == nil {
 		return nil

@@ -21,20 +21,20 @@ import (
 // Options say where NATS is. Exactly one of Server and Remote is used.
 type Options struct {
 	Server *ServerOptions // run a server inside this process
-	Remote Remote         // or use one that is there
+	Remote Remote         // or use an existing one
 	Core   Remote         // how to reach the account of Mayfly's state on it; the zero value if it is the same account
 
-	Name        string        // how we call ourselves to the server; "mayfly" if empty
+	Name        string        // client name shown to the server; "mayfly" if empty
 	Connections int           // connections that calls are spread over; 1 if zero
 	Wait        time.Duration // how long to wait for a Remote at the start; 5 s if zero
-	NoJetStream bool          // do not insist on JetStream: commands that only call and look need none
+	NoJetStream bool          // do not require JetStream: commands that only call and look do not need it
 	Log         *slog.Logger  // discards if nil
 }
 
-// The oldest server that has what Mayfly keeps its state with.
+// oldest is the first server version with everything Mayfly's state needs.
 var oldest = Version{2, 12, 0}
 
-// A Bus is the way to NATS: one or more connections that find back by themselves,
+// A Bus is our access to NATS: one or more connections that reconnect by themselves,
 // and the server behind them if we run it.
 type Bus struct {
 	log    *slog.Logger
@@ -49,7 +49,7 @@ type Bus struct {
 	wedged atomic.Pointer[string] // what our server said when a stream's disk failed
 
 	committer *committer  // nil for a Remote
-	synced    atomic.Bool // a Remote's committer has answered: there is one
+	synced    atomic.Bool // a Remote's committer has answered, so it exists
 
 	onNobody atomic.Pointer[func(subject string)] // see OnNobody
 
@@ -57,8 +57,8 @@ type Bus struct {
 	retried atomic.Uint64
 }
 
-// Open returns a Bus that is connected, or says why there is none and what to do.
-// ctx bounds the start only.
+// Open returns a connected Bus, or an error that says why not and what to do. ctx
+// bounds the start only.
 func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -122,8 +122,8 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 	return b, nil
 }
 
-// checkServer refuses a server that lacks what we need, with what it is and what
-// it should be.
+// checkServer rejects a server that lacks what we need. The error names what it is and
+// what it should be.
 func (b *Bus) checkServer(ctx context.Context, needJetStream bool) error {
 	text := b.ServerVersion()
 	v, err := ParseVersion(text)
@@ -151,8 +151,8 @@ func (b *Bus) checkServer(ctx context.Context, needJetStream bool) error {
 	}
 }
 
-// Close stops taking new calls, lets replies that are on their way arrive, and
-// ends the server if it is ours.
+// Close stops taking calls, drains replies in flight, and stops the server if it is
+// ours.
 func (b *Bus) Close() error {
 	if b.health != nil {
 		b.health.close()
@@ -170,21 +170,21 @@ func (b *Bus) Close() error {
 	return nil
 }
 
-// retryAfter is the rest before a call that reached nobody is sent a second and
-// last time: longer than a worker's resubscribe within a server, shorter than a
+// retryAfter is the delay before a call without responders is sent a second and last
+// time: longer than a worker takes to resubscribe within a server, shorter than a
 // person notices.
 const retryAfter = 25 * time.Millisecond
 
-// Call sends c and waits for the reply until its deadline, if it has one, or the
-// end of ctx. It owns c.Header. A call that reached nobody is sent once more, which is safe
-// because nobody got it.
+// Call sends c and waits for the reply until its deadline, if it has one, or the end
+// of ctx. It owns c.Header. A call without responders is sent once more, which is safe
+// because it was not delivered.
 //
-// An error has the code Unavailable (cause mayfly.ErrNobody where nobody listens),
+// An error has the code Unavailable (cause mayfly.ErrNobody if nothing listens),
 // Timeout, Invalid (cause mayfly.ErrTooLarge) or Crashed (a reply that breaks the
 // protocol). A service's own error is not an error here: see mayfly.Reply.Err.
 //
-// It reaches the users' account alone, whatever the subject: the gateway calls what
-// users name, and must not be a way to Mayfly's own.
+// It only reaches the users' account, whatever the subject: the gateway calls subjects
+// that users choose, and must not expose Mayfly's own.
 func (b *Bus) Call(ctx context.Context, c mayfly.Call) (mayfly.Reply, error) {
 	return b.call(ctx, b.link, c)
 }
@@ -211,7 +211,7 @@ func (b *Bus) call(ctx context.Context, pick func() *link, c mayfly.Call) (mayfl
 	return decode(reply)
 }
 
-// again is the second try of a call that reached nobody.
+// again is the second try of a call without responders.
 func (b *Bus) again(ctx context.Context, pick func() *link, m *nats.Msg, deadline time.Time, first error) (*nats.Msg, error) {
 	if !deadline.IsZero() && time.Until(deadline) < retryAfter {
 		return nil, first
@@ -232,8 +232,8 @@ func (b *Bus) again(ctx context.Context, pick func() *link, m *nats.Msg, deadlin
 	return reply, err
 }
 
-// OnNobody has f called with the subject of each call that reached nobody, in place
-// of any function before; nil is none. f must not block.
+// OnNobody registers f to be called with the subject of each call without responders.
+// It replaces the previous function; nil removes it. f must not block.
 func (b *Bus) OnNobody(f func(subject string)) {
 	if f == nil {
 		b.onNobody.Store(nil)
@@ -242,9 +242,9 @@ func (b *Bus) OnNobody(f func(subject string)) {
 	b.onNobody.Store(&f)
 }
 
-// Send publishes c with an inbox that nobody reads, so that a service that
-// answers succeeds, and returns once the server has taken it and knows a
-// subscriber: it is sent, not stored. Errors are those of Call without Crashed.
+// Send publishes c with an inbox that is never read, so that a service that replies
+// succeeds, and returns once the server has accepted it and knows a subscriber: it is
+// sent, not stored. Errors are those of Call without Crashed.
 func (b *Bus) Send(ctx context.Context, c mayfly.Call) error {
 	l := b.link()
 	w, inbox := l.replies.register()
@@ -254,8 +254,8 @@ func (b *Bus) Send(ctx context.Context, c mayfly.Call) error {
 		l.replies.giveUp(w, nil)
 		return err
 	}
-	// A message to ourselves takes the same way as "no responders" would, behind
-	// it. When it is back, nothing is on its way any more.
+	// A message to ourselves follows "no responders" on the same path. Once it is
+	// back, nothing else is in flight.
 	err := l.echo(ctx, c.Deadline)
 	first, _ := l.replies.giveUp(w, nil)
 	if err != nil {
@@ -278,15 +278,14 @@ func (b *Bus) link() *link {
 	return b.links[first]
 }
 
-// MaxPayload returns the bytes that body and headers of one message may have.
+// MaxPayload returns the maximum size of one message, body and headers, in bytes.
 func (b *Bus) MaxPayload() int64 { return b.links[0].conn.Load().MaxPayload() }
 
 // URL returns where other NATS clients reach the bus, without secrets.
 func (b *Bus) URL() string { return b.remote.String() }
 
-// InstanceURL returns where programs that Mayfly runs reach the bus. They may use a
-// server of ours with the login that we use; on somebody else's our own login is
-// never handed on.
+// InstanceURL returns where programs that Mayfly runs reach the bus. On our own server
+// it includes our login; on any other, our login is never passed on.
 func (b *Bus) InstanceURL() string {
 	text := b.remote.String()
 	u, err := url.Parse(text)
@@ -316,7 +315,7 @@ func (b *Bus) ServerVersion() string { return b.links[0].conn.Load().ConnectedSe
 // Embedded reports whether the server runs inside this process.
 func (b *Bus) Embedded() bool { return b.server != nil }
 
-// A Version is major, minor and patch number of a server or a service.
+// A Version is the major, minor and patch number of a server or a service.
 type Version [3]int
 
 func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]) }

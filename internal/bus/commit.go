@@ -14,10 +14,10 @@ import (
 
 const (
 	syncWait  = 30 * time.Second       // for the process that runs the server: a slow disk takes seconds
-	syncTry   = 5 * time.Second        // then it is asked again: it may have been restarted meanwhile
-	syncPause = 250 * time.Millisecond // before the next try where it cannot be reached
+	syncTry   = 5 * time.Second        // then ask again: it may have restarted
+	syncPause = 250 * time.Millisecond // before the next try if it is unreachable
 
-	commitDelay = time.Second // of a commit that has no waiters
+	commitDelay = time.Second // of a commit without waiters
 )
 
 // Sync returns when everything that JetStream acknowledged before the call would
@@ -72,8 +72,8 @@ func (b *Bus) Broken() <-chan struct{} {
 }
 
 // A committer syncs one store, one commit at a time. A caller that arrives during a
-// commit waits for the next: this one may have missed its write. All who wait for
-// the next share it.
+// commit waits for the next: this one may have missed its write. All waiters of the
+// next share it.
 type committer struct {
 	log    *slog.Logger
 	folder *os.File // of the store
@@ -83,20 +83,20 @@ type committer struct {
 	broken chan struct{} // closed after the first failed commit
 
 	mu      sync.Mutex
-	commit  func() error // makes durable what was written before it began
-	next    *commit      // has not begun; nil without waiters
+	commit  func() error // makes earlier writes durable
+	next    *commit      // not started yet; nil without waiters
 	failure error        // the first; there is no commit after it
 }
 
-// A commit is shared by all who wait for it. err is set before done is closed.
+// A commit is shared by all its waiters. err is set before done is closed.
 type commit struct {
 	done  chan struct{}
 	err   error
-	asked []*nats.Msg // questions of other processes, answered at its end
+	asked []*nats.Msg // requests of other processes, answered at the end
 }
 
-// openCommitter keeps the store's folder open from before the first write: the system
-// reports no error from before that.
+// openCommitter opens the store's folder before the first write and keeps it open: the
+// system does not report errors from before the open.
 func openCommitter(store string, log *slog.Logger) (*committer, error) {
 	folder, err := os.Open(store)
 	if err != nil {
@@ -126,11 +126,11 @@ func (c *committer) sync(ctx context.Context) error {
 	}
 }
 
-// soon commits after a second, without a waiter: several states are made at once when
-// a node starts, and a busy disk would slow that down.
+// soon commits after a second, without a waiter: a starting node creates several states
+// at once, and a busy disk would slow that down.
 func (c *committer) soon() { time.AfterFunc(commitDelay, func() { c.join(nil) }) }
 
-// ask takes the question of another process. It does not wait, because it runs in the
+// ask takes the request of another process. It does not wait, because it runs on the
 // connection's goroutine.
 func (c *committer) ask(m *nats.Msg) {
 	if m.Reply != "" {
@@ -161,7 +161,7 @@ func (c *committer) join(question *nats.Msg) *commit {
 	return next
 }
 
-// work commits until ctx ends, then once more for those who wait.
+// work commits until ctx ends, then once more for the remaining waiters.
 func (c *committer) work(ctx context.Context) {
 	for {
 		select {
@@ -176,7 +176,7 @@ func (c *committer) work(ctx context.Context) {
 	}
 }
 
-// run commits for those who wait.
+// run commits for the current waiters.
 func (c *committer) run() {
 	c.mu.Lock()
 	now, commit, err := c.next, c.commit, c.failure
@@ -196,7 +196,7 @@ func (c *committer) run() {
 	c.finish(now, err)
 }
 
-// finish tells all who share a commit how it ended.
+// finish gives all waiters of a commit its result.
 func (c *committer) finish(done *commit, err error) {
 	done.err = err
 	close(done.done)
@@ -227,7 +227,7 @@ func (c *committer) err() error {
 	return c.failure
 }
 
-// close ends the work after a last commit for those who wait.
+// close stops the worker after a last commit for the remaining waiters.
 func (c *committer) close() {
 	c.cancel()
 	c.done.Wait()

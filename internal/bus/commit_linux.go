@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncAlways has the server sync each write by itself, which costs more than one
-// commit for all who wait.
+// syncAlways makes the server sync each write, which costs more than one commit for
+// all waiters.
 const syncAlways = false
 
-// syncFolder writes the whole file system that the folder is on: the server's files
-// come and go, and the disk is asked once for all of them.
+// syncFolder syncs the folder's whole file system: the server's files come and go, and
+// this is one system call for all of them.
 func syncFolder(folder *os.File) error { return unix.Syncfs(int(folder.Fd())) }

@@ -4,8 +4,7 @@ package bus
 
 import "os"
 
-// syncAlways has the server sync each write by itself: there is no way to sync them
-// all at once.
+// syncAlways makes the server sync each write: there is no way to sync all at once.
 const syncAlways = true
 
 func syncFolder(*os.File) error { return nil }

@@ -10,11 +10,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Errors of JetStream that are told apart by number alone.
+// JetStream errors that only their number identifies.
 const (
 	noPeers     = 10005 // not enough servers for the copies
 	noReplicas  = 10074 // no cluster
-	storeFull   = 10047 // all of the store is promised to streams
+	storeFull   = 10047 // the whole store is reserved by streams
 	accountFull = 10002
 	serverFull  = 10023
 	streamFull  = 10077 // the stream's own limit is reached
@@ -36,15 +36,15 @@ func apiError(err error, codes ...jetstream.ErrorCode) bool {
 
 func full(err error) bool { return apiError(err, storeFull, accountFull, serverFull, streamFull) }
 
-// noRoom reports whether there is less room than was asked for. A cluster tells it
-// as a lack of servers, and only its words say of what kind.
+// noRoom reports whether there is less space than requested. A cluster reports it as a
+// lack of servers, and only the text tells the two apart.
 func noRoom(err error) bool {
 	return apiError(err, storeFull) || apiError(err, noPeers) && strings.Contains(err.Error(), "insufficient storage")
 }
 
-// Fault makes an error of NATS one of ours, with code Exhausted, Timeout, Denied or
-// Unavailable. what says what was being done. It is the one place that does: what
-// is ours already, or nil, stays what it is.
+// Fault translates a NATS error to one of ours, with code Exhausted, Timeout, Denied or
+// Unavailable, and is the only place that does. what names the failed operation. nil
+// and errors that are already ours are returned as they are.
 func Fault(what string, err error) error {
 	if _, ok := errors.AsType[*mayfly.Error](err); ok || err == nil {
 		return err
@@ -75,8 +75,8 @@ func Fault(what string, err error) error {
 
 func trimNATS(err error) string { return strings.TrimPrefix(err.Error(), "nats: ") }
 
-// Passing reports whether an error may be gone at the next try: the server is away,
-// or a cluster chooses a leader.
+// Passing reports whether an error may be temporary: the server is away, or a cluster
+// is electing a leader.
 func Passing(err error) bool {
 	if _, ok := errors.AsType[*mayfly.Error](err); ok {
 		return mayfly.CodeOf(err) == mayfly.Unavailable
@@ -89,9 +89,9 @@ func Passing(err error) bool {
 		errors.Is(err, nats.ErrConnectionReconnecting) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// UntilRefused does work whose ctx ends when the server says that our user may not
-// do it. NATS tells that beside the answers: a request that is refused is only never
-// answered. The error is then of code Denied.
+// UntilRefused runs work with a ctx that ends when the server denies our user a
+// permission. NATS reports that separately: the denied request itself is never
+// answered. The error then has code Denied.
 func (b *Bus) UntilRefused(ctx context.Context, work func(ctx context.Context) error) error {
 	ctx, stop := b.untilRefused(ctx)
 	defer stop()
@@ -105,12 +105,11 @@ func (b *Bus) UntilRefused(ctx context.Context, work func(ctx context.Context) e
 	return err
 }
 
-// Refused reports whether an error says that the server does not let our user do
-// something.
+// Refused reports whether an error says that the server denied our user a permission.
 func Refused(err error) bool { return errors.Is(err, nats.ErrPermissionViolation) }
 
-// untilRefused returns a context that ends with a refusal that concerns what
-// Mayfly itself does.
+// untilRefused returns a context that ends when the server denies an operation of
+// Mayfly itself.
 func (b *Bus) untilRefused(ctx context.Context) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	forget := b.core.onRefusal(func(err error) {

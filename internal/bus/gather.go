@@ -15,26 +15,26 @@ const (
 	gatherQuiet = 300 * time.Millisecond // without another answer: the end
 	gatherMost  = 5 * time.Second        // in all
 
-	quickLeast = 40 * time.Millisecond // what GatherQuick waits at least, for this machine's answers
-	quickQuiet = 20 * time.Millisecond // what it waits for one more at least
+	quickLeast = 40 * time.Millisecond // minimum wait of GatherQuick, for this machine's answers
+	quickQuiet = 20 * time.Millisecond // its minimum wait for one more
 )
 
-// An Answer is one message of many that came back to a question.
+// An Answer is one of many replies to a question.
 type Answer struct {
 	Body []byte
 	Took time.Duration // since the question
 }
 
-// An Inbox takes the answers to questions that many may answer, whenever they come.
+// An Inbox receives the answers to questions that many may answer, whenever they arrive.
 type Inbox struct {
 	link    *link
 	subject string
 	stop    func()
 }
 
-// Inbox returns an inbox that gives each answer to f, one at a time, until it is
-// closed; nobody says that no one is subscribed to what was asked. f must not block:
-// all replies of the bus wait behind it. Its questions go to users' subjects.
+// Inbox returns an inbox that passes each answer to f, one at a time, until it is
+// closed; nobody is true if the subject asked has no subscribers. f must not block: it
+// holds up all replies of the bus. Its questions go to users' subjects.
 func (b *Bus) Inbox(f func(answer []byte, nobody bool)) *Inbox { return b.links[0].inbox(f) }
 
 func (l *link) inbox(f func(answer []byte, nobody bool)) *Inbox {
@@ -47,12 +47,12 @@ func (i *Inbox) Ask(subject string) error {
 	return i.link.publish(&nats.Msg{Subject: subject, Reply: i.subject})
 }
 
-// Close drops the answers that come from now on.
+// Close drops all later answers.
 func (i *Inbox) Close() { i.stop() }
 
 // Gather sends a question to a subject that many answer, such as $SRV.PING, and
-// returns the answers once no more come. Without responders the list is empty, which is
-// not an error.
+// returns the answers once no more arrive. No responders is an empty list, not an
+// error.
 func (b *Bus) Gather(ctx context.Context, subject string) ([]Answer, error) {
 	var answers []Answer
 	err := b.gather(ctx, subject, gatherFirst,
@@ -61,10 +61,10 @@ func (b *Bus) Gather(ctx context.Context, subject string) ([]Answer, error) {
 	return answers, err
 }
 
-// GatherQuick is Gather for people at a terminal: it ends when nothing came for four
-// times the widest gap so far. So a machine's own services are all there in 40 ms, and
-// slow ones are waited for as Gather does. first is how long the first answer may take,
-// a second if zero. each gets the answers one at a time, as they come.
+// GatherQuick is Gather for people at a terminal: it ends when nothing arrived for four
+// times the widest gap so far. This machine's services all arrive within 40 ms, and slow
+// ones get the same wait as in Gather. first is the timeout of the first answer, 1 s if
+// zero. each gets the answers one at a time, as they arrive.
 func (b *Bus) GatherQuick(ctx context.Context, subject string, first time.Duration, each func(Answer)) error {
 	return b.gather(ctx, subject, cmp.Or(first, gatherFirst), quickRest, each)
 }
@@ -75,8 +75,8 @@ func quickRest(widest, passed time.Duration) time.Duration {
 	return max(quickLeast-passed, min(max(4*widest, quickQuiet), gatherQuiet))
 }
 
-// gather asks and takes answers until none has come within first, or after that within
-// what rest says.
+// gather asks and takes answers until none arrives within first, and after the first
+// one within rest.
 func (b *Bus) gather(ctx context.Context, subject string, first time.Duration, rest func(widest, passed time.Duration) time.Duration, each func(Answer)) error {
 	if strings.ContainsFunc(subject, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return mayfly.Errorf(mayfly.Invalid, "subject %q has a space or control character", subject)
@@ -100,7 +100,7 @@ func (b *Bus) gather(ctx context.Context, subject string, first time.Duration, r
 		}
 	})
 	defer inbox.Close()
-	defer cancel() // before Close, so that a waiting inbox lets go
+	defer cancel() // before Close, to release a waiting inbox
 	if err := inbox.Ask(subject); err != nil {
 		return err
 	}

@@ -16,20 +16,20 @@ const (
 	probeEvery   = 500 * time.Millisecond
 	probeTimeout = time.Second
 
-	// hungAfter is how many echoes in a row a server may leave unanswered before
-	// we try another one. TCP alone does not notice a stopped server.
+	// hungAfter is how many echoes in a row a server may miss before we try another.
+	// TCP alone does not notice a stopped server.
 	hungAfter = 3
 )
 
-// JetStream is what the server's JetStream says of the account of our state; our own
-// server counts the users' too.
+// JetStream is what JetStream reports about the account of our state; on our own
+// server it includes the users' account.
 type JetStream struct {
 	Streams   int   `json:"streams"`
 	Consumers int   `json:"consumers"`
 	Memory    int64 `json:"memory"`  // bytes
 	Storage   int64 `json:"storage"` // bytes
 	Limits    struct {
-		Store int64 `json:"max_storage"` // bytes that all streams together may hold; 0 and less is no limit
+		Store int64 `json:"max_storage"` // bytes that all streams together may hold; no limit if 0 or less
 	} `json:"limits"`
 	API struct {
 		Level  int    `json:"level"`
@@ -38,8 +38,7 @@ type JetStream struct {
 	} `json:"api"`
 }
 
-// health asks the server and its JetStream again and again, so that readiness is
-// an answer from memory.
+// health polls the server and its JetStream, so that readiness is answered from memory.
 type health struct {
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
@@ -66,9 +65,9 @@ func (h *health) close() {
 	h.done.Wait()
 }
 
-// watchEcho moves the link to another server (or the same one, come back) when
-// the present one takes bytes but does nothing with them. A first silence is
-// looked into at once: calls are being lost.
+// watchEcho moves the link to another server (or the same one, restarted) when the
+// current one accepts bytes but does not process them. After a first missed echo it
+// tries again at once: calls are being lost.
 func (l *link) watchEcho(ctx context.Context) {
 	every(ctx, probeEvery, func() {
 		for ctx.Err() == nil {
@@ -85,9 +84,9 @@ func (l *link) watchEcho(ctx context.Context) {
 	})
 }
 
-// leave gives up the present server. From now on calls are refused rather than
-// lost, since leaving may take a while: nats.go holds its lock for what it still
-// writes to a server that reads no more.
+// leave gives up the current server. From now on calls are rejected rather than lost,
+// since leaving may take a while: nats.go holds its lock while it still writes to a
+// server that no longer reads.
 func (l *link) leave() {
 	l.log.Warn("server does not answer, connecting again")
 	l.up.Store(false)
@@ -127,8 +126,8 @@ func every(ctx context.Context, d time.Duration, f func()) {
 	}
 }
 
-// jetStream asks for our account's JetStream: our own server directly, so that
-// its trace shows the user's traffic and not ours.
+// jetStream queries our account's JetStream. It asks our own server directly, so that
+// the trace shows the user's traffic and not ours.
 func (b *Bus) jetStream(ctx context.Context) (JetStream, error) {
 	if b.server != nil {
 		return jetStreamOf(b.server)
@@ -180,9 +179,9 @@ func jetStreamOf(s *server.Server) (info JetStream, err error) {
 	return info, nil
 }
 
-// Ready returns nil while calls can be made and JetStream answers, or why not. From
-// a disk that lost something it does not recover (see Sync). It
-// knows of a loss within two seconds and never waits.
+// Ready returns nil while calls can be made and JetStream answers, or why not. It does
+// not recover from a disk that lost data (see Sync). It notices an outage within 2 s
+// and never waits.
 func (b *Bus) Ready() error {
 	if b.committer != nil {
 		if err := b.committer.err(); err != nil {
@@ -210,16 +209,16 @@ func (b *Bus) Ready() error {
 type Stats struct {
 	Connected   int    // connections that are up
 	Connections int    // connections there should be
-	Reconnects  uint64 // how often one was restored
+	Reconnects  uint64 // connections restored
 	MessagesIn  uint64
 	MessagesOut uint64
 	BytesIn     uint64
 	BytesOut    uint64
 	Waiting     int       // calls that wait for a reply
 	Inboxes     int       // that are open
-	Late        uint64    // replies that came when nobody waited any more
-	Retried     uint64    // calls sent a second time, because nobody had got them
-	Nobody      uint64    // calls that reached nobody the second time too
+	Late        uint64    // replies that arrived after the call had ended
+	Retried     uint64    // calls sent a second time, for lack of responders
+	Nobody      uint64    // calls without responders the second time too
 	JetStream   JetStream // as last seen
 }
 

@@ -8,9 +8,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// JetStream returns the way to the streams, buckets and objects of Mayfly's own
-// state, over the present connection. Ask again for each piece of work: a connection
-// that closed for good is replaced by another.
+// JetStream returns access to the streams, buckets and objects of Mayfly's state over
+// the current connection. Call it for each piece of work: a connection that closed for
+// good is replaced.
 func (b *Bus) JetStream() (jetstream.JetStream, error) {
 	l, err := b.state()
 	if err != nil {
@@ -24,14 +24,14 @@ func (b *Bus) JetStream() (jetstream.JetStream, error) {
 }
 
 const (
-	retryFor   = 15 * time.Second // twice as long as a cluster takes to choose a leader
-	tryFor     = 5 * time.Second  // an answer that has not come by then is lost
+	retryFor   = 15 * time.Second // twice as long as a cluster takes to elect a leader
+	tryFor     = 5 * time.Second  // an answer that takes longer is lost
 	retryPause = 250 * time.Millisecond
 )
 
-// Retry does work that may be repeated until it succeeds, fails for good, ctx ends,
-// or NATS has been away for 15 s. Each try gets a new js, because one belongs to its
-// connection. what completes "cannot ..." in the error, which is one of Fault.
+// Retry repeats work, which must be safe to repeat, until it succeeds, fails for good,
+// ctx ends, or NATS has been away for 15 s. Each try gets a new js, because a js is bound
+// to its connection. what completes "cannot ..." in the error, which Fault makes.
 func (b *Bus) Retry(ctx context.Context, what string, work func(ctx context.Context, js jetstream.JetStream) error) error {
 	limit, cancel := context.WithTimeout(ctx, retryFor)
 	defer cancel()

@@ -22,13 +22,13 @@ const (
 	pingInterval  = 5 * time.Second // a server silent for two of them is given up
 	reconnectWait = 200 * time.Millisecond
 	dialTimeout   = 2 * time.Second
-	writeTimeout  = 2 * time.Second // a server that takes no bytes for so long is given up; callers wait for it, twice at worst
+	writeTimeout  = 2 * time.Second // a server that accepts no bytes for this long is given up; callers wait that long, at worst twice
 	drainTimeout  = 5 * time.Second
 )
 
-// A link is one NATS connection with its reply multiplexer. nats.go reconnects by
-// itself, for ever; a connection that closes for good all the same (a protocol
-// error, a revoked user) is made anew by keep, under the same inbox.
+// A link is one NATS connection with its reply multiplexer. nats.go reconnects forever
+// by itself; a connection that still closes for good (a protocol error, a revoked user)
+// is replaced by keep, under the same inbox.
 type link struct {
 	remote  Remote
 	name    string
@@ -37,29 +37,28 @@ type link struct {
 
 	conn   atomic.Pointer[conn]
 	up     atomic.Bool  // connected right now; read by every call, so it takes no lock
-	silent atomic.Int32 // echoes in a row that did not come back
+	silent atomic.Int32 // echoes missed in a row
 	state  sync.Mutex   // keeps up in step with conn
 
 	answersMu sync.Mutex
 	answers   map[string]nats.MsgHandler // by subject; subscribed on every connection
-	connected func(*nats.Conn) error     // subscribes what else there is; may be nil
+	connected func(*nats.Conn) error     // makes the other subscriptions; may be nil
 
 	refusalsMu sync.Mutex
-	refusals   map[*func(error)]struct{} // told of permissions that the server denies
+	refusals   map[*func(error)]struct{} // called for permissions that the server denies
 
 	keeper sync.WaitGroup
 	cancel context.CancelFunc
 }
 
-// A conn is a connection and the end of it.
+// A conn is a connection and a signal of its end.
 type conn struct {
 	*nats.Conn
-	closed chan struct{} // closed for good, and its last callback has run
+	closed chan struct{} // closed after the connection's last callback
 }
 
-// openLink connects, trying for as long as ctx lives if the server is not there
-// yet. What waiting cannot mend (a wrong password, an unreadable file) is an error
-// at once.
+// openLink connects, and retries until ctx ends if the server is not up yet. Permanent
+// problems (a wrong password, an unreadable file) are an error at once.
 func openLink(ctx context.Context, remote Remote, name string, log *slog.Logger) (*link, error) {
 	l := &link{answers: map[string]nats.MsgHandler{}, remote: remote, name: name, log: log}
 	if err := l.connect(ctx); err != nil {
@@ -114,9 +113,8 @@ func (l *link) connect(ctx context.Context) error {
 	}
 }
 
-// refresh writes down whether calls can go over nc, if nc is the one in use. It
-// looks rather than believes the callback it runs in: by then another change may
-// have followed.
+// refresh records whether nc can take calls, if nc is in use. It checks the state
+// instead of trusting the callback it runs in: the state may have changed again.
 func (l *link) refresh(nc *nats.Conn) {
 	l.state.Lock()
 	defer l.state.Unlock()
@@ -133,7 +131,7 @@ func (l *link) dial() (*conn, error) {
 		nats.ReconnectWait(reconnectWait),
 		nats.IgnoreAuthErrorAbort(),
 		nats.SkipSubjectValidation(), // mayfly.Subject is the proof
-		nats.ReconnectBufSize(-1),    // a call is refused while there is no server, never sent later
+		nats.ReconnectBufSize(-1),    // a call fails while there is no server, and is never sent later
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(2),
 		nats.Timeout(dialTimeout),
@@ -175,9 +173,9 @@ func (l *link) dial() (*conn, error) {
 	return c, err
 }
 
-// subscribe listens for replies. The limits are far above what waits at once:
-// deliver only looks up a map. The first connection names the inbox, since a NATS
-// context may prescribe its prefix.
+// subscribe listens for replies. The limits are far above what is ever pending: deliver
+// only looks up a map. The first connection names the inbox, since a NATS context may
+// set its prefix.
 func (l *link) subscribe(nc *nats.Conn) error {
 	if l.replies == nil {
 		l.replies = newReplies(nc.NewInbox())
@@ -201,19 +199,19 @@ func (l *link) subscribe(nc *nats.Conn) error {
 			return err
 		}
 	}
-	// A caller may publish at once; the server must know our inbox before.
+	// A caller may publish at once; the server must know our inbox by then.
 	return nc.FlushTimeout(dialTimeout)
 }
 
-// onConnect has f called with every connection from the next on.
+// onConnect registers f to be called with every later connection.
 func (l *link) onConnect(f func(*nats.Conn) error) {
 	l.answersMu.Lock()
 	defer l.answersMu.Unlock()
 	l.connected = f
 }
 
-// onRefusal has f called with each permission that the server denies, until
-// stop is called. f must not block.
+// onRefusal registers f to be called with each permission that the server denies,
+// until stop is called. f must not block.
 func (l *link) onRefusal(f func(error)) (stop func()) {
 	l.refusalsMu.Lock()
 	defer l.refusalsMu.Unlock()
@@ -237,7 +235,7 @@ func (l *link) refused(err error) {
 }
 
 // request sends m and waits for the reply. Its errors have the codes Unavailable
-// (with cause mayfly.ErrNobody if nobody listens), Invalid (with cause
+// (with cause mayfly.ErrNobody if nothing listens), Invalid (with cause
 // mayfly.ErrTooLarge) and Timeout.
 func (l *link) request(ctx context.Context, m *nats.Msg, deadline time.Time) (*nats.Msg, error) {
 	w, inbox := l.replies.register()
@@ -256,8 +254,8 @@ func (l *link) request(ctx context.Context, m *nats.Msg, deadline time.Time) (*n
 	return reply, nil
 }
 
-// echo sends a message to ourselves and waits until it is back: everything that
-// the server sent before it has arrived by then.
+// echo sends a message to ourselves and waits until it is back: by then, everything
+// that the server sent earlier has arrived.
 func (l *link) echo(ctx context.Context, deadline time.Time) error {
 	w, inbox := l.replies.register()
 	if err := l.publish(&nats.Msg{Subject: inbox}); err != nil {
@@ -280,19 +278,19 @@ func (l *link) publish(m *nats.Msg) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, nats.ErrMaxPayload): // seen before a byte of it was sent
+	case errors.Is(err, nats.ErrMaxPayload): // detected before anything was sent
 		return mayfly.Errorf(mayfly.Invalid, "the message has %d bytes with its headers, the server takes %d (max_payload): %w", wireSize(m), nc.MaxPayload(), mayfly.ErrTooLarge)
 	default:
 		return unavailable(err)
 	}
 }
 
-// close drains: replies that are on their way still arrive.
+// close drains: replies in flight still arrive.
 func (l *link) close() {
 	l.cancel()
 	l.keeper.Wait()
 	c := l.conn.Load()
-	// To drain takes nats.go tens of milliseconds.
+	// nats.go takes tens of milliseconds to drain.
 	if l.idle() || c.Drain() != nil {
 		c.Close()
 	}
@@ -304,14 +302,14 @@ func (l *link) close() {
 	}
 }
 
-// idle reports whether nothing can be on its way here that somebody waits for.
+// idle reports whether nothing in flight is awaited here.
 func (l *link) idle() bool {
 	l.answersMu.Lock()
 	defer l.answersMu.Unlock()
 	return len(l.answers) == 0 && l.connected == nil && l.replies.waitingNow() == 0
 }
 
-// nobody reports whether the server answered that no one listens.
+// nobody reports whether m is the server's "no responders".
 func nobody(m *nats.Msg) bool {
 	return len(m.Data) == 0 && len(m.Header) > 0 && m.Header.Get("Status") == "503"
 }
@@ -334,7 +332,7 @@ func unavailable(err error) error {
 		WithHint("check the NATS server; Mayfly keeps reconnecting")
 }
 
-// worthRetrying tells a server that is not there yet from what stays wrong.
+// worthRetrying tells a server that is not up yet from a permanent problem.
 func worthRetrying(err error) bool {
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
 		return false // a TLS alert: the server is there and wants another certificate
@@ -342,7 +340,7 @@ func worthRetrying(err error) bool {
 	if errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) {
 		return true
 	}
-	// Not any net.Error: a missing file and an unreadable URL are such, too.
+	// Not any net.Error: a missing file and an invalid URL are net.Errors too.
 	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return true
 	}
@@ -350,9 +348,9 @@ func worthRetrying(err error) bool {
 	return unknownHost || errors.Is(err, io.EOF) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrStaleConnection)
 }
 
-// A Remote says which NATS server to use and how to get in.
+// A Remote says which NATS server to use and how to log in.
 type Remote struct {
-	URL      string // nats://host:port, several divided by commas
+	URL      string // nats://host:port, comma-separated
 	Creds    string // credentials file
 	User     string
 	Password string
@@ -394,8 +392,8 @@ func (r Remote) String() string {
 		if !strings.Contains(text, "://") {
 			text = "nats://" + text
 		}
-		// Of an address that cannot be read nothing is shown: where its password
-		// ends is anybody's guess.
+		// Show nothing of an address that does not parse: there is no telling where
+		// its password ends.
 		if u, err := url.Parse(text); err == nil && u.Host != "" {
 			urls[i] = u.Scheme + "://" + u.Host
 		} else {
@@ -405,8 +403,8 @@ func (r Remote) String() string {
 	return strings.Join(urls, ",")
 }
 
-// explain makes a failed connect an error of ours. It names the server without
-// its secrets and never quotes a URL from the error's text.
+// explain translates a failed connect to our error. It names the server without its
+// secrets and never quotes a URL from the error's text.
 func (r Remote) explain(err error) error {
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):

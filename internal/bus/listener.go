@@ -16,30 +16,30 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A Listener takes the messages of many subjects into one channel, over a
-// connection of its own: a goroutine and an inbox for each subject, as nats.go
-// would have it, is what makes thousands of functions dear.
+// A Listener receives the messages of many subjects on one channel, over its own
+// connection: nats.go's default, a goroutine and an inbox per subject, is expensive
+// with thousands of functions.
 type Listener struct {
 	bus      *Bus
 	link     *link
-	own      bool // hears subjects of Mayfly's own
+	own      bool // listens on Mayfly's own subjects
 	messages chan *nats.Msg
 
 	mu   sync.Mutex                      // one change at a time
-	conn *nats.Conn                      // that the subscriptions are on
+	conn *nats.Conn                      // holds the subscriptions
 	subs map[Interest]*nats.Subscription // nil for one that waits for the next connection
 }
 
-// An Interest is a subject to listen on. Of the listeners with the same Queue one
-// gets each message; with none, all do.
+// An Interest is a subject to listen on. Each message goes to one of the listeners with
+// the same Queue; without a Queue, to all.
 type Interest struct{ Subject, Queue string }
 
-// inboundRoom is how many messages may wait for Next. Whoever calls it must be
-// quick; what does not fit is lost, and said so in the log.
+// inboundRoom is how many messages may wait for Next. Callers of Next must be quick:
+// messages that do not fit are dropped and logged.
 const inboundRoom = 64 << 10
 
-// Listen opens a Listener on the first interests. It hears subjects of Mayfly's own
-// or of users, never both: the first decides, and without any it is users'. ctx
+// Listen opens a Listener on the first interests. It listens on Mayfly's own subjects
+// or on users', never both: the first one decides, and the default is users'. ctx
 // bounds the opening only.
 func (b *Bus) Listen(ctx context.Context, first ...Interest) (*Listener, error) {
 	l := &Listener{bus: b, messages: make(chan *nats.Msg, inboundRoom), subs: map[Interest]*nats.Subscription{}}
@@ -63,8 +63,8 @@ func (b *Bus) Listen(ctx context.Context, first ...Interest) (*Listener, error) 
 	return l, nil
 }
 
-// resubscribe makes every subscription anew, on a connection that stands in for
-// one that closed for good.
+// resubscribe repeats every subscription on a connection that replaces one that closed
+// for good.
 func (l *Listener) resubscribe(nc *nats.Conn) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,14 +79,14 @@ func (l *Listener) resubscribe(nc *nats.Conn) error {
 	return nil
 }
 
-// Change begins to listen on some subjects and ends listening on others. When it
-// returns, the server knows.
+// Change starts listening on some subjects and stops on others. When it returns, the
+// server knows.
 func (l *Listener) Change(add, drop []Interest) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, interest := range drop {
 		if sub := l.subs[interest]; sub != nil {
-			_ = sub.Unsubscribe() // a connection that is gone has no subscriptions
+			_ = sub.Unsubscribe() // a closed connection has no subscriptions
 		}
 		delete(l.subs, interest)
 	}
@@ -106,11 +106,10 @@ func (l *Listener) Change(add, drop []Interest) error {
 	if err := l.conn.FlushTimeout(dialTimeout); err != nil && l.conn.IsConnected() {
 		return fmt.Errorf("listen: %w", unavailable(err))
 	}
-	return nil // while there is no server, it is told on the way back to it
+	return nil // without a server now, it learns when we reconnect
 }
 
-// Next waits for a message. It returns false when ctx has ended and no message
-// waits.
+// Next waits for a message. It returns false when ctx has ended and none is pending.
 func (l *Listener) Next(ctx context.Context) (Inbound, bool) {
 	select {
 	case m := <-l.messages:
@@ -125,13 +124,13 @@ func (l *Listener) Next(ctx context.Context) (Inbound, bool) {
 	}
 }
 
-// Close ends the connection, once what was said on it is sent.
+// Close flushes and closes the connection.
 func (l *Listener) Close() error {
 	l.link.close()
 	return nil
 }
 
-// An Inbound is a message that somebody sent to a Listener.
+// An Inbound is a message that a Listener received.
 type Inbound struct {
 	message  *nats.Msg
 	listener *Listener
@@ -140,11 +139,11 @@ type Inbound struct {
 // Subject returns where it was sent.
 func (in Inbound) Subject() string { return in.message.Subject }
 
-// WantsReply reports whether somebody waits for a reply.
+// WantsReply reports whether the sender expects a reply.
 func (in Inbound) WantsReply() bool { return in.message.Reply != "" }
 
-// Call reads the message as a call. A message of a plain client, that knows
-// nothing of HTTP, is a POST to /.
+// Call reads the message as a call. A message of a plain NATS client, which does not
+// know HTTP, is a POST to /.
 func (in Inbound) Call() mayfly.Call {
 	c := mayfly.Call{Subject: mayfly.Subject(in.message.Subject), Method: http.MethodPost, Path: "/", Body: in.message.Data}
 	c.Header = make(http.Header, len(in.message.Header))
@@ -178,8 +177,8 @@ func (in Inbound) Call() mayfly.Call {
 	return c
 }
 
-// Reply answers a call. A reply with a Stream is read to its end first; one that
-// does not fit into a message is answered with an error that says so.
+// Reply answers a call. It first reads a Stream to its end; a reply that does not fit
+// in a message becomes an error that says so.
 func (in Inbound) Reply(r mayfly.Reply) error {
 	if r.Stream != nil {
 		var err error
@@ -210,8 +209,8 @@ func (in Inbound) Reply(r mayfly.Reply) error {
 	return err
 }
 
-// Fail answers a call with an error. With trace the body is what the function's
-// language said, if it said something: for a developer.
+// Fail answers a call with an error. With trace, the body is the failure's mayfly.Trace,
+// if any, for a developer.
 func (in Inbound) Fail(failure error, trace bool) error {
 	var body []byte
 	if t, ok := errors.AsType[mayfly.Trace](failure); ok && trace {
@@ -244,7 +243,7 @@ func (in Inbound) respond(header nats.Header, body []byte) error {
 	return in.listener.link.publish(&nats.Msg{Subject: in.message.Reply, Header: header, Data: body})
 }
 
-// oneLine makes text fit into a header.
+// oneLine makes text fit in a header.
 func oneLine(s string) string {
 	const most = 1024
 	if len(s) > most {

@@ -58,9 +58,8 @@ func headerSize(h nats.Header) (n int64) {
 	return n
 }
 
-// decode makes a Reply of a message from anybody, who may have put anything in it.
-// A reply that breaks the protocol is an error with code Crashed: the fault is
-// the service's.
+// decode turns an untrusted message into a Reply. One that breaks the protocol is an
+// error with code Crashed: the service is at fault.
 func decode(m *nats.Msg) (mayfly.Reply, error) {
 	r := mayfly.Reply{Status: http.StatusOK, Body: m.Data}
 	if len(m.Header) == 0 {
@@ -115,7 +114,7 @@ func decode(m *nats.Msg) (mayfly.Reply, error) {
 	return r, nil
 }
 
-// faultOf returns the error that another node says of a function's call.
+// faultOf returns the error that another node reported for a call.
 func faultOf(fault, text, hint string, trace []byte) error {
 	e := &mayfly.Error{Code: mayfly.Internal, Message: text, Hint: hint}
 	for _, code := range mayfly.Codes() {

@@ -12,20 +12,19 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// replies gives each message that comes to one wildcard inbox to whoever waits
-// for it. It stands in for nats.go's own multiplexer, which leaks its slot when a
-// publish fails, loses those who wait when a connection is made anew, and has no
-// inbox for many answers. It is as fast, not faster: BenchmarkCall. The waiting
-// calls are spread over shards.
+// replies routes the messages of one wildcard inbox to their waiting calls. It replaces
+// nats.go's multiplexer, which leaks its slot when a publish fails, loses its waiters
+// when a connection is replaced, and has no inbox for many answers. It is as fast, not
+// faster: BenchmarkCall. The waiting calls are spread over shards.
 //
 //	publish, reply = <prefix><token>        <prefix>* ──► deliver ──► waiter
 //
-// A token is used once, so an answer that comes late or twice finds nobody. It is
-// random: a service sees the inbox of the call it serves and must not be able to
-// tell from it the inbox of somebody else's.
+// A token is used once, so a late or duplicate answer has no waiter. It is random: a
+// service sees the inbox of the call it serves and must not be able to derive the inbox
+// of another call.
 type replies struct {
 	prefix string        // "_INBOX.<unique>."
-	late   atomic.Uint64 // messages that found nobody
+	late   atomic.Uint64 // messages without a waiter
 	shards [32]shard
 
 	mu        sync.RWMutex
@@ -35,11 +34,11 @@ type replies struct {
 type shard struct {
 	mu      sync.Mutex
 	waiting map[uint64]*waiter
-	_       [40]byte // a cache line each, so that neighbours do not slow each other
+	_       [40]byte // a cache line each, against false sharing
 }
 
-// A waiter is the place where one call waits. It is reused: its channel and timer
-// are empty whenever it lies in the pool.
+// A waiter is where one call waits. It is reused: its channel and timer are empty
+// while it is in the pool.
 type waiter struct {
 	token uint64
 	reply chan *nats.Msg // holds one
@@ -78,7 +77,7 @@ func (r *replies) register() (*waiter, string) {
 
 // await returns the reply to w's inbox, or the error of whichever comes first:
 // the context's end, or context.DeadlineExceeded at the deadline, if there is one.
-// The waiter is given back.
+// The waiter returns to the pool.
 func (r *replies) await(ctx context.Context, w *waiter, deadline time.Time) (*nats.Msg, error) {
 	if !deadline.IsZero() {
 		w.timer.Reset(time.Until(deadline))
@@ -138,8 +137,8 @@ func (r *replies) deliver(m *nats.Msg) {
 	w.reply <- m
 }
 
-// listen gives every message to a fresh inbox to f, one at a time, until stop is
-// called. f must not block: all replies wait behind it.
+// listen passes every message to a fresh inbox to f, one at a time, until stop is
+// called. f must not block: it holds up all replies.
 func (r *replies) listen(f func(*nats.Msg)) (inbox string, stop func()) {
 	token := "-" + strconv.FormatUint(rand.Uint64(), 36)
 	r.mu.Lock()

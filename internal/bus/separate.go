@@ -11,19 +11,19 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// ownStreams are the streams that earlier builds kept among users'.
+// ownStreams are the streams that earlier builds kept in the users' account.
 var ownStreams = []string{
 	"KV_" + mayfly.BucketMeta, "KV_" + mayfly.BucketRegistry, "OBJ_" + mayfly.BucketCode, "KV_" + mayfly.BucketSecrets, mayfly.StreamLogs,
 }
 
 // SeparateState moves Mayfly's streams in an embedded server's store from the users'
 // account, where earlier builds kept them, into Mayfly's own. The server must not
-// run. What nats-server checks its files with depends on a stream's name and not on
-// its account, so a stream is moved by renaming its folder: it is whole in one place
-// or the other at any moment, and after a crash the rest is moved at the next start.
+// run. The checksums of nats-server depend on a stream's name, not on its account, so
+// renaming a stream's folder moves it: at any moment it is whole in one place or the
+// other, and after a crash the rest moves at the next start.
 //
-// A stream that is in both is left in both, and listed: the one in Mayfly's account is
-// in use, and nothing is ever overwritten.
+// A stream that is in both accounts stays in both, and is listed: the one in Mayfly's
+// account is in use, and nothing is ever overwritten.
 func SeparateState(store string) (left []string, err error) {
 	return mover{rename: os.Rename, sync: SyncPath}.move(store)
 }
@@ -70,10 +70,10 @@ func cannotMove(stream string, err error) error {
 		WithHint("give the folder to this user, or copy the whole data folder to one file system and start there with --data; what has not been moved is moved at the next start")
 }
 
-// SyncPath has the disk keep a file, or a folder's list of files.
+// SyncPath syncs a file, or a folder's list of files, to disk.
 func SyncPath(path string) error {
 	if runtime.GOOS == "windows" {
-		return nil // it cannot sync folders, and journals them itself
+		return nil // Windows cannot sync folders, and journals them itself
 	}
 	f, err := os.Open(path)
 	if err != nil {

@@ -24,18 +24,18 @@ import (
 type ServerOptions struct {
 	Name    string // server name; NATS makes one up if empty
 	Addr    string // where clients connect; "127.0.0.1:0", a free port, if empty
-	Monitor string // where NATS's own HTTP monitoring listens; nowhere if empty
+	Monitor string // address of NATS's own HTTP monitoring; off if empty
 	Store   string // folder of JetStream's files; required
 
-	// Trace gets a line for each message of the protocol, as nats-server -DV prints
-	// them: they are for eyes, not for a log. Nil for none.
+	// Trace gets a line for each protocol message, as nats-server -DV prints them, for
+	// people to read, not for a log. Nil for none.
 	Trace io.Writer
 
-	// Who may connect. With none of them everybody may, which is for loopback.
+	// The login of clients. Without one anybody may connect, which is for loopback.
 	User, Password string
 	Token          string
 
-	CoreKey string // password of mayfly.UserCore, who alone comes into mayfly.AccountCore; a random one if empty
+	CoreKey string // password of mayfly.UserCore, the only user of mayfly.AccountCore; random if empty
 
 	MaxStore  int64 // bytes on disk; 80 % of what is free and already used if zero
 	MaxMemory int64 // bytes in memory streams; 256 MiB if zero
@@ -45,8 +45,8 @@ type ServerOptions struct {
 	wedged *atomic.Pointer[string] // set when a stream can no longer be written; may be nil
 }
 
-// startServer starts a server that answers, or says why it cannot. The recovery of
-// a large store takes a while and is not cut short.
+// startServer starts a server and waits until it answers, or says why it cannot.
+// Recovering a large store takes a while and has no timeout.
 func startServer(ctx context.Context, o ServerOptions) (*server.Server, error) {
 	opts, err := o.serverOptions()
 	if err != nil {
@@ -102,7 +102,7 @@ func (o *ServerOptions) serverOptions() (*server.Options, error) {
 	opts.JetStream = true
 	opts.StoreDir = o.Store
 	opts.SyncAlways = syncAlways
-	opts.SyncInterval = time.Second // for what nobody calls Sync for
+	opts.SyncInterval = time.Second // for writes that are not followed by Sync
 	opts.JetStreamMaxMemory = o.MaxMemory
 	if opts.JetStreamMaxMemory == 0 {
 		opts.JetStreamMaxMemory = 256 << 20
@@ -141,8 +141,8 @@ func (o *ServerOptions) serverOptions() (*server.Options, error) {
 	return opts, nil
 }
 
-// checkDoors tries the addresses first: the server itself would only log a taken
-// port and go on without it.
+// checkDoors tries the addresses first: the server itself would only log a port in use
+// and run without it.
 func (o *ServerOptions) checkDoors(ctx context.Context) error {
 	for _, door := range []struct{ addr, key string }{{o.Addr, "bus.addr"}, {o.Monitor, "bus.monitor"}} {
 		if door.addr == "" {
@@ -168,7 +168,7 @@ func (o *ServerOptions) checkDoors(ctx context.Context) error {
 	return nil
 }
 
-// dialAddr returns where a door that listens on addr is reached from this machine.
+// dialAddr returns where this machine reaches a listener on addr.
 func dialAddr(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); err == nil && (host == "" || ip.IsUnspecified()) {
@@ -177,7 +177,7 @@ func dialAddr(addr string) string {
 	return addr
 }
 
-// speaksNATS reports whether a NATS server greets at addr: it speaks first.
+// speaksNATS reports whether a NATS server is at addr: it sends the first line.
 func speaksNATS(ctx context.Context, addr string) bool {
 	d := net.Dialer{Timeout: time.Second}
 	c, err := d.DialContext(ctx, "tcp", addr)
@@ -191,13 +191,13 @@ func speaksNATS(ctx context.Context, addr string) bool {
 	return string(greeting[:n]) == "INFO "
 }
 
-// explain makes an error of the server's last words.
+// explain turns the server's last log line into an error.
 func (o *ServerOptions) explain(reason string) error {
 	return mayfly.Errorf(mayfly.Internal, "the NATS server could not start: %s", reason).
 		WithHint("its files are in %s; --log.level debug tells more", o.Store)
 }
 
-// writable makes the folder and proves that a file can be made in it.
+// writable creates the folder and checks that it can create a file in it.
 func writable(folder string) error {
 	if folder == "" {
 		return mayfly.Errorf(mayfly.Invalid, "the NATS server has no store folder")
@@ -216,8 +216,8 @@ func writable(folder string) error {
 	return nil
 }
 
-// storeShare returns 80 % of what the store may grow to: a full disk wedges
-// JetStream until a restart, its own limit answers at once and heals.
+// storeShare returns 80 % of what the store may grow to: a full disk wedges JetStream
+// until a restart, while its own limit fails at once and recovers.
 func storeShare(folder string) int64 {
 	const least = 1 << 20 // for JetStream 0 means as much as it likes
 	free, ok := freeSpace(folder)
@@ -237,7 +237,7 @@ func storeShare(folder string) int64 {
 	return max(least, (free+used)/10*8)
 }
 
-// splitAddr divides host:port; NATS takes -1 for a free port.
+// splitAddr splits host:port; NATS takes -1 for a free port.
 func splitAddr(addr string) (host string, port int, err error) {
 	if addr == "" {
 		return "127.0.0.1", server.RANDOM_PORT, nil
@@ -258,7 +258,7 @@ func splitAddr(addr string) (host string, port int, err error) {
 	return host, port, nil
 }
 
-// cause drops the "open /path:" and "listen tcp:" that our own text already says.
+// cause drops the "open /path:" and "listen tcp:" that our own text already has.
 func cause(err error) error {
 	if e, ok := errors.AsType[syscall.Errno](err); ok {
 		return e
@@ -295,7 +295,7 @@ func (d *doorkeeper) Check(c server.ClientAuthentication) bool {
 // a library does not decide that.
 type serverLog struct {
 	log   *slog.Logger
-	trace io.Writer   // nil if nobody watches
+	trace io.Writer   // nil if off
 	fatal chan string // the first one
 
 	wedged *atomic.Pointer[string] // see ServerOptions
@@ -307,13 +307,12 @@ func (l *serverLog) line(level slog.Level, format string, args ...any) {
 	}
 }
 
-// Noticef implements server.Logger. What NATS finds notable at every start is
-// detail here.
+// Noticef implements server.Logger. NATS's notices of every start are debug lines here.
 func (l *serverLog) Noticef(format string, args ...any) { l.line(slog.LevelDebug, format, args...) }
 func (l *serverLog) Debugf(format string, args ...any)  { l.line(slog.LevelDebug, format, args...) }
 
-// Errorf implements server.Logger. A stream whose disk was full or failed takes
-// nothing more until the server starts anew; nothing but this line tells.
+// Errorf implements server.Logger. A stream whose disk was full or failed accepts no
+// writes until the server restarts; only this line reports it.
 func (l *serverLog) Errorf(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); l.wedged != nil && strings.Contains(text, "Critical write error") {
 		l.wedged.CompareAndSwap(nil, &text)
@@ -321,23 +320,22 @@ func (l *serverLog) Errorf(format string, args ...any) {
 	l.line(slog.LevelError, format, args...)
 }
 
-// Warnf implements server.Logger. The one line that is dropped is about the user
-// without a password who stands for everybody on loopback: no password is in any
-// file, and people would read it at each start.
+// Warnf implements server.Logger. It drops one line, about the loopback user that has
+// no password: no file has one, and people would see the warning at each start.
 func (l *serverLog) Warnf(format string, args ...any) {
 	if !strings.HasPrefix(format, "Plaintext passwords detected") {
 		l.line(slog.LevelWarn, format, args...)
 	}
 }
 
-// Tracef implements server.Logger: one write a line.
+// Tracef implements server.Logger, with one write per line.
 func (l *serverLog) Tracef(format string, args ...any) {
 	if l.trace == nil {
 		return
 	}
 	line := time.Now().AppendFormat(nil, "15:04:05.000000 ")
 	line = append(fmt.Appendf(line, format, args...), '\n')
-	_, _ = l.trace.Write(line) // nobody is left to tell
+	_, _ = l.trace.Write(line) // there is nowhere left to report it
 }
 
 func (l *serverLog) Fatalf(format string, args ...any) {

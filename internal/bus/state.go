@@ -9,38 +9,36 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A State is a bucket or a stream in which Mayfly keeps something. One of KeyValue,
-// Objects and Stream says what it is; Replicas, MaxBytes and Metadata of them are
-// set by Keep.
+// A State is a bucket or a stream of Mayfly. One of KeyValue, Objects and Stream
+// configures it; Keep sets their Replicas, MaxBytes and Metadata.
 type State struct {
 	KeyValue *jetstream.KeyValueConfig
 	Objects  *jetstream.ObjectStoreConfig
 	Stream   *jetstream.StreamConfig
 
-	// Layout is the version of that configuration, from 1. It stands in the stream's
-	// metadata: one with a greater number was made by a newer Mayfly and is left as
-	// it is, one with the same is left as its operator may have changed it.
+	// Layout is the version of that configuration, from 1, in the stream's metadata. A
+	// stream with a greater number is of a newer Mayfly and is left as it is; one with
+	// the same number keeps its operator's changes.
 	Layout int
 
-	// How much it may hold: a percentage of JetStream's store, or Bytes where that is
-	// not limited, or Percent is 0. A small store gets less.
+	// The size limit: a percentage of JetStream's store, or Bytes if the store is
+	// unlimited or Percent is 0. A small store gets less.
 	Percent int64
 	Bytes   int64
 }
 
 const (
 	layoutName = "mayfly.layout"
-	copies     = 3       // where there are so many servers
+	copies     = 3       // if there are that many servers
 	leastBytes = 1 << 20 // of any state
 )
 
-// Keep makes states where they are missing, all at once, and those of an older
-// layout as they should be. How many copies there can be, and how much of the store
-// is promised to others, only the server knows: that is found out by trying. A state
-// that is there loses neither copies nor room.
+// Keep creates missing states, all at once, and updates those of an older layout. Only
+// the server knows how many replicas are possible and how much of the store is
+// reserved, so Keep finds out by trying. An existing state never loses replicas or space.
 //
-// At the start of a node it costs a question for each, and brings back a stream
-// whose files a power loss has hidden from the server. Errors: Unavailable, Timeout,
+// At the start of a node it costs one request per state, and restores a stream whose
+// files a power loss has hidden from the server. Errors: Unavailable, Timeout,
 // Exhausted, Denied.
 func (b *Bus) Keep(ctx context.Context, states ...State) error {
 	return b.UntilRefused(ctx, func(ctx context.Context) error {
@@ -78,7 +76,7 @@ func (b *Bus) keep(ctx context.Context, js jetstream.JetStream, s State, limit i
 	if limit > 0 && s.Percent > 0 {
 		size = max(leastBytes, limit/100*s.Percent)
 	}
-	kept := false // what is there has our layout
+	kept := false // the existing stream has our layout
 	present, err := js.Stream(ctx, s.stream())
 	switch {
 	case err == nil:
@@ -89,7 +87,7 @@ func (b *Bus) keep(ctx context.Context, js jetstream.JetStream, s State, limit i
 		kept = layoutOf(there) == s.Layout
 		leastReplicas, leastSize = there.Replicas, there.MaxBytes
 		replicas = max(replicas, leastReplicas)
-		// It grows with the store, but not with each file that somebody deletes beside.
+		// It grows with the store, but not with each unrelated file that is deleted.
 		if limit == 0 || size/2 < leastSize {
 			size = leastSize
 		}
@@ -104,7 +102,7 @@ func (b *Bus) keep(ctx context.Context, js jetstream.JetStream, s State, limit i
 		case replicas > leastReplicas && apiError(err, noPeers, noReplicas, storeFull):
 			replicas = leastReplicas
 		case err == nil && b.committer != nil:
-			b.committer.soon() // nobody waits: who stores something there syncs
+			b.committer.soon() // no waiter: writers sync by themselves
 			return nil
 		default:
 			return err
@@ -113,7 +111,7 @@ func (b *Bus) keep(ctx context.Context, js jetstream.JetStream, s State, limit i
 	return nil
 }
 
-// put makes the state or changes it.
+// put creates or updates the state.
 func (s State) put(ctx context.Context, js jetstream.JetStream, replicas int, size int64) error {
 	metadata := map[string]string{layoutName: strconv.Itoa(s.Layout)}
 	var err error
@@ -146,7 +144,7 @@ func (s State) stream() string {
 	}
 }
 
-// name returns what people call it.
+// name returns its name for people.
 func (s State) name() string {
 	switch {
 	case s.KeyValue != nil:
