@@ -25,15 +25,15 @@ const (
 	// transfer bounds one upload or download.
 	transfer = 10 * time.Minute
 
-	// spared is the age below which a bundle that nobody names is kept: a deploy
-	// uploads first and writes its entry after the nodes have tried the code.
+	// spared is the age below which an unreferenced bundle is kept: a deploy uploads
+	// first and writes its entry after the nodes have tried the code.
 	spared = time.Hour
 )
 
-// Upload stores a packed bundle under the digest that Pack returned, unless it is
-// there. What packed gives is checked on the way: a bundle is never there half, or
-// under another's name. It is read again where NATS goes away meanwhile. Errors:
-// Invalid for other bytes than the digest says, Exhausted, Unavailable.
+// Upload stores a packed bundle under the digest that Pack returned, unless it exists.
+// The bytes are checked on the way, so a bundle is never partial or under another's
+// digest. packed is read again if NATS goes away meanwhile. Errors: Invalid for bytes
+// that do not match the digest, Exhausted, Unavailable.
 func (r *Registry) Upload(ctx context.Context, packed io.ReadSeeker, digest string) error {
 	if err := checkDigest(digest); err != nil {
 		return err
@@ -55,7 +55,7 @@ func (r *Registry) Upload(ctx context.Context, packed io.ReadSeeker, digest stri
 	}
 }
 
-// upload is one try. Its errors are still NATS's own.
+// upload is one try. It returns raw NATS errors.
 func (r *Registry) upload(ctx context.Context, packed io.Reader, digest string) error {
 	objects, err := r.objects(ctx) // waits until NATS is there
 	if err != nil {
@@ -63,8 +63,8 @@ func (r *Registry) upload(ctx context.Context, packed io.Reader, digest string) 
 	}
 	stored, err := objects.GetInfo(ctx, digest)
 	if err == nil && stored.Digest == objectDigest(digest) {
-		// There, and now as young as a new one: Collect must not take it from the
-		// deploy that is about to name it.
+		// It exists; make it as young as a new one: Collect must not delete it before
+		// this deploy references it.
 		return objects.UpdateMeta(ctx, digest, stored.ObjectMeta)
 	}
 	if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
@@ -74,8 +74,8 @@ func (r *Registry) upload(ctx context.Context, packed io.Reader, digest string) 
 	return err
 }
 
-// A checked reader ends with an error instead of io.EOF unless its bytes have the
-// digest. It fills what it is given, because each read becomes one message.
+// A checked reader ends with an error instead of io.EOF unless its bytes match the
+// digest. It fills the buffer, because each read becomes one message.
 type checked struct {
 	r      io.Reader
 	digest string
@@ -100,8 +100,7 @@ func (c *checked) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// download writes a bundle's bytes to a file, or fails if they are not what the
-// digest says.
+// download writes a bundle's bytes to a file, or fails if they do not match the digest.
 func (r *Registry) download(ctx context.Context, digest, path string) (err error) {
 	objects, err := r.objects(ctx)
 	if err != nil {
@@ -135,7 +134,7 @@ func (r *Registry) download(ctx context.Context, digest, path string) (err error
 	return nil
 }
 
-// A diskWriter tells errors of the disk from those of the network.
+// A diskWriter tells disk errors from network errors.
 type diskWriter struct{ f *os.File }
 
 func (w *diskWriter) Write(p []byte) (int, error) {
@@ -146,7 +145,7 @@ func (w *diskWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// checkBundles proves that what a deploy names has been uploaded.
+// checkBundles checks that the bundles of a deploy have been uploaded.
 func (r *Registry) checkBundles(ctx context.Context, bundles map[string]string) error {
 	for _, digest := range bundles {
 		if err := checkDigest(digest); err != nil {
@@ -169,10 +168,9 @@ func (r *Registry) checkBundles(ctx context.Context, bundles map[string]string) 
 	return nil
 }
 
-// Collect deletes bundles that no entry names, now or in its history, from the
-// store and from the cache, and returns how many were deleted from the store. What
-// is younger than an hour stays, and what inUse names: the folders of instances
-// that still run.
+// Collect deletes bundles that no entry references, now or in its history, from the
+// store and the cache, and returns how many it deleted from the store. It keeps those
+// younger than an hour and those in inUse, the folders of running instances.
 func (r *Registry) Collect(ctx context.Context, inUse ...string) (int, error) {
 	if r.barred != nil {
 		return 0, nil
@@ -187,8 +185,8 @@ func (r *Registry) collect(ctx context.Context, before time.Time, inUse []string
 	if err != nil {
 		return 0, err
 	}
-	// What is there first, what is named after: a bundle that comes in between is
-	// not even looked at.
+	// List the bundles first, then the references: a bundle uploaded in between is not
+	// considered.
 	stored, err := objects.List(ctx)
 	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
 		return 0, bus.Fault("list the bundles", err)
@@ -204,7 +202,7 @@ func (r *Registry) collect(ctx context.Context, before time.Time, inUse []string
 		if checkDigest(o.Name) != nil || named[o.Name] || o.ModTime.After(before) {
 			continue
 		}
-		// A deploy of the same code may have come back to it meanwhile.
+		// A deploy of the same code may have renewed it meanwhile.
 		now, err := objects.GetInfo(ctx, o.Name)
 		if errors.Is(err, jetstream.ErrObjectNotFound) || err == nil && now.ModTime.After(before) {
 			continue
@@ -223,8 +221,8 @@ func (r *Registry) collect(ctx context.Context, before time.Time, inUse []string
 	return deleted, r.fetcher.forget(r.options.Cache, before, named)
 }
 
-// named returns the digests that any entry names, old values included. Where one
-// cannot be read nothing may be deleted.
+// named returns the digests that any entry references, old values included. If one
+// cannot be read, nothing may be deleted.
 func (r *Registry) named(ctx context.Context) (map[string]bool, error) {
 	js, err := r.bus.JetStream()
 	if err != nil {
@@ -254,7 +252,7 @@ func (r *Registry) named(ctx context.Context) (map[string]bool, error) {
 			if stored.Operation() != jetstream.KeyValuePut {
 				continue
 			}
-			// Of any version: a newer Mayfly names its bundles at the same place.
+			// Any version: a newer Mayfly keeps its bundles in the same field.
 			var e struct {
 				Bundles map[string]string `json:"bundles"`
 			}
@@ -277,8 +275,8 @@ func (r *Registry) objects(ctx context.Context) (objects jetstream.ObjectStore, 
 	return objects, err
 }
 
-// checkDigest refuses what is no sha256 in lower-case hex. A digest is the name of
-// a folder, so this is also what keeps Fetch within its cache.
+// checkDigest rejects anything but a sha256 in lower-case hex. A digest is a folder
+// name, so this also keeps Fetch inside its cache.
 func checkDigest(digest string) error {
 	raw, err := hex.DecodeString(digest)
 	if err != nil || len(raw) != sha256.Size || hex.EncodeToString(raw) != digest {

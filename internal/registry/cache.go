@@ -18,11 +18,11 @@ import (
 
 // The cache holds a folder for each bundle:
 //
-//	<digest>/code/...    what was unpacked
-//	<digest>/complete    written last: which bundle, and how much was unpacked
-//	.fetch-*/            one that is being made; renamed to its digest when done
+//	<digest>/code/...    the unpacked files
+//	<digest>/complete    written last: the digest, and how much was unpacked
+//	.fetch-*/            in progress; renamed to its digest when done
 //
-// A crash leaves only a .fetch folder, which Open sweeps away when it is old.
+// A crash leaves only a .fetch folder, which Open removes when it is old.
 const (
 	cacheCode    = "code"
 	cacheMark    = "complete"
@@ -30,8 +30,8 @@ const (
 	cachePattern = ".fetch-*"
 )
 
-// A mark says that a folder of the cache is whole. Files and Bytes find out what a
-// power loss, or somebody who tidied up, took from it.
+// A mark says that a folder of the cache is complete. Files and Bytes detect loss after
+// a power failure or a manual cleanup.
 type mark struct {
 	Digest string `json:"digest"`
 	Files  int    `json:"files"`
@@ -39,9 +39,9 @@ type mark struct {
 }
 
 // Fetch returns a folder with the unpacked bundle, from the cache or else from the
-// store. Who asks for the same at once shares one download; it goes on for the
-// others when one of them leaves. Nobody may write into the folder. Errors:
-// NotFound, Unavailable, Invalid for a bundle that cannot be unpacked.
+// store. Concurrent callers share one download, which goes on for the others when one
+// leaves. The folder is read-only. Errors: NotFound, Unavailable, Invalid for a bundle
+// that cannot be unpacked.
 func (r *Registry) Fetch(ctx context.Context, digest string) (string, error) {
 	if err := checkDigest(digest); err != nil {
 		return "", err
@@ -70,7 +70,7 @@ func (r *Registry) Fetch(ctx context.Context, digest string) (string, error) {
 	}
 }
 
-// fetch makes a folder of the cache whole.
+// fetch fills a folder of the cache.
 func (r *Registry) fetch(ctx context.Context, digest, folder string) error {
 	if whole(folder, digest) {
 		return nil
@@ -93,8 +93,8 @@ func (r *Registry) fetch(ctx context.Context, digest, folder string) error {
 	if err := writeMark(fresh, digest); err != nil {
 		return cacheError(err)
 	}
-	// What lies there is not whole. It is moved aside before it is removed, so that
-	// a crash in between leaves nothing that looks like a bundle.
+	// The existing folder is incomplete. Move it aside before removing it, so that a
+	// crash in between leaves nothing that looks like a bundle.
 	if err := os.Rename(folder, filepath.Join(fresh+".old")); err == nil {
 		r.log.Warn("cached bundle was damaged, fetched anew", "file", folder)
 		defer os.RemoveAll(fresh + ".old")
@@ -129,7 +129,7 @@ func writeMark(folder, digest string) error {
 	return os.WriteFile(filepath.Join(folder, cacheMark), data, 0o600)
 }
 
-// whole reports whether a folder of the cache holds all of a bundle.
+// whole reports whether a folder of the cache holds a complete bundle.
 func whole(folder, digest string) bool {
 	data, err := os.ReadFile(filepath.Join(folder, cacheMark))
 	if err != nil {
@@ -144,7 +144,7 @@ func whole(folder, digest string) bool {
 	return err == nil && found == written
 }
 
-// measure counts what is in a folder.
+// measure counts files and bytes in a folder.
 func measure(folder string) (mark, error) {
 	var m mark
 	err := filepath.WalkDir(folder, func(_ string, d fs.DirEntry, err error) error {
@@ -165,7 +165,7 @@ func measure(folder string) (mark, error) {
 	return m, err
 }
 
-// sweepCache makes the cache's folder and removes what crashes left in it.
+// sweepCache creates the cache's folder and removes leftovers of crashes.
 func sweepCache(cache string) error {
 	if err := os.MkdirAll(cache, 0o700); err != nil {
 		return cacheError(err)
@@ -177,14 +177,14 @@ func sweepCache(cache string) error {
 	prefix := strings.TrimSuffix(cachePattern, "*")
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), prefix) && time.Since(info.ModTime()) > transfer {
-			_ = os.RemoveAll(filepath.Join(cache, e.Name())) // it only takes room
+			_ = os.RemoveAll(filepath.Join(cache, e.Name())) // it only takes space
 		}
 	}
 	return nil
 }
 
-// A fetcher lets those who want the same bundle at once share one fetch, and
-// remembers which folders it has found whole. The zero fetcher is ready.
+// A fetcher lets concurrent callers share one fetch of a bundle, and remembers which
+// folders are complete. The zero fetcher is ready.
 type fetcher struct {
 	mu      sync.Mutex
 	flights map[string]*flight
@@ -206,8 +206,8 @@ func (f *fetcher) knows(digest string) bool {
 	return f.known[digest]
 }
 
-// join returns the flight of a digest, which it starts if there is none. work gets
-// a context of its own: it is everybody's, not the first one's.
+// join returns the flight of a digest, and starts one if there is none. work gets its
+// own context: it runs for all callers, not for the first one.
 func (f *fetcher) join(digest string, work func(ctx context.Context) error) (*flight, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -237,7 +237,7 @@ func (f *fetcher) join(digest string, work func(ctx context.Context) error) (*fl
 	return started, nil
 }
 
-// forget removes cached bundles that are old and not named.
+// forget removes cached bundles that are old and unreferenced.
 func (f *fetcher) forget(cache string, before time.Time, named map[string]bool) error {
 	entries, err := os.ReadDir(cache)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -258,8 +258,8 @@ func (f *fetcher) forget(cache string, before time.Time, named map[string]bool) 
 	return nil
 }
 
-// remove holds the lock, so that nobody fetches the bundle meanwhile. The folder
-// is moved aside first: it is whole or gone.
+// remove holds the lock, so that the bundle is not fetched meanwhile. It moves the
+// folder aside first: the folder is complete or gone.
 func (f *fetcher) remove(cache, digest string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

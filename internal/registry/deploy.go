@@ -14,16 +14,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A Change is what a deploy says besides what it deploys.
+// A Change holds the options of a deploy.
 type Change struct {
-	Take bool   // also a name that another project holds
+	Take bool   // even a name that another project holds
 	Note string // for the history
 }
 
-// Deploy makes u the current revision of its name, under the next number, and
-// returns it so. If the same content is deployed with the same settings already,
-// nothing is written and changed is false; if it was scaled since, only that is
-// taken back.
+// Deploy makes u the current revision of its name, under the next number, and returns
+// it. If the same content is already deployed with the same settings, it writes nothing
+// and changed is false; if it was scaled since, only the scaling is undone.
 //
 // Its bundles must have been uploaded. Errors: Conflict when another deploy changed
 // the unit at the same moment or the name is taken by the other kind, Denied when
@@ -62,10 +61,9 @@ func deploy[T thing](ctx context.Context, r *Registry, key string, t T, project 
 	})
 }
 
-// Rollback makes a new revision with the bundles and settings of an old one. Without
-// a revision, ref is the one before the current, or the last if the unit was
-// removed. Errors are those of Deploy, and NotFound where the history does not reach
-// so far.
+// Rollback makes a new revision with the bundles and settings of an old one. A ref
+// without a revision means the one before the current, or the last if the unit was
+// removed. Errors are those of Deploy, and NotFound if the history no longer has it.
 func (r *Registry) Rollback(ctx context.Context, ref mayfly.Ref) (_ mayfly.Unit, changed bool, err error) {
 	none := mayfly.Unit{}
 	key, _, err := r.find(ctx, string(ref.Name))
@@ -83,7 +81,7 @@ func (r *Registry) Rollback(ctx context.Context, ref mayfly.Ref) (_ mayfly.Unit,
 	if err != nil {
 		return none, false, err
 	}
-	old.Scaled = nil // how many there were for a while is not part of a revision
+	old.Scaled = nil // scaling is not part of a revision
 	was, err := thingOf[mayfly.Unit](old)
 	if err != nil {
 		return none, false, err
@@ -107,8 +105,8 @@ func (r *Registry) Rollback(ctx context.Context, ref mayfly.Ref) (_ mayfly.Unit,
 	})
 }
 
-// Scale changes how many instances a unit has, without a new revision; a service's
-// are Exactly so many. The next deploy takes it back.
+// Scale changes how many instances a unit has, without a new revision; for a service
+// the count is Exactly. The next deploy undoes it.
 func (r *Registry) Scale(ctx context.Context, name mayfly.Name, n mayfly.Instances) (mayfly.Unit, error) {
 	if n.Min < 0 || n.Max < 0 || n.Idle < 0 || n.Start < 0 || n.Max > 0 && n.Min > n.Max {
 		return mayfly.Unit{}, mayfly.Errorf(mayfly.Invalid, "cannot scale %s to %d to %d instances", name, n.Min, n.Max).
@@ -142,8 +140,8 @@ func (r *Registry) Scale(ctx context.Context, name mayfly.Name, n mayfly.Instanc
 	return u, err
 }
 
-// Remove takes a unit out of the registry. Its history stays for a while, and its
-// numbers go on where they were.
+// Remove removes a unit from the registry. Its history stays for a while, and its
+// revision numbers continue.
 func (r *Registry) Remove(ctx context.Context, name string) error {
 	key, _, err := r.find(ctx, name)
 	if err != nil {
@@ -162,10 +160,10 @@ func (r *Registry) remove(ctx context.Context, key string) error {
 	return err
 }
 
-// errUnchanged is returned by the author of an entry who likes the present one.
+// errUnchanged is returned by an author that keeps the present entry.
 var errUnchanged = errors.New("unchanged")
 
-// change is update for one kind of thing.
+// change is update for one type of thing.
 func change[T thing](ctx context.Context, r *Registry, key string, author func(present entry) (entry, error)) (T, bool, error) {
 	e, changed, err := r.update(ctx, key, author)
 	if err != nil {
@@ -175,12 +173,12 @@ func change[T thing](ctx context.Context, r *Registry, key string, author func(p
 	return t, changed, err
 }
 
-// update is the only way in which an entry changes: what is there is read, the
-// author writes what comes next, and that is stored if nobody was faster. Who was
-// slower gets a Conflict, unless both wanted the same.
+// update is the only way to change an entry: read the present one, let author return
+// the next, and store it by compare-and-set. The slower of two writers gets a Conflict,
+// unless both wrote the same.
 //
-// A write whose answer was lost is recognised by its bytes, which hold the time,
-// so an update is never made twice and never blames itself.
+// A write whose answer was lost is recognized by its bytes, which include the time, so
+// an update is never applied twice and never conflicts with itself.
 func (r *Registry) update(ctx context.Context, key string, author func(present entry) (entry, error)) (entry, bool, error) {
 	if err := checkKey(key); err != nil {
 		return entry{}, false, err
@@ -197,7 +195,7 @@ func (r *Registry) update(ctx context.Context, key string, author func(present e
 		return entry{}, false, err
 	}
 	next.V = version
-	if next.Revision != present.Revision || next.Removed { // else it was scaled: that is not a deploy
+	if next.Revision != present.Revision || next.Removed { // else it was scaled, not deployed
 		next.Deployed, next.By = time.Now().UTC(), r.options.By
 	}
 	if next.data, err = next.encode(); err != nil {
@@ -242,9 +240,8 @@ func (r *Registry) update(ctx context.Context, key string, author func(present e
 	return next, true, nil
 }
 
-// read returns the present entry, with kv 0 if there never was one. The picture
-// shows it from then on, if it was behind: nobody is told of a thing and then finds
-// it gone.
+// read returns the present entry, with kv 0 if there never was one. It updates the
+// picture if that was behind, so that what read returned cannot be missing there.
 func (r *Registry) read(ctx context.Context, key string) (e entry, err error) {
 	err = r.bus.Retry(ctx, "read "+key, func(ctx context.Context, js jetstream.JetStream) error {
 		kv, err := js.KeyValue(ctx, mayfly.BucketRegistry)
@@ -267,9 +264,9 @@ func (r *Registry) read(ctx context.Context, key string) (e entry, err error) {
 	return e, err
 }
 
-// lastWords returns the entry of a key that is not there: none, or a tombstone
-// with the last number where another tool than ours deleted it. A history costs a
-// consumer, and most keys that are not there never were, so it is asked for last.
+// lastWords returns the entry of a missing key: none, or a tombstone with the last
+// number if another tool deleted it. A history needs a consumer, and most missing keys
+// never existed, so it is read last.
 func lastWords(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue, key string) (entry, error) {
 	stream, err := js.Stream(ctx, "KV_"+mayfly.BucketRegistry)
 	if err != nil {
@@ -301,8 +298,8 @@ func lastWords(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValu
 	return last, nil
 }
 
-// find returns the entry of the unit with a name: the one that is deployed, or else
-// the one that was last. The error has code NotFound if there never was any.
+// find returns the entry of the unit with a name: the deployed one, or else the last
+// one. The error has code NotFound if there never was one.
 func (r *Registry) find(ctx context.Context, name string) (key string, e entry, err error) {
 	for _, kind := range kinds {
 		parsed, err := kind.ParseName(name)
@@ -329,9 +326,9 @@ func (r *Registry) find(ctx context.Context, name string) (key string, e entry, 
 	return key, e, nil
 }
 
-// checkKey refuses names that NATS or we could not use.
+// checkKey rejects names that NATS or we cannot use.
 func checkKey(key string) error {
-	kind, _ := kindOf(key) // routes have names as functions do
+	kind, _ := kindOf(key) // routes are named like functions
 	_, err := kind.ParseName(nameOf(key))
 	return err
 }
@@ -341,7 +338,7 @@ func nameOf(key string) string {
 	return name
 }
 
-// missing says that nothing is deployed under a key, and which name is near.
+// missing says that nothing is deployed under a key, and suggests a similar name.
 func (r *Registry) missing(key string) error {
 	name := nameOf(key)
 	what := strconv.Quote(name)

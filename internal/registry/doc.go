@@ -1,5 +1,5 @@
-// Package registry is what is deployed on a bus: entries in a KV bucket, and the
-// code that they name in an object store.
+// Package registry holds what is deployed on a bus: entries in a KV bucket, and the
+// code that they reference in an object store.
 //
 //	Deploy ──► read ──► author ──► compare-and-set ──► mayfly_registry
 //	                                                        │ watch
@@ -7,30 +7,28 @@
 //
 //	Upload ──► checked ──► mayfly_code ──► download ──► unpack ──► cache ──► Fetch
 //
-// An entry is function/<name>, service/<name> or route/<name>: one JSON object with
-// the settings of what is deployed and, beside them, what the registry notes:
-// number, project, when, by whom. A rollback, too, is a new entry. A removal leaves a tombstone with
-// the last number.
+// An entry is function/<name>, service/<name> or route/<name>: one JSON object with the
+// deployed settings and the registry's own fields: number, project, when, by whom. A
+// rollback is a new entry too. A removal leaves a tombstone with the last number.
 //
-// It does not build (project does), does not start anything (runner does) and does
-// not decide when a deploy is good enough to become current: who calls Deploy has
-// asked the nodes before.
+// It does not build (project does), does not start anything (runner does) and does not
+// decide when a deploy may become current: callers of Deploy ask the nodes first.
 //
 // # Invariants
 //
-//   - A number is given once, the next is greater by one, also after a removal, by
-//     whatever writer: TestRevisionsOnlyGrow, TestNumbersGoOnAfterRemoval.
-//   - Of two who change an entry at once one is told so, and its change is not
-//     there: TestTwoDeploysAtOnceOneWins.
-//   - What a newer Mayfly wrote is refused or kept, never rewritten:
+//   - A number is used once and the next is greater by one, even after a removal and for
+//     any writer: TestRevisionsOnlyGrow, TestNumbersGoOnAfterRemoval.
+//   - Of two concurrent changes to an entry, one fails with an error and is not stored:
+//     TestTwoDeploysAtOnceOneWins.
+//   - What a newer Mayfly wrote is rejected or kept, never rewritten:
 //     TestNewerFormatIsRefused, TestNewerLayoutIsLeftAlone, TestUnknownFieldsAreKept.
 //   - Entries have one form, whichever Mayfly wrote them: TestEntriesStayAsTheyWere.
-//   - What somebody else wrote into the bucket is checked like a manifest before it
-//     is shown: TestHostileRoutesAreNotServed.
-//   - A writer finds what it wrote; others hear of it, also after the connection was
-//     away or made anew: TestPictureSurvivesTheServer.
-//   - A bundle has the bytes of its digest, or is not there:
-//     TestUploadRefusesOtherBytes, TestFetchMendsTheCache.
-//   - No bundle that somebody names, or is about to name, is deleted:
+//   - Entries that other tools wrote are checked like a manifest before they are shown:
+//     TestHostileRoutesAreNotServed.
+//   - A writer reads its own writes; others see them, even after the connection was lost
+//     or replaced: TestPictureSurvivesTheServer.
+//   - A bundle matches its digest, or does not exist: TestUploadRefusesOtherBytes,
+//     TestFetchMendsTheCache.
+//   - A bundle that is referenced, or is about to be, is never deleted:
 //     TestCollectSparesWhatIsNamed.
 package registry

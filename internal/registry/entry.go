@@ -12,15 +12,15 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// The keys of entries are a kind, a slash and a name. Units have two of the kinds.
+// The key of an entry is a kind, a slash and a name. Two of the kinds are units.
 const keyRoute = "route/"
 
-// kinds are those of units, the one first that nearly all have.
+// kinds are the kinds of units, the most common first.
 var kinds = []mayfly.Kind{mayfly.KindFunction, mayfly.KindService}
 
 func keyOf(kind mayfly.Kind, name mayfly.Name) string { return kind.String() + "/" + string(name) }
 
-// kindOf returns the kind of the unit under a key, and whether there can be one.
+// kindOf returns the kind of the unit under a key, and whether the key is a unit's.
 func kindOf(key string) (mayfly.Kind, bool) {
 	for _, kind := range kinds {
 		if strings.HasPrefix(key, kind.String()+"/") {
@@ -31,29 +31,28 @@ func kindOf(key string) (mayfly.Kind, bool) {
 }
 
 const (
-	// version is the v of what is written. An entry with a greater one is neither
-	// read nor overwritten.
+	// version is the v of entries we write. An entry with a greater v is neither read
+	// nor overwritten.
 	version = 1
 
-	// maxEntry bounds an entry's bytes: 32 of each are kept, and one must fit into
+	// maxEntry bounds an entry's bytes: 32 values of each are kept, and one must fit in
 	// a message of any server.
 	maxEntry = 256 << 10
 )
 
-// An entry is one value of the registry: a head of ours and the settings of what
-// is deployed, side by side in one JSON object. The settings stay raw here, so that
-// fields of a newer Mayfly survive.
+// An entry is one value of the registry: our head and the deployed settings, side by
+// side in one JSON object. The settings stay raw here, so that fields of a newer Mayfly
+// survive.
 type entry struct {
 	head
 	kind     mayfly.Kind                // of a unit
-	settings map[string]json.RawMessage // of one to be written: all fields that are not the head's
-	data     []byte                     // of one that was read: as stored, a JSON object
-	thing    any                        // of one that was read: what is deployed, without Scaled; nil if that is not known yet
-	kv       uint64                     // revision of the key, which is not that of what is deployed; 0 if there is none
+	settings map[string]json.RawMessage // to be written: all fields except the head's
+	data     []byte                     // as read: the stored JSON object
+	thing    any                        // as read: what is deployed, without Scaled; nil if not parsed yet
+	kv       uint64                     // the key's revision, not the deployed one; 0 if there is none
 }
 
-// A head is what the registry itself writes into an entry. A unit has the first two
-// as well.
+// A head holds the registry's own fields of an entry. A unit has the first two as well.
 type head struct {
 	Revision uint64      `json:"revision"`
 	Project  mayfly.Name `json:"project,omitempty"`
@@ -66,15 +65,15 @@ type note struct {
 	Deployed time.Time       `json:"deployed,omitzero"`
 	By       string          `json:"by,omitempty"`
 	Note     string          `json:"note,omitempty"`
-	From     uint64          `json:"from,omitempty"`   // revision that was rolled back to
+	From     uint64          `json:"from,omitempty"`   // revision rolled back to
 	Scaled   json.RawMessage `json:"scaled,omitempty"` // instead of the setting "instances", until the next deploy
 }
 
 // live reports whether something is deployed under the key now.
 func (e entry) live() bool { return e.kv != 0 && !e.Removed }
 
-// decode reads an entry. Settings that cannot be read are not an error: they can be
-// deployed again. Errors have code Invalid.
+// decode parses an entry. Unreadable settings are not an error: they can be deployed
+// again. Errors have code Invalid.
 func decode(key string, data []byte, kv uint64) (entry, error) {
 	e := entry{data: data, kv: kv}
 	e.kind, _ = kindOf(key)
@@ -93,8 +92,8 @@ func decode(key string, data []byte, kv uint64) (entry, error) {
 	return e, nil
 }
 
-// read fills in what the data say. Of thousands of entries nearly all hold a
-// function, so that is tried first, in one go.
+// read parses the data. Nearly all of thousands of entries are functions, so it tries
+// that first, in one pass.
 func (e *entry) read(key string) error {
 	if strings.HasPrefix(key, keyOf(mayfly.KindFunction, "")) {
 		type function mayfly.Unit // without UnmarshalJSON, which would hide the note
@@ -111,10 +110,10 @@ func (e *entry) read(key string) error {
 	return json.Unmarshal(e.data, &e.head)
 }
 
-// present returns the settings of an entry that was read, none if there was none.
+// present returns the settings of an entry as read, or none without an entry.
 func (e entry) present() map[string]json.RawMessage {
 	var settings map[string]json.RawMessage
-	_ = json.Unmarshal(e.data, &settings) // decode has seen that it is an object
+	_ = json.Unmarshal(e.data, &settings) // decode checked that it is an object
 	maps.DeleteFunc(settings, func(name string, _ json.RawMessage) bool { return headFields[name] })
 	return settings
 }
@@ -138,7 +137,7 @@ func (e entry) encode() ([]byte, error) {
 	return data, err
 }
 
-// bundles returns the digests that an entry names which was read.
+// bundles returns the digests that an entry, as read, references.
 func (e entry) bundles() (map[string]string, error) {
 	if e.data == nil {
 		return nil, nil // deleted with another tool
@@ -150,12 +149,12 @@ func (e entry) bundles() (map[string]string, error) {
 	return named.Bundles, err
 }
 
-// A thing is what may be deployed.
+// A thing is anything that can be deployed.
 type thing interface {
 	mayfly.Unit | route
 }
 
-// thingOf returns what an entry that was read holds, as it is to run now.
+// thingOf returns what an entry, as read, holds, with its scaling applied.
 func thingOf[T thing](e entry) (t T, err error) {
 	if t, ok := e.thing.(T); ok && e.Scaled == nil {
 		return t, nil
@@ -185,8 +184,8 @@ func settingsOf[T thing](t T) (map[string]json.RawMessage, error) {
 	return fields, err
 }
 
-// sameSettings reports whether e is deployed with exactly these settings. What e
-// has of a newer Mayfly counts for nothing: it would be kept.
+// sameSettings reports whether e is deployed with exactly these settings. It ignores
+// fields of a newer Mayfly, which would be kept.
 func sameSettings[T thing](e entry, settings map[string]json.RawMessage) bool {
 	e.Scaled = nil
 	deployed, err := thingOf[T](e)
@@ -197,8 +196,7 @@ func sameSettings[T thing](e entry, settings map[string]json.RawMessage) bool {
 	return err == nil && maps.EqualFunc(present, settings, func(a, b json.RawMessage) bool { return bytes.Equal(a, b) })
 }
 
-// withUnknown returns the settings together with those of old that T has no field
-// for.
+// withUnknown returns the settings plus those of old that T has no field for.
 func withUnknown[T thing](settings, old map[string]json.RawMessage) map[string]json.RawMessage {
 	known := namesOf(reflect.TypeFor[T]())
 	all := maps.Clone(settings)

@@ -10,11 +10,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A Revision is one line of a history: what was current from At on.
+// A Revision is one line of a history: what was current since At.
 type Revision struct {
 	Number  uint64            // of a removal: the number that was removed
 	Removed bool              // nothing was current from then on
-	From    uint64            // revision that was rolled back to, 0 for a deploy
+	From    uint64            // revision rolled back to, 0 for a deploy
 	Bundles map[string]string // digest by platform
 	Project mayfly.Name
 	At      time.Time
@@ -22,9 +22,8 @@ type Revision struct {
 	Note    string
 }
 
-// History returns what was deployed under the name of a unit, the newest first. 32
-// changes are kept, scalings among them. The error has code NotFound if there never
-// was any.
+// History returns what was deployed under the name of a unit, newest first. 32 changes
+// are kept, including scaling. The error has code NotFound if there never was one.
 func (r *Registry) History(ctx context.Context, name string) ([]Revision, error) {
 	key, _, err := r.find(ctx, name)
 	if err != nil {
@@ -44,8 +43,8 @@ func (r *Registry) History(ctx context.Context, name string) ([]Revision, error)
 			Number: e.Revision, Removed: e.Removed, From: e.From, Bundles: bundles,
 			Project: e.Project, At: e.Deployed, By: e.By, Note: e.Note,
 		}
-		// An entry before one of the same number was scaled by that: the line is
-		// the older one, which says who deployed.
+		// Two entries with the same number are a deploy and its scaling: keep the
+		// older one, which has the author of the deploy.
 		if n := len(revisions); n > 0 && !e.Removed && !revisions[n-1].Removed && revisions[n-1].Number == e.Revision {
 			revisions[n-1] = revision
 			continue
@@ -55,8 +54,8 @@ func (r *Registry) History(ctx context.Context, name string) ([]Revision, error)
 	return revisions, nil
 }
 
-// past returns an entry of the history: the newest of that number, or for 0 the
-// one before the present, or the last before a removal.
+// past returns an entry of the history: the newest with that number, or for 0 the one
+// before the present, or the last before a removal.
 func (r *Registry) past(ctx context.Context, key string, number uint64) (entry, error) {
 	entries, err := r.entries(ctx, key)
 	if err != nil {
@@ -81,7 +80,7 @@ func (r *Registry) past(ctx context.Context, key string, number uint64) (entry, 
 		WithHint("mayfly history %s shows what is kept", nameOf(key))
 }
 
-// entries returns all that is kept of an entry, the newest first.
+// entries returns all stored values of an entry, newest first.
 func (r *Registry) entries(ctx context.Context, key string) (entries []entry, err error) {
 	err = r.bus.Retry(ctx, "read the history of "+key, func(ctx context.Context, js jetstream.JetStream) error {
 		entries = nil

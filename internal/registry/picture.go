@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A picture is all that is deployed at one moment, by the keys of the entries.
+// A picture is everything deployed at one moment, by entry key.
 type picture struct {
 	units  map[string]*mayfly.Unit
 	routes map[string][]mayfly.Route
@@ -28,9 +28,8 @@ func newPicture() *picture {
 	return &picture{units: map[string]*mayfly.Unit{}, routes: map[string][]mayfly.Route{}, seen: map[string]uint64{}}
 }
 
-// put shows an entry, unless the picture has a later one, and reports whether it
-// did. An entry that cannot be read is not shown: nothing may run that is only half
-// understood.
+// put shows an entry, unless the picture has a later one, and reports whether it did.
+// It does not show an unreadable entry: nothing half understood may run.
 func (p *picture) put(key string, e entry, unreadable error) (bool, error) {
 	if e.kv <= p.seen[key] {
 		return false, nil
@@ -49,7 +48,7 @@ func (p *picture) put(key string, e entry, unreadable error) (bool, error) {
 	return true, p.fill(key, e)
 }
 
-// fill shows what a live entry holds, if it is what its key says.
+// fill shows what a live entry holds, if it matches its key.
 func (p *picture) fill(key string, e entry) error {
 	if _, ok := kindOf(key); ok {
 		u, err := thingOf[mayfly.Unit](e)
@@ -74,7 +73,7 @@ func misnamed(key string) error {
 	return mayfly.Errorf(mayfly.Invalid, "the name in the registry's entry %s differs from its key", key)
 }
 
-// watched returns what watchers call a key: the name of its unit, or "" for any route.
+// watched returns the name that watchers see for a key: its unit's, or "" for a route.
 func watched(key string) mayfly.Name {
 	if strings.HasPrefix(key, keyRoute) {
 		return ""
@@ -82,8 +81,7 @@ func watched(key string) mayfly.Name {
 	return mayfly.Name(nameOf(key))
 }
 
-// names returns what there is to watch: the names of units, and the empty one for
-// routes.
+// names returns all names to watch: those of units, and the empty one for routes.
 func (p *picture) names() []mayfly.Name {
 	names := []mayfly.Name{""}
 	for key := range p.seen {
@@ -94,8 +92,8 @@ func (p *picture) names() []mayfly.Name {
 	return names
 }
 
-// list returns the units by key. The list is made once for each change, and clipped:
-// appending to it makes a copy.
+// list returns the units by key. The list is built once per change and clipped, so that
+// append copies it.
 func (p *picture) list() []mayfly.Unit {
 	if p.sorted == nil {
 		all := make([]mayfly.Unit, 0, len(p.units))
@@ -107,7 +105,7 @@ func (p *picture) list() []mayfly.Unit {
 	return p.sorted
 }
 
-// listRoutes returns the routes by name, made once like the list of the rest.
+// listRoutes returns the routes by name, built once per change like list.
 func (p *picture) listRoutes() []mayfly.Route {
 	if p.paths == nil {
 		all := []mayfly.Route{}
@@ -119,8 +117,8 @@ func (p *picture) listRoutes() []mayfly.Route {
 	return p.paths
 }
 
-// show puts an entry into the picture, and into the one that is being made: a
-// writer finds at once what it wrote.
+// show puts an entry into the picture and the one being built, so that a writer reads
+// its own writes.
 func (r *Registry) show(key string, e entry, unreadable error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -136,11 +134,11 @@ func (r *Registry) show(key string, e entry, unreadable error) {
 	}
 }
 
-// watchPause is the rest before a watch that ended is begun anew.
+// watchPause is the delay before a watch that ended restarts.
 const watchPause = 250 * time.Millisecond
 
-// follow keeps the picture until ctx ends. complete is closed when there is a
-// first one.
+// follow keeps the picture current until ctx ends. It closes complete when the first
+// one is ready.
 func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
 	for {
 		err := r.watch(ctx, func() {
@@ -166,9 +164,8 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
 	}
 }
 
-// watch makes a new picture and follows the changes, on one connection, until
-// that connection was interrupted: what happened meanwhile is seen by beginning
-// anew.
+// watch builds a new picture and follows changes until its connection is interrupted.
+// The next watch, which starts over, sees the changes missed in between.
 func (r *Registry) watch(ctx context.Context, complete func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -212,8 +209,8 @@ func (r *Registry) watch(ctx context.Context, complete func()) error {
 	}
 }
 
-// swap makes the new picture the one that is seen. Entries that are gone without
-// a trace, because the bucket is another one, are gone with the old.
+// swap makes the new picture the current one. Entries that vanished without a trace,
+// because the bucket is a different one, disappear with the old.
 func (r *Registry) swap() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -224,7 +221,7 @@ func (r *Registry) swap() {
 	}
 }
 
-// drain ends a watcher. nats.go blocks on what nobody reads, so the rest is read.
+// drain stops a watcher. nats.go blocks on unread values, so drain reads the rest.
 func drain(w jetstream.KeyWatcher) {
 	_ = w.Stop() // fails if the connection is gone, and the watcher with it
 	late := time.After(time.Second)
@@ -240,8 +237,7 @@ func drain(w jetstream.KeyWatcher) {
 	}
 }
 
-// entryOf reads a stored value. A key that was deleted with another tool counts as
-// removed.
+// entryOf decodes a stored value. A key that another tool deleted counts as removed.
 func entryOf(stored jetstream.KeyValueEntry) (entry, error) {
 	if stored.Operation() != jetstream.KeyValuePut {
 		kind, _ := kindOf(stored.Key())

@@ -11,17 +11,17 @@ import (
 	"github.com/mayfly-run/mayfly/internal/news"
 )
 
-// Options say who changes the registry and where bundles are kept. The zero value
-// reads and writes entries, and cannot fetch.
+// Options configure a Registry. The zero value reads and writes entries, and cannot
+// fetch.
 type Options struct {
-	Look  bool         // make no bucket that is not there: the Registry is for reading
-	Cache string       // folder of fetched bundles, made when needed; Fetch needs it
-	By    string       // who deploys, user@host; stands in the history
+	Look  bool         // read only: do not create missing buckets
+	Cache string       // folder of fetched bundles, created when needed; Fetch needs it
+	By    string       // author of deploys for the history, user@host
 	Log   *slog.Logger // discards if nil
 }
 
-// A Registry is what is deployed on a bus: entries in a KV bucket, of which a
-// picture in memory is kept, and bundles of code in an object store.
+// A Registry holds what is deployed on a bus: entries in a KV bucket, with a picture of
+// them in memory, and bundles of code in an object store.
 type Registry struct {
 	bus     *bus.Bus
 	options Options
@@ -33,22 +33,20 @@ type Registry struct {
 
 	mu      sync.RWMutex
 	picture *picture // what readers see
-	next    *picture // filled by a new watch, until it has everything; nil otherwise
+	next    *picture // filled by a new watch until it is complete; nil otherwise
 	changed news.Feed[mayfly.Name]
 
-	barred error // why there is nothing at all, see None
+	barred error // why the registry is empty, see None
 }
 
-// None returns a Registry where nothing is deployed and nothing can be fetched, for
-// the given reason.
+// None returns an empty Registry that cannot fetch, for the given reason.
 func None(why error) *Registry {
 	return &Registry{picture: newPicture(), cancel: func() {}, barred: why}
 }
 
-// Open makes the buckets where they are missing and returns when the picture is
-// complete. Errors: Invalid for a store of a newer format, Unavailable, Exhausted
-// where the store has no room, NotFound where there is nothing to Look at. Close the
-// registry before the bus.
+// Open creates missing buckets and returns when the picture is complete. Errors: Invalid
+// for a store of a newer format, Unavailable, Exhausted if the store is full, NotFound
+// if there is nothing to Look at. Close the registry before the bus.
 func Open(ctx context.Context, b *bus.Bus, o Options) (*Registry, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -83,7 +81,7 @@ func Open(ctx context.Context, b *bus.Bus, o Options) (*Registry, error) {
 	return r, nil
 }
 
-// Close ends the watching and all fetches.
+// Close stops the watch and all fetches.
 func (r *Registry) Close() error {
 	r.cancel()
 	r.follower.Wait()
@@ -114,8 +112,8 @@ func (r *Registry) Get(ctx context.Context, ref mayfly.Ref) (mayfly.Unit, error)
 	if u := r.Current(ref.Name); u != nil && (ref.Revision == 0 || ref.Revision == u.Revision) {
 		return *u, nil
 	}
-	// The bucket has what the picture does not: old revisions, and one so new that
-	// no news of it has come.
+	// The bucket has what the picture lacks: old revisions, and one too new for the
+	// watch to have reported.
 	key, e, err := r.find(ctx, string(ref.Name))
 	switch {
 	case err != nil:
@@ -138,9 +136,9 @@ func (r *Registry) Next(ctx context.Context, kind mayfly.Kind, name mayfly.Name)
 	return e.Revision + 1, err
 }
 
-// Watch returns a channel with the names of what was deployed, scaled or removed;
-// the empty name stands for routes. The first value comes at once and holds all
-// names. The channel is closed when ctx ends.
+// Watch returns a channel with the names of units deployed, scaled or removed; the
+// empty name stands for routes. The first value is sent at once and holds all names.
+// The channel is closed when ctx ends.
 func (r *Registry) Watch(ctx context.Context) <-chan map[mayfly.Name]struct{} {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

@@ -8,8 +8,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// A route is how the routes of one name are stored: they differ in their patterns
-// alone.
+// A route is the stored form of all routes of one name: only their patterns differ.
 type route struct {
 	Name     string           `json:"name"`
 	Project  mayfly.Name      `json:"project,omitempty"`
@@ -36,9 +35,8 @@ type cors struct {
 	MaxAge      mayfly.Duration `json:"max_age,omitzero"`
 }
 
-// DeployRoutes writes a project's routes: one entry for each name, with all its
-// patterns. What is the same already is not written. It stops at the first error;
-// those are the errors of Deploy.
+// DeployRoutes writes a project's routes: one entry per name, with all its patterns.
+// It skips unchanged entries and stops at the first error. Errors are those of Deploy.
 func (r *Registry) DeployRoutes(ctx context.Context, routes []mayfly.Route, c Change) (changed bool, err error) {
 	byName := map[string]*route{}
 	var order []*route
@@ -66,8 +64,8 @@ func (r *Registry) RemoveRoute(ctx context.Context, name mayfly.Name) error {
 	return r.remove(ctx, keyRoute+string(name))
 }
 
-// Routes returns the routes that are deployed now, one for each pattern, by name.
-// It answers from memory, as List does.
+// Routes returns the deployed routes, one per pattern, by name. It answers from memory,
+// as List does.
 func (r *Registry) Routes() []mayfly.Route {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,8 +88,8 @@ func storedRoute(r mayfly.Route) *route {
 	return s
 }
 
-// routes returns what is stored, parsed: who may write to the bucket must not get
-// past what a manifest is checked for.
+// routes parses what is stored: writing to the bucket must not bypass the checks of a
+// manifest.
 func (s route) routes() ([]mayfly.Route, error) {
 	base := mayfly.Route{
 		Name: s.Name, Project: s.Project, Service: s.Service, Endpoint: s.Endpoint, Function: s.Function,

@@ -11,10 +11,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Formats of all that Mayfly keeps in JetStream.
+// Formats of Mayfly's state in JetStream.
 const (
-	formatShared = 1 // among users' streams: a server with one account for both
-	formatOwn    = 2 // in an account of its own
+	formatShared = 1 // among users' streams: one account for both
+	formatOwn    = 2 // in its own account
 )
 
 // The buckets. A changed configuration needs the next layout.
@@ -33,13 +33,13 @@ var (
 	}
 )
 
-// history is how many values are kept of an entry.
+// history is how many values of an entry are kept.
 const history = 32
 
-// openState makes the buckets where they are missing, unless we only look, and proves
-// that the store is of a format that we know.
+// openState creates missing buckets, unless we only look, and checks that we know the
+// store's format.
 func (r *Registry) openState(ctx context.Context) error {
-	// The format first: in a newer store nothing else is touched.
+	// The format first: nothing else in a newer store is touched.
 	if !r.options.Look {
 		if err := r.bus.Keep(ctx, meta); err != nil {
 			return err
@@ -62,8 +62,8 @@ func (r *Registry) openState(ctx context.Context) error {
 	return r.bus.Keep(ctx, entries, code)
 }
 
-// warnOlderBuilds signs the users' account, where a build that knows of no other looks
-// for the registry: it refuses a newer format instead of beginning an empty registry.
+// warnOlderBuilds signs the users' account, where older builds look for the registry:
+// they reject a newer format instead of creating an empty registry.
 func (r *Registry) warnOlderBuilds(ctx context.Context) {
 	ours, err := json.Marshal(signature{V: 1, Format: formatOwn})
 	if err == nil {
@@ -74,7 +74,7 @@ func (r *Registry) warnOlderBuilds(ctx context.Context) {
 	}
 }
 
-// A signature is what a store says of itself, under signatureKey in bucket meta.
+// A signature describes the store, under signatureKey in bucket meta.
 type signature struct {
 	V      int `json:"v"`
 	Format int `json:"format"`
@@ -82,7 +82,7 @@ type signature struct {
 
 const signatureKey = "format"
 
-// look refuses a store that is not there, or of a newer format.
+// look rejects a store that does not exist or has a newer format.
 func (r *Registry) look(ctx context.Context, js jetstream.JetStream) error {
 	kv, err := js.KeyValue(ctx, mayfly.BucketMeta)
 	if err != nil {
@@ -99,7 +99,7 @@ func (r *Registry) look(ctx context.Context, js jetstream.JetStream) error {
 	return err
 }
 
-// unreadable makes one error of all that mean that there is no store.
+// unreadable maps all errors that mean "no store" to one.
 func (r *Registry) unreadable(err error) error {
 	for _, none := range []error{
 		jetstream.ErrBucketNotFound, jetstream.ErrKeyNotFound, jetstream.ErrJetStreamNotEnabled,
@@ -112,7 +112,7 @@ func (r *Registry) unreadable(err error) error {
 	return bus.Fault("read the store's format", err)
 }
 
-// format returns the format that a store has which this bus reaches.
+// format returns the format of a store on this bus.
 func (r *Registry) format() int {
 	if r.bus.OwnAccount() {
 		return formatOwn
@@ -120,8 +120,8 @@ func (r *Registry) format() int {
 	return formatShared
 }
 
-// sign refuses a store of another format, writes ours into a new one, and again into
-// one whose users went to another account.
+// sign rejects a store of another format. It writes our format to a new store, and again
+// to one whose users moved to another account.
 func (r *Registry) sign(ctx context.Context, js jetstream.JetStream) error {
 	kv, err := js.KeyValue(ctx, mayfly.BucketMeta)
 	if err != nil {
@@ -151,8 +151,8 @@ func (r *Registry) sign(ctx context.Context, js jetstream.JetStream) error {
 	}
 }
 
-// checkFormat refuses what a newer Mayfly signed, what none did, and a store that we
-// have come to with a user's login.
+// checkFormat rejects a store that a newer Mayfly signed, that has no valid signature,
+// or that we reached with a user's login.
 func (r *Registry) checkFormat(stored jetstream.KeyValueEntry) (format int, err error) {
 	var theirs signature
 	if err := json.Unmarshal(stored.Value(), &theirs); err != nil || theirs.Format < 1 {
