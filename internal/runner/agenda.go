@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// An agenda holds which functions want to be looked at, and when. Functions
-// without instances are not on it, and a call does not change it as a rule: who is
-// looked at too early enters a later time.
+// An agenda holds which functions need a tick, and when. Functions without instances are
+// not on it, and a call usually does not change it: a function that is ticked too early
+// enters a later time.
 type agenda struct {
 	mu      sync.Mutex
 	at      map[*function]time.Time

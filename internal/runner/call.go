@@ -15,11 +15,10 @@ import (
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
-// Call gives a call to an instance of a function, which starts if none is free,
-// and returns its reply. Errors: NotFound, Exhausted when as many calls wait as may,
-// Timeout, Crashed, Unavailable when the runner is stopping, and the engine's. A
-// reply's Stream must be closed: until then the call holds its place in the
-// instance, and ctx ends it.
+// Call passes a call to an instance of a function, starting one if none is free, and
+// returns its reply. Errors: NotFound, Exhausted if the queue is full, Timeout, Crashed,
+// Unavailable when the runner is stopping, and the engine's. A reply's Stream must be
+// closed: until then the call holds its place in the instance, and ctx ends it.
 func (r *Runner) Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error) {
 	r.mu.RLock()
 	f := r.functions[name]
@@ -34,8 +33,8 @@ func (r *Runner) Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (ma
 	return f.call(ctx, c)
 }
 
-// An exchange is one call on its way through a function, from its admission until
-// its reply is there, the stream included.
+// An exchange is one call through a function, from admission to the end of its reply,
+// stream included.
 type exchange struct {
 	function *function
 	id       string // of the call
@@ -46,7 +45,7 @@ type exchange struct {
 	timer    *time.Timer             // of the timeout
 	deadline time.Time               // of the call; zero if none
 
-	winding sync.Mutex // of the timer: stopped for good, or stopped and started anew
+	winding sync.Mutex // of the timer: stopped for good, or restarted
 }
 
 func (f *function) call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
@@ -66,12 +65,12 @@ func (f *function) call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, erro
 		c = x.follow(c)
 	}
 	reply, err := x.ask(ctx, c)
-	// An engine that knows the deadline may see its end a moment before we do.
+	// An engine that knows the deadline may time out a moment before we do.
 	late := !x.reply() || c.Stream == nil && err != nil && mayfly.CodeOf(err) == mayfly.Timeout
 	if late && (err != nil || reply.Stream != nil) {
-		x.expire() // the timer has fired, but may not have come to it
+		x.expire() // the timer has fired, but may not have run this yet
 		if reply.Stream != nil {
-			_ = reply.Stream.Close() // its work was called off
+			_ = reply.Stream.Close() // its work was canceled
 		}
 		return mayfly.Reply{}, x.fail(ctx, context.Cause(ctx))
 	}
@@ -91,8 +90,8 @@ func (f *function) call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, erro
 	return reply, nil
 }
 
-// admit finds a place for a call in an instance, or else among those that wait:
-// then it returns a ticket.
+// admit finds a place for a call in an instance, or else queues it and returns a
+// ticket.
 func (f *function) admit(x *exchange) (*ticket, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -100,7 +99,7 @@ func (f *function) admit(x *exchange) (*ticket, error) {
 		if f.ended != nil {
 			return nil, f.ended
 		}
-		return nil, unknown(f.name) // prepared at most
+		return nil, unknown(f.name) // at most prepared
 	}
 	v := f.route(x.began)
 	x.timeout = time.Duration(v.limits.Timeout)
@@ -134,9 +133,9 @@ func (f *function) admit(x *exchange) (*ticket, error) {
 	return t, nil
 }
 
-// route returns the revision that takes a call: the current one, or the one before
-// it while the current one fails to start. Then a call also makes the current one
-// try again, when it has rested.
+// route returns the revision that takes a call: the current one, or the previous one
+// while the current one fails to start. In that case a call also retries the current
+// one, once its rest is over.
 func (f *function) route(now time.Time) *revision {
 	if len(f.before) == 0 || f.now.pool.crashes == 0 {
 		return f.now
@@ -145,8 +144,8 @@ func (f *function) route(now time.Time) *revision {
 	return f.before[0]
 }
 
-// dead reports whether the instance has gone by itself, which its watcher may not
-// have heard yet.
+// dead reports whether the instance ended by itself, which its watcher may not have
+// noticed yet.
 func (l *life) dead() bool { return closed(l.instance.Done()) }
 
 func closed(c <-chan struct{}) bool {
@@ -179,7 +178,7 @@ func (f *function) wait(ctx context.Context, x *exchange, t *ticket) error {
 	return ctx.Err()
 }
 
-// ask has the instance do its work. A panic in an engine costs one call.
+// ask calls the instance. A panic in an engine costs one call.
 func (x *exchange) ask(ctx context.Context, c *mayfly.Call) (reply mayfly.Reply, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -204,9 +203,9 @@ func (x *exchange) left(now time.Time) time.Duration {
 	return min(x.timeout, x.deadline.Sub(now))
 }
 
-// follow makes the timeout begin anew with each piece of the request that the
-// instance takes, so that in the end it runs from the request's end; and one that
-// stops reading, without a reply, does not hold the call for ever.
+// follow restarts the timeout with each piece of the request that the instance reads, so
+// that it finally runs from the request's end, and an instance that stops reading
+// without a reply does not hold the call forever.
 func (x *exchange) follow(c *mayfly.Call) *mayfly.Call {
 	own := *c
 	own.Stream = &upload{Reader: c.Stream, exchange: x}
@@ -230,7 +229,7 @@ func (u *upload) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// reply ends the timeout, and reports whether the reply came in time.
+// reply stops the timeout and reports whether the reply came in time.
 func (x *exchange) reply() bool {
 	x.winding.Lock()
 	defer x.winding.Unlock()
@@ -275,8 +274,7 @@ func (x *exchange) logs() string {
 	return "mayfly logs " + string(x.function.name) + " --call " + x.id
 }
 
-// finish ends an exchange: its place is free, and it is counted. failure is "" for
-// success.
+// finish ends an exchange: it frees its place and counts it. failure is "" for success.
 func (x *exchange) finish(failure string) {
 	x.timer.Stop()
 	x.cancel(nil)
@@ -291,7 +289,7 @@ func (x *exchange) finish(failure string) {
 	}
 	f.count.inFlight--
 	if s.dead() {
-		f.bury(s) // before the place of this call is given to another
+		f.bury(s) // before another call gets this one's place
 	}
 	v := s.revision
 	f.carry(v, v.pool.leave(s, now))
@@ -304,7 +302,7 @@ func (x *exchange) finish(failure string) {
 type download struct {
 	io.ReadCloser
 	exchange *exchange
-	ended    <-chan struct{} // when the caller has left: what fails then is no fault of the function
+	ended    <-chan struct{} // when the caller has left: later failures are not the function's fault
 
 	mu      sync.Mutex
 	failure string

@@ -12,9 +12,9 @@ type Engine interface {
 	// Traits returns what is special about the engine's instances. It never changes.
 	Traits() Traits
 
-	// Start returns an instance that is ready for its first call. It gives up when
-	// ctx ends, and leaves nothing behind then. Errors: Crashed when the program
-	// ended or was not ready in time, with the last lines that it wrote.
+	// Start returns an instance that is ready for its first call. When ctx ends it gives
+	// up and leaves nothing behind. Errors: Crashed if the program exited or was not
+	// ready in time, with its last lines of output.
 	Start(ctx context.Context, s Spec) (Instance, error)
 }
 
@@ -23,28 +23,27 @@ type Engine interface {
 type Traits struct {
 	Uncalled bool // they answer on the bus themselves; Call fails
 	OneCall  bool // at a time
-	PerCall  bool // no process between calls: their coming and going is not logged
+	PerCall  bool // no process between calls: starts and stops are not logged
 }
 
 // An Instance is one live copy of a revision.
 type Instance interface {
-	// Call gives the instance one call and returns its reply. When ctx ends, the
-	// work on the call is stopped, not only the waiting for it. Where the reply has
-	// a Stream, ctx governs that too. It may be used by as many goroutines at once
-	// as the function's Concurrency says. When the instance dies in a call, Done is
-	// closed before Call returns: the next call must not go to it.
+	// Call passes one call to the instance and returns its reply. When ctx ends, the
+	// work on the call stops, not only the wait. ctx also covers the reply's Stream.
+	// Up to Concurrency goroutines may use it at once. If the instance dies in a call,
+	// Done is closed before Call returns: the next call must not go to it.
 	Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error)
 
-	// Done is closed when the instance has gone, by itself or by Stop. Err says
-	// afterwards why: nil if it was stopped.
+	// Done is closed when the instance has ended, by itself or by Stop. Then Err says
+	// why: nil if it was stopped.
 	Done() <-chan struct{}
 	Err() error
 
-	// Stop ends the instance and everything that it started, and waits for that:
-	// politely until ctx ends, by force then.
+	// Stop ends the instance and everything that it started, and waits: gracefully until
+	// ctx ends, then by force.
 	Stop(ctx context.Context)
 
-	// Usage returns what the instance takes of the machine now.
+	// Usage returns the resources that the instance uses now.
 	Usage() Usage
 }
 
@@ -57,11 +56,11 @@ type Spec struct {
 	Folder   string         // the unpacked bundle; never written to
 	Instance string         // id
 
-	Env    []string          // NAME=value: all that the instance gets, but what the engine itself adds
+	Env    []string          // NAME=value: all that the instance gets, except what the engine adds
 	Output func(mayfly.Line) // gets each line the instance writes; must not block; never nil
 }
 
-// Usage is what an instance takes of the machine.
+// Usage is the resources that an instance uses.
 type Usage struct {
 	PID    int           // 0 if there is no process between calls
 	Memory int64         // bytes resident, children included

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	keepPrepared = time.Minute // an instance for which no Set comes
+	keepPrepared = time.Minute // an instance without a Set
 	mostPrepared = 4           // revisions of one function
 	fetchTimeout = time.Minute // of a bundle
 )
@@ -27,9 +27,8 @@ var (
 	errEnded = errors.New("it ended by itself")
 )
 
-// A function is what the runner knows of one name: the revision that is current,
-// those that stand in for it, and those that are on their way in or out. It may be a
-// service, too.
+// A function is what the runner knows of one name: the current revision, its fallbacks,
+// and those that are prepared or leaving. It may also be a service.
 type function struct {
 	runner *Runner
 	kind   mayfly.Kind
@@ -37,10 +36,10 @@ type function struct {
 
 	mu      sync.Mutex
 	now     *revision   // that new calls go to; nil if there is none yet
-	before  []*revision // that stand in for now, the newest first: of a function one, until now has started once
-	ready   []*revision // prepared, for a Set to come
-	leaving []*revision // with calls that are not over
-	ended   error       // that calls get: removed, or the node stops
+	before  []*revision // fallbacks of now, newest first: a function has one, until now has started once
+	ready   []*revision // prepared, for a later Set
+	leaving []*revision // with calls in flight
+	ended   error       // for calls: removed, or the node is stopping
 	due     time.Time   // what the agenda says; zero if nothing
 	count   counters
 }
@@ -51,7 +50,7 @@ type revision struct {
 	limits  mayfly.Limits // with defaults
 	bundle  bundle
 	pool    *pool
-	taken   int       // of a service: places that it took from the revisions before
+	taken   int       // of a service: places taken from earlier revisions
 	expires time.Time // while it is prepared
 }
 
@@ -95,7 +94,7 @@ func (f *function) set(value mayfly.Unit, folder Folder) {
 		if before.pool.proven || len(f.before) == 0 && before.pool.crashes == 0 {
 			f.before = slices.Insert(f.before, 0, before)
 		} else {
-			f.retire(before) // it never started; the one that stood in for it goes on
+			f.retire(before) // it never started; its fallback stays
 		}
 	}
 	f.roll()
@@ -103,7 +102,7 @@ func (f *function) set(value mayfly.Unit, folder Folder) {
 	f.promote(v)
 }
 
-// claim takes the revision that was prepared for a value, or returns nil.
+// claim takes the revision prepared for a value, or returns nil.
 func (f *function) claim(value mayfly.Unit) *revision {
 	i := slices.IndexFunc(f.ready, func(v *revision) bool { return reflect.DeepEqual(v.value, value) && v.pool.proven })
 	if i < 0 {
@@ -115,8 +114,8 @@ func (f *function) claim(value mayfly.Unit) *revision {
 	return v
 }
 
-// promote lets go of what stood in for the current revision, if v is that and has
-// started. A service's rolls out one by one instead.
+// promote retires the fallback of the current revision, if v is current and has started.
+// A service's revision rolls out one by one instead.
 func (f *function) promote(v *revision) {
 	if v != f.now || len(f.before) == 0 || !v.pool.proven || f.kind == mayfly.KindService {
 		return
@@ -129,9 +128,9 @@ func (f *function) promote(v *revision) {
 	f.settle(v)
 }
 
-// roll brings a service's instances in step. An instance of the current revision that
-// is ready takes a place for good; one at a time may try to. Until then older
-// revisions keep the other places, the oldest of them alive again if one crashes.
+// roll advances a service's rollout. A ready instance of the current revision takes a
+// place for good; one at a time may try. Until then older revisions keep the other
+// places, and the oldest of them restarts crashed instances.
 func (f *function) roll() {
 	if f.kind != mayfly.KindService || f.now == nil {
 		return
@@ -171,7 +170,7 @@ func (f *function) retire(v *revision) {
 	f.settle(v)
 }
 
-// resize puts the instances of the current value in force.
+// resize applies the instances of the current value.
 func (f *function) resize() {
 	n := f.now.value.WithDefaults().Instances
 	f.now.limits.Instances = n
@@ -211,7 +210,7 @@ func (f *function) empty() bool {
 	return f.now == nil && len(f.ready) == 0 && len(f.leaving) == 0
 }
 
-// end takes no calls any more: they get err.
+// end stops taking calls: they get err.
 func (f *function) end(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -223,8 +222,8 @@ func (f *function) end(err error) {
 	f.now, f.before, f.ready = nil, nil, nil
 }
 
-// prepare starts an instance of a revision that may become current. It goes about
-// it as a call does: by a ticket.
+// prepare starts an instance of a revision that may become current. Like a call, it uses
+// a ticket.
 func (f *function) prepare(value mayfly.Unit, folder Folder) (*revision, *ticket) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -235,7 +234,7 @@ func (f *function) prepare(value mayfly.Unit, folder Folder) (*revision, *ticket
 		f.discard(f.ready[0])
 	}
 	f.ready = append(f.ready, v)
-	t, o, _ := v.pool.join(time.Now()) // in a new pool there is room for one
+	t, o, _ := v.pool.join(time.Now()) // a new pool has room for one
 	f.carry(v, o)
 	return v, t
 }
@@ -261,7 +260,7 @@ func (f *function) prepared(ctx context.Context, v *revision, t *ticket) error {
 	return t.err
 }
 
-// discard gives up a prepared revision that nobody has claimed.
+// discard drops a prepared, unclaimed revision.
 func (f *function) discard(v *revision) {
 	i := slices.Index(f.ready, v)
 	if i < 0 {
@@ -272,7 +271,7 @@ func (f *function) discard(v *revision) {
 	f.retire(v)
 }
 
-// tick does what time demands.
+// tick does what is due.
 func (f *function) tick() {
 	f.mu.Lock()
 	f.due = time.Time{}
@@ -290,13 +289,13 @@ func (f *function) tick() {
 	f.runner.forget(f)
 }
 
-// settle brings a revision in order after a change.
+// settle updates a revision after a change.
 func (f *function) settle(v *revision) {
 	f.carry(v, v.pool.settle(time.Now()))
 	f.plan()
 }
 
-// plan enters in the agenda when the function must be looked at next.
+// plan enters the function's next tick in the agenda.
 func (f *function) plan() {
 	now := time.Now()
 	var due time.Time
@@ -317,7 +316,7 @@ func (f *function) plan() {
 	}
 }
 
-// carry carries out a pool's orders.
+// carry executes a pool's orders.
 func (f *function) carry(v *revision, o orders) {
 	for _, s := range o.start {
 		ctx, stop := context.WithCancel(context.Background())
@@ -365,7 +364,7 @@ func (f *function) live(ctx context.Context, s *slot) {
 	f.stopped(s)
 }
 
-// start makes an instance. The time for it begins when the bundle is there.
+// start makes an instance. Its time limit starts when the bundle is available.
 func (f *function) start(ctx context.Context, s *slot) (_ Instance, err error) {
 	v := s.revision
 	folder, err := v.bundle.fetch(ctx)
@@ -400,7 +399,7 @@ func (b bundle) fetch(ctx context.Context) (string, error) {
 	return b.folder(ctx)
 }
 
-// start makes an instance of s, in the time that its limits give.
+// start makes an instance of s within its limits' time.
 func (r *Runner) start(ctx context.Context, s Spec) (instance Instance, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -418,14 +417,14 @@ func (r *Runner) start(ctx context.Context, s Spec) (instance Instance, err erro
 	return r.options.Engines[s.Program.Engine].Start(ctx, s)
 }
 
-// stop stops an instance politely, for as long as Grace lets it.
+// stop stops an instance gracefully, for at most Grace.
 func (r *Runner) stop(instance Instance) {
 	ctx, cancel := context.WithTimeout(context.Background(), r.options.Grace)
 	defer cancel()
 	instance.Stop(ctx)
 }
 
-// started says that an instance is ready, unless it was told to stop meanwhile.
+// started marks an instance ready, unless it was told to stop meanwhile.
 func (f *function) started(s *slot, instance Instance) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -446,7 +445,7 @@ func (f *function) failed(s *slot, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	v := s.revision
-	if s.phase == stopping { // the start was called off
+	if s.phase == stopping { // the start was canceled
 		f.carry(v, v.pool.stopped(s, time.Now()))
 		return
 	}
@@ -468,8 +467,8 @@ func (f *function) died(s *slot) {
 	f.bury(s)
 }
 
-// bury takes a slot out of its pool whose instance has gone by itself, the first
-// time that somebody sees it: a call or who watches over it.
+// bury removes a slot from its pool after its instance ended by itself, when a call or
+// the watcher first notices.
 func (f *function) bury(s *slot) {
 	v := s.revision
 	switch s.phase {
@@ -504,7 +503,7 @@ func (f *function) stopped(s *slot) {
 	f.carry(s.revision, s.revision.pool.stopped(s, time.Now()))
 }
 
-// say writes a line about an instance, unless its coming and going is not news.
+// say writes a line about an instance, unless its starts and stops are not logged.
 func (f *function) say(s *slot, text string) {
 	v := s.revision
 	key := [...]string{mayfly.KindFunction: telemetry.KeyFunction, mayfly.KindService: telemetry.KeyService}[f.kind]

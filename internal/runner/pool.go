@@ -11,14 +11,13 @@ const (
 	restFirst = 100 * time.Millisecond
 	restMost  = 30 * time.Second
 
-	// healthyAfter is how long an instance must live before its end counts as the
-	// first one again.
+	// healthyAfter is how long an instance must live before its crash counts as the
+	// first again.
 	healthyAfter = 10 * time.Second
 )
 
-// rest returns how long nothing starts after the nth crash in a row, from 1. It
-// doubles, so that what is broken for a night is tried three thousand times and
-// not three million.
+// rest returns the pause in starts after the nth crash in a row, from 1. It doubles, so
+// that code broken for a night is tried three thousand times, not three million.
 func rest(n int) time.Duration {
 	if n < 1 {
 		return 0
@@ -27,9 +26,9 @@ func rest(n int) time.Duration {
 }
 
 // A pool decides for one revision which instance takes a call, which call waits,
-// and when instances start and stop. It does nothing itself: it neither locks nor
-// starts nor looks at a clock, so that every order of events can be tested. What
-// is to be done it returns as orders.
+// and when instances start and stop. It does nothing itself: it does not lock, start
+// anything or read a clock, so that every order of events can be tested. It returns
+// what to do as orders.
 //
 //	take ──► a slot is free ───────────────────► call ──► leave ─┐
 //	  └────► join ──► waiting ──► serve ──────────▲              │
@@ -37,12 +36,12 @@ func rest(n int) time.Duration {
 //	                 └──► orders: start these, stop those
 type pool struct {
 	concurrency int
-	wait        int // calls that may wait besides those that instances which start will take
+	wait        int // calls that may wait beyond those that starting instances will take
 	forgiven    int // crashes in a row that cost no rest
 	instances   mayfly.Instances
 
-	slots   []*slot   // each that starts, is ready or stops: all of them take memory
-	waiting list.List // of *ticket, the first come in front
+	slots   []*slot   // starting, ready or stopping: all of them use memory
+	waiting list.List // of *ticket, first come first
 	leaving bool      // takes no calls; a slot stops when its calls are over
 
 	crashes    int       // in a row
@@ -74,15 +73,14 @@ type slot struct {
 	life // nothing of the pool's
 }
 
-// A ticket is a call that waits for a slot. When done is closed it has one, or an
-// error.
+// A ticket is a call waiting for a slot. When done is closed it has a slot or an error.
 type ticket struct {
 	slot *slot
 	err  error
 	done chan struct{}
 
 	pool  *pool         // in which it waits
-	place *list.Element // in the pool's queue; nil if it does not wait any more
+	place *list.Element // in the pool's queue; nil if no longer waiting
 }
 
 // Orders are what a pool wants done.
@@ -96,8 +94,8 @@ func newPool(l mayfly.Limits) *pool {
 	return p
 }
 
-// take gives a call the least busy slot, the first of equals so that the others
-// get idle. It returns nil if all are full.
+// take gives a call the least busy slot, the first of equals so that the others become
+// idle. It returns nil if all are full.
 func (p *pool) take() *slot {
 	var best *slot
 	for _, s := range p.slots {
@@ -115,10 +113,9 @@ func (p *pool) take() *slot {
 	return best
 }
 
-// join lets a call wait for which there was no slot, or returns why it cannot: the
-// error of the last crash while nothing is alive and nothing may start, or errFull.
-// The queue is bounded beyond the calls that the instances to come will take, so
-// that a function whose calls may not wait can start at all.
+// join queues a call that found no slot, or returns why it cannot: the error of the last
+// crash while nothing is alive or may start, or errFull. The limit excludes calls that
+// coming instances will take, so that a function whose calls may not wait can start.
 func (p *pool) join(now time.Time) (*ticket, orders, error) {
 	if !p.alive() && now.Before(p.rested) {
 		return nil, orders{}, p.tired(now)
@@ -137,13 +134,13 @@ func (p *pool) push(t *ticket) {
 	t.pool, t.place = p, p.waiting.PushBack(t)
 }
 
-// quit takes a call out of the queue that does not want to wait any more.
+// quit removes a call that gave up from the queue.
 func (p *pool) quit(t *ticket) {
 	p.waiting.Remove(t.place)
 	t.place = nil
 }
 
-// pop answers the call that came first with a slot or an error.
+// pop answers the first call in the queue with a slot or an error.
 func (p *pool) pop(s *slot, err error) {
 	t := p.waiting.Front().Value.(*ticket)
 	p.quit(t)
@@ -151,7 +148,7 @@ func (p *pool) pop(s *slot, err error) {
 	close(t.done)
 }
 
-// serve gives free slots to the calls that wait.
+// serve gives free slots to waiting calls.
 func (p *pool) serve() {
 	for p.waiting.Len() > 0 {
 		s := p.take()
@@ -162,14 +159,14 @@ func (p *pool) serve() {
 	}
 }
 
-// refuse fails every call that waits.
+// refuse fails every waiting call.
 func (p *pool) refuse(err error) {
 	for p.waiting.Len() > 0 {
 		p.pop(nil, err)
 	}
 }
 
-// adopt takes over the calls that wait in another pool.
+// adopt takes over the waiting calls of another pool.
 func (p *pool) adopt(other *pool) {
 	for e := other.waiting.Front(); e != nil; e = other.waiting.Front() {
 		t := e.Value.(*ticket)
@@ -204,9 +201,8 @@ func (p *pool) started(s *slot, now time.Time) (orders, bool) {
 	return p.settle(now), true
 }
 
-// failed says that a slot did not start. The calls that wait are not made to wait
-// for the next try, which would most likely end the same way, unless another
-// instance is there for them.
+// failed says that a slot did not start. Unless another instance can take them, waiting
+// calls do not wait for the next try, which would most likely fail too.
 func (p *pool) failed(s *slot, err error, now time.Time) orders {
 	p.crashed(s, err, now)
 	if !p.alive() {
@@ -215,20 +211,20 @@ func (p *pool) failed(s *slot, err error, now time.Time) orders {
 	return p.settle(now)
 }
 
-// died says that a slot ended by itself. Its calls leave it as always.
+// died says that a slot ended by itself. Its calls leave it as usual.
 func (p *pool) died(s *slot, err error, now time.Time) orders {
 	p.crashed(s, err, now)
 	return p.settle(now)
 }
 
-// stopped says that a slot which was told to stop has gone.
+// stopped says that a slot that was told to stop has ended.
 func (p *pool) stopped(s *slot, now time.Time) orders {
 	p.drop(s)
 	return p.settle(now)
 }
 
-// crashed drops a slot and makes the next start rest, unless the crash is forgiven. Slots that were started before the last crash tell nothing new, such as the
-// others of a few that were killed together.
+// crashed drops a slot and delays the next start, unless the crash is forgiven. Slots
+// started before the last crash do not count: they may have been killed together.
 func (p *pool) crashed(s *slot, err error, now time.Time) {
 	p.drop(s)
 	p.failure = err
@@ -256,8 +252,7 @@ func (p *pool) drop(s *slot) {
 	}
 }
 
-// probe starts one instance though no call waits, if none is alive and one may
-// start.
+// probe starts one instance without a waiting call, if none is alive and one may start.
 func (p *pool) probe(now time.Time) orders {
 	if p.leaving || p.alive() || len(p.slots) >= p.instances.Max || now.Before(p.rested) {
 		return orders{}
@@ -265,8 +260,8 @@ func (p *pool) probe(now time.Time) orders {
 	return orders{start: []*slot{p.add()}}
 }
 
-// settle brings the pool in order after anything has changed: calls that wait get
-// what is free, what is missing starts, what is too much stops.
+// settle updates the pool after any change: waiting calls get free slots, missing
+// instances start, surplus ones stop.
 func (p *pool) settle(now time.Time) (o orders) {
 	p.serve()
 	for range p.missing(now) {
@@ -290,8 +285,8 @@ func (p *pool) settle(now time.Time) (o orders) {
 	return o
 }
 
-// missing returns how many slots must start now: as many as the waiting calls fill,
-// or Min asks for. After a crash one alone goes first, to see whether it helps.
+// missing returns how many slots must start now: as many as the waiting calls fill, or
+// Min. After a crash only one starts first, as a test.
 func (p *pool) missing(now time.Time) int {
 	if p.leaving || now.Before(p.rested) {
 		return 0
@@ -333,8 +328,8 @@ func (p *pool) due(now time.Time) time.Time {
 	return due
 }
 
-// coming returns how many slots will take calls soon: those that start, and those
-// that start as soon as one that stops has gone.
+// coming returns how many slots will take calls soon: those starting, and those that
+// start once a stopping one has ended.
 func (p *pool) coming() int {
 	return min(p.count(starting)+p.count(stopping), p.instances.Max-p.count(ready))
 }

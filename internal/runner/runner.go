@@ -18,9 +18,8 @@ import (
 type Options struct {
 	Engines map[mayfly.Engine]Engine
 
-	// Env returns all of an instance's environment that the engine does not add
-	// itself, as NAME=value; an error, such as a missing secret, is a failed start.
-	// Nil gives an empty one.
+	// Env returns an instance's environment, except what the engine adds, as NAME=value;
+	// an error, such as a missing secret, is a failed start. Nil means empty.
 	Env func(program mayfly.Program, name string, revision uint64, instance string) ([]string, error)
 
 	Output func(mayfly.Line) // gets what instances write and what is said about them; must not block
@@ -28,7 +27,7 @@ type Options struct {
 	Node   string            // id, for messages
 
 	Drain time.Duration // for calls in flight at the end; 30 s if zero
-	Grace time.Duration // for an instance to end politely; 5 s if zero
+	Grace time.Duration // for an instance to stop gracefully; 5 s if zero
 }
 
 func (o Options) withDefaults() Options {
@@ -46,12 +45,12 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// A Folder returns where the unpacked bundle of a revision lies, and fetches it
-// first if need be. A revision asks for each start, one at a time.
+// A Folder returns the path of a revision's unpacked bundle, and fetches it first if
+// needed. A revision calls it for each start, one at a time.
 type Folder = func(ctx context.Context) (string, error)
 
 // A Runner keeps functions and hosted services alive. It works from New on; Run
-// adds what time demands: instances that nobody calls stop, resting ones start.
+// adds what depends on time: idle instances stop, resting ones start.
 type Runner struct {
 	options Options
 	agenda  agenda
@@ -61,11 +60,11 @@ type Runner struct {
 	closed    bool
 
 	lives  [2]sync.WaitGroup // of instances by their kind: from the start until each has gone
-	forced chan struct{}     // closed when instances stop whatever they work at
+	forced chan struct{}     // closed when instances must stop despite calls in flight
 	force  func()
 }
 
-// New returns a Runner of nothing yet.
+// New returns an empty Runner.
 func New(o Options) *Runner {
 	r := &Runner{
 		options:   o.withDefaults(),
@@ -140,15 +139,14 @@ func unknown(name mayfly.Name) error {
 	return mayfly.Errorf(mayfly.NotFound, "no function %q", name).WithHint("mayfly list shows the functions that are there")
 }
 
-// Set makes a revision current. New calls go to it, and so do those that still
-// wait; those that an instance of the revision before works at end there. Until
-// the new one has started for the first time the one before is kept: should the
-// new one fail to start, the calls go to it. What differs only in Instances, or in
-// what no instance sees, restarts nothing. Errors: Invalid, Unavailable.
+// Set makes a revision current. New and waiting calls go to it; calls in flight end in
+// the previous one, which is kept until the new one has started once: if that fails to
+// start, calls go to the previous one. A change of Instances only, or of settings that
+// instances do not see, restarts nothing. Errors: Invalid, Unavailable.
 //
-// A service is kept alive in its number of instances. One that ends starts again,
-// after a rest that doubles. A new revision replaces them one at a time: the new
-// one must be ready before the old one stops.
+// A service is kept at its number of instances. One that ends starts again, after a rest
+// that doubles. A new revision replaces them one at a time: the new instance must be
+// ready before the old one stops.
 func (r *Runner) Set(u mayfly.Unit, folder Folder) error {
 	if err := r.check(u); err != nil {
 		return err
@@ -185,7 +183,7 @@ func (r *Runner) Prepare(ctx context.Context, u mayfly.Unit, folder Folder) erro
 	return err
 }
 
-// check returns what is wrong with a unit that no door has looked at.
+// check returns what is wrong with a unit that was not validated before.
 func (r *Runner) check(u mayfly.Unit) error {
 	if r.options.Engines[u.Engine] == nil {
 		return mayfly.Errorf(mayfly.Invalid, "unknown engine %q", u.Engine).
@@ -205,7 +203,7 @@ func checkLimits(l mayfly.Limits) error {
 	return nil
 }
 
-// of returns what there is of u's name and kind, which is new if there was nothing.
+// of returns the function of u's name and kind, and creates it if missing.
 func (r *Runner) of(u mayfly.Unit) *function {
 	f := r.functions[u.Name]
 	if f != nil && f.kind != u.Kind {
@@ -219,8 +217,8 @@ func (r *Runner) of(u mayfly.Unit) *function {
 	return f
 }
 
-// Remove takes a unit away, without waiting for its end. A function's calls in
-// flight end, those that wait get the code NotFound.
+// Remove removes a unit, without waiting for its end. A function's calls in flight end;
+// waiting ones get the code NotFound.
 func (r *Runner) Remove(name mayfly.Name) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -230,7 +228,7 @@ func (r *Runner) Remove(name mayfly.Name) {
 	}
 }
 
-// forget drops a function of which only a revision was prepared, and that is gone.
+// forget drops a function that only had a prepared revision, which is gone.
 func (r *Runner) forget(f *function) {
 	if !f.empty() {
 		return
@@ -256,7 +254,7 @@ func (r *Runner) Scale(name mayfly.Name, n mayfly.Instances) error {
 	return nil
 }
 
-// find returns what there is of a name, if it has a current revision, or nil.
+// find returns the function of a name if it has a current revision, or nil.
 func (r *Runner) find(name mayfly.Name) *function {
 	r.mu.RLock()
 	f := r.functions[name]
@@ -287,12 +285,12 @@ func (r *Runner) Units() []mayfly.Unit {
 	return all
 }
 
-// sameCode reports whether instances of a are as good as instances of b.
+// sameCode reports whether instances of a can serve as instances of b.
 func sameCode(a, b mayfly.Unit) bool {
 	a.Limits, b.Limits = a.WithDefaults(), b.WithDefaults()
 	a.Instances, b.Instances = mayfly.Instances{}, mayfly.Instances{}
 	if a.Kind == mayfly.KindService && a.Revision == 0 {
-		return false // it was built again, and is not prepared
+		return false // it was rebuilt, and is not prepared
 	}
 	return a.Revision == b.Revision && a.Limits == b.Limits && reflect.DeepEqual(a.Program, b.Program)
 }

@@ -15,14 +15,14 @@ import (
 type State struct {
 	Unit mayfly.Unit // current
 
-	Instances []InstanceState // those that start, work and stop, the oldest first
+	Instances []InstanceState // starting, ready and stopping, oldest first
 	Waiting   int             // calls
 
-	// Serving is the revision that answers: not the current one while that fails
-	// to start and the one before stands in for it.
+	// Serving is the revision that answers: the fallback while the current one fails
+	// to start.
 	Serving uint64
 	Failing string    // why the last start or instance failed, in one line; "" if all is well
-	Rests   time.Time // nothing starts before; zero if something may
+	Rests   time.Time // nothing starts before; zero if starts are allowed
 }
 
 // An InstanceState is what one instance looks like.
@@ -31,27 +31,27 @@ type InstanceState struct {
 	Revision uint64
 	Phase    string    // starting, ready or stopping
 	Started  time.Time // when its start began
-	Calls    int       // that it works at
+	Calls    int       // in flight
 	Usage    Usage
 }
 
-// Stats count what a unit has done since it was first there.
+// Stats count what a unit has done since it was first added.
 // A service has only instances, starts and crashes.
 type Stats struct {
-	Instances  int           // those that start, work and stop now
-	Requests   uint64        // calls that are over and were admitted, whatever came of them
-	Errors     uint64        // of them: those with a status of 500 and more, or without a reply
+	Instances  int           // starting, ready and stopping now
+	Requests   uint64        // admitted calls that have ended, whatever the outcome
+	Errors     uint64        // of Requests: those with a status of 500 or more, or without a reply
 	LastError  string        // one line
-	Processing time.Duration // of all Requests together, from admission until the reply was there, its stream included
+	Processing time.Duration // total of all Requests, from admission to the end of the reply, its stream included
 	InFlight   int           // calls in instances now
 	Waiting    int           // calls that wait for an instance now
-	Rejected   uint64        // calls that were not admitted, because too many waited
+	Rejected   uint64        // calls not admitted, because the queue was full
 	Starts     uint64        // of instances
 	Crashes    uint64        // starts that failed, and instances that ended by themselves
-	Failing    bool          // the last of them did, and none has been ready since
+	Failing    bool          // the last one failed, and none has been ready since
 }
 
-// counters are a function's Stats in the making.
+// counters are a function's running Stats.
 type counters struct {
 	requests, errors, rejected, starts, crashes uint64
 
@@ -60,7 +60,7 @@ type counters struct {
 	lastError         string
 }
 
-// add counts a call that is over.
+// add counts a call that has ended.
 func (c *counters) add(took time.Duration, failure string) {
 	c.requests++
 	c.processing += took
@@ -100,8 +100,7 @@ func (r *Runner) State(name string) (State, bool) {
 	return State{}, false
 }
 
-// with adds what instances take, which is asked of the machine and so without any
-// lock.
+// with adds the instances' usage. It queries the system, so it holds no lock.
 func (s State) with(lives []Instance) State {
 	for i, instance := range lives {
 		if instance != nil {
@@ -147,7 +146,7 @@ func (f *function) state() (state State, lives []Instance) {
 	return state, lives
 }
 
-// revisions yields those that have instances or may get some.
+// revisions yields the revisions that have instances or may get some.
 func (f *function) revisions() iter.Seq[*revision] {
 	return func(yield func(*revision) bool) {
 		for _, all := range [][]*revision{{f.now}, f.before, f.ready, f.leaving} {
@@ -160,7 +159,7 @@ func (f *function) revisions() iter.Seq[*revision] {
 	}
 }
 
-// serving returns those that are kept going: the current one and what stands in for it.
+// serving returns the revisions kept running: the current one and its fallbacks.
 func (f *function) serving() []*revision {
 	if f.now == nil {
 		return nil
