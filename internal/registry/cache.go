@@ -40,7 +40,7 @@ type mark struct {
 
 // Fetch returns a folder with the unpacked bundle, from the cache or else from the
 // store. Concurrent callers share one download, which goes on for the others when one
-// leaves. The folder is read-only. Errors: NotFound, Unavailable, Invalid for a bundle
+// leaves. Callers must not write to it. Errors: NotFound, Unavailable, Invalid for a bundle
 // that cannot be unpacked.
 func (r *Registry) Fetch(ctx context.Context, digest string) (string, error) {
 	if err := checkDigest(digest); err != nil {
