@@ -24,6 +24,10 @@ func (n *Node) environment(p mayfly.Program, name string, revision uint64, insta
 			return nil, cannotWrite(folder, err)
 		}
 	}
+	<-n.doors
+	if n.gateway == nil {
+		return nil, mayfly.Errorf(mayfly.Unavailable, "the node is stopping")
+	}
 	nats := n.bus.InstanceURL()
 	env := []string{
 		"PATH=" + n.options.Base.Path, "HOME=" + home, "TMPDIR=" + temporary,

@@ -57,6 +57,7 @@ type Node struct {
 	runner    *runner.Runner
 	dispatch  *dispatch.Dispatcher
 	gateway   *gateway.Gateway
+	doors     chan struct{} // closed once gateway is set, or New has failed
 	responder *responder.Responder
 	console   *console.Console // nil if admin.addr is off
 	listening *Listening       // set by New, never changed
@@ -147,6 +148,10 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if n.labels, err = c.LabelMap(); err != nil {
 		return nil, err
 	}
+	// Deployed instances start from here on, but need the gateway's address.
+	n.doors = make(chan struct{})
+	openDoors := sync.OnceFunc(func() { close(n.doors) })
+	closers = append(closers, func() error { openDoors(); return nil })
 	n.roster = roster.New(roster.Options{
 		Registry: n.store.registry, Runner: n.runner, Labels: n.labels, Routes: o.Routes, Log: logOf("roster"),
 	})
@@ -161,6 +166,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if n.gateway, err = gateway.New(n.dispatch, g); err != nil {
 		return nil, err
 	}
+	openDoors()
 	closers = append(closers, n.gateway.Close)
 	n.responder, err = responder.New(ctx, n.bus, n.roster, n.runner, responder.Options{
 		Node: n.id(), DrainTimeout: c.Drain, Development: c.Dev, Log: logOf("responder"),
