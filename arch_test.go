@@ -64,7 +64,7 @@ var floors = map[string]int{
 
 	module + "/internal/cli": 8,
 	natstest:                 8,
-	enginetest:               8,
+	conformance:              8,
 	image:                    8,
 
 	module + "/cmd/mayfly": 9,
@@ -72,12 +72,12 @@ var floors = map[string]int{
 
 // Packages for tests only, of every package.
 const (
-	natstest   = module + "/internal/natstest"
-	enginetest = module + "/internal/runner/enginetest"
-	image      = module + "/internal/image"
+	natstest    = module + "/internal/natstest"
+	conformance = module + "/internal/runner/conformance"
+	image       = module + "/internal/image"
 )
 
-func forTests(pkg string) bool { return pkg == natstest || pkg == enginetest || pkg == image }
+func forTests(pkg string) bool { return pkg == natstest || pkg == conformance || pkg == image }
 
 // guests are programs like a user's, and the benchmark: they know only our public
 // interfaces.

@@ -16,7 +16,7 @@
 // It keeps no processes warm and starts none in advance. Package process ends them.
 //
 // Invariants, and the tests that guard them:
-//   - it is an engine: TestEngineConforms, TestEngineOfCGIConforms
+//   - it is an engine: TestEnginesConform
 //   - a client can set no variables but those of RFC 3875 and MAYFLY_PARAM_:
 //     TestVariablesOfACall, TestHostileHeadersMakeNoVariables
 //   - a truncated reply never looks complete: TestStreamOfAProgramThatFailsBreaksOff

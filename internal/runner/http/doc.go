@@ -12,13 +12,13 @@
 // no TLS, proxies, redirects, cookies, compression or pipelining. A call runs in its
 // caller's goroutine; only a streamed or large request body gets a second one, so
 // that the reply may start before the request has ended.
-// know who listens on $PORT: the port was free when the process started, but another
-// program may take it first and answer instead, until the function fails to listen
-// know who listens on $PORT: the port was free when the process started, and another
-// program that takes it first answers instead, until the function fails to listen
-// and exits. A socket in our own folder has no such race, so it is tried first.
+//
+// It cannot know who listens on $PORT: the port was free when the process started, but
+// another program may take it first and answer instead, until the function fails to
+// listen and exits. A socket in our own folder has no such race, so it is tried first.
 //
 // Invariants, and the tests that guard them:
+//   - it is an engine: TestEnginesConform
 //   - a reply is what net/http would read, or it is rejected: FuzzReply
 //   - a call cannot inject a second request or change the framing:
 //     TestNothingIsInjected, FuzzRequest

@@ -4,6 +4,7 @@ package httpengine
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,14 +25,14 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/mayfly-run/mayfly/internal/process"
 	"github.com/mayfly-run/mayfly/internal/runner"
-	"github.com/mayfly-run/mayfly/internal/runner/enginetest"
 )
 
 // programs are the functions of the tests below.
 var programs = map[string]func(){
-	"fixture":  func() { serveOn("unix", os.Getenv(mayfly.EnvSocket), fixture()) },
-	"port":     func() { serveOn("tcp", "127.0.0.1:"+os.Getenv("PORT"), fixture()) },
+	"reaper":   func() { _ = process.Reap(os.Stdin) },
+	"fixture":  fixture,
 	"deserter": deserter,
 	"broken": func() {
 		for n := range 30 {
@@ -43,20 +44,8 @@ var programs = map[string]func(){
 	"finished": func() {},
 	"silent": func() {
 		fmt.Println("waiting for Godot")
-		if os.Getenv("LEASH") != "" {
-			defer enginetest.OpenLeash(os.Getenv("LEASH")).Close()
-		}
 		select {}
 	},
-}
-
-func serveOn(network, address string, h http.Handler) {
-	l, err := net.Listen(network, address)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	_ = http.Serve(l, h)
 }
 
 // deserter reads calls, closes their connections without a reply and keeps running.
@@ -75,108 +64,64 @@ func deserter() {
 	}
 }
 
-// fixture implements enginetest.Fixtures.
-func fixture() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
-		_ = http.NewResponseController(w).EnableFullDuplex()
-		_, _ = io.Copy(w, r.Body)
-	})
-	mux.HandleFunc("/where", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "%s\n%s\n%s\n", r.Method, r.URL.EscapedPath(), r.URL.RawQuery)
-	})
-	mux.HandleFunc("/header", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Header.Get("X-Ask")) })
-	mux.HandleFunc("/reply", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("X-Fixture", "yes")
-		w.WriteHeader(201)
-		fmt.Fprint(w, "made")
-	})
-	mux.HandleFunc("/nothing", func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc("/env", func(w http.ResponseWriter, _ *http.Request) {
-		for _, entry := range os.Environ() {
-			fmt.Fprint(w, entry, "\x00")
-		}
-	})
-	mux.HandleFunc("/big", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, strings.Repeat("x", 8<<20))
-	})
-	mux.HandleFunc("/say", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(os.Stderr, "to stderr")
-		fmt.Fprintln(os.Stdout, "to stdout")
-		fmt.Fprint(w, "said")
-	})
-	mux.HandleFunc("/mark", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Printf("%[1]s%[2]s%[1]smarked\n", mayfly.LineMark, r.Header.Get(mayfly.HeaderCall))
-	})
-	mux.HandleFunc("/deaf", func(w http.ResponseWriter, _ *http.Request) {
-		_ = http.NewResponseController(w).EnableFullDuplex() // else net/http reads first
-		fmt.Fprint(w, "deaf")
-	})
-	mux.HandleFunc("/duplex", func(w http.ResponseWriter, r *http.Request) {
-		rc := http.NewResponseController(w)
-		_ = rc.EnableFullDuplex()
-		fmt.Fprint(w, "first\n")
-		_ = rc.Flush()
-		for buf := make([]byte, 4096); ; {
-			n, err := r.Body.Read(buf)
-			_, _ = w.Write(buf[:n])
-			_ = rc.Flush()
-			if err != nil {
-				return
+// fixture acts by the path of a request.
+func fixture() {
+	l, err := net.Listen("unix", os.Getenv(mayfly.EnvSocket))
+	if err != nil {
+		os.Exit(1)
+	}
+	_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/echo":
+			_, _ = io.Copy(w, r.Body)
+		case "/say":
+			fmt.Fprintln(os.Stderr, "to stderr")
+			fmt.Fprintln(os.Stdout, "to stdout")
+		case "/mark":
+			fmt.Printf("%[1]s%[2]s%[1]smarked\n", mayfly.LineMark, r.Header.Get(mayfly.HeaderCall))
+		case "/crash":
+			fmt.Fprintln(os.Stderr, "last words")
+			os.Exit(3)
+		case "/killed":
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		case "/half":
+			fmt.Fprint(w, "half")
+			_ = http.NewResponseController(w).Flush()
+			os.Exit(3)
+		case "/eat":
+			for eaten := [][]byte{}; ; {
+				eaten = append(eaten, bytes.Repeat([]byte("x"), 1<<20))
+				runtime.KeepAlive(eaten)
 			}
 		}
-	})
-	mux.HandleFunc("/endless", func(w http.ResponseWriter, _ *http.Request) {
-		defer enginetest.OpenLeash(os.Getenv("LEASH")).Close()
-		for x := []byte(strings.Repeat("x", 4096)); ; {
-			if _, err := w.Write(x); err != nil {
-				return
-			}
-		}
-	})
-	mux.HandleFunc("/hang", func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		defer enginetest.OpenLeash(os.Getenv("LEASH")).Close()
-		<-r.Context().Done()
-		panic(http.ErrAbortHandler)
-	})
-	mux.HandleFunc("/crash", func(http.ResponseWriter, *http.Request) {
-		fmt.Fprintln(os.Stderr, "last words")
-		os.Exit(3)
-	})
-	mux.HandleFunc("/killed", func(http.ResponseWriter, *http.Request) {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	})
-	mux.HandleFunc("/half", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "half")
-		_ = http.NewResponseController(w).Flush()
-		os.Exit(3)
-	})
-	mux.HandleFunc("/eat", func(http.ResponseWriter, *http.Request) {
-		var eaten [][]byte
-		for {
-			eaten = append(eaten, []byte(strings.Repeat("x", 1<<20)))
-			runtime.KeepAlive(eaten)
-		}
-	})
-	mux.HandleFunc("/child", func(w http.ResponseWriter, _ *http.Request) {
-		enginetest.StartChild(os.Getenv("LEASH"))
-		fmt.Fprint(w, "born")
-	})
-	return mux
+	}))
 }
 
 // program returns one of the programs above.
 func program(name string) mayfly.Program {
-	return mayfly.Program{Engine: mayfly.EngineHTTP, Start: enginetest.Program(name)}
+	return mayfly.Program{Engine: mayfly.EngineHTTP, Start: []string{os.Args[0], name}}
 }
 
 // environment is what programs need; -race builds must exit at once.
 func environment() []string { return []string{"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"} }
 
+func openKeeper(t testing.TB) *process.Keeper {
+	t.Helper()
+	k, err := process.Open(t.Context(), process.Options{Reaper: program("reaper").Start})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return k
+}
+
 func newEngine(t testing.TB) (*Engine, string) {
 	t.Helper()
-	k := enginetest.Keeper(t)
+	k := openKeeper(t)
 	dir := filepath.Join(shortDir(t), "sockets")
 	e, err := New(Options{Keeper: k, Folder: dir})
 	if err != nil {
@@ -240,21 +185,6 @@ func start(t *testing.T, e *Engine, p mayfly.Program) (runner.Instance, *lines) 
 		i.Stop(ctx)
 	})
 	return i, out
-}
-
-func TestEngineConforms(t *testing.T) {
-	t.Parallel()
-	e, _ := newEngine(t)
-	for _, where := range []string{"fixture", "port"} {
-		t.Run(where, func(t *testing.T) {
-			t.Parallel()
-			enginetest.Run(t, e, enginetest.Fixtures{
-				Program: program(where), Folder: t.TempDir(), Env: environment(),
-				Broken: program("broken"), BrokenSays: "no module named x", Silent: program("silent"),
-				Adds: []string{mayfly.EnvSocket, "PORT"},
-			})
-		})
-	}
 }
 
 func TestStartSaysWhyNot(t *testing.T) {
@@ -460,7 +390,7 @@ func TestMarksOfLines(t *testing.T) {
 
 func TestFolderOfSockets(t *testing.T) {
 	t.Parallel()
-	k := enginetest.Keeper(t)
+	k := openKeeper(t)
 	if _, err := New(Options{Keeper: k, Folder: "/tmp/" + strings.Repeat("long/", 20)}); mayfly.CodeOf(err) != mayfly.Invalid || mayfly.HintOf(err) == "" {
 		t.Errorf("error is %v, want invalid with a hint", err)
 	}

@@ -10,7 +10,7 @@
 // Options.Ready decides when it is ready. It restarts nothing: the runner does.
 //
 // Invariants, and the tests that guard them:
-//   - it is an engine, except for calls: TestEngineConforms
+//   - it is an engine, except for calls: TestEnginesConform
 //   - a service is ready when it answers, not before: TestReadyIsWhenTheServiceAnswers
-//   - one that never answers is an error, and is stopped: TestServiceThatNeverAnswersIsEnded
+//   - one that never answers is an error, and is stopped: TestServiceThatNeverAnswersIsStopped
 package service

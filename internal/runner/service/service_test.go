@@ -5,11 +5,7 @@ package service_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/signal"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -17,100 +13,40 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/process"
 	"github.com/mayfly-run/mayfly/internal/runner"
-	"github.com/mayfly-run/mayfly/internal/runner/enginetest"
 	"github.com/mayfly-run/mayfly/internal/runner/service"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	programs := map[string]func(){
-		"program": play,
-		"silent": func() {
-			defer enginetest.OpenLeash(os.Getenv("LEASH")).Close()
-			<-time.After(time.Hour)
-		},
-		"broken": func() { fail("no good") },
+	if len(os.Args) > 1 && os.Args[1] == "reaper" {
+		_ = process.Reap(os.Stdin)
+		return
 	}
-	if !enginetest.Play(programs) {
-		goleak.VerifyTestMain(m)
-	}
-}
-
-// play is the service of the conformance suite.
-func play() {
-	terms := make(chan os.Signal, 1)
-	signal.Notify(terms, syscall.SIGTERM)
-	for _, entry := range os.Environ() {
-		fmt.Println(entry)
-	}
-	fmt.Fprintln(os.Stderr, "to stderr")
-	if os.Getenv("CRASH") != "" {
-		fail("last words")
-	}
-	if os.Getenv("LEASH") != "" {
-		enginetest.StartChild(os.Getenv("LEASH"))
-	}
-	if dir := os.Getenv(readyDir); dir != "" {
-		if err := os.WriteFile(filepath.Join(dir, strconv.Itoa(os.Getpid())), nil, 0o600); err != nil {
-			fail(err)
-		}
-	}
-	fmt.Println("ready")
-	<-terms
-}
-
-func fail(why any) {
-	fmt.Fprintln(os.Stderr, why)
-	os.Exit(3)
+	goleak.VerifyTestMain(m)
 }
 
 func newEngine(t *testing.T, o service.Options) *service.Engine {
 	t.Helper()
-	o.Keeper = enginetest.Keeper(t)
+	k, err := process.Open(t.Context(), process.Options{Reaper: []string{os.Args[0], "reaper"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	o.Keeper = k
 	return service.New(o)
 }
 
-func program(role string) mayfly.Program {
-	return mayfly.Program{Engine: mayfly.EngineService, Start: enginetest.Program(role)}
-}
-
-// readyDir names a variable with the folder where programs that are ready leave a
-// file, named by their process id. In a node the bus shows it.
-const readyDir = "READY_DIR"
-
-// ready waits until the program has left its file in dir.
-func ready(dir string) func(context.Context, runner.Spec, int) error {
-	return func(ctx context.Context, _ runner.Spec, pid int) error {
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			if _, err := os.Stat(filepath.Join(dir, strconv.Itoa(pid))); err == nil {
-				return nil
-			}
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
+func spec(t *testing.T, command ...string) runner.Spec {
+	return runner.Spec{
+		Name: "Fixture", Program: mayfly.Program{Start: command}, Instance: t.Name(),
+		Env: []string{"PATH=" + os.Getenv("PATH")}, Output: func(mayfly.Line) {},
 	}
-}
-
-func TestEngineConforms(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	enginetest.Run(t, newEngine(t, service.Options{Ready: ready(dir)}), enginetest.Fixtures{
-		Program:    program("program"),
-		Env:        append(environment(), readyDir+"="+dir),
-		Broken:     program("broken"),
-		BrokenSays: "no good",
-		Silent:     program("silent"),
-	})
-}
-
-func spec(t *testing.T, role string) runner.Spec {
-	return runner.Spec{Name: "Fixture", Program: program(role), Instance: t.Name(), Output: func(mayfly.Line) {}}
 }
 
 func TestReadyIsWhenTheServiceAnswers(t *testing.T) {
@@ -123,7 +59,7 @@ func TestReadyIsWhenTheServiceAnswers(t *testing.T) {
 		answered.Store(true)
 		return nil
 	}})
-	i, err := e.Start(t.Context(), spec(t, "program"))
+	i, err := e.Start(t.Context(), spec(t, "sleep", "1000"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,20 +69,20 @@ func TestReadyIsWhenTheServiceAnswers(t *testing.T) {
 	i.Stop(t.Context())
 }
 
-func TestWhoLivesForGraceIsReady(t *testing.T) {
+func TestServiceThatSurvivesGraceIsReady(t *testing.T) {
 	t.Parallel()
-	i, err := newEngine(t, service.Options{}).Start(t.Context(), spec(t, "program"))
+	i, err := newEngine(t, service.Options{}).Start(t.Context(), spec(t, "sleep", "1000"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	i.Stop(t.Context())
 	e := newEngine(t, service.Options{Grace: time.Hour}) // so that it ends first, however busy the machine is
-	if _, err := e.Start(t.Context(), spec(t, "broken")); mayfly.CodeOf(err) != mayfly.Crashed || !strings.Contains(err.Error(), "exit status 3") {
+	if _, err := e.Start(t.Context(), spec(t, "sh", "-c", "exit 3")); mayfly.CodeOf(err) != mayfly.Crashed || !strings.Contains(err.Error(), "exit status 3") {
 		t.Errorf("Start of a program that ends = %v", err)
 	}
 }
 
-func TestServiceThatNeverAnswersIsEnded(t *testing.T) {
+func TestServiceThatNeverAnswersIsStopped(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	pids := make(chan int, 1)
@@ -156,7 +92,7 @@ func TestServiceThatNeverAnswersIsEnded(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}})
-	_, err := e.Start(ctx, spec(t, "program"))
+	_, err := e.Start(ctx, spec(t, "sleep", "1000"))
 	if mayfly.CodeOf(err) != mayfly.Crashed || !strings.Contains(err.Error(), "not ready in time") || mayfly.HintOf(err) == "" {
 		t.Errorf("Start = %v (hint %q), want crashed, not ready in time, with a hint", err, mayfly.HintOf(err))
 	}
@@ -164,6 +100,3 @@ func TestServiceThatNeverAnswersIsEnded(t *testing.T) {
 		t.Errorf("the process is still there: %v", err)
 	}
 }
-
-// environment is what programs need; those made with -race are to end at once.
-func environment() []string { return []string{"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"} }

@@ -1,4 +1,6 @@
-package enginetest
+//go:build unix
+
+package conformance
 
 import (
 	"bufio"
@@ -22,7 +24,7 @@ type leash struct {
 func newLeash(t *testing.T) *leash {
 	t.Helper()
 	l := &leash{path: filepath.Join(t.TempDir(), "leash")}
-	if err := mkfifo(l.path); err != nil {
+	if err := syscall.Mkfifo(l.path, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var err error
@@ -53,15 +55,15 @@ func (l *leash) awaitOpen(t *testing.T) {
 	l.hold.Close()
 }
 
-// awaitNobody waits until the leash is released by all.
-func (l *leash) awaitNobody(t *testing.T) {
+// awaitReleased waits until no program holds the leash.
+func (l *leash) awaitReleased(t *testing.T) {
 	t.Helper()
 	l.deadline(t)
 	l.hold.Close()
 	for {
 		if _, err := l.reader.ReadByte(); err != nil {
 			if os.IsTimeout(err) {
-				t.Fatalf("somebody still holds the leash after %s", patience)
+				t.Fatalf("the leash is still held after %s", patience)
 			}
 			return
 		}

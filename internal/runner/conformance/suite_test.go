@@ -1,4 +1,6 @@
-package enginetest
+//go:build unix
+
+package conformance
 
 import (
 	"bytes"
@@ -16,12 +18,17 @@ import (
 	"github.com/mayfly-run/mayfly/internal/runner"
 )
 
-// Run runs the suite.
-func Run(t *testing.T, engine runner.Engine, f Fixtures) {
-	s := &suite{engine: engine, Fixtures: f}
+// A suite checks one engine with one program.
+type suite struct {
+	runner.Traits
+	engine runner.Engine
+	fixtures
+}
+
+func (s *suite) run(t *testing.T) {
 	t.Run("start", s.start)
 	t.Run("stop", s.stop)
-	if engine.Traits().Uncalled {
+	if s.Uncalled {
 		t.Run("service", s.service)
 		return
 	}
@@ -34,11 +41,6 @@ func Run(t *testing.T, engine runner.Engine, f Fixtures) {
 	t.Run("crash", s.crash)
 	t.Run("many calls at once", s.concurrency)
 	t.Run("usage", s.usage)
-}
-
-type suite struct {
-	engine runner.Engine
-	Fixtures
 }
 
 // A subject is an instance under test, with its output.
@@ -62,10 +64,10 @@ func (s *suite) spec(t *testing.T, p mayfly.Program, sub *subject, env ...string
 		return r
 	}, t.Name())
 	return runner.Spec{
-		Name: "fixture", Revision: 7, Program: p, Instance: id, Folder: s.Folder,
+		Name: "fixture", Revision: 7, Program: p, Instance: id, Folder: t.TempDir(),
 		Limits: mayfly.Limits{}.WithDefaults(),
-		Env: append(append(slices.Clone(s.Env),
-			mayfly.EnvFunction+"=fixture", mayfly.EnvRevision+"=7", mayfly.EnvInstance+"="+id), env...),
+		Env: slices.Concat(environment(), s.env, env,
+			[]string{mayfly.EnvFunction + "=fixture", mayfly.EnvRevision + "=7", mayfly.EnvInstance + "=" + id}),
 		Output: sub.hear,
 	}
 }
@@ -78,7 +80,7 @@ func newSubject(t *testing.T) *subject {
 func (s *suite) open(t *testing.T, env ...string) *subject {
 	t.Helper()
 	sub := newSubject(t)
-	sub.spec = s.spec(t, s.Program, sub, append(env, sub.leash.variable())...)
+	sub.spec = s.spec(t, s.program, sub, append(env, sub.leash.variable())...)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var err error
@@ -178,12 +180,12 @@ func awaitGone(t *testing.T, i runner.Instance) error {
 
 func (s *suite) start(t *testing.T) {
 	t.Parallel()
-	t.Run("a broken program is told with its last lines", func(t *testing.T) {
+	t.Run("a broken program is an error with its last lines", func(t *testing.T) {
 		t.Parallel()
 		sub := newSubject(t)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		i, err := s.engine.Start(ctx, s.spec(t, s.Broken, sub))
+		i, err := s.engine.Start(ctx, s.spec(t, s.broken, sub))
 		if err == nil {
 			stop(i, 0)
 			t.Fatal("it started")
@@ -191,24 +193,24 @@ func (s *suite) start(t *testing.T) {
 		if mayfly.CodeOf(err) != mayfly.Crashed {
 			t.Errorf("the code is %s, want crashed: %v", mayfly.CodeOf(err), err)
 		}
-		if !strings.Contains(err.Error()+"\n"+trace(err), s.BrokenSays) {
-			t.Errorf("neither %q nor its trace %q says %q", err, trace(err), s.BrokenSays)
+		if !strings.Contains(err.Error()+"\n"+trace(err), s.brokenSays) {
+			t.Errorf("neither %q nor its trace %q says %q", err, trace(err), s.brokenSays)
 		}
 	})
-	t.Run("a program that is not there is told", func(t *testing.T) {
+	t.Run("a missing program is an error", func(t *testing.T) {
 		t.Parallel()
-		p := s.Program
+		p := s.program
 		p.Start = []string{"./no-such-program"}
 		_, err := s.engine.Start(t.Context(), s.spec(t, p, newSubject(t)))
 		if mayfly.CodeOf(err) != mayfly.Crashed || err == nil || !strings.Contains(err.Error(), "no-such-program") || mayfly.HintOf(err) == "" {
 			t.Errorf("Start = %v (hint %q), want crashed with the program's name and a hint", err, mayfly.HintOf(err))
 		}
 	})
-	t.Run("who gives up leaves nothing", func(t *testing.T) {
+	t.Run("a canceled start leaves nothing", func(t *testing.T) {
 		t.Parallel()
-		if len(s.Silent.Start) == 0 {
+		if len(s.silent.Start) == 0 {
 			if !s.PerCall {
-				t.Error("Fixtures.Silent is missing")
+				t.Error("fixtures.silent is missing")
 			}
 			return // there is nothing to wait for
 		}
@@ -216,7 +218,7 @@ func (s *suite) start(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		failed := make(chan error, 1)
-		spec := s.spec(t, s.Silent, sub, sub.leash.variable())
+		spec := s.spec(t, s.silent, sub, sub.leash.variable())
 		go func() {
 			_, err := s.engine.Start(ctx, spec)
 			failed <- err
@@ -226,7 +228,7 @@ func (s *suite) start(t *testing.T) {
 		if err := <-failed; mayfly.CodeOf(err) != mayfly.Crashed && mayfly.CodeOf(err) != mayfly.Timeout {
 			t.Errorf("Start = %v, want crashed or timeout", err)
 		}
-		sub.leash.awaitNobody(t)
+		sub.leash.awaitReleased(t)
 	})
 }
 
@@ -235,7 +237,7 @@ func (s *suite) stop(t *testing.T) {
 	t.Run("waits and leaves no process", func(t *testing.T) {
 		t.Parallel()
 		sub := s.open(t)
-		if !s.engine.Traits().Uncalled {
+		if !s.Uncalled {
 			if _, body := ask(t, sub, call(t, "/child")); string(body) != "born" {
 				t.Fatalf("/child replied %q", body)
 			}
@@ -245,7 +247,7 @@ func (s *suite) stop(t *testing.T) {
 		if err := awaitGone(t, sub); err != nil {
 			t.Errorf("Err after Stop = %v, want nil", err)
 		}
-		sub.leash.awaitNobody(t)
+		sub.leash.awaitReleased(t)
 	})
 	t.Run("twice, and from two at once", func(t *testing.T) {
 		t.Parallel()
@@ -260,18 +262,18 @@ func (s *suite) stop(t *testing.T) {
 			t.Errorf("Err after Stop = %v, want nil", err)
 		}
 	})
-	t.Run("a call to what was stopped fails", func(t *testing.T) {
+	t.Run("a call to a stopped instance fails", func(t *testing.T) {
 		t.Parallel()
 		sub := s.open(t)
 		stop(sub, 5*time.Second)
 		if _, err := sub.Call(t.Context(), call(t, "/echo")); err == nil {
-			t.Error("it was answered")
+			t.Error("it succeeded")
 		}
 	})
-	if s.engine.Traits().Uncalled {
+	if s.Uncalled {
 		return
 	}
-	t.Run("ends the calls that are still there", func(t *testing.T) {
+	t.Run("ends the calls in flight", func(t *testing.T) {
 		t.Parallel()
 		sub := s.open(t)
 		failed := make(chan error, 1)
@@ -290,7 +292,7 @@ func (s *suite) stop(t *testing.T) {
 		case <-time.After(patience):
 			t.Error("the call still waits")
 		}
-		sub.leash.awaitNobody(t)
+		sub.leash.awaitReleased(t)
 	})
 }
 
@@ -320,14 +322,14 @@ func (s *suite) replies(t *testing.T) {
 	t.Run("status, headers and body come back", func(t *testing.T) {
 		r, body := ask(t, sub, call(t, "/reply"))
 		wantStatus, wantHeader := 201, "yes"
-		if s.Raw {
+		if s.raw {
 			wantStatus, wantHeader = 200, ""
 		}
 		if r.Status != wantStatus || r.Header.Get("X-Fixture") != wantHeader || string(body) != "made" {
 			t.Errorf("the reply is %d, %v, %q", r.Status, r.Header, body)
 		}
 	})
-	t.Run("no body comes back", func(t *testing.T) {
+	t.Run("no body", func(t *testing.T) {
 		if r, body := ask(t, sub, call(t, "/nothing")); len(body) > 0 || r.Status/100 != 2 {
 			t.Errorf("the reply is %d with %d bytes", r.Status, len(body))
 		}
@@ -363,14 +365,14 @@ func (s *suite) bodies(t *testing.T) {
 					c.Stream, c.Length = bytes.NewReader(tt.body), -1
 				}
 				if _, got := ask(t, sub, c); !bytes.Equal(got, tt.body) {
-					t.Errorf("by %s: %d bytes came back of %d, or others", carrier, len(got), len(tt.body))
+					t.Errorf("by %s: %d bytes came back of %d, or different ones", carrier, len(got), len(tt.body))
 				}
 			}
 		})
 	}
 	t.Run("8 MiB come back", func(t *testing.T) {
 		if _, body := ask(t, sub, call(t, "/big")); len(body) != 8<<20 || bytes.Count(body, []byte("x")) != len(body) {
-			t.Errorf("%d bytes came, or others", len(body))
+			t.Errorf("%d bytes came, or different ones", len(body))
 		}
 	})
 }
@@ -378,7 +380,7 @@ func (s *suite) bodies(t *testing.T) {
 func (s *suite) streams(t *testing.T) {
 	t.Parallel()
 	sub := s.open(t)
-	t.Run("the reply comes while the request still goes", func(t *testing.T) {
+	t.Run("the reply comes while the request is still sent", func(t *testing.T) {
 		upload, more := io.Pipe()
 		c := call(t, "/duplex")
 		c.Stream, c.Length = upload, -1
@@ -389,7 +391,7 @@ func (s *suite) streams(t *testing.T) {
 			t.Fatalf("Call: %v", err)
 		}
 		if r.Stream == nil {
-			t.Fatalf("the reply is no stream, it has the body %q", r.Body)
+			t.Fatalf("the reply is not a stream, its body is %q", r.Body)
 		}
 		defer r.Stream.Close()
 		got := make([]byte, len("first\n"))
@@ -410,7 +412,7 @@ func (s *suite) streams(t *testing.T) {
 			t.Errorf("the stream ends with %q, %v", rest, err)
 		}
 	})
-	t.Run("a body that nobody reads holds nothing up", func(t *testing.T) {
+	t.Run("an unread body delays nothing", func(t *testing.T) {
 		upload, more := io.Pipe()
 		defer more.Close()
 		c := call(t, "/deaf")
@@ -419,7 +421,7 @@ func (s *suite) streams(t *testing.T) {
 			t.Errorf("the reply is %q", body)
 		}
 	})
-	t.Run("a reader that leaves ends the call", func(t *testing.T) {
+	t.Run("closing the reply ends the call", func(t *testing.T) {
 		sub := s.open(t)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
@@ -428,16 +430,16 @@ func (s *suite) streams(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r.Stream == nil {
-			t.Fatal("the reply is no stream")
+			t.Fatal("the reply is not a stream")
 		}
 		if _, err := io.CopyN(io.Discard, r.Stream, 1<<20); err != nil {
 			t.Fatal(err)
 		}
 		sub.leash.awaitOpen(t)
 		_ = r.Stream.Close() // an error is fine: the body was not read to its end
-		sub.leash.awaitNobody(t)
+		sub.leash.awaitReleased(t)
 	})
-	t.Run("a context that ends, ends the stream", func(t *testing.T) {
+	t.Run("canceling the context ends the stream", func(t *testing.T) {
 		sub := s.open(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
@@ -449,9 +451,9 @@ func (s *suite) streams(t *testing.T) {
 		sub.leash.awaitOpen(t)
 		cancel()
 		if _, err := io.Copy(io.Discard, r.Stream); err == nil {
-			t.Error("the stream ended as if it were whole")
+			t.Error("the stream ended as if it were complete")
 		}
-		sub.leash.awaitNobody(t)
+		sub.leash.awaitReleased(t)
 	})
 }
 
@@ -472,12 +474,12 @@ func (s *suite) exact(t *testing.T, got, want []string) {
 	}
 	for _, entry := range got {
 		name, _, _ := strings.Cut(entry, "=")
-		added := slices.ContainsFunc(s.Adds, func(add string) bool {
+		added := slices.ContainsFunc(s.adds, func(add string) bool {
 			prefix, many := strings.CutSuffix(add, "*")
 			return name == add || many && strings.HasPrefix(name, prefix)
 		})
 		if !added && !slices.Contains(want, entry) {
-			t.Errorf("the environment has %q, which nobody gave it", entry)
+			t.Errorf("the environment has %q, which is not from the test", entry)
 		}
 	}
 }
@@ -520,7 +522,7 @@ func (s *suite) ends(t *testing.T) {
 		{"the deadline stops the work", func(ctx context.Context) (context.Context, context.CancelFunc) {
 			return context.WithTimeout(ctx, time.Second)
 		}},
-		{"a caller that leaves stops the work", context.WithCancel},
+		{"canceling the call stops the work", context.WithCancel},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -545,7 +547,7 @@ func (s *suite) ends(t *testing.T) {
 			case <-time.After(patience):
 				t.Fatal("the call still waits")
 			}
-			sub.leash.awaitNobody(t)
+			sub.leash.awaitReleased(t)
 			c = call(t, "/echo")
 			c.Body = []byte("next")
 			if _, body := ask(t, sub, c); string(body) != "next" {
@@ -553,7 +555,7 @@ func (s *suite) ends(t *testing.T) {
 			}
 		})
 	}
-	t.Run("one that is over before it begins", func(t *testing.T) {
+	t.Run("a call that is canceled before it begins", func(t *testing.T) {
 		t.Parallel()
 		sub := s.open(t)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -584,7 +586,7 @@ func (s *suite) crash(t *testing.T) {
 			t.Errorf("Err = %v, want exit status 3", err)
 		}
 		if _, err := sub.Call(ctx, call(t, "/echo")); mayfly.CodeOf(err) != mayfly.Crashed && mayfly.CodeOf(err) != mayfly.Unavailable {
-			t.Errorf("a call to what has gone = %v, want crashed or unavailable", err)
+			t.Errorf("a call to an exited instance = %v, want crashed or unavailable", err)
 		}
 		return
 	}
@@ -646,7 +648,7 @@ func (s *suite) service(t *testing.T) {
 			t.Errorf("Call = %v, want invalid", err)
 		}
 	})
-	t.Run("has its environment, and its lines are told", func(t *testing.T) {
+	t.Run("has its environment, and its lines are logged", func(t *testing.T) {
 		t.Parallel()
 		sub := s.open(t, "GREETING=hello", "EMPTY=")
 		sub.checkLine(t, sub.line(t, "to stderr"), mayfly.Stderr)
@@ -661,13 +663,13 @@ func (s *suite) service(t *testing.T) {
 		sub.mu.Unlock()
 		s.exact(t, got, sub.spec.Env)
 	})
-	t.Run("that crashes is gone, and says how", func(t *testing.T) {
+	t.Run("that crashes ends with its exit status", func(t *testing.T) {
 		t.Parallel()
 		sub := newSubject(t)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		// It may crash while it starts, or afterwards.
-		i, err := s.engine.Start(ctx, s.spec(t, s.Program, sub, "CRASH=yes"))
+		i, err := s.engine.Start(ctx, s.spec(t, s.program, sub, "CRASH=yes"))
 		if err == nil {
 			err = awaitGone(t, i)
 			stop(i, 0)
@@ -679,7 +681,7 @@ func (s *suite) service(t *testing.T) {
 		}
 		sub.line(t, "last words")
 	})
-	t.Run("takes its share of the machine", func(t *testing.T) {
+	t.Run("has usage", func(t *testing.T) {
 		t.Parallel()
 		sub := s.open(t)
 		if u := sub.Usage(); u.PID <= 0 || u.CPU < 0 {

@@ -1,5 +1,0 @@
-package enginetest
-
-import "syscall"
-
-func mkfifo(string) error { return syscall.EWINDOWS }
