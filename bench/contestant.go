@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -119,7 +120,7 @@ func startAll(ctx context.Context, only []string, other string) (_ []*contestant
 			return c, nil
 		},
 	}
-	for name, maker := range functionMakers(ctx, filepath.Join(dir, "functions"), accessLog, start, role, mayfly) {
+	for name, maker := range functionMakers(ctx, filepath.Join(dir, "functions"), accessLog, start, role, mayfly, otherMayfly) {
 		makers[name] = maker
 	}
 	if len(only) == 0 {
@@ -127,7 +128,12 @@ func startAll(ctx context.Context, only []string, other string) (_ []*contestant
 	}
 	only = groups(only)
 	if other != "" {
-		only = append(only, "other")
+		if slices.Contains(only, "function-go") {
+			only = append(only, "function-other")
+		}
+		if slices.Contains(only, "embedded") {
+			only = append(only, "other")
+		}
 	}
 	var contestants []*contestant
 	for _, name := range only {

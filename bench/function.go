@@ -29,9 +29,9 @@ const oneInstance = "instances: {max: 1}, wait: 2000"
 // functionMakers returns constructors of the contestants that measure functions. Each
 // has its own folder below dir; access logs go to log.
 func functionMakers(
-	ctx context.Context, dir string, log io.Writer, start func(stderr io.Writer, name string, args ...string) (*process, error), role, mayfly starter,
+	ctx context.Context, dir string, log io.Writer, start func(stderr io.Writer, name string, args ...string) (*process, error), role, mayfly, otherMayfly starter,
 ) map[string]func() (*contestant, error) {
-	function := func(name, program string) func() (*contestant, error) {
+	function := func(mayfly starter, name, program string) func() (*contestant, error) {
 		return func() (*contestant, error) {
 			folder := filepath.Join(dir, name)
 			if err := writeProject(folder, map[string]string{"echo": program}, oneInstance); err != nil {
@@ -62,9 +62,10 @@ func functionMakers(
 		}
 	}
 	return map[string]func() (*contestant, error){
-		"function-go":     function("function-go", "echo.go"),
-		"function-node":   function("function-node", "echo.mjs"),
-		"function-python": function("function-python", "echo.py"),
+		"function-go":     function(mayfly, "function-go", "echo.go"),
+		"function-other":  function(otherMayfly, "function-other", "echo.go"),
+		"function-node":   function(mayfly, "function-node", "echo.mjs"),
+		"function-python": function(mayfly, "function-python", "echo.py"),
 		"proxies-go": func() (*contestant, error) {
 			behind, err := role("plain")
 			if err != nil {

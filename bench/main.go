@@ -79,7 +79,7 @@ func run(ctx context.Context) error {
 	body := flag.Int("body", 128, "request body size in bytes")
 	only := flag.String("only", "", "contestants, comma-separated, or the groups gateway and functions; gateway if empty")
 	cold := flag.Int("cold", 0, "instead, measure the first call to stopped functions, this many times each")
-	other := flag.String("other", "", "another mayfly binary to measure like embedded, such as one without a change")
+	other := flag.String("other", "", "another mayfly binary to measure beside embedded and function-go, such as one without a change")
 	jsonFile := flag.String("json", "", "write the result to this file as JSON")
 	flag.Parse()
 	p.rounds, p.length, p.rate, p.body = *rounds, time.Duration(*seconds*float64(time.Second)), *rate, *body

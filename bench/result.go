@@ -117,6 +117,7 @@ func (r *result) print(w io.Writer) {
 		{"article", "plain"},
 		{"embedded", "other"},
 		{"function-go", "proxies-go"},
+		{"function-go", "function-other"},
 		{"function-node", "proxy-node"},
 		{"function-python", "server-python"},
 		{"function-python", "tuned-python"},
