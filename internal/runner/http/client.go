@@ -66,7 +66,7 @@ func (c *client) call(ctx context.Context, m *mayfly.Call) (mayfly.Reply, error)
 	}
 	head := cn.out
 	reply, err := cn.exchange(ctx, m, deadline)
-	if _, again := errors.AsType[unread](err); again && kept && m.Stream == nil {
+	if _, again := errors.AsType[unread](err); again && kept && (m.Stream == nil || err == errStale) {
 		if cn, err = c.dial(ctx, m.ID, deadline); err == nil {
 			cn.out, cn.began = head, began
 			reply, err = cn.exchange(ctx, m, deadline)
@@ -88,11 +88,7 @@ func (c *client) take(ctx context.Context, id string, deadline time.Time) (*conn
 		c.begin(cn, id)
 	}
 	c.mu.Unlock()
-	switch {
-	case cn == nil:
-		return c.dial(ctx, id, deadline)
-	case cn.probe.stale():
-		cn.release(false)
+	if cn == nil {
 		return c.dial(ctx, id, deadline)
 	}
 	return cn, nil

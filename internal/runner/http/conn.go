@@ -56,6 +56,10 @@ func (c *conn) kill() {
 	_ = c.Close()
 }
 
+// errStale says that a kept connection cannot carry another call: the peer closed it,
+// or sent bytes that belong to no call.
+var errStale error = unread{errors.New("the kept connection was closed, or sent bytes between two calls")}
+
 // unread marks a failure before the function can have read the call.
 type unread struct{ error }
 
@@ -82,13 +86,25 @@ func (c *conn) exchange(ctx context.Context, call *mayfly.Call, deadline time.Ti
 func (c *conn) send(call *mayfly.Call, deadline time.Time) (mayfly.Reply, error) {
 	_ = c.SetDeadline(deadline) // fails only if closed, and then so does the rest
 	c.method, c.patience = call.Method, 0
-	written, sent := c.Write(c.out)
+	written, err := c.reuse(call)
+	if err == errStale {
+		return mayfly.Reply{}, err
+	}
+	var sent error
+	if written < len(c.out) {
+		var n int
+		n, sent = c.Write(c.out[written:])
+		written += n
+	}
 	if sent == nil && uploads(call) {
 		c.startUpload(call, deadline)
 	}
 	// A server that rejects a request early says why and closes. So read the
 	// reply even if the request could not be written.
-	h, err := c.readHead()
+	var h head
+	if err == nil {
+		h, err = c.readHead()
+	}
 	if c.upload != nil {
 		c.upload.answer()
 	}
@@ -105,6 +121,26 @@ func (c *conn) send(call *mayfly.Call, deadline time.Time) (mayfly.Reply, error)
 		return mayfly.Reply{}, err
 	}
 	return c.readReply(h)
+}
+
+// reuse checks a kept connection and, if the request is small, makes use of it at
+// once: it returns how much of the request it has written.
+func (c *conn) reuse(call *mayfly.Call) (written int, err error) {
+	switch {
+	case !c.kept:
+		return 0, nil
+	case uploads(call) || len(c.out) > oneRead:
+		if c.probe.stale() {
+			err = errStale
+		}
+		return 0, err
+	}
+	if c.in == nil {
+		c.in = make([]byte, bufferSize)
+	}
+	c.r = 0
+	written, c.w, err = c.probe.ask(c.out, c.in)
+	return written, err
 }
 
 // refused reports whether the peer was gone before it read everything.

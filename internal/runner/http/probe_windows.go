@@ -8,3 +8,5 @@ type probe struct{}
 func newProbe(net.Conn) *probe { return nil }
 
 func (*probe) stale() bool { return false }
+
+func (*probe) ask([]byte, []byte) (written, read int, err error) { return 0, 0, nil }
