@@ -21,7 +21,7 @@ func ParseName(s string) (Name, error) {
 		return "", Errorf(Invalid, "a name is empty")
 	}
 	if len(s) > MaxName {
-		return "", Errorf(Invalid, "name %q is %d bytes long: at most %d are allowed", clip(s), len(s), MaxName)
+		return "", Errorf(Invalid, "name %q is %d bytes long: at most %d are allowed", Clip(s), len(s), MaxName)
 	}
 	for i := range len(s) {
 		c := s[i]
@@ -29,7 +29,7 @@ func ParseName(s string) (Name, error) {
 			continue
 		}
 		_, size := utf8.DecodeRuneInString(s[i:])
-		return "", Errorf(Invalid, "name %q has %q at byte %d: use a-z, 0-9 and - (not first)", clip(s), s[i:i+size], i+1)
+		return "", Errorf(Invalid, "name %q has %q at byte %d: use a-z, 0-9 and - (not first)", Clip(s), s[i:i+size], i+1)
 	}
 	return Name(s), nil
 }
@@ -44,7 +44,7 @@ func (k Kind) ParseName(s string) (Name, error) {
 		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_')
 	})
 	if s == "" || len(s) > MaxName || odd {
-		return "", Errorf(Invalid, "%q is not a service name: use letters, digits, _ and -, at most %d", clip(s), MaxName)
+		return "", Errorf(Invalid, "%q is not a service name: use letters, digits, _ and -, at most %d", Clip(s), MaxName)
 	}
 	return Name(s), nil
 }
@@ -74,7 +74,7 @@ func ParseRef(s string) (Ref, error) {
 	}
 	n, err := strconv.ParseUint(revision, 10, 64)
 	if err != nil || n == 0 || revision[0] == '0' || revision[0] == '+' {
-		return Ref{}, Errorf(Invalid, "revision %q of %q is not a positive integer", clip(revision), name)
+		return Ref{}, Errorf(Invalid, "revision %q of %q is not a positive integer", Clip(revision), name)
 	}
 	return Ref{Name: name, Revision: n}, nil
 }
@@ -85,14 +85,4 @@ func (r Ref) String() string {
 		return string(r.Name)
 	}
 	return string(r.Name) + "@" + strconv.FormatUint(r.Revision, 10)
-}
-
-// clip shortens untrusted text for an error message, so that a huge input never makes a
-// huge error.
-func clip(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return s
-	}
-	return s[:most] + "..."
 }

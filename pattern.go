@@ -25,7 +25,7 @@ type Pattern struct {
 // Pattern.
 func ParsePattern(s string) (Pattern, error) {
 	bad := func(format string, args ...any) (Pattern, error) {
-		e := Errorf(Invalid, "pattern %q: "+format, append([]any{clip(s)}, args...)...)
+		e := Errorf(Invalid, "pattern %q: "+format, append([]any{Clip(s)}, args...)...)
 		return Pattern{}, e.WithHint(`write it like "GET /orders/{id}"`)
 	}
 	if len(s) > MaxPattern {
@@ -39,7 +39,7 @@ func ParsePattern(s string) (Pattern, error) {
 	if i := strings.IndexAny(s, " \t"); i >= 0 {
 		p.Method, rest = s[:i], strings.TrimLeft(s[i:], " \t")
 		if !isMethod(p.Method) {
-			return bad("%q is not an HTTP method", clip(p.Method))
+			return bad("%q is not an HTTP method", Clip(p.Method))
 		}
 	}
 	slash := strings.IndexByte(rest, '/')
@@ -68,18 +68,18 @@ func ParsePattern(s string) (Pattern, error) {
 		name, ok := strings.CutPrefix(segment, "{")
 		name, closed := strings.CutSuffix(name, "}")
 		if !ok || !closed {
-			return bad("segment %q must be {name}, with nothing around it", clip(segment))
+			return bad("segment %q must be {name}, with nothing around it", Clip(segment))
 		}
 		if all, ok := strings.CutSuffix(name, "..."); ok {
 			if name = all; !last {
-				return bad("%q must be the last segment", clip(segment))
+				return bad("%q must be the last segment", Clip(segment))
 			}
 		}
 		if !isIdentifier(name) {
-			return bad("%q is not a valid name: use letters, digits (not first) and _", clip(name))
+			return bad("%q is not a valid name: use letters, digits (not first) and _", Clip(name))
 		}
 		if slices.Contains(p.Params, name) {
-			return bad("{%s} appears twice", clip(name))
+			return bad("{%s} appears twice", Clip(name))
 		}
 		p.Params = append(p.Params, name)
 	}

@@ -55,7 +55,7 @@ func (p SubjectPattern) Fill(values []string) (Subject, error) {
 	for _, v := range values {
 		// A value with a dot would name several tokens at once.
 		if strings.Contains(v, ".") {
-			return "", Errorf(Invalid, "value %q has a dot: it stands for one token of subject %q", clip(v), p.text)
+			return "", Errorf(Invalid, "value %q has a dot: it stands for one token of subject %q", Clip(v), p.text)
 		}
 	}
 	tokens := strings.Split(p.text, ".")
@@ -85,19 +85,19 @@ func checkSubject(s string, wild bool) (wildcards int, err error) {
 	case s == "":
 		return 0, Errorf(Invalid, "a subject is empty")
 	case len(s) > MaxSubject:
-		return 0, Errorf(Invalid, "subject %q is %d bytes long: at most %d are allowed", clip(s), len(s), MaxSubject)
+		return 0, Errorf(Invalid, "subject %q is %d bytes long: at most %d are allowed", Clip(s), len(s), MaxSubject)
 	case !utf8.ValidString(s):
-		return 0, Errorf(Invalid, "subject %q is not UTF-8", clip(s))
+		return 0, Errorf(Invalid, "subject %q is not UTF-8", Clip(s))
 	case s[0] == '$' || s[0] == '_':
-		return 0, Errorf(Invalid, "subject %q starts with %q, which NATS reserves", clip(s), s[:1])
+		return 0, Errorf(Invalid, "subject %q starts with %q, which NATS reserves", Clip(s), s[:1])
 	case s == SubjectInternal || strings.HasPrefix(s, SubjectInternal+"."):
-		return 0, Errorf(Invalid, "subject %q is internal to Mayfly", clip(s))
+		return 0, Errorf(Invalid, "subject %q is internal to Mayfly", Clip(s))
 	}
 	start := 0
 	for i := 0; i <= len(s); i++ {
 		if i < len(s) && s[i] != '.' {
 			if c := s[i]; c <= ' ' || c == 0x7f {
-				return 0, Errorf(Invalid, "subject %q has a space or control character at byte %d", clip(s), i+1)
+				return 0, Errorf(Invalid, "subject %q has a space or control character at byte %d", Clip(s), i+1)
 			}
 			continue
 		}
@@ -105,14 +105,14 @@ func checkSubject(s string, wild bool) (wildcards int, err error) {
 		start = i + 1
 		switch {
 		case token == "":
-			return 0, Errorf(Invalid, "subject %q has an empty token: two dots in a row, or one at the start or end", clip(s))
+			return 0, Errorf(Invalid, "subject %q has an empty token: two dots in a row, or one at the start or end", Clip(s))
 		case wild && (token == "*" || token == ">" && i == len(s)):
 			// A wildcard as the first token would reach $JS, $SYS and _INBOX.
 			if wildcards++; len(token) == i {
-				return 0, Errorf(Invalid, "subject %q starts with a wildcard", clip(s))
+				return 0, Errorf(Invalid, "subject %q starts with a wildcard", Clip(s))
 			}
 		case strings.ContainsAny(token, "*>"):
-			return 0, Errorf(Invalid, "subject %q has a wildcard in token %q", clip(s), clip(token))
+			return 0, Errorf(Invalid, "subject %q has a wildcard in token %q", Clip(s), Clip(token))
 		}
 	}
 	return wildcards, nil

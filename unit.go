@@ -180,7 +180,7 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 func (d *Duration) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
 	if err != nil {
-		return Errorf(Invalid, "%q is not a duration", clip(string(text))).WithHint(`write it like "30s" or "5m"`)
+		return Errorf(Invalid, "%q is not a duration", Clip(string(text))).WithHint(`write it like "30s" or "5m"`)
 	}
 	*d = Duration(parsed)
 	return nil

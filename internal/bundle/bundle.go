@@ -53,7 +53,7 @@ func bombed(unpacked, packed int64) bool { return unpacked > slack+maxRatio*pack
 // through links.
 func CheckLink(name, target string) error {
 	bad := func(why string) error {
-		return mayfly.Errorf(mayfly.Invalid, "link %q %s", clip(name), why).
+		return mayfly.Errorf(mayfly.Invalid, "link %q %s", mayfly.Clip(name), why).
 			WithHint("links must stay inside the folder; replace it with a copy of its target")
 	}
 	if target == "" || len(target) > maxName || strings.ContainsAny(target, "\\\x00") {
@@ -73,13 +73,4 @@ func CheckLink(name, target string) error {
 		return bad("leads out of the folder")
 	}
 	return nil
-}
-
-// clip shortens an untrusted name for a message.
-func clip(s string) string {
-	const most = 120
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "..."
 }

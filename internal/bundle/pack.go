@@ -50,7 +50,7 @@ func pack(w io.Writer, folder string, l Limits) (digest string, size int64, err 
 			return "", 0, fmt.Errorf("pack %s: %w", folder, err)
 		}
 		if bombed(plain.n, packed.n) {
-			return "", 0, mayfly.Errorf(mayfly.Invalid, "pack %s: %s up to %q compresses to almost nothing, like a zip bomb", folder, sized(plain.n), clip(e.name)).
+			return "", 0, mayfly.Errorf(mayfly.Invalid, "pack %s: %s up to %q compresses to almost nothing, like a zip bomb", folder, sized(plain.n), mayfly.Clip(e.name)).
 				WithHint("exclude empty files in .mayflyignore")
 		}
 	}
@@ -100,7 +100,7 @@ func list(root *os.Root, l Limits) ([]entry, error) {
 // check rejects what cannot be packed.
 func (e *entry) check(root *os.Root) (err error) {
 	if len(e.name) > maxName || strings.ContainsAny(e.name, "\\\x00") {
-		return mayfly.Errorf(mayfly.Invalid, "the path %q is too long or has a backslash", clip(e.name)).WithHint("rename it")
+		return mayfly.Errorf(mayfly.Invalid, "the path %q is too long or has a backslash", mayfly.Clip(e.name)).WithHint("rename it")
 	}
 	switch mode := e.info.Mode(); {
 	case mode.IsRegular() || mode.IsDir():
@@ -112,7 +112,7 @@ func (e *entry) check(root *os.Root) (err error) {
 		e.link = filepath.ToSlash(e.link)
 		return CheckLink(e.name, e.link)
 	default:
-		return mayfly.Errorf(mayfly.Invalid, "%q is %s: only files, folders and links can be packed", clip(e.name), kind(mode)).
+		return mayfly.Errorf(mayfly.Invalid, "%q is %s: only files, folders and links can be packed", mayfly.Clip(e.name), kind(mode)).
 			WithHint("delete it, or list it in .mayflyignore")
 	}
 }
@@ -144,7 +144,7 @@ func (e *entry) write(t *tar.Writer, root *os.Root) error {
 	defer f.Close()
 	n, err := io.Copy(t, f)
 	if n < h.Size && err == nil || errors.Is(err, tar.ErrWriteTooLong) {
-		return mayfly.Errorf(mayfly.Conflict, "%q changed while being packed", clip(e.name)).WithHint("try again")
+		return mayfly.Errorf(mayfly.Conflict, "%q changed while being packed", mayfly.Clip(e.name)).WithHint("try again")
 	}
 	return err
 }

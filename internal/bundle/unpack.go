@@ -103,17 +103,17 @@ type unpacker struct {
 func (u *unpacker) add(h *tar.Header, body io.Reader) error {
 	name := strings.TrimSuffix(h.Name, "/")
 	if !fs.ValidPath(name) || name == "." || len(name) > maxName || strings.ContainsAny(name, "\\\x00") || !filepath.IsLocal(filepath.FromSlash(name)) {
-		return mayfly.Errorf(mayfly.Invalid, "the bundle contains the path %q, which leaves its folder", clip(h.Name))
+		return mayfly.Errorf(mayfly.Invalid, "the bundle contains the path %q, which leaves its folder", mayfly.Clip(h.Name))
 	}
 	if _, twice := u.kinds[name]; twice {
-		return mayfly.Errorf(mayfly.Invalid, "the bundle contains %q twice", clip(name))
+		return mayfly.Errorf(mayfly.Invalid, "the bundle contains %q twice", mayfly.Clip(name))
 	}
 	if err := u.weight.Add(name, max(0, h.Size)); err != nil {
 		return err
 	}
 	// If a parent were a link, the recorded paths would be wrong.
 	if kind, there := u.kinds[path.Dir(name)]; !there || kind != tar.TypeDir {
-		return mayfly.Errorf(mayfly.Invalid, "the bundle contains %q inside something that is not a folder", clip(name))
+		return mayfly.Errorf(mayfly.Invalid, "the bundle contains %q inside something that is not a folder", mayfly.Clip(name))
 	}
 	u.kinds[name] = h.Typeflag
 	switch h.Typeflag {
@@ -127,7 +127,7 @@ func (u *unpacker) add(h *tar.Header, body io.Reader) error {
 	case tar.TypeReg:
 		return u.file(name, h, body)
 	default:
-		return mayfly.Errorf(mayfly.Invalid, "the bundle contains %q, which is not a file, folder or link (type %q)", clip(name), h.Typeflag)
+		return mayfly.Errorf(mayfly.Invalid, "the bundle contains %q, which is not a file, folder or link (type %q)", mayfly.Clip(name), h.Typeflag)
 	}
 }
 

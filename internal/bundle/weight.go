@@ -82,7 +82,7 @@ func (w *Weight) tooMuch(what string, weigh func(heap) int64, show func(int64) s
 		name := cmp.Or(within[top], top)
 		shown := "its own files"
 		if name != "" {
-			shown = clip(name)
+			shown = mayfly.Clip(name)
 		}
 		most = append(most, shown+" ("+show(weigh(*w.folders[name]))+")")
 	}

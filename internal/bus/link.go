@@ -316,7 +316,7 @@ func nobody(m *nats.Msg) bool {
 
 func nobodyError(subject string) error {
 	return mayfly.Errorf(mayfly.Unavailable, "cannot call subject %q: %w", subject, mayfly.ErrNobody).
-		WithHint("start a service that listens there; mayfly list shows the running ones")
+		WithHint("start a service that listens there, or run mayfly list to see what is running")
 }
 
 func waitError(err error, subject string) error {

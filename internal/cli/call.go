@@ -124,7 +124,7 @@ func (c *callVerb) check(p *process) error {
 		_, err := mayfly.ParseSubject(c.Subject)
 		return err
 	case len(words) == 0:
-		return mayfly.Errorf(mayfly.Invalid, "nothing to call").WithHint("run mayfly call NAME BODY; mayfly list shows the names")
+		return mayfly.Errorf(mayfly.Invalid, "nothing to call").WithHint("run mayfly call NAME BODY, or mayfly list to see the names")
 	default:
 		return checkName(words[0])
 	}
@@ -136,7 +136,7 @@ func (c *callVerb) headers() (http.Header, error) {
 	for _, text := range c.Header {
 		name, value, ok := strings.Cut(text, ":")
 		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-		bad := mayfly.Errorf(mayfly.Invalid, "header %q is not of the form NAME: VALUE", clip(text)).
+		bad := mayfly.Errorf(mayfly.Invalid, "header %q is not of the form NAME: VALUE", mayfly.Clip(text)).
 			WithHint("write it like -H 'Accept: application/json', without line breaks")
 		if !ok || name == "" || strings.ContainsFunc(name, notInHeaderName) || strings.ContainsAny(text, "\r\n\x00") {
 			return nil, bad
@@ -247,7 +247,7 @@ func pickEndpoint(s mayfly.Service, words []string) (mayfly.Subject, []string, e
 	case found == nil && len(words) == 0:
 		return "", nil, mayfly.Errorf(mayfly.Invalid, "service %q has several endpoints: name one", s.Name).WithHint("choose one of: %s", there)
 	case found == nil:
-		return "", nil, mayfly.Errorf(mayfly.NotFound, "service %q has no endpoint %q", s.Name, clip(words[0])).WithHint("choose one of: %s", there)
+		return "", nil, mayfly.Errorf(mayfly.NotFound, "service %q has no endpoint %q", s.Name, mayfly.Clip(words[0])).WithHint("choose one of: %s", there)
 	case len(found) > 1:
 		return "", nil, mayfly.Errorf(mayfly.Conflict, "service %q has several endpoints of that name", s.Name).
 			WithHint("choose by subject: %s", there)

@@ -135,7 +135,7 @@ func usageError(parser *kong.Kong, err error) error {
 	word, unexpected := strings.CutPrefix(text, "unexpected argument ")
 	switch {
 	case unexpected && command == nil:
-		unknown := mayfly.Errorf(mayfly.Invalid, "unknown command %q", clip(word))
+		unknown := mayfly.Errorf(mayfly.Invalid, "unknown command %q", mayfly.Clip(word))
 		if near, ok := nearest.To(word, commandNames(parser.Model.Node)); ok {
 			return unknown.WithHint("did you mean mayfly %s?", near)
 		}

@@ -55,7 +55,7 @@ func TestEveryErrorHasAHint(t *testing.T) {
 		{"no such action", []string{"secret", "get", "key"}, 2, "must be one of"},
 		{"scale to nothing", []string{"scale", "hello"}, 2, "mayfly scale hello --min N --max N"},
 		{"scale to two things", []string{"scale", "hello", "3", "--max", "2"}, 2, "or --min and --max for a function"},
-		{"an invalid revision", []string{"rollback", "hello@new"}, 2, "mayfly history hello lists them"},
+		{"an invalid revision", []string{"rollback", "hello@new"}, 2, "run mayfly history hello to see them"},
 		{"logs of the future", []string{"logs", "--since=-5m"}, 2, "try --since 10m"},
 		{"a schema of a path", []string{"manifest", "--schema", "."}, 2, "mayfly manifest --schema"},
 		{"nothing to deploy", []string{"deploy", "nowhere"}, 4, "no file or folder nowhere"},

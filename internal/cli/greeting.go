@@ -119,7 +119,7 @@ func (p *process) tell(c node.Change) {
 	}
 	s := c.Service
 	fmt.Fprintln(p.stdout, strings.TrimRight(plain(fmt.Sprintf("%s %s %s (%s) %s",
-		sign, clip(s.Name), clip(s.Version), clip(s.ID), clip(clipList(subjects, 4)))), " "))
+		sign, mayfly.Clip(s.Name), mayfly.Clip(s.Version), mayfly.Clip(s.ID), mayfly.Clip(clipList(subjects, 4)))), " "))
 }
 
 // An aside is how a running node reports what is not a result: in words to a person, or

@@ -383,7 +383,7 @@ func (p *process) printInstance(a mayfly.Service) error {
 				t.add("metadata", k+"="+e.Metadata[k])
 			}
 		}
-		fmt.Fprintf(p.stdout, "endpoint %s\n", clip(plain(e.Name)))
+		fmt.Fprintf(p.stdout, "endpoint %s\n", mayfly.Clip(plain(e.Name)))
 		if err := t.print(p.stdout, "  "); err != nil {
 			return err
 		}

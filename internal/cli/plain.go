@@ -21,19 +21,6 @@ func plain(s string) string {
 	}, s)
 }
 
-// clip shortens foreign text that would push the rest off the screen.
-func clip(s string) string {
-	const most = 120
-	if n := 0; len(s) > most {
-		for i := range s {
-			if n++; n > most {
-				return s[:i] + "..."
-			}
-		}
-	}
-	return s
-}
-
 // clipList joins the first items and counts the rest.
 func clipList(items []string, most int) string {
 	if len(items) <= most {

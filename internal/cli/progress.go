@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/deploy"
 )
 
@@ -35,7 +36,7 @@ func newProgress(w io.Writer) *progress {
 func (p *progress) say(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.text = clip(plain(text))
+	p.text = mayfly.Clip(plain(text))
 }
 
 // step shows a step of a deploy. The progress of an upload is for terminals only.

@@ -42,7 +42,7 @@ func (r *ready) Run(ctx context.Context, p *process) error {
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, gateway.JoinPath("/readyz").String(), nil)
 	if err != nil {
-		return mayfly.Errorf(mayfly.Invalid, "%q is not a gateway URL", clip(r.URL)).WithHint("write it like http://127.0.0.1:8080")
+		return mayfly.Errorf(mayfly.Invalid, "%q is not a gateway URL", mayfly.Clip(r.URL)).WithHint("write it like http://127.0.0.1:8080")
 	}
 	// Its own transport: a proxy in the environment must not affect readiness. A certificate
 	// names the public host, never the loopback address of a health check.
@@ -86,7 +86,7 @@ func (r *ready) gateway(p *process) (*url.URL, error) {
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, mayfly.Errorf(mayfly.Invalid, "%q is not a gateway URL", clip(r.URL)).WithHint("write it like http://127.0.0.1:8080")
+		return nil, mayfly.Errorf(mayfly.Invalid, "%q is not a gateway URL", mayfly.Clip(r.URL)).WithHint("write it like http://127.0.0.1:8080")
 	}
 	return u, nil
 }

@@ -63,8 +63,8 @@ func parseRevision(text string) (ref mayfly.Ref, err error) {
 	}
 	ref.Revision, err = strconv.ParseUint(number, 10, 64)
 	if err != nil || ref.Revision == 0 {
-		return ref, mayfly.Errorf(mayfly.Invalid, "%q is not a revision of %s", clip(number), name).
-			WithHint("use a whole number, such as %s@7; mayfly history %[1]s lists them", name)
+		return ref, mayfly.Errorf(mayfly.Invalid, "%q is not a revision of %s", mayfly.Clip(number), name).
+			WithHint("use a whole number, such as %s@7, or run mayfly history %[1]s to see them", name)
 	}
 	return ref, nil
 }

@@ -28,8 +28,8 @@ func kindOf(function bool) string {
 // checkName rejects a name that cannot be one token of a subject.
 func checkName(name string) error {
 	if s, err := mayfly.ParseSubject(name); err != nil || strings.Contains(string(s), ".") {
-		return mayfly.Errorf(mayfly.Invalid, "%q is not a valid name", clip(name)).
-			WithHint("use a name without spaces, dots or wildcards; mayfly list shows them")
+		return mayfly.Errorf(mayfly.Invalid, "%q is not a valid name", mayfly.Clip(name)).
+			WithHint("use a name without spaces, dots or wildcards; run mayfly list to see them")
 	}
 	return nil
 }

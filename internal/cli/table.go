@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/mayfly-run/mayfly"
 )
 
 // A table is rows of cells, the first being the head. Cells may hold any text from a
@@ -23,7 +25,7 @@ func (t table) print(w io.Writer, indent string) error {
 	for _, row := range t {
 		cells := make([]string, len(row))
 		for i, c := range row {
-			cells[i] = clip(plain(c))
+			cells[i] = mayfly.Clip(plain(c))
 		}
 		fmt.Fprintln(tw, indent+strings.Join(cells, "\t"))
 	}

@@ -41,7 +41,7 @@ func (b Bytes) String() string {
 // count in thousands, KiB, MiB, GiB and TiB in 1024. Case does not matter.
 func (b *Bytes) UnmarshalText(text []byte) error {
 	s := strings.TrimSpace(string(text))
-	bad := mayfly.Errorf(mayfly.Invalid, "%q is not a size", clip(s)).WithHint("try 64MiB, 2GB or 1000")
+	bad := mayfly.Errorf(mayfly.Invalid, "%q is not a size", mayfly.Clip(s)).WithHint("try 64MiB, 2GB or 1000")
 	number, size := s, Bytes(1)
 	for _, u := range units {
 		if end := len(s) - len(u.name); end > 0 && strings.EqualFold(s[end:], u.name) {

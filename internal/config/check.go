@@ -116,7 +116,7 @@ func together(keyA, a, keyB, b string) error {
 func checkAddr(key, addr string) error {
 	host, port, err := net.SplitHostPort(addr)
 	if _, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || strings.ContainsAny(host, "/ \t\r\n") {
-		return mayfly.Errorf(mayfly.Invalid, "%s %q is not an address", key, clip(addr)).WithHint("try 127.0.0.1:8080")
+		return mayfly.Errorf(mayfly.Invalid, "%s %q is not an address", key, mayfly.Clip(addr)).WithHint("try 127.0.0.1:8080")
 	}
 	return nil
 }

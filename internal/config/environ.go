@@ -85,7 +85,7 @@ func checkEnviron(environ []string, keys []Key) error {
 		if !ours || isReserved(name) || slices.Contains(known, word) {
 			continue
 		}
-		err := mayfly.Errorf(mayfly.Invalid, "unknown environment variable %s", clip(name))
+		err := mayfly.Errorf(mayfly.Invalid, "unknown environment variable %s", mayfly.Clip(name))
 		if near, ok := nearest.To(word, known); ok {
 			return err.WithHint("did you mean %s%s?", envPrefix, near)
 		}

@@ -65,7 +65,7 @@ func (k Key) field(c *Config) reflect.Value {
 // with the text.
 func (k Key) set(c *Config, text string) error {
 	if k.Enum != nil && !slices.Contains(k.Enum, text) {
-		return mayfly.Errorf(mayfly.Invalid, "%q is not one of %s", clip(text), strings.Join(k.Enum, ", "))
+		return mayfly.Errorf(mayfly.Invalid, "%q is not one of %s", mayfly.Clip(text), strings.Join(k.Enum, ", "))
 	}
 	f := k.field(c)
 	switch v := f.Addr().Interface().(type) {
@@ -83,19 +83,19 @@ func (k Key) set(c *Config, text string) error {
 	case *time.Duration:
 		d, err := time.ParseDuration(text)
 		if err != nil {
-			return mayfly.Errorf(mayfly.Invalid, "%q is not a duration", clip(text)).WithHint("try 500ms, 30s or 1h30m")
+			return mayfly.Errorf(mayfly.Invalid, "%q is not a duration", mayfly.Clip(text)).WithHint("try 500ms, 30s or 1h30m")
 		}
 		*v = d
 	case *bool:
 		b, err := strconv.ParseBool(text)
 		if err != nil {
-			return mayfly.Errorf(mayfly.Invalid, "%q is not true or false", clip(text))
+			return mayfly.Errorf(mayfly.Invalid, "%q is not true or false", mayfly.Clip(text))
 		}
 		*v = b
 	case *int:
 		n, err := strconv.Atoi(text)
 		if err != nil {
-			return mayfly.Errorf(mayfly.Invalid, "%q is not a whole number", clip(text))
+			return mayfly.Errorf(mayfly.Invalid, "%q is not a whole number", mayfly.Clip(text))
 		}
 		*v = n
 	default:
@@ -161,13 +161,4 @@ func shortDuration(d time.Duration) string {
 		s = strings.TrimSuffix(s, "0m")
 	}
 	return s
-}
-
-// clip shortens untrusted text for a message.
-func clip(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return s
-	}
-	return s[:most] + "..."
 }

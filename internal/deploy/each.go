@@ -37,7 +37,7 @@ func each(ctx context.Context, units []*unit, most int, stop bool, f func(ctx co
 	}
 	all.Wait()
 	if err := context.Cause(ctx); err != nil {
-		return &mayfly.Error{Code: mayfly.CodeOf(err), Message: "deploy interrupted", Hint: "deploy again to finish; mayfly list shows what is deployed", Err: err}
+		return &mayfly.Error{Code: mayfly.CodeOf(err), Message: "deploy interrupted", Hint: "deploy again to finish, or run mayfly list to see what is deployed", Err: err}
 	}
 	var first error
 	var others []string

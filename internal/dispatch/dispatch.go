@@ -234,7 +234,7 @@ func IsFunction(e mayfly.Endpoint) bool {
 // NoFunction returns the error for a name that no function has.
 func NoFunction(name string) error {
 	return mayfly.Errorf(mayfly.NotFound, "no function %q", name).
-		WithHint("mayfly list shows what is available; services are at /svc/<service>/<endpoint>")
+		WithHint("run mayfly list to see what is running; services are at /svc/<service>/<endpoint>")
 }
 
 // noFunctions are the functions of a node that has none.

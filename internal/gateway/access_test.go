@@ -35,7 +35,7 @@ func TestAccessLogIsToldOfEachExchange(t *testing.T) {
 		{"a service", "GET /svc/Echo/echo", telemetry.Access{Method: "GET", Path: "/svc/Echo/echo", Status: 200, Bytes: 5, Route: "svc"}},
 		{"our own", "GET /healthz", telemetry.Access{Method: "GET", Path: "/healthz", Status: 200, Bytes: 3, Route: "builtin"}},
 		{"nothing", "GET /x%0a%1b%5b31m", telemetry.Access{Method: "GET", Path: "/x%0a%1b%5b31m", Status: 400, Route: "none", Err: "the path has a control character"}},
-		{"a long path", "GET /" + strings.Repeat("a", 200), telemetry.Access{Method: "GET", Path: "/" + strings.Repeat("a", 79) + "...", Status: 404, Route: "none"}},
+		{"a long path", "GET /" + strings.Repeat("a", 200), telemetry.Access{Method: "GET", Path: "/" + strings.Repeat("a", 119) + "...", Status: 404, Route: "none"}},
 	} {
 		log.told = nil
 		w := serve(g, tt.request+" HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -196,6 +196,6 @@ func allowGet(r *http.Request) error {
 func notAllowed(r *http.Request, allowed string) error {
 	return &statusError{
 		status: http.StatusMethodNotAllowed, header: http.Header{"Allow": {allowed}},
-		err: mayfly.Errorf(mayfly.Invalid, "method %s is not allowed here", clip(r.Method)).WithHint("use %s", allowed),
+		err: mayfly.Errorf(mayfly.Invalid, "method %s is not allowed here", mayfly.Clip(r.Method)).WithHint("use %s", allowed),
 	}
 }

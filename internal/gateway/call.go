@@ -35,7 +35,7 @@ func (g *Gateway) serveService(x *exchange, r *http.Request) error {
 	}
 	service, endpoint, rest := segments[0], segments[1], segments[2:]
 	if !g.exposed(service) {
-		return mayfly.Errorf(mayfly.NotFound, "no service %q", clip(service)).
+		return mayfly.Errorf(mayfly.NotFound, "no service %q", mayfly.Clip(service)).
 			WithHint("this gateway exposes the services in gateway.expose")
 	}
 	var err error
@@ -69,7 +69,7 @@ func (g *Gateway) serveFunction(x *exchange, r *http.Request) error {
 	}
 	name, err := mayfly.ParseName(text)
 	if err != nil {
-		return dispatch.NoFunction(clip(text))
+		return dispatch.NoFunction(mayfly.Clip(text))
 	}
 	if wantsAsync(r) {
 		return errNoJobs

@@ -66,11 +66,11 @@ type AccessLog interface{ Log(a telemetry.Access) }
 // there. The path is escaped, so that it has no control characters.
 func (g *Gateway) logAccess(x *exchange, r *http.Request, took time.Duration) {
 	a := telemetry.Access{
-		Method: clip(r.Method), Path: clip(r.URL.EscapedPath()), Status: x.status, Took: took.Round(time.Microsecond),
+		Method: mayfly.Clip(r.Method), Path: mayfly.Clip(r.URL.EscapedPath()), Status: x.status, Took: took.Round(time.Microsecond),
 		Bytes: x.bytes, Route: x.route(), Call: x.id,
 	}
 	if x.err != nil {
-		a.Err = clip(x.err.Error())
+		a.Err = mayfly.Clip(x.err.Error())
 	}
 	g.options.Access.Log(a)
 }

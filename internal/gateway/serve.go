@@ -103,7 +103,7 @@ func (g *Gateway) resolve(r *http.Request) destination {
 // limit of the body is the target's and guarded where it is read, by readBody.
 func (g *Gateway) guard(r *http.Request, to destination) error {
 	if g.loopback && !door.Own(r.Host, g.options.Hosts) {
-		return mayfly.Errorf(mayfly.Denied, "this gateway does not answer to host %q", clip(r.Host)).
+		return mayfly.Errorf(mayfly.Denied, "this gateway does not answer to host %q", mayfly.Clip(r.Host)).
 			WithHint("use localhost, or add the name to gateway.hosts")
 	}
 	if err := checkUpgrade(r); err != nil {

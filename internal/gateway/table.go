@@ -207,7 +207,7 @@ func (t *table) match(r *http.Request) (*entry, error) {
 			err: mayfly.Errorf(mayfly.NotFound, "the path needs a trailing slash"),
 		}
 	}
-	return nil, mayfly.Errorf(mayfly.NotFound, "no route for %s %s", clip(r.Method), clip(r.URL.Path)).
+	return nil, mayfly.Errorf(mayfly.NotFound, "no route for %s %s", mayfly.Clip(r.Method), mayfly.Clip(r.URL.Path)).
 		WithHint("mayfly routes lists the routes; services are at /svc/<service>/<endpoint>")
 }
 
@@ -276,13 +276,4 @@ func metadataRoutes(services []mayfly.Service, exposed func(mayfly.Service) bool
 		}
 	}
 	return routes
-}
-
-// clip shortens text from outside for an error message.
-func clip(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "..."
 }

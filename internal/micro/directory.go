@@ -129,7 +129,7 @@ func (d *Directory) Lookup(ctx context.Context, service, endpoint string) (mayfl
 			WithHint("mayfly info %s lists its endpoints", service)
 	}
 	return mayfly.Endpoint{}, mayfly.Errorf(mayfly.NotFound, "no service %q", service).
-		WithHint("mayfly list shows the running services")
+		WithHint("run mayfly list to see what is running")
 }
 
 // askFor asks for the service and waits until the picture has the endpoint or the question

@@ -288,7 +288,7 @@ func TestCarriersAnswerAlike(t *testing.T) {
 		{name: "a bad escape", to: "%zz", early: true, status: 400},
 		{name: "as a service", to: "/svc/web/call", status: 404, has: []string{"/fn/"}},
 		{name: "as a job", method: "POST", to: "web", header: []string{"Prefer: respond-async"}, status: 501},
-		{name: "no reply in time", to: "hasty/hang", status: 504, has: []string{"200ms"}},
+		{name: "no reply in time", to: "hasty/hang", status: 504, has: []string{"200ms", "raise `timeout:` of hasty in mayfly.yaml (now 200ms)"}},
 		{name: "a crash", to: "fragile/exit", status: 502, has: []string{"crashed", "exit status 3"}},
 		{name: "a crash that a shim tells", to: "web/crash", status: 502, has: []string{"TypeError: x is not a function"}, hasNot: []string{"hello.js"}},
 		{name: "a reply that is none", to: "web/garbage", status: 502, has: []string{"malformed"}},

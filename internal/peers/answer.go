@@ -135,7 +135,7 @@ func parseState(node string, data []byte) (State, error) {
 	s := read.State
 	if s.V > Version {
 		return State{}, mayfly.Errorf(mayfly.Unavailable, "node %s answers in format %d, and this Mayfly knows formats up to %d", node, s.V, Version).
-			WithHint("update this Mayfly; mayfly nodes shows the version of each node")
+			WithHint("update this Mayfly; run mayfly nodes to see the version of each node")
 	}
 	if err == nil {
 		s.Unit, err = parseUnit(mayfly.KindFunction, read.Function)

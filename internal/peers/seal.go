@@ -44,7 +44,7 @@ func parsePrepare(node string, key hpke.PrivateKey, data []byte) (f mayfly.Unit,
 	}
 	if q.V > Version {
 		return f, mayfly.Errorf(mayfly.Unavailable, "the question has format %d, and node %s knows formats up to %d", q.V, node, Version).
-			WithHint("update the node; mayfly nodes shows the version of each")
+			WithHint("update the node; run mayfly nodes to see the version of each")
 	}
 	if len(q.Sealed) > 0 {
 		data, err = hpke.Open(key, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), []byte(prepareSubject(node)), q.Sealed)

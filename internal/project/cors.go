@@ -42,7 +42,7 @@ func asWord(what, pattern string, accept func(string) (string, bool)) kind[strin
 		}
 		v, ok := accept(s)
 		if !ok {
-			return "", n.Errorf("%q in %s is not %s", clip(s), n.Path, what)
+			return "", n.Errorf("%q in %s is not %s", mayfly.Clip(s), n.Path, what)
 		}
 		return v, nil
 	}}

@@ -217,7 +217,7 @@ func packageMain(folder string) (string, error) {
 		return "", nil
 	}
 	if !filepath.IsLocal(name) {
-		return "", mayfly.Errorf(mayfly.Invalid, "main %q in %s is not below its folder", clip(p.Main), file)
+		return "", mayfly.Errorf(mayfly.Invalid, "main %q in %s is not below its folder", mayfly.Clip(p.Main), file)
 	}
 	for _, extension := range []string{"", ".js", ".mjs", ".cjs"} { // as Node.js looks for it
 		if info, err := os.Stat(filepath.Join(folder, name+extension)); err == nil && info.Mode().IsRegular() {

@@ -200,18 +200,18 @@ func readCode(m *manifest, n *yamlfile.Node, s *Source) error {
 	}
 	name := filepath.FromSlash(text)
 	if !filepath.IsLocal(name) {
-		return n.Errorf("code %q is not below the manifest's folder", clip(text))
+		return n.Errorf("code %q is not below the manifest's folder", mayfly.Clip(text))
 	}
 	s.Code = filepath.Join(m.Folder, name)
 	info, err := os.Stat(s.Code)
 	if errors.Is(err, fs.ErrNotExist) {
-		return n.Errorf("no file or folder %s in the manifest's folder", clip(text))
+		return n.Errorf("no file or folder %s in the manifest's folder", mayfly.Clip(text))
 	}
 	if err != nil {
 		return n.Errorf("find the code: %w", err)
 	}
 	if !info.IsDir() && !info.Mode().IsRegular() {
-		return n.Errorf("%s is neither a file nor a folder", clip(text))
+		return n.Errorf("%s is neither a file nor a folder", mayfly.Clip(text))
 	}
 	s.Watch = []string{s.Code}
 	s.ignored, err = readRules(s.Code)
@@ -232,7 +232,7 @@ func readEngine(_ *manifest, n *yamlfile.Node, s *Source) error {
 	case e == "wasm" || e == "container":
 		return n.Errorf("engine %s is not supported in this version", e).WithHint("use http or exec")
 	}
-	unknown := n.Errorf("unknown engine %q: use http or exec", clip(text))
+	unknown := n.Errorf("unknown engine %q: use http or exec", mayfly.Clip(text))
 	if near, ok := nearest.To(text, engines); ok {
 		return unknown.WithHint("did you mean %s?", near)
 	}
@@ -294,9 +294,9 @@ func readEnv(n *yamlfile.Node) (map[string]string, error) {
 	for _, f := range n.Fields {
 		switch name := f.Key.Text; {
 		case !isVariable(name):
-			return nil, f.Key.Errorf("%q in %s is not a variable name: use letters, digits and _", clip(name), n.Path)
+			return nil, f.Key.Errorf("%q in %s is not a variable name: use letters, digits and _", mayfly.Clip(name), n.Path)
 		case isOurs(name):
-			return nil, f.Key.Errorf("Mayfly sets %s itself in each instance", clip(name)).WithHint("use another name")
+			return nil, f.Key.Errorf("Mayfly sets %s itself in each instance", mayfly.Clip(name)).WithHint("use another name")
 		}
 	}
 	return readTexts(n)

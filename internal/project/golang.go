@@ -27,7 +27,7 @@ func (b *builder) golang(ctx context.Context, f found) (form shim.Form, err erro
 	for _, platform := range platforms {
 		system, processor, ok := strings.Cut(platform, "/")
 		if !ok {
-			return 0, mayfly.Errorf(mayfly.Invalid, "platform %q is not of the form %s", clip(platform), mayfly.Platform())
+			return 0, mayfly.Errorf(mayfly.Invalid, "platform %q is not of the form %s", mayfly.Clip(platform), mayfly.Platform())
 		}
 		out, err := b.folder(b.Name)
 		if err != nil {

@@ -105,7 +105,7 @@ func readEndpoint(_ *manifest, n *yamlfile.Node, r *route) error {
 	}
 	parts := endpoint.FindStringSubmatch(text)
 	if parts == nil {
-		return n.Errorf("service %q is not of the form Service/endpoint", clip(text)).
+		return n.Errorf("service %q is not of the form Service/endpoint", mayfly.Clip(text)).
 			WithHint("both consist of letters, digits, _ and -, as `nats micro info` shows them")
 	}
 	r.Service, r.Endpoint = parts[1], parts[2]
@@ -201,20 +201,20 @@ func jsonSchema(name string, field func(*route) *json.RawMessage, doc string) ke
 func (m *manifest) readSchema(n *yamlfile.Node) (json.RawMessage, error) {
 	name := path.Clean(n.Text)
 	if !fs.ValidPath(name) {
-		return nil, n.Errorf("file %q is not below the manifest's folder", clip(n.Text))
+		return nil, n.Errorf("file %q is not below the manifest's folder", mayfly.Clip(n.Text))
 	}
 	// A root does not follow a link out of the folder either.
 	root, err := os.OpenRoot(m.Folder)
 	if err != nil {
-		return nil, n.Errorf("read %s: %w", clip(name), err)
+		return nil, n.Errorf("read %s: %w", mayfly.Clip(name), err)
 	}
 	defer root.Close()
 	data, err := readFile(root.FS(), name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, n.Errorf("no file %s in the manifest's folder", clip(name))
+		return nil, n.Errorf("no file %s in the manifest's folder", mayfly.Clip(name))
 	}
 	if err != nil {
-		return nil, n.Errorf("read %s: %w", clip(name), err)
+		return nil, n.Errorf("read %s: %w", mayfly.Clip(name), err)
 	}
 	if ext := path.Ext(name); ext == ".yaml" || ext == ".yml" {
 		schema, err := yamlfile.Parse(name, data)
@@ -222,13 +222,13 @@ func (m *manifest) readSchema(n *yamlfile.Node) (json.RawMessage, error) {
 			return nil, n.Wrap(err)
 		}
 		if schema.Kind != yamlfile.Map {
-			return nil, n.Errorf("%s is not a JSON Schema: it must be a map", clip(name))
+			return nil, n.Errorf("%s is not a JSON Schema: it must be a map", mayfly.Clip(name))
 		}
 		return schema.JSON()
 	}
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(data, &object); err != nil || object == nil {
-		return nil, n.Errorf("%s is not a JSON Schema: it must be a JSON object", clip(name))
+		return nil, n.Errorf("%s is not a JSON Schema: it must be a JSON object", mayfly.Clip(name))
 	}
 	return data, nil
 }

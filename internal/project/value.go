@@ -3,7 +3,6 @@ package project
 import (
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -135,13 +134,4 @@ func readSize(n *yamlfile.Node) (int64, error) {
 		err = n.Errorf("%s must be more than 0", n.Path)
 	}
 	return int64(b), err
-}
-
-// clip shortens text from the file for a message.
-func clip(s string) string {
-	const most = 80
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "..."
 }

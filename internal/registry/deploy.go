@@ -353,7 +353,7 @@ func (r *Registry) missing(key string) error {
 	if near, ok := nearest.To(name, known); ok {
 		return err.WithHint("did you mean %q?", near)
 	}
-	return err.WithHint("mayfly list shows what is deployed")
+	return err.WithHint("run mayfly list to see what is deployed")
 }
 
 func foreign(key string, holder, asks mayfly.Name) error {

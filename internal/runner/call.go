@@ -258,7 +258,7 @@ func (x *exchange) fail(ctx context.Context, err error) error {
 			WithHint("try again later; instances.max and concurrency say how many calls run at once")
 	case x.timeout <= x.left(x.began):
 		err = mayfly.Errorf(mayfly.Timeout, "%s gave no reply in %s", name, x.timeout).
-			WithHint("timeout says how long a call may take")
+			WithHint("raise `timeout:` of %s in mayfly.yaml (now %s)", x.slot.revision.value.Name, x.timeout)
 	default:
 		err = mayfly.Errorf(mayfly.Timeout, "%s gave no reply before the caller's deadline", name)
 	}

@@ -136,7 +136,7 @@ func (r *Runner) unavailable() error {
 }
 
 func unknown(name mayfly.Name) error {
-	return mayfly.Errorf(mayfly.NotFound, "no function %q", name).WithHint("mayfly list shows the functions that are there")
+	return mayfly.Errorf(mayfly.NotFound, "no function %q", name).WithHint("run mayfly list to see what is running")
 }
 
 // Set makes a revision current. New and waiting calls go to it; calls in flight end in

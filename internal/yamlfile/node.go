@@ -97,7 +97,7 @@ func (n *Node) Only(known ...string) error {
 // Unknown returns the error for an unknown key of n, with the nearest known one as its
 // hint.
 func (n *Node) Unknown(key *Node, known []string) *mayfly.Error {
-	e := key.Errorf("unknown key %q%s", clip(key.Text), n.in())
+	e := key.Errorf("unknown key %q%s", mayfly.Clip(key.Text), n.in())
 	if near, ok := nearest.To(key.Text, known); ok {
 		return e.WithHint("did you mean %s?", near)
 	}
@@ -131,7 +131,7 @@ func (n *Node) Duration() (time.Duration, error) {
 	}
 	d, err := time.ParseDuration(n.Text)
 	if err != nil {
-		return 0, n.Errorf("%q%s is not a duration", clip(n.Text), n.is()).WithHint("try 500ms, 5s or 1m30s")
+		return 0, n.Errorf("%q%s is not a duration", mayfly.Clip(n.Text), n.is()).WithHint("try 500ms, 5s or 1m30s")
 	}
 	return d, nil
 }
@@ -197,7 +197,7 @@ func (n *Node) appendJSON(b []byte) ([]byte, error) {
 	case Number:
 		v, err := json.Marshal(n.number)
 		if err != nil {
-			return nil, n.Errorf("%s%s is not a JSON number", clip(n.Text), n.is())
+			return nil, n.Errorf("%s%s is not a JSON number", mayfly.Clip(n.Text), n.is())
 		}
 		return append(b, v...), nil
 	default:
@@ -215,7 +215,7 @@ func (n *Node) want(what string) *mayfly.Error {
 	if n.Path == "" {
 		return n.Errorf("the file must hold %s, not %s", what, n.Kind)
 	}
-	return n.Errorf("%s must be %s, not %s", clip(n.Path), what, n.Kind)
+	return n.Errorf("%s must be %s, not %s", mayfly.Clip(n.Path), what, n.Kind)
 }
 
 // in names the map that a key is in.
@@ -223,7 +223,7 @@ func (n *Node) in() string {
 	if n.Path == "" {
 		return ""
 	}
-	return " in " + clip(n.Path)
+	return " in " + mayfly.Clip(n.Path)
 }
 
 // is names the key of a value.
@@ -231,5 +231,5 @@ func (n *Node) is() string {
 	if n.Path == "" {
 		return ""
 	}
-	return fmt.Sprintf(" (%s)", clip(n.Path))
+	return fmt.Sprintf(" (%s)", mayfly.Clip(n.Path))
 }

@@ -202,7 +202,7 @@ func (r reader) fields(n *Node, values []*ast.MappingValueNode, depth int) error
 			return key.Errorf("empty key")
 		}
 		if first := seen[key.Text]; first != nil {
-			return key.Errorf("duplicate key %q%s: first on line %d", clip(key.Text), n.in(), first.Line)
+			return key.Errorf("duplicate key %q%s: first on line %d", mayfly.Clip(key.Text), n.in(), first.Line)
 		}
 		seen[key.Text] = key
 		path := key.Text
@@ -240,20 +240,11 @@ func (r reader) syntax(err error) error {
 		line, column = t.Position.Line, t.Position.Column
 	}
 	text, _, _ := strings.Cut(e.GetMessage(), "\n")
-	return r.errorAt(line, column, "%s", clip(text)).
+	return r.errorAt(line, column, "%s", mayfly.Clip(text)).
 		WithHint(`text with { } [ ] , # or ": " in it may need quotes`)
 }
 
 func (r reader) errorAt(line, column int, format string, args ...any) *mayfly.Error {
 	n := Node{File: r.file, Line: line, Column: column}
 	return n.Errorf(format, args...)
-}
-
-// clip shortens text from the file for a message.
-func clip(s string) string {
-	const most = 120
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "..."
 }

@@ -24,7 +24,7 @@ func parseCGI(data []byte) (mayfly.Reply, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok || !isToken(name) {
-			return mayfly.Reply{}, malformed("%q is not a header line", clip(line))
+			return mayfly.Reply{}, malformed("%q is not a header line", mayfly.Clip(line))
 		}
 		name, value = textproto.CanonicalMIMEHeaderKey(name), strings.Trim(value, " \t")
 		if !printable(value) {
@@ -32,7 +32,7 @@ func parseCGI(data []byte) (mayfly.Reply, error) {
 		}
 		if name == "Status" {
 			if r.Status, ok = parseStatus(value); !ok {
-				return mayfly.Reply{}, malformed("%q is not a status", clip(value))
+				return mayfly.Reply{}, malformed("%q is not a status", mayfly.Clip(value))
 			}
 		} else if !mayfly.IsHopByHop(name) && !mayfly.IsReserved(name) {
 			r.Header.Add(name, value)
@@ -67,11 +67,4 @@ func isToken(s string) bool {
 
 func printable(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
-}
-
-func clip(s string) string {
-	if len(s) > 60 {
-		return s[:60] + "..."
-	}
-	return s
 }

@@ -99,11 +99,11 @@ func (h *head) parseStatus(line []byte) error {
 	const example = "HTTP/1.1 200"
 	if len(line) < len(example) || string(line[:7]) != "HTTP/1." || line[7] != '0' && line[7] != '1' || line[8] != ' ' ||
 		len(line) > len(example) && line[len(example)] != ' ' {
-		return malformed("its first line is %q", clip(string(line)))
+		return malformed("its first line is %q", mayfly.Clip(string(line)))
 	}
 	for _, c := range line[9:12] {
 		if c < '0' || c > '9' {
-			return malformed("its first line is %q", clip(string(line)))
+			return malformed("its first line is %q", mayfly.Clip(string(line)))
 		}
 		h.status = h.status*10 + int(c-'0')
 	}
@@ -128,12 +128,12 @@ func (f *framing) take(name, value string) (bool, error) {
 	case "Content-Length":
 		length, ok := parseLength(value)
 		if !ok || f.length >= 0 && f.length != length {
-			return true, malformed("its Content-Length is %q", clip(value))
+			return true, malformed("its Content-Length is %q", mayfly.Clip(value))
 		}
 		f.length = length
 	case "Transfer-Encoding":
 		if f.encoding || !strings.EqualFold(value, "chunked") {
-			return true, malformed("its Transfer-Encoding is %q", clip(value))
+			return true, malformed("its Transfer-Encoding is %q", mayfly.Clip(value))
 		}
 		f.encoding = true
 	case "Connection":
@@ -196,11 +196,11 @@ func canonicalLine(line []byte) error {
 		upper = c == '-'
 	}
 	if i == 0 || i == len(line) || line[i] != ':' {
-		return malformed("invalid header line %q", clip(string(line)))
+		return malformed("invalid header line %q", mayfly.Clip(string(line)))
 	}
 	for _, c := range line[i:] {
 		if c < ' ' && c != '\t' || c == 0x7f {
-			return malformed("header %s contains a control character", clip(string(line[:i])))
+			return malformed("header %s contains a control character", mayfly.Clip(string(line[:i])))
 		}
 	}
 	return nil

@@ -25,7 +25,7 @@ func appendRequest(b []byte, c *mayfly.Call, deadline time.Time) ([]byte, error)
 		method = http.MethodPost
 	}
 	if !isToken(method) {
-		return nil, mayfly.Errorf(mayfly.Invalid, "invalid method %q", clip(method))
+		return nil, mayfly.Errorf(mayfly.Invalid, "invalid method %q", mayfly.Clip(method))
 	}
 	b = append(b, method...)
 	b = append(b, ' ')
@@ -40,7 +40,7 @@ func appendRequest(b []byte, c *mayfly.Call, deadline time.Time) ([]byte, error)
 	b = append(b, "\r\n"...)
 	for name, values := range c.Header {
 		if canonical, valid := canonicalName(name); !valid {
-			return nil, mayfly.Errorf(mayfly.Invalid, "invalid header name %q", clip(name))
+			return nil, mayfly.Errorf(mayfly.Invalid, "invalid header name %q", mayfly.Clip(name))
 		} else if ours(canonical) {
 			continue
 		}
@@ -118,7 +118,7 @@ func appendTarget(b []byte, path, query string) ([]byte, error) {
 		path = "/"
 	}
 	if path[0] != '/' && path != "*" {
-		return nil, mayfly.Errorf(mayfly.Invalid, "the path %q does not begin with /", clip(path))
+		return nil, mayfly.Errorf(mayfly.Invalid, "the path %q does not begin with /", mayfly.Clip(path))
 	}
 	b, ok := appendEscaped(b, path)
 	if query != "" {
@@ -155,7 +155,7 @@ func appendHost(b []byte, host string) ([]byte, error) {
 	}
 	for i := range len(host) {
 		if c := host[i]; c <= ' ' || c >= 0x7f {
-			return nil, mayfly.Errorf(mayfly.Invalid, "invalid host %q", clip(host))
+			return nil, mayfly.Errorf(mayfly.Invalid, "invalid host %q", mayfly.Clip(host))
 		}
 	}
 	return append(b, host...), nil
@@ -210,13 +210,4 @@ func isToken(s string) bool {
 		}
 	}
 	return s != ""
-}
-
-// clip bounds how much untrusted text an error repeats.
-func clip(s string) string {
-	const most = 64
-	if len(s) > most {
-		return s[:most] + "..."
-	}
-	return s
 }

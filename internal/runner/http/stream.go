@@ -221,12 +221,12 @@ func parseChunkSize(line []byte) (int64, error) {
 			c = 16
 		}
 		if c == 16 || len(digits) > 15 {
-			return 0, malformed("invalid chunk size %q", clip(string(line)))
+			return 0, malformed("invalid chunk size %q", mayfly.Clip(string(line)))
 		}
 		size = size<<4 | int64(c)
 	}
 	if len(digits) == 0 || bytes.IndexByte(extension, '\r') >= 0 {
-		return 0, malformed("invalid chunk size %q", clip(string(line)))
+		return 0, malformed("invalid chunk size %q", mayfly.Clip(string(line)))
 	}
 	return size, nil
 }
