@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 	"unicode/utf8"
 )
@@ -32,7 +33,31 @@ type post struct {
 	By          string `json:"by,omitempty"`
 	Score       int64  `json:"score"`
 	Descendants int64  `json:"descendants"` // comments
-	Time        int64  `json:"time"`        // Unix, in seconds
+	Time        unix   `json:"time"`
+}
+
+// A unix is a time in seconds since 1970, as HackerNews gives it. In our JSON it is RFC
+// 3339; numbers, which reports had before, are read too.
+type unix int64
+
+// lastUnix is the last time that RFC 3339 can express.
+const lastUnix = 253402300799 // 9999-12-31T23:59:59Z
+
+func (u unix) time() time.Time { return time.Unix(int64(u), 0).UTC() }
+
+// MarshalJSON writes RFC 3339.
+func (u unix) MarshalJSON() ([]byte, error) { return u.time().MarshalJSON() }
+
+// UnmarshalJSON reads RFC 3339 or a number.
+func (u *unix) UnmarshalJSON(data []byte) error {
+	if n, err := strconv.ParseInt(string(data), 10, 64); err == nil {
+		*u = unix(n)
+		return nil
+	}
+	var t time.Time
+	err := t.UnmarshalJSON(data)
+	*u = unix(t.Unix())
+	return err
 }
 
 // Real titles and URLs are shorter. Without limits a single item could make the
@@ -81,17 +106,14 @@ func (i item) post() (post, error) {
 		return post{}, faultf(http.StatusUnprocessableEntity, "item %d is not a story: it was taken down", i.ID)
 	case i.Type != "story":
 		return post{}, faultf(http.StatusUnprocessableEntity, "item %d is not a story but a %.20q", i.ID, i.Type)
-	case i.Title == "" || i.Time <= 0:
-		return post{}, faultf(http.StatusUnprocessableEntity, "item %d is not a story: it has no title or no time", i.ID)
+	case i.Title == "" || i.Time <= 0 || i.Time > lastUnix:
+		return post{}, faultf(http.StatusUnprocessableEntity, "item %d is not a story: it has no title or no valid time", i.ID)
 	}
 	return post{
 		ID: i.ID, Title: clip(i.Title, maxTitle), URL: webAddress(i.URL), By: clip(i.By, maxBy),
-		Score: i.Score, Descendants: i.Descendants, Time: i.Time,
+		Score: i.Score, Descendants: i.Descendants, Time: unix(i.Time),
 	}, nil
 }
-
-// at returns when the story was posted.
-func (p post) at() time.Time { return time.Unix(p.Time, 0) }
 
 // webAddress returns s if it is a web page's URL, else "". Others, such as
 // javascript:, must not become links.

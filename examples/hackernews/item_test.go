@@ -29,6 +29,7 @@ func TestItems(t *testing.T) {
 		{"an address too long", `{"id":7,"url":"https://a.example/` + strings.Repeat("a", maxURL) + `"` + rest + `}`, post{ID: 7, Title: "A", Time: 1}, 0, false},
 		{"a title too long", `{"id":7,"type":"story","time":1,"title":"` + strings.Repeat("ä", 500) + `"}`, post{ID: 7, Title: strings.Repeat("ä", maxTitle-1) + "…", Time: 1}, 0, false},
 		{"nothing", `null`, post{}, 404, true},
+		{"a time beyond the calendar", `{"id":7,"type":"story","title":"A","time":253402300800}`, post{}, 422, false},
 		{"a job", `{"id":7,"type":"job","title":"A","time":1}`, post{}, 422, false},
 		{"a comment", `{"id":7,"type":"comment","text":"A","time":1}`, post{}, 422, false},
 		{"no type", `{"id":7}`, post{}, 422, false},
@@ -83,7 +84,7 @@ func FuzzItem(f *testing.F) {
 		if p.ID != 7 || p.Title == "" || p.Time <= 0 || p.URL != "" && !strings.HasPrefix(strings.ToLower(p.URL), "http") {
 			t.Errorf("post %+v of %q", p, in)
 		}
-		if _, err := render(rank([]post{p}, p.at()), false, p.at()); err != nil {
+		if _, err := render(rank([]post{p}, p.Time.time()), false, p.Time.time()); err != nil {
 			t.Errorf("the page of %q: %v", in, err)
 		}
 	})

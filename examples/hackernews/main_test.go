@@ -277,12 +277,16 @@ func TestServiceFetchesSortsAndServes(t *testing.T) {
 	if w.ask("hn.fetch.list", "", &ids); len(ids) != 40 || ids[0] != 1001 {
 		t.Errorf("list = %v", ids)
 	}
-	var top []post
-	if w.ask("hn.sort.top", "3", &top); len(top) != 3 || top[0].ID != 1040 || top[0].URL != "" || top[2].ID != 1038 {
+	var top ranking
+	if w.ask("hn.sort.top", "3", &top); top.Count != 3 || len(top.Posts) != 3 || top.Posts[0].ID != 1040 || top.Posts[0].URL != "" || top.Posts[2].ID != 1038 {
 		t.Errorf("top = %+v", top)
 	}
-	if w.ask("hn.sort.top", `{"n":1000}`, &top); len(top) != 39 {
-		t.Errorf("top has %d posts", len(top))
+	if w.ask("hn.sort.top", `{"n":1000}`, &top); top.Count != 39 || len(top.Posts) != 39 {
+		t.Errorf("top has %d posts, %d counted", len(top.Posts), top.Count)
+	}
+	var plain struct{ Posts []struct{ Time time.Time } }
+	if w.ask("hn.sort.top", "1", &plain); time.Since(plain.Posts[0].Time).Abs() > window {
+		t.Errorf("top posted at %v", plain.Posts[0].Time)
 	}
 	first, second := w.request("hn.sort.top", "3").Header.Get("ETag"), w.request("hn.sort.top", "3").Header.Get("ETag")
 	if first == "" || first != second || first == w.request("hn.sort.top", "4").Header.Get("ETag") {
@@ -304,7 +308,7 @@ func TestServiceFetchesSortsAndServes(t *testing.T) {
 	}
 	w.wantError("hn.process.reply", "1040", "422")
 	w.waitReport(func(r report) bool { return complete(38)(r) && r.Posts[0].ID == 1002 })
-	if w.ask("hn.sort.top", "1", &top); top[0].ID != 1002 {
+	if w.ask("hn.sort.top", "1", &top); top.Posts[0].ID != 1002 {
 		t.Errorf("top = %+v", top)
 	}
 	if got := w.processed(); got.Kept != 40 || got.Refused != 1 || got.Dead != 0 {
@@ -367,9 +371,9 @@ func TestServiceSaysWhatIsNotThereYet(t *testing.T) {
 	if w.ask("hn.sort.ids", "", &r); r.Count != 0 || !r.Complete || r.Posts == nil || r.Window != "24h" {
 		t.Errorf("sort = %+v", r)
 	}
-	var top []post
-	if w.ask("hn.sort.top", "3", &top); top == nil || len(top) != 0 {
-		t.Errorf("top = %v, want []", top)
+	var top ranking
+	if w.ask("hn.sort.top", "3", &top); top.Count != 0 || top.Posts == nil || len(top.Posts) != 0 {
+		t.Errorf("top = %+v, want no posts, [] for them", top)
 	}
 }
 

@@ -56,10 +56,10 @@ func (s *service) page(ctx context.Context, _ micro.Request) (answer, error) {
 
 func render(r report, none bool, now time.Time) ([]byte, error) {
 	v := view{Report: r, None: none}
-	for n, p := range r.top(pageRows) {
+	for n, p := range r.top(pageRows).Posts {
 		talk := fmt.Sprint("https://news.ycombinator.com/item?id=", p.ID)
 		shown := row{
-			Rank: n + 1, Post: p, Link: p.URL, Talk: talk, Host: host(p.URL), Age: age(now.Sub(p.at())),
+			Rank: n + 1, Post: p, Link: p.URL, Talk: talk, Host: host(p.URL), Age: age(now.Sub(p.Time.time())),
 			Comments: plural(p.Descendants, "comment"),
 		}
 		if shown.Link == "" {

@@ -9,7 +9,7 @@ import (
 func TestPageEscapesEverything(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_700_000_000, 0)
-	p := post{ID: 7, Title: `<script>alert(1)</script>`, By: `"><img src=x>`, URL: `https://a.example/?"><b>`, Score: 1, Time: now.Add(-90 * time.Minute).Unix()}
+	p := post{ID: 7, Title: `<script>alert(1)</script>`, By: `"><img src=x>`, URL: `https://a.example/?"><b>`, Score: 1, Time: unix(now.Add(-90 * time.Minute).Unix())}
 	page, err := render(rank([]post{p}, now), false, now)
 	if err != nil {
 		t.Fatal(err)

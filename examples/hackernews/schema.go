@@ -11,8 +11,9 @@ const (
 
 	postSchema = `{"type":"object","required":["id","title","score","descendants","time"],"properties":{` +
 		`"id":{"type":"integer"},"title":{"type":"string"},"url":{"type":"string","format":"uri"},"by":{"type":"string"},` +
-		`"score":{"type":"integer"},"descendants":{"type":"integer","description":"comments"},"time":{"type":"integer","description":"Unix, in seconds"}}}`
+		`"score":{"type":"integer"},"descendants":{"type":"integer","description":"comments"},"time":{"type":"string","format":"date-time"}}}`
 	postsSchema  = `{"type":"array","items":` + postSchema + `}`
+	topSchema    = `{"type":"object","required":["count","posts"],"properties":{"count":{"type":"integer","description":"of posts"},"posts":` + postsSchema + `}}`
 	reportSchema = `{"type":"object","required":["generated_at","window","count","pending","complete","posts"],"properties":{` +
 		`"generated_at":{"type":"string","format":"date-time"},"window":{"type":"string"},"count":{"type":"integer"},` +
 		`"pending":{"type":"integer","description":"items that were still queued"},"complete":{"type":"boolean"},"posts":` + postsSchema + `}}`

@@ -82,7 +82,7 @@ func (s *service) endpoints() []endpoint {
 			"mayfly.http":     "GET /hackernews/top/{n}",
 			"mayfly.payload":  "{n}",
 			"mayfly.request":  numberSchema,
-			"mayfly.response": postsSchema,
+			"mayfly.response": topSchema,
 		}},
 		{"page", "hn.page", "page-group", s.page, quick, map[string]string{
 			"mayfly.summary": "The top stories as a web page",

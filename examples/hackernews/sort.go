@@ -62,7 +62,7 @@ func (s *state) sort(ctx context.Context) (report, error) {
 func rank(posts []post, now time.Time) report {
 	recent := make([]post, 0, len(posts)) // an empty report has an empty list, not null
 	for _, p := range posts {
-		if p.at().After(now.Add(-window)) {
+		if p.Time.time().After(now.Add(-window)) {
 			recent = append(recent, p)
 		}
 	}

@@ -10,7 +10,7 @@ func TestRank(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_700_000_000, 0).UTC()
 	at := func(id, score int64, age time.Duration) post {
-		return post{ID: id, Score: score, Time: now.Add(-age).Unix()}
+		return post{ID: id, Score: score, Time: unix(now.Add(-age).Unix())}
 	}
 	for _, tt := range []struct {
 		name  string
@@ -46,7 +46,7 @@ func TestRankDoesNotOutgrowAMessage(t *testing.T) {
 	now := time.Now()
 	posts := make([]post, 3*maxPosts)
 	for i := range posts {
-		posts[i] = post{ID: int64(i), Time: now.Unix()}
+		posts[i] = post{ID: int64(i), Time: unix(now.Unix())}
 	}
 	if r := rank(posts, now); r.Count != maxPosts || len(r.Posts) != maxPosts {
 		t.Errorf("count %d, %d posts", r.Count, len(r.Posts))
@@ -57,8 +57,8 @@ func TestTopOfMoreThanThereIsReturnsAll(t *testing.T) {
 	t.Parallel()
 	r := report{Posts: []post{{ID: 1}, {ID: 2}}}
 	for n, want := range map[int64]int{1: 1, 2: 2, 3: 2, 1 << 62: 2} {
-		if got := r.top(n); len(got) != want {
-			t.Errorf("top(%d) has %d posts", n, len(got))
+		if got := r.top(n); len(got.Posts) != want {
+			t.Errorf("top(%d) has %d posts", n, len(got.Posts))
 		}
 	}
 }

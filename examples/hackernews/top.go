@@ -71,9 +71,16 @@ func noReport() error {
 	return faultf(http.StatusNotFound, "there is no report yet: call fetch and wait for the stories")
 }
 
+// A ranking is the first posts of a report.
+type ranking struct {
+	Count int    `json:"count"` // of posts
+	Posts []post `json:"posts"`
+}
+
 // top returns the first n posts, or all if there are fewer.
-func (r report) top(n int64) []post {
-	return r.Posts[:min(n, int64(len(r.Posts)))]
+func (r report) top(n int64) ranking {
+	posts := r.Posts[:min(n, int64(len(r.Posts)))]
+	return ranking{len(posts), posts}
 }
 
 // top returns the first posts of the latest report.
