@@ -203,6 +203,17 @@ func (s *slow) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// A Closer among the outputs is closed before Done: Lines then has told the last line.
+func TestLastLineNeedsNoEnd(t *testing.T) {
+	t.Parallel()
+	var got []string
+	p := sh(t, open(t), "printf 'one\\ntwo'", Spec{Stdout: Lines(func(text string) { got = append(got, text) })})
+	<-p.Done()
+	if !slices.Equal(got, []string{"one", "two"}) {
+		t.Errorf("lines are %q", got)
+	}
+}
+
 func TestOutputIsWholeHoweverSlowItsReader(t *testing.T) {
 	t.Parallel()
 	gate := make(chan struct{})

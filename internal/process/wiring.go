@@ -104,6 +104,9 @@ func (w *wiring) closeOurs() {
 // program has exited, until it stays silent for a while.
 func (p *Process) carry(out output) {
 	defer out.from.Close()
+	if c, ok := out.to.(io.Closer); ok {
+		defer c.Close()
+	}
 	buf := make([]byte, 32<<10)
 	for {
 		if p.ended.Load() {

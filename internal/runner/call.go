@@ -111,7 +111,7 @@ func (f *function) admit(x *exchange) (*ticket, error) {
 	for s := v.pool.take(); s != nil; s = v.pool.take() {
 		if !s.dead() {
 			x.slot = s
-			f.count.inFlight++
+			f.count.InFlight++
 			return nil, nil
 		}
 		s.calls--
@@ -122,14 +122,14 @@ func (f *function) admit(x *exchange) (*ticket, error) {
 	f.plan()
 	switch {
 	case errors.Is(err, errFull):
-		f.count.rejected++
+		f.count.Rejected++
 		return nil, mayfly.Errorf(mayfly.Exhausted, "%s is full: %d calls wait", v.value, v.pool.waiting.Len()).
 			WithHint("try again later; instances.max and concurrency say how many calls run at once, wait how many wait")
 	case err != nil:
 		f.count.add(0, err.Error())
 		return nil, err
 	}
-	f.count.waiting++
+	f.count.Waiting++
 	return t, nil
 }
 
@@ -165,11 +165,11 @@ func (f *function) wait(ctx context.Context, x *exchange, t *ticket) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.count.waiting--
+	f.count.Waiting--
 	switch {
 	case t.slot != nil:
 		x.slot = t.slot // even if ctx has ended: finish gives it back
-		f.count.inFlight++
+		f.count.InFlight++
 		return ctx.Err()
 	case t.err != nil:
 		return t.err
@@ -287,7 +287,7 @@ func (x *exchange) finish(failure string) {
 	if s == nil {
 		return // it left the queue
 	}
-	f.count.inFlight--
+	f.count.InFlight--
 	if s.dead() {
 		f.bury(s) // before another call gets this one's place
 	}

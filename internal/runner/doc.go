@@ -8,7 +8,7 @@
 //	            │            └────────► live ──► Engine.Start, Done, Stop
 //	            └─ Set, Prepare, Remove: which revision takes the calls
 //
-//	runner    the lists, and what is due (agenda)
+//	runner    the list, and the end of all
 //	function  one name, a service's too: the current revision and its fallbacks
 //	pool      which calls run or wait, what starts and stops: rules without a clock
 //	call      from admission to the end of the reply, timeouts and counts
@@ -20,8 +20,7 @@
 //
 // A function without instances is an entry in a map, with no goroutine and no timer.
 // An instance has one goroutine, from its start to its end; Run and Close wait for all
-// of them. Lock order: a Runner's, a function's, the agenda's. Output is called with a
-// lock held.
+// of them. Lock order: a Runner's, a function's. Output is called with a lock held.
 //
 // Invariants, and the tests that guard them:
 //   - never more instances than Max nor more calls in one than Concurrency, first

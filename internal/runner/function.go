@@ -40,15 +40,17 @@ type function struct {
 	ready   []*revision // prepared, for a later Set
 	leaving []*revision // with calls in flight
 	ended   error       // for calls: removed, or the node is stopping
-	due     time.Time   // what the agenda says; zero if nothing
-	count   counters
+	timer   *time.Timer // of tick; nil if never needed
+	due     time.Time   // when it fires; zero if it is stopped
+	count   Stats       // Instances and Failing are not kept
 }
 
 // A revision is one value that was Set or is prepared, and its instances.
 type revision struct {
 	value   mayfly.Unit   // as Set or Scale gave it
 	limits  mayfly.Limits // with defaults
-	bundle  bundle
+	folder  Folder
+	asking  chan struct{} // holds one value while folder is asked
 	pool    *pool
 	taken   int       // of a service: places taken from earlier revisions
 	expires time.Time // while it is prepared
@@ -68,7 +70,7 @@ func (f *function) newRevision(value mayfly.Unit, folder Folder) *revision {
 	if f.runner.options.Engines[value.Engine].Traits().OneCall {
 		limits.Concurrency = 1
 	}
-	v := &revision{value: value, limits: limits, bundle: newBundle(folder), pool: newPool(limits)}
+	v := &revision{value: value, limits: limits, folder: folder, asking: make(chan struct{}, 1), pool: newPool(limits)}
 	if value.Kind == mayfly.KindService {
 		v.pool.forgiven = 0 // no call waits for it
 	}
@@ -160,11 +162,8 @@ func (f *function) roll() {
 	f.settle(f.now)
 }
 
-// retire stops a revision's instances as their calls end. It may be nil.
+// retire stops a revision's instances as their calls end.
 func (f *function) retire(v *revision) {
-	if v == nil {
-		return
-	}
 	v.pool.leaving = true
 	f.leaving = append(f.leaving, v)
 	f.settle(v)
@@ -220,6 +219,9 @@ func (f *function) end(err error) {
 		f.retire(v)
 	}
 	f.now, f.before, f.ready = nil, nil, nil
+	if f.timer != nil {
+		f.timer.Stop()
+	}
 }
 
 // prepare starts an instance of a revision that may become current. Like a call, it uses
@@ -295,7 +297,8 @@ func (f *function) settle(v *revision) {
 	f.plan()
 }
 
-// plan enters the function's next tick in the agenda.
+// plan sets the timer to the next tick. Calls usually change nothing: a tick that is too
+// early plans a later one.
 func (f *function) plan() {
 	now := time.Now()
 	var due time.Time
@@ -312,7 +315,11 @@ func (f *function) plan() {
 	}
 	if !due.IsZero() && (f.due.IsZero() || due.Before(f.due)) {
 		f.due = due
-		f.runner.agenda.enter(f, due)
+		if f.timer == nil {
+			f.timer = time.AfterFunc(due.Sub(now), f.tick)
+		} else {
+			f.timer.Reset(due.Sub(now))
+		}
 	}
 }
 
@@ -321,7 +328,7 @@ func (f *function) carry(v *revision, o orders) {
 	for _, s := range o.start {
 		ctx, stop := context.WithCancel(context.Background())
 		s.life = life{id: newID(), revision: v, began: time.Now(), stop: stop}
-		f.count.starts++
+		f.count.Starts++
 		f.runner.lives[f.kind].Go(func() { f.live(ctx, s) })
 	}
 	for _, s := range o.stop {
@@ -354,7 +361,9 @@ func (f *function) live(ctx context.Context, s *slot) {
 		}
 		select {
 		case <-instance.Done():
-			f.died(s)
+			f.mu.Lock()
+			f.bury(s)
+			f.mu.Unlock()
 			return
 		case <-ctx.Done():
 		case <-forced:
@@ -365,56 +374,41 @@ func (f *function) live(ctx context.Context, s *slot) {
 }
 
 // start makes an instance. Its time limit starts when the bundle is available.
-func (f *function) start(ctx context.Context, s *slot) (_ Instance, err error) {
-	v := s.revision
-	folder, err := v.bundle.fetch(ctx)
+func (f *function) start(ctx context.Context, s *slot) (instance Instance, err error) {
+	v, o := s.revision, f.runner.options
+	defer func() {
+		if p := recover(); p != nil {
+			o.Log.Error("engine panicked", telemetry.KeyFunction, f.name, telemetry.KeyErr, p, "stack", string(debug.Stack()))
+			instance, err = nil, mayfly.Errorf(mayfly.Internal, "start %s: the engine %s panicked", f.name, v.value.Engine)
+		}
+	}()
+	folder, err := v.fetch(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return f.runner.start(ctx, Spec{
-		Name: string(f.name), Revision: v.value.Revision,
-		Program: v.value.Program, Limits: v.limits,
-		Folder: folder, Instance: s.id,
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(v.limits.Instances.Start))
+	defer cancel()
+	env, err := o.Env(v.value.Program, string(f.name), v.value.Revision, s.id)
+	if err != nil {
+		return nil, err
+	}
+	return o.Engines[v.value.Engine].Start(ctx, Spec{
+		Name: string(f.name), Revision: v.value.Revision, Program: v.value.Program, Limits: v.limits,
+		Folder: folder, Instance: s.id, Env: env, Output: o.Output,
 	})
 }
 
-// A bundle is where a revision's code comes from.
-type bundle struct {
-	folder Folder
-	asking chan struct{} // holds one value while folder is asked
-}
-
-func newBundle(folder Folder) bundle { return bundle{folder: folder, asking: make(chan struct{}, 1)} }
-
-// fetch returns the bundle's folder.
-func (b bundle) fetch(ctx context.Context) (string, error) {
+// fetch returns the folder of the revision's bundle.
+func (v *revision) fetch(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	select {
-	case b.asking <- struct{}{}:
-		defer func() { <-b.asking }()
+	case v.asking <- struct{}{}:
+		defer func() { <-v.asking }()
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-	return b.folder(ctx)
-}
-
-// start makes an instance of s within its limits' time.
-func (r *Runner) start(ctx context.Context, s Spec) (instance Instance, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			r.options.Log.Error("engine panicked", telemetry.KeyFunction, s.Name, telemetry.KeyErr, p, "stack", string(debug.Stack()))
-			instance, err = nil, mayfly.Errorf(mayfly.Internal, "start %s: the engine %s panicked", s.Name, s.Program.Engine)
-		}
-	}()
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.Limits.Instances.Start))
-	defer cancel()
-	s.Env, err = r.options.Env(s.Program, s.Name, s.Revision, s.Instance)
-	if err != nil {
-		return nil, err
-	}
-	s.Output = r.options.Output
-	return r.options.Engines[s.Program.Engine].Start(ctx, s)
+	return v.folder(ctx)
 }
 
 // stop stops an instance gracefully, for at most Grace.
@@ -449,7 +443,7 @@ func (f *function) failed(s *slot, err error) {
 		f.carry(v, v.pool.stopped(s, time.Now()))
 		return
 	}
-	f.count.crashes++
+	f.count.Crashes++
 	if v == f.now && len(f.before) > 0 {
 		f.before[0].pool.adopt(v.pool)
 	}
@@ -459,12 +453,6 @@ func (f *function) failed(s *slot, err error) {
 		f.settle(old)
 	}
 	f.plan()
-}
-
-func (f *function) died(s *slot) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.bury(s)
 }
 
 // bury removes a slot from its pool after its instance ended by itself, when a call or
@@ -482,7 +470,7 @@ func (f *function) bury(s *slot) {
 	if err == nil {
 		err = errEnded
 	}
-	f.count.crashes++
+	f.count.Crashes++
 	text := "crashed: " + err.Error()
 	if mayfly.CodeOf(err) != mayfly.Crashed { // calls get it while the pool rests
 		err = mayfly.Errorf(mayfly.Crashed, "%s crashed: %w", v.value, err)

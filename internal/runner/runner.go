@@ -49,11 +49,9 @@ func (o Options) withDefaults() Options {
 // needed. A revision calls it for each start, one at a time.
 type Folder = func(ctx context.Context) (string, error)
 
-// A Runner keeps functions and hosted services alive. It works from New on; Run
-// adds what depends on time: idle instances stop, resting ones start.
+// A Runner keeps functions and hosted services alive. It works from New on.
 type Runner struct {
 	options Options
-	agenda  agenda
 
 	mu        sync.RWMutex              // taken before any function's
 	functions map[mayfly.Name]*function // and services
@@ -72,32 +70,15 @@ func New(o Options) *Runner {
 		forced:    make(chan struct{}),
 	}
 	r.force = sync.OnceFunc(func() { close(r.forced) })
-	r.agenda.changed = make(chan struct{}, 1)
 	return r
 }
 
-// Run looks after what is due until ctx ends. Then new calls get the code
-// Unavailable, those in flight end, or are cut off after Drain, and all instances
-// stop.
+// Run waits until ctx ends. Then new calls get the code Unavailable, those in flight
+// end, or are cut off after Drain, and all instances stop.
 func (r *Runner) Run(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			r.end(r.options.Drain)
-			return nil
-		case <-r.agenda.changed:
-		case <-timer.C:
-		}
-		due, next := r.agenda.take(time.Now())
-		for _, f := range due {
-			f.tick()
-		}
-		if !next.IsZero() {
-			timer.Reset(time.Until(next))
-		}
-	}
+	<-ctx.Done()
+	r.end(r.options.Drain)
+	return nil
 }
 
 // Close stops everything at once. It is for a Runner that never ran, and does

@@ -2,7 +2,6 @@ package runner
 
 import (
 	"cmp"
-	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -51,63 +50,46 @@ type Stats struct {
 	Failing    bool          // the last one failed, and none has been ready since
 }
 
-// counters are a function's running Stats.
-type counters struct {
-	requests, errors, rejected, starts, crashes uint64
-
-	processing        time.Duration
-	inFlight, waiting int
-	lastError         string
-}
-
 // add counts a call that has ended.
-func (c *counters) add(took time.Duration, failure string) {
-	c.requests++
-	c.processing += took
+func (s *Stats) add(took time.Duration, failure string) {
+	s.Requests++
+	s.Processing += took
 	if failure != "" {
-		c.errors++
-		c.lastError = failure
+		s.Errors++
+		s.LastError = failure
 	}
 }
 
 // Stats returns the counts of a unit.
 func (r *Runner) Stats(name string) (Stats, bool) {
-	if f := r.find(mayfly.Name(name)); f != nil {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		s := f.count.stats(f.instances())
-		s.Failing = f.now != nil && f.now.pool.failure != nil
-		return s, true
+	f := r.find(mayfly.Name(name))
+	if f == nil {
+		return Stats{}, false
 	}
-	return Stats{}, false
-}
-
-func (c *counters) stats(instances int) Stats {
-	return Stats{
-		Instances: instances,
-		Requests:  c.requests, Errors: c.errors, LastError: oneLine(c.lastError), Processing: c.processing,
-		InFlight: c.inFlight, Waiting: c.waiting, Rejected: c.rejected,
-		Starts: c.starts, Crashes: c.crashes,
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.count
+	s.LastError = oneLine(s.LastError)
+	for _, v := range f.revisions() {
+		s.Instances += len(v.pool.slots)
 	}
+	s.Failing = f.now != nil && f.now.pool.failure != nil
+	return s, true
 }
 
 // State returns what a unit looks like now.
 func (r *Runner) State(name string) (State, bool) {
-	if f := r.find(mayfly.Name(name)); f != nil {
-		state, lives := f.state()
-		return state.with(lives), true
+	f := r.find(mayfly.Name(name))
+	if f == nil {
+		return State{}, false
 	}
-	return State{}, false
-}
-
-// with adds the instances' usage. It queries the system, so it holds no lock.
-func (s State) with(lives []Instance) State {
-	for i, instance := range lives {
+	state, lives := f.state()
+	for i, instance := range lives { // it queries the system, so no lock is held
 		if instance != nil {
-			s.Instances[i].Usage = instance.Usage()
+			state.Instances[i].Usage = instance.Usage()
 		}
 	}
-	return s
+	return state, true
 }
 
 func (f *function) state() (state State, lives []Instance) {
@@ -116,7 +98,7 @@ func (f *function) state() (state State, lives []Instance) {
 	if f.now == nil {
 		return State{}, nil
 	}
-	state = State{Unit: f.now.value, Waiting: f.count.waiting}
+	state = State{Unit: f.now.value, Waiting: f.count.Waiting}
 	if p := f.now.pool; p.failure != nil {
 		state.Failing = oneLine(p.failure.Error())
 		if time.Now().Before(p.rested) {
@@ -124,7 +106,7 @@ func (f *function) state() (state State, lives []Instance) {
 		}
 	}
 	var slots []*slot
-	for v := range f.revisions() {
+	for _, v := range f.revisions() {
 		slots = append(slots, v.pool.slots...)
 	}
 	slices.SortFunc(slots, func(a, b *slot) int { return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.id, b.id)) })
@@ -146,18 +128,8 @@ func (f *function) state() (state State, lives []Instance) {
 	return state, lives
 }
 
-// revisions yields the revisions that have instances or may get some.
-func (f *function) revisions() iter.Seq[*revision] {
-	return func(yield func(*revision) bool) {
-		for _, all := range [][]*revision{{f.now}, f.before, f.ready, f.leaving} {
-			for _, v := range all {
-				if v != nil && !yield(v) {
-					return
-				}
-			}
-		}
-	}
-}
+// revisions returns the revisions that have instances or may get some.
+func (f *function) revisions() []*revision { return slices.Concat(f.serving(), f.ready, f.leaving) }
 
 // serving returns the revisions kept running: the current one and its fallbacks.
 func (f *function) serving() []*revision {
@@ -165,14 +137,6 @@ func (f *function) serving() []*revision {
 		return nil
 	}
 	return slices.Insert(slices.Clone(f.before), 0, f.now)
-}
-
-// instances returns how many there are.
-func (f *function) instances() (n int) {
-	for v := range f.revisions() {
-		n += len(v.pool.slots)
-	}
-	return n
 }
 
 // String returns the phase's name.

@@ -24,7 +24,6 @@ type run struct {
 	process  *process.Process
 	stdin    *upload // nil if the body is in memory
 	output   *output
-	lines    io.WriteCloser // of stderr
 	tail     process.Tail
 
 	wasted  chan struct{} // closed by Close: the reply has no reader any more
@@ -39,9 +38,8 @@ func (i *instance) Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, erro
 	}
 	r := &run{instance: i, call: c, output: newOutput(), wasted: make(chan struct{}), watched: make(chan struct{})}
 	r.waste = sync.OnceFunc(func() { close(r.wasted) })
-	r.lines = process.Lines(r.say)
 	spec := i.process(variables(ctx, c))
-	spec.Stdout, spec.Stderr = r.output, r.lines
+	spec.Stdout, spec.Stderr = r.output, process.Lines(r.say)
 	switch {
 	case c.Stream != nil:
 		r.stdin = &upload{from: c.Stream, broken: make(chan struct{}), gone: make(chan struct{})}
@@ -107,7 +105,6 @@ func (r *run) kill(why error) error {
 
 // over cleans up after the process has ended.
 func (r *run) over() {
-	_ = r.lines.Close() // flushes the last line; never fails
 	if r.stdin != nil {
 		close(r.stdin.gone)
 	}

@@ -82,8 +82,8 @@ func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Instance, err
 		Args:   s.Program.Start,
 		Folder: s.Folder,
 		Env:    append(s.Env[:len(s.Env):len(s.Env)], mayfly.EnvSocket+"="+socket, "PORT="+port),
-		Stdout: i.stdout,
-		Stderr: i.stderr,
+		Stdout: process.Lines(func(text string) { i.say(mayfly.Stdout, text) }),
+		Stderr: process.Lines(func(text string) { i.say(mayfly.Stderr, text) }),
 		Memory: s.Program.Memory,
 	})
 	if err != nil {

@@ -3,10 +3,9 @@ package httpengine
 import (
 	"context"
 	"errors"
-	"io"
 	"os"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,16 +16,13 @@ import (
 
 // An instance is one process of a function. It implements runner.Instance.
 type instance struct {
-	spec           runner.Spec
-	socket         string
-	process        *process.Process
-	client         *client
-	stdout, stderr io.WriteCloser
-	tail           process.Tail // of the output
-	done           chan struct{}
-
-	mu      sync.Mutex
-	stopped bool
+	spec    runner.Spec
+	socket  string
+	process *process.Process
+	client  *client
+	tail    process.Tail // of the output
+	done    chan struct{}
+	stopped atomic.Bool
 }
 
 func newInstance(s runner.Spec, socket string) *instance {
@@ -38,8 +34,6 @@ func newInstance(s runner.Spec, socket string) *instance {
 		gone:        i.done,
 		why:         func(call string, since time.Time) error { return i.lost(i.tail.TraceOf(call, since)) },
 	}
-	i.stdout = process.Lines(func(text string) { i.say(mayfly.Stdout, text) })
-	i.stderr = process.Lines(func(text string) { i.say(mayfly.Stderr, text) })
 	return i
 }
 
@@ -61,7 +55,7 @@ func (i *instance) Err() error {
 	default:
 		return nil
 	}
-	if i.wasStopped() {
+	if i.stopped.Load() {
 		return nil
 	}
 	return i.lost(i.tail.Trace())
@@ -69,13 +63,11 @@ func (i *instance) Err() error {
 
 // Stop implements runner.Instance.
 func (i *instance) Stop(ctx context.Context) {
-	i.mu.Lock()
 	select {
 	case <-i.done: // it exited earlier, by itself
 	default:
-		i.stopped = true
+		i.stopped.Store(true)
 	}
-	i.mu.Unlock()
 	i.process.Stop(ctx)
 	<-i.done
 }
@@ -89,8 +81,6 @@ func (i *instance) Usage() runner.Usage {
 // as the last calls take to end after their callers have given up.
 func (i *instance) watch() {
 	<-i.process.Done()
-	_ = i.stdout.Close() // flushes an unfinished line
-	_ = i.stderr.Close()
 	i.client.close()
 	_ = os.Remove(i.socket) // most programs leave it behind
 	close(i.done)
@@ -103,15 +93,9 @@ func (i *instance) watch() {
 	i.client.uploads.Wait()
 }
 
-func (i *instance) wasStopped() bool {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.stopped
-}
-
 // lost is the error of calls in flight when the instance ended.
 func (i *instance) lost(trace error) error {
-	if i.wasStopped() {
+	if i.stopped.Load() {
 		return mayfly.Errorf(mayfly.Unavailable, "the instance was stopped before it finished its reply").WithHint("try again")
 	}
 	err := i.process.Err()

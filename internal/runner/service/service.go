@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -41,21 +41,19 @@ func (*Engine) Traits() runner.Traits { return runner.Traits{Uncalled: true} }
 
 // Start implements runner.Engine.
 func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Instance, error) {
-	i := &instance{spec: s, done: make(chan struct{})}
-	i.lines[0] = process.Lines(func(text string) { i.say(mayfly.Stdout, text) })
-	i.lines[1] = process.Lines(func(text string) { i.say(mayfly.Stderr, text) })
+	i := &instance{spec: s}
 	var err error
-	i.process, err = e.options.Keeper.Start(process.Spec{
+	i.Process, err = e.options.Keeper.Start(process.Spec{
 		Args: s.Program.Start, Folder: s.Folder, Env: s.Env, Memory: s.Program.Memory,
-		Stdout: i.lines[0], Stderr: i.lines[1],
+		Stdout: process.Lines(func(text string) { i.say(mayfly.Stdout, text) }),
+		Stderr: process.Lines(func(text string) { i.say(mayfly.Stderr, text) }),
 	})
 	if err != nil {
 		return nil, err
 	}
-	go i.watch() // ends with the process; Stop waits for it
 	if err := e.await(ctx, i); err != nil {
-		i.process.Kill()
-		<-i.done
+		i.Kill()
+		<-i.Done()
 		return nil, err
 	}
 	return i, nil
@@ -71,12 +69,12 @@ func (e *Engine) await(ctx context.Context, i *instance) error {
 		defer timer.Stop()
 	} else {
 		var asking sync.WaitGroup
-		asking.Go(func() { ready <- e.options.Ready(ask, i.spec, i.process.PID()) })
+		asking.Go(func() { ready <- e.options.Ready(ask, i.spec, i.PID()) })
 		defer asking.Wait()
 		defer cancel()
 	}
 	select {
-	case <-i.done:
+	case <-i.Done():
 		return i.failed("the service exited at startup: %s", i.how())
 	case <-ctx.Done():
 		return i.failed("the service was not ready in time").
@@ -91,34 +89,15 @@ func (e *Engine) await(ctx context.Context, i *instance) error {
 
 // An instance is a process that uses the bus by itself.
 type instance struct {
+	*process.Process
 	spec    runner.Spec
-	process *process.Process
-	lines   [2]io.WriteCloser // of stdout and stderr
 	tail    process.Tail
-	done    chan struct{}
-
-	mu      sync.Mutex
-	stopped bool
-	err     error // set before done is closed
-}
-
-// watch closes Done after the last line.
-func (i *instance) watch() {
-	<-i.process.Done()
-	for _, l := range i.lines {
-		_ = l.Close() // flushes the last line; never fails
-	}
-	i.mu.Lock()
-	if !i.stopped {
-		i.err = i.failed("the service ended: %s", i.how())
-	}
-	i.mu.Unlock()
-	close(i.done)
+	stopped atomic.Bool
 }
 
 // how describes how the process ended.
 func (i *instance) how() string {
-	if err := i.process.Err(); err != nil {
+	if err := i.Process.Err(); err != nil {
 		return err.Error()
 	}
 	return "exit status 0"
@@ -146,27 +125,31 @@ func (i *instance) Call(context.Context, *mayfly.Call) (mayfly.Reply, error) {
 		WithHint("call it on its own subject, or at /svc/%s/<endpoint>", i.spec.Name)
 }
 
-// Done implements runner.Instance.
-func (i *instance) Done() <-chan struct{} { return i.done }
-
 // Err implements runner.Instance.
 func (i *instance) Err() error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	return i.err
+	select {
+	case <-i.Done():
+	default:
+		return nil
+	}
+	if i.stopped.Load() {
+		return nil
+	}
+	return i.failed("the service ended: %s", i.how())
 }
 
 // Stop implements runner.Instance: SIGTERM first, on which services of nats.go/micro
 // drain.
 func (i *instance) Stop(ctx context.Context) {
-	i.mu.Lock()
-	i.stopped = true
-	i.mu.Unlock()
-	i.process.Stop(ctx)
-	<-i.done
+	select {
+	case <-i.Done(): // it exited earlier, by itself
+	default:
+		i.stopped.Store(true)
+	}
+	i.Process.Stop(ctx)
 }
 
 // Usage implements runner.Instance.
 func (i *instance) Usage() runner.Usage {
-	return runner.Usage{PID: i.process.PID(), Memory: i.process.Memory(), CPU: i.process.CPU()}
+	return runner.Usage{PID: i.PID(), Memory: i.Memory(), CPU: i.CPU()}
 }
