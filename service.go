@@ -56,7 +56,7 @@ func (e Endpoint) Routes(service string) []Route {
 	base := Route{
 		Name: service + "/" + e.Name, Service: service, Endpoint: e.Name, Subject: subject,
 		Payload: payload, Summary: e.Metadata[MetaSummary],
-		Timeout: e.Timeout(), Request: e.Schema(MetaRequest), Response: e.Schema(MetaResponse),
+		Timeout: Duration(e.Timeout()), Request: e.Schema(MetaRequest), Response: e.Schema(MetaResponse),
 	}
 	var routes []Route
 	for line := range strings.Lines(e.Metadata[MetaHTTP]) {

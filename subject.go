@@ -42,6 +42,15 @@ func ParseSubjectPattern(s string) (SubjectPattern, error) {
 // String returns the pattern's text.
 func (p SubjectPattern) String() string { return p.text }
 
+// MarshalText implements encoding.TextMarshaler.
+func (p SubjectPattern) MarshalText() ([]byte, error) { return []byte(p.text), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler by ParseSubjectPattern.
+func (p *SubjectPattern) UnmarshalText(text []byte) (err error) {
+	*p, err = ParseSubjectPattern(string(text))
+	return err
+}
+
 // Wild reports whether the pattern has a wildcard.
 func (p SubjectPattern) Wild() bool { return p.wildcards > 0 }
 

@@ -88,6 +88,15 @@ func ParseTemplate(s string) (Template, error) {
 // String returns the form that ParseTemplate reads.
 func (t Template) String() string { return t.text }
 
+// MarshalText implements encoding.TextMarshaler.
+func (t Template) MarshalText() ([]byte, error) { return []byte(t.text), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler by ParseTemplate.
+func (t *Template) UnmarshalText(text []byte) (err error) {
+	*t, err = ParseTemplate(string(text))
+	return err
+}
+
 // Names returns the names of the template's values, each once.
 func (t Template) Names() []string {
 	var names []string

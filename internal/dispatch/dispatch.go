@@ -153,7 +153,7 @@ func (d *Dispatcher) Route(ctx context.Context, r *mayfly.Route) (Target, error)
 	case r.Function != "":
 		return d.Function(ctx, r.Function)
 	case r.Service == "" || r.Project == "":
-		return d.subject(r.Subject, r.Timeout), nil
+		return d.subject(r.Subject, time.Duration(r.Timeout)), nil
 	}
 	e, err := d.directory.Lookup(ctx, r.Service, r.Endpoint)
 	if err != nil {
@@ -163,7 +163,7 @@ func (d *Dispatcher) Route(ctx context.Context, r *mayfly.Route) (Target, error)
 	if err != nil {
 		return Target{}, err
 	}
-	return d.subject(pattern, cmp.Or(r.Timeout, e.Timeout())), nil
+	return d.subject(pattern, cmp.Or(time.Duration(r.Timeout), e.Timeout())), nil
 }
 
 // subject returns the target that answers on a subject.

@@ -130,10 +130,10 @@ func TestRouteFindsItsTarget(t *testing.T) {
 		timeout time.Duration
 	}{
 		{name: "a subject", route: mayfly.Route{Subject: subject("a.b")}, subject: "a.b", timeout: 5 * time.Second},
-		{name: "wildcards", route: mayfly.Route{Subject: subject("a.*.>"), Timeout: time.Second}, values: []string{"1", "2", "3"}, subject: "a.1.2.3", timeout: time.Second},
+		{name: "wildcards", route: mayfly.Route{Subject: subject("a.*.>"), Timeout: mayfly.Duration(time.Second)}, values: []string{"1", "2", "3"}, subject: "a.1.2.3", timeout: time.Second},
 		{name: "too few values", route: mayfly.Route{Subject: subject("a.*")}, code: mayfly.NotFound},
 		{name: "a service", route: mayfly.Route{Project: "p", Service: "Orders", Endpoint: "get"}, values: []string{"7"}, subject: "orders.7", timeout: 3 * time.Second},
-		{name: "its own timeout", route: mayfly.Route{Project: "p", Service: "Orders", Endpoint: "get", Timeout: time.Minute}, values: []string{"7"}, subject: "orders.7", timeout: time.Minute},
+		{name: "its own timeout", route: mayfly.Route{Project: "p", Service: "Orders", Endpoint: "get", Timeout: mayfly.Duration(time.Minute)}, values: []string{"7"}, subject: "orders.7", timeout: time.Minute},
 		{name: "metadata knows its subject", route: mayfly.Route{Service: "Gone", Endpoint: "x", Subject: subject("x")}, subject: "x", timeout: 5 * time.Second},
 		{name: "no service", route: mayfly.Route{Name: "r", Project: "p", Service: "Gone", Endpoint: "x"}, code: mayfly.Unavailable},
 		{name: "a subject of NATS", route: mayfly.Route{Project: "p", Service: "Orders", Endpoint: "bad"}, code: mayfly.Invalid},

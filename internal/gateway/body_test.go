@@ -97,7 +97,7 @@ func TestSlowBodyIsGivenUp(t *testing.T) {
 func TestSlowCallOutlivesTheWriteTimeout(t *testing.T) {
 	t.Parallel()
 	slow := route(t, "silent", "/silent", "silent", "")
-	slow.Timeout = 200 * time.Millisecond
+	slow.Timeout = mayfly.Duration(200 * time.Millisecond)
 	d := open(t, gateway.Options{Routes: []mayfly.Route{slow}, BodyTimeout: 20 * time.Millisecond, WriteTimeout: 30 * time.Millisecond})
 	if _, err := d.nc.Subscribe("silent", func(*nats.Msg) {}); err != nil {
 		t.Fatal(err)
@@ -116,7 +116,7 @@ func TestSlowCallOutlivesTheWriteTimeoutOfHTTP2(t *testing.T) {
 	certFile, keyFile := filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")
 	pool := writeCertificate(t, certFile, keyFile, "slow")
 	slow := route(t, "slow", "/slow", "slow", "")
-	slow.Timeout = 20 * time.Second
+	slow.Timeout = mayfly.Duration(20 * time.Second)
 	caller := callerFunc(func(ctx context.Context, _ mayfly.Call) (mayfly.Reply, error) {
 		select {
 		case <-ctx.Done(): // the stream was cut
@@ -148,7 +148,7 @@ func TestTimeoutComesFromRouteAndMetadata(t *testing.T) {
 	t.Parallel()
 	timed := func(name string, timeout time.Duration) mayfly.Route {
 		r := route(t, name, "/"+name, name, "")
-		r.Timeout = timeout
+		r.Timeout = mayfly.Duration(timeout)
 		return r
 	}
 	services := directory{{Name: "S", ID: "1", Endpoints: []mayfly.Endpoint{
@@ -172,7 +172,7 @@ func TestTimeoutComesFromRouteAndMetadata(t *testing.T) {
 			t.Parallel()
 			named, short := byName, byName
 			named.Pattern, short.Pattern = pattern(t, "/named"), pattern(t, "/named-short")
-			short.Timeout = time.Second
+			short.Timeout = mayfly.Duration(time.Second)
 			caller := &recorder{}
 			g := newGateway(t, caller, services, gateway.Options{
 				Routes: []mayfly.Route{timed("default", 0), timed("long", time.Minute), named, short},

@@ -52,7 +52,7 @@ func (g *Gateway) servePreflight(x *exchange, r *http.Request) error {
 		}
 		h.Set("Access-Control-Allow-Headers", strings.Join(headers, ", "))
 		if e.CORS.MaxAge > 0 {
-			h.Set("Access-Control-Max-Age", strconv.Itoa(int(e.CORS.MaxAge/time.Second)))
+			h.Set("Access-Control-Max-Age", strconv.Itoa(int(time.Duration(e.CORS.MaxAge)/time.Second)))
 		}
 	}
 	g.begin(x, http.StatusNoContent)

@@ -22,7 +22,7 @@ func openCORS(t *testing.T) *door {
 	caller := replying(reply(200, "answer", "Vary", "Accept", "Access-Control-Allow-Origin", "https://evil.example"))
 	return run(t, caller, directory{}, gateway.Options{Routes: []mayfly.Route{
 		with("none", "/none", nil),
-		with("post", "POST /shared", &mayfly.CORS{Origins: shop, Headers: []string{"Content-Type", "X-Key"}, MaxAge: time.Hour, Credentials: true}),
+		with("post", "POST /shared", &mayfly.CORS{Origins: shop, Headers: []string{"Content-Type", "X-Key"}, MaxAge: mayfly.Duration(time.Hour), Credentials: true}),
 		with("get", "GET /shared", &mayfly.CORS{Origins: []string{"*"}, Expose: []string{"X-Total"}}),
 		with("every", "/every", &mayfly.CORS{Origins: shop}),
 		with("limited", "/limited", &mayfly.CORS{Origins: shop, Methods: []string{"PUT"}}),

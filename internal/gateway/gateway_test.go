@@ -170,7 +170,7 @@ func TestServiceIsReachedWithoutConfiguration(t *testing.T) {
 func TestAnswersTellErrorsApart(t *testing.T) {
 	t.Parallel()
 	silent := route(t, "silent", "/silent", "silent", "")
-	silent.Timeout = 50 * time.Millisecond
+	silent.Timeout = mayfly.Duration(50 * time.Millisecond)
 	d := open(t, gateway.Options{Routes: []mayfly.Route{
 		route(t, "nobody", "/nobody", "nobody", ""), silent, route(t, "get", "GET /only-get", "echo", ""),
 	}})

@@ -4,7 +4,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/yamlfile"
@@ -23,7 +22,7 @@ var corsKeys = table[mayfly.CORS]{
 		"Reply headers that they may read."),
 	set("credentials", asBool, func(c *mayfly.CORS) *bool { return &c.Credentials },
 		"Whether requests may carry cookies. Not with origin `*`.").and(checkCredentials).or(false),
-	set("maxage", asAge, func(c *mayfly.CORS) *time.Duration { return &c.MaxAge },
+	set("maxage", asAge, func(c *mayfly.CORS) *mayfly.Duration { return &c.MaxAge },
 		"How long a browser may cache the answer, such as 10m."),
 }
 

@@ -33,12 +33,12 @@ routes:
 `)
 	list := func(all ...string) []string { return all }
 	top := mayfly.Route{
-		Name: "top", Service: "HackerNews", Endpoint: "top", Payload: template(t, `{"n":{n}}`), Timeout: 90 * time.Second,
+		Name: "top", Service: "HackerNews", Endpoint: "top", Payload: template(t, `{"n":{n}}`), Timeout: mayfly.Duration(90 * time.Second),
 		Summary: "The best stories", Project: "shop",
 		Request: json.RawMessage(`{"type":"object","properties":{"n":{"type":"integer","minimum":1}}}`),
 		CORS: &mayfly.CORS{
 			Origins: list("https://shop.example", "http://localhost:3000"), Methods: list("PUT"),
-			Headers: list("X-A"), Expose: list("X-B"), Credentials: true, MaxAge: time.Hour,
+			Headers: list("X-A"), Expose: list("X-B"), Credentials: true, MaxAge: mayfly.Duration(time.Hour),
 		},
 	}
 	first, second := top, top

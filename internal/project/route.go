@@ -9,7 +9,6 @@ import (
 	"path"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/yamlfile"
@@ -30,7 +29,7 @@ var routeKeys = table[route]{
 		"Endpoint to call instead, as Service/endpoint. It is found by name on each call, so it may move."),
 	set("payload", asTemplate, func(r *route) *mayfly.Template { return &r.Payload },
 		"Body of requests that have none: a template such as {n}, or `json` for an object of all values of path and query."),
-	set("timeout", duration[time.Duration](), func(r *route) *time.Duration { return &r.Timeout },
+	set("timeout", asDuration, func(r *route) *mayfly.Duration { return &r.Timeout },
 		"Time to wait for the reply. By default `gateway.timeout`."),
 	set("summary", asText, func(r *route) *string { return &r.Summary },
 		"One line for people and for /openapi.json."),

@@ -3,7 +3,6 @@ package project
 import (
 	"math"
 	"strconv"
-	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
@@ -17,7 +16,6 @@ var (
 	asBool     = kind[bool]{schema{"anyOf": []schema{{"type": "boolean"}, matching("^([01tTfF]|true|True|TRUE|false|False|FALSE)$")}}, (*yamlfile.Node).Bool}
 	asName     = kind[mayfly.Name]{nameSchema, readName[mayfly.Name]}
 	asSize     = kind[int64]{matching("^ *0*[1-9][0-9]* *([kKmMgGtT][iI]?[bB])? *$").with(schema{"type": []string{"integer", "string"}, "minimum": 1}), readSize}
-	asDuration = duration[mayfly.Duration]()
 	nameSchema = matching("^[a-z0-9][a-z0-9-]{0,62}$").with(schema{"type": []string{"string", "integer"}})
 )
 
@@ -50,27 +48,27 @@ func asWhole(least, most int) kind[int] {
 	}}
 }
 
-// duration is a duration above zero.
-func duration[D ~int64]() kind[D] {
-	s := matching(`^\+?([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+$`).with(schema{"allOf": []schema{matching("[1-9]")}})
-	return kind[D]{s, func(n *yamlfile.Node) (D, error) {
+// asDuration is a duration that must not be zero.
+var asDuration = kind[mayfly.Duration]{
+	matching(`^\+?([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+$`).with(schema{"allOf": []schema{matching("[1-9]")}}),
+	func(n *yamlfile.Node) (mayfly.Duration, error) {
 		d, err := n.Duration()
 		if err == nil && d <= 0 {
 			err = n.Errorf("%s is %s: it must be more than 0", n.Path, n.Text)
 		}
-		return D(d), err
-	}}
+		return mayfly.Duration(d), err
+	},
 }
 
 // asAge is a duration that may be zero.
-var asAge = kind[time.Duration]{
+var asAge = kind[mayfly.Duration]{
 	matching(`^\+?(0|([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+)$`).with(schema{"type": []string{"string", "integer"}, "minimum": 0, "maximum": 0}),
-	func(n *yamlfile.Node) (time.Duration, error) {
+	func(n *yamlfile.Node) (mayfly.Duration, error) {
 		d, err := n.Duration()
 		if err == nil && d < 0 {
 			err = n.Errorf("%s is %s: it must be at least 0", n.Path, n.Text)
 		}
-		return d, err
+		return mayfly.Duration(d), err
 	},
 }
 

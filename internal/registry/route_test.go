@@ -26,8 +26,8 @@ func TestRoutesAreDeployed(t *testing.T) {
 	}
 	order := mayfly.Route{
 		Name: "order", Project: "shop", Pattern: pattern(t, "POST /orders/{id}"), Subject: subject, Payload: payload,
-		Timeout: time.Minute, Summary: "takes an order", Request: json.RawMessage(`{"type":"object"}`),
-		CORS: &mayfly.CORS{Origins: []string{"https://shop.example"}, Credentials: true, MaxAge: time.Hour},
+		Timeout: mayfly.Duration(time.Minute), Summary: "takes an order", Request: json.RawMessage(`{"type":"object"}`),
+		CORS: &mayfly.CORS{Origins: []string{"https://shop.example"}, Credentials: true, MaxAge: mayfly.Duration(time.Hour)},
 	}
 	second := order
 	second.Pattern = pattern(t, "PUT /orders/{id}")
