@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -60,15 +62,9 @@ type Bus struct {
 // Open returns a connected Bus, or an error that says why not and what to do. ctx
 // bounds the start only.
 func Open(ctx context.Context, o Options) (_ *Bus, err error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Name == "" {
-		o.Name = "mayfly"
-	}
-	if o.Wait == 0 {
-		o.Wait = 5 * time.Second
-	}
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	o.Name = cmp.Or(o.Name, "mayfly")
+	o.Wait = cmp.Or(o.Wait, 5*time.Second)
 	b := &Bus{log: o.Log, name: o.Name, remote: o.Remote, ours: o.Core}
 	defer func() {
 		if err != nil {
@@ -77,13 +73,9 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 	}()
 	if o.Server != nil {
 		s := *o.Server
-		if s.Log == nil {
-			s.Log = o.Log
-		}
+		s.Log = cmp.Or(s.Log, o.Log)
 		s.wedged = &b.wedged
-		if s.CoreKey == "" {
-			s.CoreKey = rand.Text()
-		}
+		s.CoreKey = cmp.Or(s.CoreKey, rand.Text())
 		if b.server, err = startServer(ctx, s); err != nil {
 			return nil, err
 		}
@@ -109,7 +101,7 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 		return nil, err
 	}
 	if b.committer != nil {
-		if _, err := b.core.answer(mayfly.SubjectSync, b.committer.ask); err != nil {
+		if err := b.core.answer(mayfly.SubjectSync, b.committer.ask); err != nil {
 			return nil, unavailable(err)
 		}
 	}
@@ -322,12 +314,7 @@ func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[
 
 // Less reports whether v is older than w.
 func (v Version) Less(w Version) bool {
-	for i := range v {
-		if v[i] != w[i] {
-			return v[i] < w[i]
-		}
-	}
-	return false
+	return slices.Compare(v[:], w[:]) < 0
 }
 
 // ParseVersion reads "2.15.2" and "2.15.2-RC.1". The error has code Invalid.

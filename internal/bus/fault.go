@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/mayfly-run/mayfly"
@@ -23,15 +24,7 @@ const (
 
 func apiError(err error, codes ...jetstream.ErrorCode) bool {
 	e, ok := errors.AsType[*jetstream.APIError](err)
-	if !ok {
-		return false
-	}
-	for _, code := range codes {
-		if e.ErrorCode == code {
-			return true
-		}
-	}
-	return false
+	return ok && slices.Contains(codes, e.ErrorCode)
 }
 
 func full(err error) bool { return apiError(err, storeFull, accountFull, serverFull, streamFull) }

@@ -23,6 +23,17 @@ func (b *Bus) JetStream() (jetstream.JetStream, error) {
 	return js, nil
 }
 
+// RetryBucket is Retry for work on one bucket.
+func (b *Bus) RetryBucket(ctx context.Context, what, bucket string, work func(ctx context.Context, kv jetstream.KeyValue) error) error {
+	return b.Retry(ctx, what, func(ctx context.Context, js jetstream.JetStream) error {
+		kv, err := js.KeyValue(ctx, bucket)
+		if err != nil {
+			return err
+		}
+		return work(ctx, kv)
+	})
+}
+
 const (
 	retryFor   = 15 * time.Second // twice as long as a cluster takes to elect a leader
 	tryFor     = 5 * time.Second  // an answer that takes longer is lost

@@ -60,7 +60,10 @@ type conn struct {
 // openLink connects, and retries until ctx ends if the server is not up yet. Permanent
 // problems (a wrong password, an unreadable file) are an error at once.
 func openLink(ctx context.Context, remote Remote, name string, log *slog.Logger) (*link, error) {
-	l := &link{answers: map[string]nats.MsgHandler{}, remote: remote, name: name, log: log}
+	l := &link{
+		remote: remote, name: name, log: log,
+		answers: map[string]nats.MsgHandler{}, refusals: map[*func(error)]struct{}{},
+	}
 	if err := l.connect(ctx); err != nil {
 		return nil, err
 	}
@@ -203,6 +206,22 @@ func (l *link) subscribe(nc *nats.Conn) error {
 	return nc.FlushTimeout(dialTimeout)
 }
 
+// answer subscribes now, and again on every connection that replaces the current one.
+func (l *link) answer(subject string, handler nats.MsgHandler) error {
+	l.answersMu.Lock()
+	defer l.answersMu.Unlock()
+	nc := l.conn.Load()
+	_, err := nc.Subscribe(subject, handler)
+	if err == nil {
+		err = nc.FlushTimeout(dialTimeout) // requests from now on are answered
+	}
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	l.answers[subject] = handler
+	return nil
+}
+
 // onConnect registers f to be called with every later connection.
 func (l *link) onConnect(f func(*nats.Conn) error) {
 	l.answersMu.Lock()
@@ -215,9 +234,6 @@ func (l *link) onConnect(f func(*nats.Conn) error) {
 func (l *link) onRefusal(f func(error)) (stop func()) {
 	l.refusalsMu.Lock()
 	defer l.refusalsMu.Unlock()
-	if l.refusals == nil {
-		l.refusals = map[*func(error)]struct{}{}
-	}
 	l.refusals[&f] = struct{}{}
 	return func() {
 		l.refusalsMu.Lock()
@@ -328,7 +344,7 @@ func waitError(err error, subject string) error {
 }
 
 func unavailable(err error) error {
-	return mayfly.Errorf(mayfly.Unavailable, "no NATS server right now: %s", strings.TrimPrefix(err.Error(), "nats: ")).
+	return mayfly.Errorf(mayfly.Unavailable, "no NATS server right now: %s", trimNATS(err)).
 		WithHint("check the NATS server; Mayfly keeps reconnecting")
 }
 
@@ -408,13 +424,13 @@ func (r Remote) String() string {
 func (r Remote) explain(err error) error {
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrAccountAuthExpired):
-		return mayfly.Errorf(mayfly.Denied, "NATS at %s rejected the login: %s", r, strings.TrimPrefix(err.Error(), "nats: ")).
+		return mayfly.Errorf(mayfly.Denied, "NATS at %s rejected the login: %s", r, trimNATS(err)).
 			WithHint("check --creds, --user and --password, --token or --context")
 	case worthRetrying(err):
 		return mayfly.Errorf(mayfly.Unavailable, "no NATS server answers at %s", r).
 			WithHint("start one, or check the address given with --nats")
 	default:
-		text := strings.TrimPrefix(err.Error(), "nats: ")
+		text := trimNATS(err)
 		if strings.Contains(text, "://") {
 			text = "the address or a file is not usable"
 		}

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -70,7 +71,8 @@ func startServer(ctx context.Context, o ServerOptions) (*server.Server, error) {
 	case reason := <-logger.fatal:
 		s.Shutdown()
 		s.WaitForShutdown()
-		return nil, o.explain(reason)
+		return nil, mayfly.Errorf(mayfly.Internal, "the NATS server could not start: %s", reason).
+			WithHint("its files are in %s; --log.level debug tells more", o.Store)
 	default:
 		return s, nil
 	}
@@ -103,10 +105,7 @@ func (o *ServerOptions) serverOptions() (*server.Options, error) {
 	opts.StoreDir = o.Store
 	opts.SyncAlways = syncAlways
 	opts.SyncInterval = time.Second // for writes that are not followed by Sync
-	opts.JetStreamMaxMemory = o.MaxMemory
-	if opts.JetStreamMaxMemory == 0 {
-		opts.JetStreamMaxMemory = 256 << 20
-	}
+	opts.JetStreamMaxMemory = cmp.Or(o.MaxMemory, 256<<20)
 	opts.Debug, opts.Trace = o.Trace != nil, o.Trace != nil
 	if o.Monitor != "" {
 		opts.HTTPHost, opts.HTTPPort, err = splitAddr(o.Monitor)
@@ -191,12 +190,6 @@ func speaksNATS(ctx context.Context, addr string) bool {
 	return string(greeting[:n]) == "INFO "
 }
 
-// explain turns the server's last log line into an error.
-func (o *ServerOptions) explain(reason string) error {
-	return mayfly.Errorf(mayfly.Internal, "the NATS server could not start: %s", reason).
-		WithHint("its files are in %s; --log.level debug tells more", o.Store)
-}
-
 // writable creates the folder and checks that it can create a file in it.
 func writable(folder string) error {
 	if folder == "" {
@@ -226,11 +219,10 @@ func storeShare(folder string) int64 {
 	}
 	var used int64
 	filepath.WalkDir(folder, func(_ string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil
-		}
-		if info, err := d.Info(); err == nil {
-			used += info.Size()
+		if err == nil && !d.IsDir() {
+			if info, err := d.Info(); err == nil {
+				used += info.Size()
+			}
 		}
 		return nil
 	})

@@ -1,9 +1,11 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -58,12 +60,7 @@ func (b *Bus) Keep(ctx context.Context, states ...State) error {
 			})
 		}
 		all.Wait()
-		for _, err := range errs {
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		return cmp.Or(errs...)
 	})
 }
 
@@ -146,21 +143,15 @@ func (s State) stream() string {
 
 // name returns its name for people.
 func (s State) name() string {
-	switch {
-	case s.KeyValue != nil:
-		return "bucket " + s.KeyValue.Bucket
-	case s.Objects != nil:
-		return "bucket " + s.Objects.Bucket
-	default:
+	if s.Stream != nil {
 		return "stream " + s.Stream.Name
 	}
+	_, bucket, _ := strings.Cut(s.stream(), "_")
+	return "bucket " + bucket
 }
 
 // layoutOf returns the layout that a stream has, 0 if it is not ours.
 func layoutOf(c jetstream.StreamConfig) int {
-	n, err := strconv.Atoi(c.Metadata[layoutName])
-	if err != nil {
-		return 0
-	}
+	n, _ := strconv.Atoi(c.Metadata[layoutName])
 	return n
 }

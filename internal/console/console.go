@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,12 +31,8 @@ type Console struct {
 
 // New returns a Console that listens.
 func New(o Options) (*Console, error) {
-	if o.Addr == "" {
-		o.Addr = "127.0.0.1:0"
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Addr = cmp.Or(o.Addr, "127.0.0.1:0")
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	l, err := door.Listen("admin.addr", o.Addr)
 	if err != nil {
 		return nil, err

@@ -34,9 +34,9 @@ type Functions interface {
 	Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error)
 }
 
-// Options say what a call may take. The zero value is ready to use.
+// Options say what a call may take.
 type Options struct {
-	Functions Functions     // none if nil
+	Functions Functions     // required
 	Remote    bool          // call this node's functions over the bus too, as other nodes do
 	Timeout   time.Duration // of calls to services that set none; 5 s if zero
 	MaxBody   int64         // bytes; 64 MiB if zero
@@ -56,9 +56,6 @@ func New(caller Caller, directory Directory, o Options) *Dispatcher {
 	o.Timeout = cmp.Or(o.Timeout, 5*time.Second)
 	o.MaxBody = cmp.Or(o.MaxBody, 64<<20)
 	o.InFlight = cmp.Or(o.InFlight, 10_000)
-	if o.Functions == nil {
-		o.Functions = noFunctions{}
-	}
 	return &Dispatcher{caller: caller, directory: directory, options: o, admission: newAdmission(o.InFlight)}
 }
 
@@ -235,13 +232,4 @@ func IsFunction(e mayfly.Endpoint) bool {
 func NoFunction(name string) error {
 	return mayfly.Errorf(mayfly.NotFound, "no function %q", name).
 		WithHint("run mayfly list to see what is running; services are at /svc/<service>/<endpoint>")
-}
-
-// noFunctions are the functions of a node that has none.
-type noFunctions struct{}
-
-func (noFunctions) Function(mayfly.Name) (*mayfly.Unit, bool) { return nil, false }
-
-func (noFunctions) Call(_ context.Context, name mayfly.Name, _ *mayfly.Call) (mayfly.Reply, error) {
-	return mayfly.Reply{}, NoFunction(string(name))
 }

@@ -140,7 +140,7 @@ func TestRouteFindsItsTarget(t *testing.T) {
 		{name: "a function", route: mayfly.Route{Function: "theirs"}, subject: "fn.theirs", timeout: 3*time.Second + grace},
 	} {
 		c := newCarrier()
-		d := New(c, c, Options{})
+		d := New(c, c, Options{Functions: held{c}})
 		target, err := d.Route(t.Context(), &tt.route)
 		if err == nil {
 			err = target.Fill(tt.values)

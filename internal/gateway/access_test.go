@@ -24,7 +24,7 @@ func TestAccessLogIsToldOfEachExchange(t *testing.T) {
 	log := &accessLog{}
 	services := directory{{Name: "Echo", ID: "1", Endpoints: []mayfly.Endpoint{{Name: "echo", Subject: "echo"}}}}
 	g := newGateway(t, replying(reply(200, "hello")), services, gateway.Options{
-		Access: log, Routes: []mayfly.Route{route(t, "r", "GET /orders/{id}", "orders.one", "")},
+		Access: log, Functions: projects{route(t, "r", "GET /orders/{id}", "orders.one", "")},
 	})
 	for _, tt := range []struct {
 		name, request string
@@ -62,7 +62,7 @@ func TestAccessLogIsToldOfEachExchange(t *testing.T) {
 func TestStatsCountExchanges(t *testing.T) {
 	t.Parallel()
 	services := directory{{Name: "Echo", ID: "1", Endpoints: []mayfly.Endpoint{{Name: "echo", Subject: "echo"}}}}
-	g := newGateway(t, replying(reply(201, "")), services, gateway.Options{Routes: []mayfly.Route{route(t, "r", "/r", "r", "")}})
+	g := newGateway(t, replying(reply(201, "")), services, gateway.Options{Functions: projects{route(t, "r", "/r", "r", "")}})
 	for path, times := range map[string]int{"/r": 3, "/svc/Echo/echo": 2, "/healthz": 4, "/none": 5, "/svc/Nobody/x": 1} {
 		for range times {
 			serve(g, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -96,7 +96,7 @@ func (d discarding) Write(b []byte) (int, error) { return len(b), nil }
 
 func BenchmarkServeHTTP(b *testing.B) {
 	services := directory{{Name: "Echo", ID: "1", Endpoints: []mayfly.Endpoint{{Name: "echo", Subject: "echo"}}}}
-	g := newGateway(b, replying(reply(200, `{"ok":true}`)), services, gateway.Options{Routes: []mayfly.Route{mustRoute(b, "/orders/{id}")}})
+	g := newGateway(b, replying(reply(200, `{"ok":true}`)), services, gateway.Options{Functions: projects{mustRoute(b, "/orders/{id}")}})
 	for _, path := range []string{"/orders/7", "/svc/Echo/echo", "/healthz", "/none"} {
 		b.Run(strings.ReplaceAll(path[1:], "/", "-"), func(b *testing.B) {
 			r := httptest.NewRequest("POST", path, nil)

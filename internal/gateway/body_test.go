@@ -98,7 +98,7 @@ func TestSlowCallOutlivesTheWriteTimeout(t *testing.T) {
 	t.Parallel()
 	slow := route(t, "silent", "/silent", "silent", "")
 	slow.Timeout = mayfly.Duration(200 * time.Millisecond)
-	d := open(t, gateway.Options{Routes: []mayfly.Route{slow}, BodyTimeout: 20 * time.Millisecond, WriteTimeout: 30 * time.Millisecond})
+	d := open(t, gateway.Options{Functions: projects{slow}, BodyTimeout: 20 * time.Millisecond, WriteTimeout: 30 * time.Millisecond})
 	if _, err := d.nc.Subscribe("silent", func(*nats.Msg) {}); err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestSlowCallOutlivesTheWriteTimeoutOfHTTP2(t *testing.T) {
 		}
 	})
 	d := run(t, caller, directory{}, gateway.Options{
-		Cert: certFile, Key: keyFile, Routes: []mayfly.Route{slow}, BodyTimeout: 20 * time.Millisecond, WriteTimeout: 30 * time.Millisecond,
+		Cert: certFile, Key: keyFile, Functions: projects{slow}, BodyTimeout: 20 * time.Millisecond, WriteTimeout: 30 * time.Millisecond,
 	})
 	d.url = d.URL()
 	d.client.TLSClientConfig, d.client.ForceAttemptHTTP2 = &tls.Config{RootCAs: pool}, true
@@ -175,7 +175,7 @@ func TestTimeoutComesFromRouteAndMetadata(t *testing.T) {
 			short.Timeout = mayfly.Duration(time.Second)
 			caller := &recorder{}
 			g := newGateway(t, caller, services, gateway.Options{
-				Routes: []mayfly.Route{timed("default", 0), timed("long", time.Minute), named, short},
+				Functions: projects{timed("default", 0), timed("long", time.Minute), named, short},
 			}, dispatch.Options{Timeout: 3 * time.Second})
 			before := time.Now()
 			w := serve(g, "GET "+tt.path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
@@ -209,7 +209,7 @@ func TestClientThatLeavesEndsTheWait(t *testing.T) {
 		ended <- ctx.Err()
 		return mayfly.Reply{}, ctx.Err()
 	})
-	d := run(t, caller, directory{}, gateway.Options{Routes: []mayfly.Route{route(t, "r", "/r", "r", "")}})
+	d := run(t, caller, directory{}, gateway.Options{Functions: projects{route(t, "r", "/r", "r", "")}})
 	conn, _ := d.send(t, "POST /r HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello")
 	<-entered
 	conn.Close()
@@ -228,7 +228,7 @@ func TestHalfClosedClientIsToldTheTruth(t *testing.T) {
 		<-ctx.Done()
 		return mayfly.Reply{}, ctx.Err()
 	})
-	d := run(t, caller, directory{}, gateway.Options{Routes: []mayfly.Route{route(t, "r", "/r", "r", "")}})
+	d := run(t, caller, directory{}, gateway.Options{Functions: projects{route(t, "r", "/r", "r", "")}})
 	conn, r := d.send(t, "GET /r HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	<-entered
 	conn.(interface{ CloseWrite() error }).CloseWrite()
@@ -245,7 +245,7 @@ func TestHalfClosedClientIsToldTheTruth(t *testing.T) {
 
 func TestRespondAsyncIsSentNotStored(t *testing.T) {
 	t.Parallel()
-	d := open(t, gateway.Options{Routes: []mayfly.Route{route(t, "nobody", "/nobody", "nobody", "")}})
+	d := open(t, gateway.Options{Functions: projects{route(t, "nobody", "/nobody", "nobody", "")}})
 	done := make(chan string, 1)
 	s := natstest.AddService(t, d.nc, "Work", "1.0.0", natstest.Endpoint{Name: "do", Answer: func(r micro.Request) {
 		err := r.Respond([]byte("done"))

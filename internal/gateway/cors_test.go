@@ -20,7 +20,7 @@ func openCORS(t *testing.T) *door {
 	}
 	shop := []string{"https://shop.example"}
 	caller := replying(reply(200, "answer", "Vary", "Accept", "Access-Control-Allow-Origin", "https://evil.example"))
-	return run(t, caller, directory{}, gateway.Options{Routes: []mayfly.Route{
+	return run(t, caller, directory{}, gateway.Options{Functions: projects{
 		with("none", "/none", nil),
 		with("post", "POST /shared", &mayfly.CORS{Origins: shop, Headers: []string{"Content-Type", "X-Key"}, MaxAge: mayfly.Duration(time.Hour), Credentials: true}),
 		with("get", "GET /shared", &mayfly.CORS{Origins: []string{"*"}, Expose: []string{"X-Total"}}),

@@ -34,8 +34,8 @@ import (
 func TestLoopbackGatewayAnswersToItsOwnNamesOnly(t *testing.T) {
 	t.Parallel()
 	r := []mayfly.Route{route(t, "r", "/r", "r", "")}
-	loopback := newGateway(t, replying(reply(200, "")), directory{}, gateway.Options{Routes: r, Hosts: []string{"shop.test"}})
-	open := newGateway(t, replying(reply(200, "")), directory{}, gateway.Options{Routes: r, Addr: "0.0.0.0:0"})
+	loopback := newGateway(t, replying(reply(200, "")), directory{}, gateway.Options{Functions: projects(r), Hosts: []string{"shop.test"}})
+	open := newGateway(t, replying(reply(200, "")), directory{}, gateway.Options{Functions: projects(r), Addr: "0.0.0.0:0"})
 	for _, path := range []string{"/r", "/svc", "/healthz", "/openapi.json", "/"} {
 		for host, status := range map[string]int{"localhost": 200, "127.0.0.1:80": 200, "[::1]:80": 200, "shop.test": 200, "evil.test": 403, "localhost.evil.test": 403, "": 403} {
 			request := "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\n\r\n"
@@ -61,7 +61,7 @@ func TestHealthAndReadiness(t *testing.T) {
 	defer b.Close()
 	dir := micro.OpenDirectory(b, nil)
 	defer dir.Close()
-	d := run(t, b, dir, gateway.Options{Routes: []mayfly.Route{route(t, "r", "/r", "r", "")}})
+	d := run(t, b, dir, gateway.Options{Functions: projects{route(t, "r", "/r", "r", "")}})
 	d.bus = b
 	for _, path := range []string{"/healthz", "/readyz"} {
 		if a := d.ask(t, "GET", path, ""); a.StatusCode != 200 || a.body != "OK\n" {
@@ -93,7 +93,7 @@ func TestOpenAPIShowsWhatCanBeCalled(t *testing.T) {
 		return mayfly.Service{Name: service, ID: "1", Endpoints: []mayfly.Endpoint{{Name: "do", Subject: service, Metadata: map[string]string{mayfly.MetaHTTP: "GET /by-metadata"}}}}
 	}
 	g := newGateway(t, &recorder{}, directory{end("Shown"), end("Hidden")}, gateway.Options{
-		Version: "1.2.3", Expose: []string{"Shown"}, Routes: []mayfly.Route{route(t, "order", "POST /orders/{id}", "orders.*", "")},
+		Version: "1.2.3", Expose: []string{"Shown"}, Functions: projects{route(t, "order", "POST /orders/{id}", "orders.*", "")},
 	})
 	w := serve(g, "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	var document struct {
@@ -117,7 +117,7 @@ func TestHomeSaysWhatCanBeCalled(t *testing.T) {
 		w := serve(newGateway(t, replying(reply(200, "mine")), directory{}, o), request+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		return w.Code, w.Body.String()
 	}
-	status, body := home(gateway.Options{Version: "1.2.3", Routes: []mayfly.Route{get}}, "GET /?x=1")
+	status, body := home(gateway.Options{Version: "1.2.3", Functions: projects{get}}, "GET /?x=1")
 	var got struct {
 		Name, Version string
 		Routes, Links []string
@@ -128,16 +128,16 @@ func TestHomeSaysWhatCanBeCalled(t *testing.T) {
 	if got.Name != "mayfly" || got.Version != "1.2.3" || !slices.Equal(got.Routes, []string{"GET /orders/{id}"}) || !slices.Contains(got.Links, "/svc") {
 		t.Errorf("%+v", got)
 	}
-	if _, body := home(gateway.Options{Expose: []string{}, Routes: []mayfly.Route{get}}, "GET /"); strings.Contains(body, "orders") || strings.Contains(body, "/svc") {
+	if _, body := home(gateway.Options{Expose: []string{}, Functions: projects{get}}, "GET /"); strings.Contains(body, "orders") || strings.Contains(body, "/svc") {
 		t.Errorf("a closed gateway tells %s", body)
 	}
 	if status, _ := home(gateway.Options{}, "POST /"); status != 405 {
 		t.Errorf("POST / = %d", status)
 	}
-	if _, body := home(gateway.Options{Routes: []mayfly.Route{route(t, "mine", "GET /{$}", "mine", "")}}, "GET /"); body != "mine" {
+	if _, body := home(gateway.Options{Functions: projects{route(t, "mine", "GET /{$}", "mine", "")}}, "GET /"); body != "mine" {
 		t.Errorf("a route on / is not asked: %s", body)
 	}
-	if status, _ := home(gateway.Options{Routes: []mayfly.Route{route(t, "mine", "POST /{$}", "mine", "")}}, "GET /"); status != 200 {
+	if status, _ := home(gateway.Options{Functions: projects{route(t, "mine", "POST /{$}", "mine", "")}}, "GET /"); status != 200 {
 		t.Errorf("GET / beside a route for POST / = %d", status)
 	}
 }
@@ -276,6 +276,7 @@ func TestNewSaysWhichOptionIsWrong(t *testing.T) {
 		{"certificate", gateway.Options{Cert: "none.pem", Key: "none.key"}, mayfly.Invalid, "certificate"},
 		{"key without certificate", gateway.Options{Key: "none.key"}, mayfly.Invalid, "certificate"},
 	} {
+		tt.options.Directory, tt.options.Functions = directory{}, projects{}
 		g, err := gateway.New(dispatch.New(&recorder{}, directory{}, dispatch.Options{}), tt.options)
 		if err == nil {
 			g.Close()

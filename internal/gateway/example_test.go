@@ -40,7 +40,7 @@ func Example() {
 	pattern, _ := mayfly.ParsePattern("GET /hello/{name}")
 	subject, _ := mayfly.ParseSubjectPattern("greet")
 	payload, _ := mayfly.ParseTemplate("{name}")
-	g, err := gateway.New(dispatch.New(b, directory, dispatch.Options{}), gateway.Options{Directory: directory, Routes: []mayfly.Route{
+	g, err := gateway.New(dispatch.New(b, directory, dispatch.Options{}), gateway.Options{Directory: directory, Functions: projects{
 		{Name: "hello", Pattern: pattern, Subject: subject, Payload: payload, Project: "demo"},
 	}})
 	if err != nil {

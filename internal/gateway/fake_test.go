@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mayfly-run/mayfly"
@@ -95,7 +96,10 @@ func newGateway(t testing.TB, c dispatch.Caller, s services, o gateway.Options, 
 	if len(limits) > 0 {
 		d = limits[0]
 	}
-	d.Functions, _ = o.Functions.(functions)
+	if o.Functions == nil {
+		o.Functions = projects{}
+	}
+	d.Functions = o.Functions.(functions)
 	if ready, ok := c.(interface{ Ready() error }); ok {
 		o.Ready = ready.Ready
 	}
@@ -129,6 +133,32 @@ func failing(err error) callerFunc {
 func panicking(v any) callerFunc {
 	return func(context.Context, mayfly.Call) (mayfly.Reply, error) { panic(v) }
 }
+
+// projects are the routes of a node that has no functions.
+type projects []mayfly.Route
+
+func (projects) Function(mayfly.Name) (*mayfly.Unit, bool)             { return nil, false }
+func (projects) Functions() []*mayfly.Unit                             { return nil }
+func (p projects) Routes() []mayfly.Route                              { return p }
+func (projects) Watch(context.Context) <-chan map[mayfly.Name]struct{} { return nil }
+
+func (projects) Call(_ context.Context, name mayfly.Name, _ *mayfly.Call) (mayfly.Reply, error) {
+	return mayfly.Reply{}, dispatch.NoFunction(string(name))
+}
+
+// A routed is functions with routes that change.
+type routed struct {
+	functions
+	now atomic.Pointer[[]mayfly.Route]
+}
+
+func newRouted(f functions, routes ...mayfly.Route) *routed {
+	r := &routed{functions: f}
+	r.now.Store(&routes)
+	return r
+}
+
+func (r *routed) Routes() []mayfly.Route { return *r.now.Load() }
 
 // A functionsFunc is one function, "f", which answers calls.
 type functionsFunc func(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error)

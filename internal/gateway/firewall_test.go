@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
-	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/dispatch"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/natstest"
@@ -18,7 +17,7 @@ import (
 // openSeen starts a gateway whose route /seen hands over what it receives.
 func openSeen(t *testing.T, o gateway.Options, limits ...dispatch.Options) (*door, chan *nats.Msg) {
 	t.Helper()
-	o.Routes = append(o.Routes, route(t, "seen", "/seen", "seen", ""))
+	o.Functions = projects{route(t, "seen", "/seen", "seen", "")}
 	d := open(t, o, limits...)
 	seen := make(chan *nats.Msg, 16)
 	natstest.Serve(t, d.nc, "seen", func(m *nats.Msg) {
@@ -177,7 +176,7 @@ func TestTraceIsKeptIfItIsOne(t *testing.T) {
 func TestCallsShareNoHeaders(t *testing.T) {
 	t.Parallel()
 	caller := &recorder{}
-	g := newGateway(t, caller, directory{}, gateway.Options{Routes: []mayfly.Route{route(t, "a", "/a/{id}", "a", "")}})
+	g := newGateway(t, caller, directory{}, gateway.Options{Functions: projects{route(t, "a", "/a/{id}", "a", "")}})
 	for _, id := range []string{"1", "2"} {
 		serve(g, "GET /a/"+id+" HTTP/1.1\r\nHost: localhost\r\nX-Id: "+id+"\r\n\r\n")
 	}

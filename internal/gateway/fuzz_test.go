@@ -49,7 +49,7 @@ func FuzzServeHTTP(f *testing.F) {
 			}
 			return reply(200, "ok", "Etag", `"1"`), nil
 		})
-		g := newGateway(t, caller, services, gateway.Options{Routes: routes})
+		g := newGateway(t, caller, services, gateway.Options{Functions: projects(routes)})
 		w := httptest.NewRecorder()
 		g.ServeHTTP(w, r)
 		if w.Code == 500 || g.Stats().Statuses[w.Code] != 1 || len(w.Header()["X-Call-Id"]) != 1 {

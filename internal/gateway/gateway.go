@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -45,8 +46,8 @@ type Functions interface {
 	Watch(ctx context.Context) <-chan map[mayfly.Name]struct{}
 }
 
-// Options say how a Gateway listens and what it lets through. The zero value
-// serves on a free local port and exposes no service.
+// Options say how a Gateway listens and what it lets through. By
+// default it listens on a free local port and exposes no service.
 type Options struct {
 	Addr      string   // "127.0.0.1:0" if empty
 	Cert, Key string   // PEM files; HTTPS if set
@@ -55,11 +56,10 @@ type Options struct {
 	Trust     bool     // believe X-Forwarded-*: a proxy in front sets them
 	NoFront   bool     // net/http serves all requests, package front none
 
-	Directory Directory      // of services; none if nil
-	Functions Functions      // of this node; none if nil
-	Routes    []mayfly.Route // of projects
-	Mounts    []Mount        // paths of other packages
-	Ready     func() error   // nil while calls can be made; always if nil
+	Directory Directory    // of services; required
+	Functions Functions    // of this node; required
+	Mounts    []Mount      // paths of other packages
+	Ready     func() error // nil while calls can be made; always if nil
 
 	HeaderTimeout time.Duration // for a client to send its headers; 10 s if zero
 	BodyTimeout   time.Duration // for a client to send its body; 30 s if zero
@@ -76,34 +76,17 @@ type Options struct {
 
 // withDefaults returns o with its zero values replaced.
 func (o Options) withDefaults() Options {
-	set := func(d *time.Duration, value time.Duration) {
-		if *d == 0 {
-			*d = value
-		}
-	}
-	set(&o.HeaderTimeout, 10*time.Second)
-	set(&o.BodyTimeout, 30*time.Second)
-	set(&o.WriteTimeout, 30*time.Second)
-	set(&o.IdleTimeout, 2*time.Minute)
-	set(&o.DrainTimeout, 30*time.Second)
-	if o.Addr == "" {
-		o.Addr = "127.0.0.1:0"
-	}
-	if o.MaxHeader == 0 {
-		o.MaxHeader = 16 << 10
-	}
-	if o.Directory == nil {
-		o.Directory = noServices{}
-	}
-	if o.Functions == nil {
-		o.Functions = noFunctions{}
-	}
+	o.HeaderTimeout = cmp.Or(o.HeaderTimeout, 10*time.Second)
+	o.BodyTimeout = cmp.Or(o.BodyTimeout, 30*time.Second)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, 30*time.Second)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, 2*time.Minute)
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
+	o.Addr = cmp.Or(o.Addr, "127.0.0.1:0")
+	o.MaxHeader = cmp.Or(o.MaxHeader, 16<<10)
 	if o.Ready == nil {
 		o.Ready = func() error { return nil }
 	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return o
 }
 
@@ -118,8 +101,7 @@ type Gateway struct {
 	certificate *certificate                // nil without TLS
 	server      *front.Server
 
-	making sync.Mutex     // one table at a time, so that the last one stays
-	routes []mayfly.Route // the projects'; guarded by making
+	making sync.Mutex // one table at a time, so that the last one stays
 	table  atomic.Pointer[table]
 
 	openapi openapi.Writer
@@ -151,7 +133,7 @@ func New(d *dispatch.Dispatcher, o Options) (*Gateway, error) {
 			return nil, err
 		}
 	}
-	g.SetRoutes(o.Routes)
+	g.Refresh()
 	listener, err := door.Listen("gateway.addr", o.Addr)
 	if err != nil {
 		return nil, err
@@ -225,17 +207,3 @@ func (g *Gateway) Close() error {
 	}
 	return nil
 }
-
-// noServices is the Directory of a gateway that was given none.
-type noServices struct{}
-
-func (noServices) Services() []mayfly.Service                         { return nil }
-func (noServices) Watch(context.Context) <-chan map[struct{}]struct{} { return nil }
-
-// noFunctions are the Functions of a gateway that was given none.
-type noFunctions struct{}
-
-func (noFunctions) Function(mayfly.Name) (*mayfly.Unit, bool)             { return nil, false }
-func (noFunctions) Functions() []*mayfly.Unit                             { return nil }
-func (noFunctions) Routes() []mayfly.Route                                { return nil }
-func (noFunctions) Watch(context.Context) <-chan map[mayfly.Name]struct{} { return nil }

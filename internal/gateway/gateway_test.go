@@ -171,7 +171,7 @@ func TestAnswersTellErrorsApart(t *testing.T) {
 	t.Parallel()
 	silent := route(t, "silent", "/silent", "silent", "")
 	silent.Timeout = mayfly.Duration(50 * time.Millisecond)
-	d := open(t, gateway.Options{Routes: []mayfly.Route{
+	d := open(t, gateway.Options{Functions: projects{
 		route(t, "nobody", "/nobody", "nobody", ""), silent, route(t, "get", "GET /only-get", "echo", ""),
 	}})
 	if _, err := d.nc.Subscribe("silent", func(*nats.Msg) {}); err != nil {
@@ -222,7 +222,7 @@ func TestAnswersTellErrorsApart(t *testing.T) {
 
 func TestHeadersTravelBothWays(t *testing.T) {
 	t.Parallel()
-	d := open(t, gateway.Options{Routes: []mayfly.Route{route(t, "r", "/r/{id}", "r", "")}})
+	d := open(t, gateway.Options{Functions: projects{route(t, "r", "/r/{id}", "r", "")}})
 	got := make(chan nats.Header, 1)
 	natstest.Serve(t, d.nc, "r", func(m *nats.Msg) {
 		got <- m.Header

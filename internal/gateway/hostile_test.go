@@ -8,7 +8,6 @@ import (
 
 	"github.com/nats-io/nats.go/micro"
 
-	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 )
@@ -16,7 +15,7 @@ import (
 // openHostile starts a gateway with everything that makes a subject of a path.
 func openHostile(t *testing.T) *door {
 	t.Helper()
-	d := open(t, gateway.Options{Routes: []mayfly.Route{
+	d := open(t, gateway.Options{Functions: projects{
 		route(t, "control", "/control", controlled, ""),
 		route(t, "one", "/one/{id}", "one.*.get", ""),
 		route(t, "rest", "/rest/{rest...}", "rest.>", ""),

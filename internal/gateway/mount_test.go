@@ -35,8 +35,8 @@ var system = gateway.Mount{Segment: "system", MaxBody: 10, Serve: func(w http.Re
 func TestMountHasItsPathsAndTheGuards(t *testing.T) {
 	t.Parallel()
 	d := run(t, &recorder{}, directory{}, gateway.Options{
-		Mounts: []gateway.Mount{system, {Segment: "jobs", Serve: system.Serve}},
-		Routes: []mayfly.Route{route(t, "r", "/system/mine", "r", ""), route(t, "s", "/sys%74em/{rest...}", "r", "")},
+		Mounts:    []gateway.Mount{system, {Segment: "jobs", Serve: system.Serve}},
+		Functions: projects{route(t, "r", "/system/mine", "r", ""), route(t, "s", "/sys%74em/{rest...}", "r", "")},
 	})
 	for _, tt := range []struct {
 		name, method, path, body string
@@ -94,7 +94,7 @@ func TestGuardIsTheSameForAllDestinations(t *testing.T) {
 	t.Parallel()
 	caller := &recorder{}
 	services := directory{{Name: "Echo", ID: "1", Endpoints: []mayfly.Endpoint{{Name: "echo", Subject: "echo"}}}}
-	g := newGateway(t, caller, services, gateway.Options{Mounts: []gateway.Mount{system}, Routes: []mayfly.Route{route(t, "r", "/r", "r", "")}})
+	g := newGateway(t, caller, services, gateway.Options{Mounts: []gateway.Mount{system}, Functions: projects{route(t, "r", "/r", "r", "")}})
 	for _, path := range []string{"/r", "/svc/Echo/echo", "/svc", "/fn/f", "/function/f", "/healthz", "/readyz", "/openapi.json", "/async/f", "/jobs", "/system", "/", "/nothing"} {
 		got := map[string]int{}
 		for name, text := range map[string]string{

@@ -71,7 +71,7 @@ func TestAnswerIsMadeOfTheReply(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, replying(tt.reply), directory{}, gateway.Options{Routes: []mayfly.Route{route(t, "r", "/r", "r", "")}})
+			g := newGateway(t, replying(tt.reply), directory{}, gateway.Options{Functions: projects{route(t, "r", "/r", "r", "")}})
 			method := tt.method
 			if method == "" {
 				method = "GET"
@@ -120,7 +120,7 @@ func TestReplyOfARawClient(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d := open(t, gateway.Options{Routes: []mayfly.Route{route(t, "raw", "/raw", "raw", "")}})
+			d := open(t, gateway.Options{Functions: projects{route(t, "raw", "/raw", "raw", "")}})
 			answerRaw(t, d.nc.ConnectedAddr(), "raw", "NATS/1.0\r\n"+tt.headers+"\r\n", "hello")
 			_, r := d.send(t, "GET /raw HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 			data, err := io.ReadAll(r)
@@ -199,7 +199,7 @@ func TestProblemNamesWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, failing(tt.err), directory{}, gateway.Options{Development: tt.development, Routes: []mayfly.Route{route(t, "r", "/r", "r", "")}})
+			g := newGateway(t, failing(tt.err), directory{}, gateway.Options{Development: tt.development, Functions: projects{route(t, "r", "/r", "r", "")}})
 			w := serve(g, "GET /r HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			body := w.Body.String()
 			if w.Code != tt.status || !strings.Contains(body, tt.want) || tt.absent != "" && strings.Contains(body, tt.absent) {
@@ -217,7 +217,7 @@ func TestProblemNamesWhatIsWrong(t *testing.T) {
 
 func TestPanicIsAnsweredAndCounted(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, panicking("boom"), directory{}, gateway.Options{Routes: []mayfly.Route{route(t, "r", "/r", "r", "")}})
+	g := newGateway(t, panicking("boom"), directory{}, gateway.Options{Functions: projects{route(t, "r", "/r", "r", "")}})
 	w := serve(g, "GET /r HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	if w.Code != 500 || strings.Contains(w.Body.String(), "boom") || w.Header().Get("X-Call-Id") == "" {
 		t.Errorf("%d %s %v", w.Code, w.Body, w.Header())

@@ -23,7 +23,7 @@ func TestCallInFlightIsAnsweredAfterTheEnd(t *testing.T) {
 			return mayfly.Reply{}, ctx.Err()
 		}
 	})
-	d := &door{Gateway: newGateway(t, caller, directory{}, gateway.Options{Routes: []mayfly.Route{route(t, "r", "/r", "r", "")}})}
+	d := &door{Gateway: newGateway(t, caller, directory{}, gateway.Options{Functions: projects{route(t, "r", "/r", "r", "")}})}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
@@ -70,7 +70,7 @@ func TestDrainTimeCutsCallsOff(t *testing.T) {
 		return mayfly.Reply{}, ctx.Err()
 	})
 	d := &door{Gateway: newGateway(t, caller, directory{}, gateway.Options{
-		DrainTimeout: 50 * time.Millisecond, Routes: []mayfly.Route{route(t, "r", "/r", "r", "")},
+		DrainTimeout: 50 * time.Millisecond, Functions: projects{route(t, "r", "/r", "r", "")},
 	})}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)

@@ -44,29 +44,15 @@ func (g *Gateway) watchRoutes(ctx context.Context) {
 	}
 }
 
-// SetRoutes replaces the projects' routes. They are in force when it returns;
-// calls in flight are not touched.
-func (g *Gateway) SetRoutes(routes []mayfly.Route) {
-	g.making.Lock()
-	defer g.making.Unlock()
-	g.routes = slices.Clone(routes)
-	g.makeTable()
-}
-
-// Refresh puts the present routes in force, without waiting for news of a change.
+// Refresh puts the present routes in force, without waiting for news of a change: this
+// node's before those that metadata gave, and these in the order of their services' age.
+// A route that comes later and wants a pattern that is taken is shadowed, so that all
+// gateways decide alike and nothing goes down. Calls in flight are not touched.
 func (g *Gateway) Refresh() {
 	g.making.Lock()
 	defer g.making.Unlock()
-	g.makeTable()
-}
-
-// makeTable puts a table of the present routes in force: a project's before those
-// that metadata gave, and these in the order of their services' age. A route that comes
-// later and wants a pattern that is taken is shadowed, so that all gateways decide
-// alike and nothing goes down. The caller holds making.
-func (g *Gateway) makeTable() {
 	metadata := metadataRoutes(g.options.Directory.Services(), func(s mayfly.Service) bool { return g.exposed(s.Name) }, g.hasOwnPatterns)
-	g.table.Store(newTable(g.table.Load(), slices.Concat(g.routes, g.options.Functions.Routes(), metadata), g.reserved))
+	g.table.Store(newTable(g.table.Load(), slices.Concat(g.options.Functions.Routes(), metadata), g.reserved))
 }
 
 // hasOwnPatterns reports whether an endpoint is that of a function of this node whose

@@ -71,7 +71,7 @@ func TestTableOrder(t *testing.T) {
 	mine := []mayfly.Route{route(t, "mine", "/mine", "mine", "")}
 	for range 50 {
 		rand.Shuffle(len(services), func(i, j int) { services[i], services[j] = services[j], services[i] })
-		g := newGateway(t, &recorder{}, slices.Clone(services), gateway.Options{Routes: mine})
+		g := newGateway(t, &recorder{}, slices.Clone(services), gateway.Options{Functions: projects(mine)})
 		if diff := cmp.Diff(want, listing(g)); diff != "" {
 			t.Fatal(diff)
 		}
@@ -83,7 +83,7 @@ func TestTableOrder(t *testing.T) {
 
 func TestTableMatchesAsServeMuxDoes(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t, echoSubject, directory{}, gateway.Options{Hosts: []string{"shop.test"}, Routes: []mayfly.Route{
+	g := newGateway(t, echoSubject, directory{}, gateway.Options{Hosts: []string{"shop.test"}, Functions: projects{
 		route(t, "id", "/orders/{id}", "orders.one", ""),
 		route(t, "new", "GET /orders/new", "orders.new", ""),
 		route(t, "post", "POST /orders/{id}", "orders.post", ""),
@@ -161,13 +161,13 @@ var echoSubject = callerFunc(func(_ context.Context, c mayfly.Call) (mayfly.Repl
 	return mayfly.Reply{Status: 200, Body: []byte(c.Subject)}, nil
 })
 
-func TestRoutesAreInForceWhenSetRoutesReturns(t *testing.T) {
+func TestRoutesAreInForceWhenRefreshReturns(t *testing.T) {
 	t.Parallel()
-	routes := []mayfly.Route{route(t, "a", "/a", "a", "")}
-	g := newGateway(t, echoSubject, directory{}, gateway.Options{Routes: routes})
-	routes[0] = route(t, "c", "/c", "c", "") // the gateway has its own copy
-	g.SetRoutes([]mayfly.Route{route(t, "b", "/b", "b", "")})
-	for path, status := range map[string]int{"/a": 404, "/b": 200, "/c": 404} {
+	node := newRouted(projects{}, route(t, "a", "/a", "a", ""))
+	g := newGateway(t, echoSubject, directory{}, gateway.Options{Functions: node})
+	node.now.Store(&[]mayfly.Route{route(t, "b", "/b", "b", "")})
+	g.Refresh()
+	for path, status := range map[string]int{"/a": 404, "/b": 200} {
 		if w := serve(g, "GET "+path+" HTTP/1.1\r\nHost: localhost\r\n\r\n"); w.Code != status {
 			t.Errorf("%s = %d, want %d", path, w.Code, status)
 		}
@@ -239,7 +239,8 @@ func (d *door) waitFor(t *testing.T, path string) {
 func TestRoutesChangeUnderLoad(t *testing.T) {
 	t.Parallel()
 	fixed := route(t, "fixed", "/fixed/{id}", "fixed.*", "")
-	d := open(t, gateway.Options{Routes: []mayfly.Route{fixed}})
+	node := newRouted(projects{}, fixed)
+	d := open(t, gateway.Options{Functions: node})
 	natstest.Serve(t, d.nc, "fixed.*", func(m *nats.Msg) { m.Respond([]byte(m.Subject)) })
 	natstest.AddService(t, d.nc, "Stays", "1.0.0", natstest.Endpoint{Name: "echo", Metadata: map[string]string{mayfly.MetaHTTP: "/stays"}})
 	d.ask(t, "GET", "/svc/Stays/echo", "")
@@ -272,7 +273,8 @@ func TestRoutesChangeUnderLoad(t *testing.T) {
 			Name: "echo", Subject: fmt.Sprintf("comes%d", n), Metadata: map[string]string{mayfly.MetaHTTP: path},
 		})
 		for i := range 20 {
-			d.SetRoutes([]mayfly.Route{fixed, route(t, "other", fmt.Sprintf("/other/%d/%d", n, i), "other", "")})
+			node.now.Store(&[]mayfly.Route{fixed, route(t, "other", fmt.Sprintf("/other/%d/%d", n, i), "other", "")})
+			d.Refresh()
 		}
 		if a := d.ask(t, "GET", fmt.Sprintf("/svc/Comes%d/echo/x", n), ""); a.StatusCode != 200 {
 			t.Errorf("the service that came: %d %s", a.StatusCode, a.body)
@@ -292,13 +294,14 @@ func TestRoutesChangeUnderLoad(t *testing.T) {
 type thousand struct {
 	functionsFunc
 	functions map[mayfly.Name]*mayfly.Unit
-	routes    []mayfly.Route
+	projects  []mayfly.Route
+	routes    []mayfly.Route // of the functions
 }
 
 func (t *thousand) Function(name mayfly.Name) (*mayfly.Unit, bool) {
 	return t.functions[name], false
 }
-func (t *thousand) Routes() []mayfly.Route { return t.routes }
+func (t *thousand) Routes() []mayfly.Route { return slices.Concat(t.projects, t.routes) }
 
 // BenchmarkChange measures how long a change takes until it is in force.
 func BenchmarkChange(b *testing.B) {
@@ -317,18 +320,17 @@ func BenchmarkChange(b *testing.B) {
 		node.functions[f.Name] = f
 		services = append(services, mayfly.Service{Name: string(f.Name), ID: "1", Started: noon, Endpoints: []mayfly.Endpoint{e}})
 	}
-	var routes []mayfly.Route
 	for n := range 1000 {
-		routes = append(routes, mustRoute(b, fmt.Sprintf("/r%d/{id}", n)))
+		node.projects = append(node.projects, mustRoute(b, fmt.Sprintf("/r%d/{id}", n)))
 	}
-	g := newGateway(b, &recorder{}, services, gateway.Options{Functions: node, Routes: routes})
+	g := newGateway(b, &recorder{}, services, gateway.Options{Functions: node})
 	last := len(node.routes) - 1
 	n := 0
 	for name, change := range map[string]func(){
 		"function":         g.Refresh,
 		"function-pattern": func() { node.routes[last].Pattern = pattern(b, fmt.Sprintf("GET /changed%d", n)); g.Refresh() },
-		"route-target":     func() { routes[500].Summary = fmt.Sprint(n); g.SetRoutes(routes) },
-		"route-pattern":    func() { routes[500].Pattern = pattern(b, fmt.Sprintf("/r%d", n)); g.SetRoutes(routes) },
+		"route-target":     func() { node.projects[500].Summary = fmt.Sprint(n); g.Refresh() },
+		"route-pattern":    func() { node.projects[500].Pattern = pattern(b, fmt.Sprintf("/r%d", n)); g.Refresh() },
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -351,7 +353,7 @@ func BenchmarkTable(b *testing.B) {
 			g := newGateway(b, &recorder{}, services, gateway.Options{})
 			b.ReportAllocs()
 			for b.Loop() {
-				g.SetRoutes(nil)
+				g.Refresh()
 			}
 		})
 	}

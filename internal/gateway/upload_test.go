@@ -22,7 +22,7 @@ func TestTooLargeBodyIsRefusedBeforeItComes(t *testing.T) {
 	t.Parallel()
 	unread := functionsFunc(func(context.Context, *mayfly.Call) (mayfly.Reply, error) { return reply(200, "unread"), nil })
 	d := run(t, replying(reply(200, "ok")), directory{}, gateway.Options{
-		Routes: []mayfly.Route{route(t, "r", "/r", "r", "")}, Functions: unread,
+		Functions: newRouted(unread, route(t, "r", "/r", "r", "")),
 	}, dispatch.Options{MaxBody: 10})
 	for _, tt := range []struct {
 		name, head string

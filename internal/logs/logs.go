@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -51,9 +52,7 @@ type Stats struct {
 // the store. Close the logs before the bus, and
 // after whatever writes lines. Errors: Unavailable, Exhausted.
 func Open(ctx context.Context, b *bus.Bus, o Options) (*Logs, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	if err := b.Keep(ctx, state); err != nil {
 		return nil, err
 	}

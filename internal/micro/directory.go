@@ -1,6 +1,7 @@
 package micro
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"hash/maphash"
@@ -76,9 +77,7 @@ type question struct {
 // OpenDirectory asks for all services and returns at once; the picture fills as
 // answers arrive. Close it before the bus.
 func OpenDirectory(b *bus.Bus, log *slog.Logger) *Directory {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
+	log = cmp.Or(log, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &Directory{
 		bus: b, log: log, cancel: cancel,

@@ -1,12 +1,9 @@
 package node
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +12,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/config"
+	"github.com/mayfly-run/mayfly/internal/secrets"
 )
 
 // The key of the account of Mayfly's state is only in a file: never in an argument, a
@@ -27,7 +25,8 @@ func (f *folder) coreKey(named string) (key, path string, err error) {
 		return "", "", cannotWrite(f.path, err)
 	}
 	if _, err := os.Lstat(path); named == "" && errors.Is(err, fs.ErrNotExist) {
-		if err := writeCoreKey(path); err != nil {
+		text := "# Opens the NATS account of this Mayfly's state. Keep it private: its owner can deploy.\n" + rand.Text() + "\n"
+		if err := secrets.WriteKey(path, text, os.Rename); err != nil {
 			return "", "", cannotWrite(f.path, err)
 		}
 	}
@@ -35,31 +34,10 @@ func (f *folder) coreKey(named string) (key, path string, err error) {
 	return key, path, err
 }
 
-// writeCoreKey makes a key that is there whole or not at all. The folder's lock keeps
-// other processes out.
-func writeCoreKey(path string) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), ".core-*") // with mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name())
-	_, err = fmt.Fprintf(file, "# Opens the NATS account of this Mayfly's state. Keep it private: its owner can deploy.\n%s\n", rand.Text())
-	if err == nil {
-		err = file.Sync()
-	}
-	if e := file.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(file.Name(), path)
-}
-
 // readCoreKey reads a key: the first line that is neither empty nor a comment.
 func readCoreKey(path string) (string, error) {
-	const most, least = 4 << 10, 16
-	file, err := os.Open(path)
+	const least = 16
+	line, _, err := secrets.ReadKey(path)
 	if err != nil {
 		if e, ok := errors.AsType[*fs.PathError](err); ok {
 			err = e.Err
@@ -67,24 +45,11 @@ func readCoreKey(path string) (string, error) {
 		return "", mayfly.Errorf(mayfly.Denied, "cannot read the core key %s: %w", path, err).
 			WithHint("--core.key names the file: core.key in the data folder of the node that runs the NATS server")
 	}
-	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, most))
-	if err != nil {
-		return "", mayfly.Errorf(mayfly.Denied, "cannot read the core key %s", path)
+	if len(line) < least || strings.ContainsAny(line, " \t$") { // a $ would be a hash to nats-server
+		return "", mayfly.Errorf(mayfly.Invalid, "%s does not hold a core key", path).
+			WithHint("copy core.key again from the node that runs the NATS server; on that node, remove the file and restart to get a new key")
 	}
-	for line := range bytes.Lines(data) {
-		line = bytes.TrimSpace(line)
-		if len(line) == 0 || line[0] == '#' {
-			continue
-		}
-		// A $ would be a hash to nats-server.
-		if len(line) < least || bytes.ContainsAny(line, " \t$") {
-			break
-		}
-		return string(line), nil
-	}
-	return "", mayfly.Errorf(mayfly.Invalid, "%s does not hold a core key", path).
-		WithHint("copy core.key again from the node that runs the NATS server; on that node, remove the file and restart to get a new key")
+	return line, nil
 }
 
 // CoreOf translates the configured login to the account of Mayfly's state on the server at

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -79,13 +80,7 @@ type Base struct {
 }
 
 func (b Base) withDefaults() Base {
-	for _, d := range []struct {
-		field *string
-		value string
-	}{{&b.Path, "/usr/local/bin:/usr/bin:/bin"}, {&b.Lang, "C.UTF-8"}, {&b.Zone, "UTC"}} {
-		if *d.field == "" {
-			*d.field = d.value
-		}
+	return Base{
+		Path: cmp.Or(b.Path, "/usr/local/bin:/usr/bin:/bin"), Lang: cmp.Or(b.Lang, "C.UTF-8"), Zone: cmp.Or(b.Zone, "UTC"),
 	}
-	return b
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -90,9 +91,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 			n.close()
 		}
 	}()
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	logOf := func(name string) *slog.Logger { return o.Log.With(telemetry.KeyPart, name) }
 	c := o.Config
 	n.options.Base = o.Base.withDefaults()

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"crypto/hpke"
 	"encoding/json"
@@ -51,11 +52,7 @@ func NewAnswerer(ctx context.Context, b *bus.Bus, o Options) (*Answerer, error) 
 	if err != nil {
 		return nil, err
 	}
-	a := &Answerer{options: o, key: key, bus: b, listener: listener, log: o.Log}
-	if a.log == nil {
-		a.log = slog.New(slog.DiscardHandler)
-	}
-	return a, nil
+	return &Answerer{options: o, key: key, bus: b, listener: listener, log: cmp.Or(o.Log, slog.New(slog.DiscardHandler))}, nil
 }
 
 // Close ends the connection.

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -10,7 +11,6 @@ import (
 	"hash"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -118,11 +118,7 @@ func (r *Registry) download(ctx context.Context, digest, path string) (err error
 	if err != nil {
 		return cacheError(err)
 	}
-	defer func() {
-		if e := file.Close(); err == nil && e != nil {
-			err = cacheError(e)
-		}
-	}()
+	defer func() { err = cmp.Or(err, cacheError(file.Close())) }()
 	sum := sha256.New()
 	if _, err := io.Copy(io.MultiWriter(&diskWriter{file}, sum), object); err != nil {
 		return bus.Fault("fetch bundle "+digest, err)
@@ -139,10 +135,7 @@ type diskWriter struct{ f *os.File }
 
 func (w *diskWriter) Write(p []byte) (int, error) {
 	n, err := w.f.Write(p)
-	if err != nil {
-		err = cacheError(err)
-	}
-	return n, err
+	return n, cacheError(err)
 }
 
 // checkBundles checks that the bundles of a deploy have been uploaded.
@@ -280,7 +273,7 @@ func (r *Registry) objects(ctx context.Context) (objects jetstream.ObjectStore, 
 func checkDigest(digest string) error {
 	raw, err := hex.DecodeString(digest)
 	if err != nil || len(raw) != sha256.Size || hex.EncodeToString(raw) != digest {
-		return mayfly.Errorf(mayfly.Invalid, "%.80q is no sha256 in lower-case hex", digest)
+		return mayfly.Errorf(mayfly.Invalid, "%.80q is not a SHA-256 digest in lower-case hex", digest)
 	}
 	return nil
 }
@@ -299,10 +292,11 @@ func missingBundle(digest string) error {
 		WithHint("deploy the code again, so that it is uploaded")
 }
 
+// cacheError explains an error of the disk; nil stays nil.
 func cacheError(err error) error {
+	if err == nil {
+		return nil
+	}
 	return mayfly.Errorf(mayfly.Unavailable, "the cache of code cannot be used: %w", err).
 		WithHint("free some space, or choose another folder with --data")
 }
-
-// entryFolder returns where the cache keeps a bundle.
-func entryFolder(cache, digest string) string { return filepath.Join(cache, digest) }

@@ -52,7 +52,7 @@ func (r *Registry) Fetch(ctx context.Context, digest string) (string, error) {
 	if r.options.Cache == "" {
 		return "", mayfly.Errorf(mayfly.Internal, "bundle %s cannot be fetched: there is no cache folder", digest)
 	}
-	folder := entryFolder(r.options.Cache, digest)
+	folder := filepath.Join(r.options.Cache, digest)
 	if r.fetcher.knows(digest) {
 		if _, err := os.Stat(filepath.Join(folder, cacheMark)); err == nil {
 			return filepath.Join(folder, cacheCode), nil
@@ -95,14 +95,11 @@ func (r *Registry) fetch(ctx context.Context, digest, folder string) error {
 	}
 	// The existing folder is incomplete. Move it aside before removing it, so that a
 	// crash in between leaves nothing that looks like a bundle.
-	if err := os.Rename(folder, filepath.Join(fresh+".old")); err == nil {
+	if err := os.Rename(folder, fresh+".old"); err == nil {
 		r.log.Warn("cached bundle was damaged, fetched anew", "file", folder)
 		defer os.RemoveAll(fresh + ".old")
 	}
-	if err := os.Rename(fresh, folder); err != nil {
-		return cacheError(err)
-	}
-	return nil
+	return cacheError(os.Rename(fresh, folder))
 }
 
 // unpack unpacks a file and removes it.
@@ -268,13 +265,10 @@ func (f *fetcher) remove(cache, digest string) error {
 	}
 	delete(f.known, digest)
 	aside := filepath.Join(cache, strings.TrimSuffix(cachePattern, "*")+digest)
-	if err := os.Rename(entryFolder(cache, digest), aside); err != nil {
+	if err := os.Rename(filepath.Join(cache, digest), aside); err != nil {
 		return cacheError(err)
 	}
-	if err := os.RemoveAll(aside); err != nil {
-		return cacheError(err)
-	}
-	return nil
+	return cacheError(os.RemoveAll(aside))
 }
 
 // close ends all flights and waits for them.

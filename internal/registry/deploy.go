@@ -202,11 +202,7 @@ func (r *Registry) update(ctx context.Context, key string, author func(present e
 		return entry{}, false, err
 	}
 	faster := false
-	err = r.bus.Retry(ctx, "write "+key, func(ctx context.Context, js jetstream.JetStream) error {
-		kv, err := js.KeyValue(ctx, mayfly.BucketRegistry)
-		if err != nil {
-			return err
-		}
+	err = r.bus.RetryBucket(ctx, "write "+key, mayfly.BucketRegistry, func(ctx context.Context, kv jetstream.KeyValue) (err error) {
 		next.kv, err = kv.Update(ctx, key, next.data, present.kv)
 		faster = errors.Is(err, jetstream.ErrKeyRevisionMismatch)
 		if faster {

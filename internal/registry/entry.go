@@ -124,11 +124,7 @@ func (e entry) encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, value := range e.settings {
-		if !headFields[name] {
-			all[name] = value
-		}
-	}
+	maps.Copy(all, e.settings)
 	data, err := json.Marshal(all)
 	if err == nil && len(data) > maxEntry {
 		err = mayfly.Errorf(mayfly.Invalid, "the settings have %d bytes, at most %d are allowed", len(data), maxEntry).

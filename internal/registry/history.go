@@ -82,12 +82,8 @@ func (r *Registry) past(ctx context.Context, key string, number uint64) (entry, 
 
 // entries returns all stored values of an entry, newest first.
 func (r *Registry) entries(ctx context.Context, key string) (entries []entry, err error) {
-	err = r.bus.Retry(ctx, "read the history of "+key, func(ctx context.Context, js jetstream.JetStream) error {
+	err = r.bus.RetryBucket(ctx, "read the history of "+key, mayfly.BucketRegistry, func(ctx context.Context, kv jetstream.KeyValue) error {
 		entries = nil
-		kv, err := js.KeyValue(ctx, mayfly.BucketRegistry)
-		if err != nil {
-			return err
-		}
 		stored, err := kv.History(ctx, key)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			return nil

@@ -48,9 +48,7 @@ func None(why error) *Registry {
 // for a store of a newer format, Unavailable, Exhausted if the store is full, NotFound
 // if there is nothing to Look at. Close the registry before the bus.
 func Open(ctx context.Context, b *bus.Bus, o Options) (*Registry, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	r := &Registry{
 		bus: b, options: o, log: o.Log, picture: newPicture(),
 	}

@@ -1,6 +1,7 @@
 package responder
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -66,12 +67,8 @@ type service struct {
 
 // New returns a Responder that listens for the functions that are there.
 func New(ctx context.Context, b *bus.Bus, roster Roster, runner Runner, o Options) (*Responder, error) {
-	if o.DrainTimeout == 0 {
-		o.DrainTimeout = 30 * time.Second
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	listener, err := b.Listen(ctx)
 	if err != nil {
 		return nil, err
@@ -122,28 +119,14 @@ func (p *Responder) show(changed map[mayfly.Name]struct{}) {
 		}
 	}
 	p.mu.Unlock()
-	drop = without(drop, add)
+	kept := make(map[bus.Interest]bool, len(add))
+	for _, interest := range add {
+		kept[interest] = true
+	}
+	drop = slices.DeleteFunc(drop, func(i bus.Interest) bool { return kept[i] })
 	if err := p.listener.Change(add, drop); err != nil {
 		p.options.Log.Warn("functions not shown on NATS", telemetry.KeyErr, err)
 	}
-}
-
-// without returns the interests in a that are not in b.
-func without(a, b []bus.Interest) []bus.Interest {
-	if len(a) == 0 {
-		return nil
-	}
-	kept := make(map[bus.Interest]bool, len(b))
-	for _, i := range b {
-		kept[i] = true
-	}
-	var rest []bus.Interest
-	for _, i := range a {
-		if !kept[i] {
-			rest = append(rest, i)
-		}
-	}
-	return rest
 }
 
 // newService returns how f shows itself. The id tells nodes and revisions apart.

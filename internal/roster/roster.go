@@ -45,9 +45,7 @@ type Roster struct {
 
 // New returns a Roster of all that is deployed now.
 func New(o Options) *Roster {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	r := &Roster{
 		registry: o.Registry, runner: o.Runner, labels: o.Labels, log: o.Log, sessions: o.Routes,
 		units: map[mayfly.Name]*mayfly.Unit{}, developed: map[mayfly.Name]bool{}, building: map[mayfly.Name]bool{},

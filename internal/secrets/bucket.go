@@ -15,17 +15,6 @@ var state = bus.State{
 	Layout:   1, Percent: 1, Bytes: 64 << 20,
 }
 
-// retry does work on the bucket by bus.Retry, which may repeat it.
-func (s *Secrets) retry(ctx context.Context, what string, work func(ctx context.Context, kv jetstream.KeyValue) error) error {
-	return s.bus.Retry(ctx, what, func(ctx context.Context, js jetstream.JetStream) error {
-		kv, err := js.KeyValue(ctx, mayfly.BucketSecrets)
-		if err != nil {
-			return err
-		}
-		return work(ctx, kv)
-	})
-}
-
 // names returns the names of all secrets.
 func names(ctx context.Context, kv jetstream.KeyValue) ([]string, error) {
 	keys, err := kv.Keys(ctx)

@@ -1,6 +1,7 @@
 package secrets
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -31,8 +32,7 @@ var errNoKey = errors.New("no key")
 // read returns the key. Errors: Denied, for a missing file with the cause errNoKey;
 // Invalid for a file without a key.
 func (k key) read() (*age.X25519Identity, error) {
-	const most = 64 << 10
-	file, err := os.Open(k.path)
+	text, mode, err := ReadKey(k.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, mayfly.Errorf(mayfly.Denied, "cannot open secrets: no key at %s: %w", k.path, errNoKey).
 			WithHint("copy secret.key from the node where they were set, or name it with --secret-key")
@@ -41,28 +41,37 @@ func (k key) read() (*age.X25519Identity, error) {
 		return nil, mayfly.Errorf(mayfly.Denied, "cannot read the key for secrets: %w", err).
 			WithHint("make the file readable for this user, or name another with --secret-key")
 	}
-	defer file.Close()
-	if info, err := file.Stat(); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+	if runtime.GOOS != "windows" && mode.Perm()&0o077 != 0 {
 		k.log.Warn("key for secrets is readable by other users", "file", k.path)
 	}
-	data, err := io.ReadAll(io.LimitReader(file, most))
+	identity, err := age.ParseX25519Identity(text)
+	if err != nil { // it may quote the key, so it is dropped
+		return nil, mayfly.Errorf(mayfly.Invalid, "%s does not contain a key", k.path).
+			WithHint("it needs a line AGE-SECRET-KEY-1..., as age-keygen writes it")
+	}
+	return identity, nil
+}
+
+// ReadKey returns a key file's first line that is neither empty nor a comment, or "", and
+// the file's mode.
+func ReadKey(path string) (line string, mode fs.FileMode, err error) {
+	const most = 32 << 10 // less than the longest line of a Scanner
+	file, err := os.Open(path)
 	if err != nil {
-		return nil, mayfly.Errorf(mayfly.Denied, "cannot read the key for secrets: %w", err)
+		return "", 0, err
 	}
-	for line := range strings.Lines(string(data)) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		// Only the first line counts. The error of age is dropped: it may quote the
-		// key.
-		if identity, err := age.ParseX25519Identity(line); err == nil {
-			return identity, nil
-		}
-		break
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return "", 0, err
 	}
-	return nil, mayfly.Errorf(mayfly.Invalid, "%s does not contain a key", k.path).
-		WithHint("it needs a line AGE-SECRET-KEY-1..., as age-keygen writes it")
+	lines := bufio.NewScanner(io.LimitReader(file, most))
+	for lines.Scan() {
+		if line = strings.TrimSpace(lines.Text()); line != "" && line[0] != '#' {
+			return line, info.Mode(), nil
+		}
+	}
+	return "", info.Mode(), lines.Err()
 }
 
 // make creates the key file, whole or not at all. If another process was first, its key
@@ -72,30 +81,27 @@ func (k key) make() (*age.X25519Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("generate a key: %w", err)
 	}
-	if err := k.write(identity); err != nil && !errors.Is(err, fs.ErrExist) {
+	text := fmt.Sprintf("# Opens the secrets of this Mayfly. Keep a copy; without it they are lost.\n# public key: %s\n%s\n", identity.Recipient(), identity)
+	if err := WriteKey(k.path, text, os.Link); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, mayfly.Errorf(mayfly.Unavailable, "cannot write the key for secrets: %w", err).
 			WithHint("make the folder writable for this user, free some space, or choose another with --data")
 	}
 	return k.read()
 }
 
-func (k key) write(identity *age.X25519Identity) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(k.path), ".secret-*") // with mode 0600
+// WriteKey makes a key file, whole or not at all. move is os.Rename, or os.Link, which
+// fails with fs.ErrExist where there is one.
+func WriteKey(path, text string, move func(from, to string) error) error {
+	file, err := os.CreateTemp(filepath.Dir(path), ".secret-*") // with mode 0600
 	if err != nil {
 		return err
 	}
 	defer os.Remove(file.Name())
-	_, err = fmt.Fprintf(file, "# Opens the secrets of this Mayfly. Keep a copy; without it they are lost.\n# public key: %s\n%s\n", identity.Recipient(), identity)
-	if err == nil {
-		err = file.Sync()
-	}
-	if e := file.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
+	_, err = file.WriteString(text)
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	return os.Link(file.Name(), k.path)
+	return move(file.Name(), path)
 }
 
 // seal encrypts a value together with its name, so that a writer to the bucket cannot

@@ -57,9 +57,7 @@ const version = 1
 // Open creates the bucket if it is missing. A KeyFile must be readable. Errors:
 // Invalid, Unavailable, Exhausted.
 func Open(ctx context.Context, b *bus.Bus, o Options) (*Secrets, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	s := &Secrets{bus: b}
 	switch {
 	case o.KeyFile != "":
@@ -104,7 +102,7 @@ func (s *Secrets) Set(ctx context.Context, name mayfly.Name, value []byte) error
 	if err != nil {
 		return err
 	}
-	err = s.retry(ctx, "store secret "+string(name), func(ctx context.Context, kv jetstream.KeyValue) error {
+	err = s.bus.RetryBucket(ctx, "store secret "+string(name), mayfly.BucketSecrets, func(ctx context.Context, kv jetstream.KeyValue) error {
 		_, err := kv.Put(ctx, string(name), data)
 		return err
 	})
@@ -117,7 +115,7 @@ func (s *Secrets) Set(ctx context.Context, name mayfly.Name, value []byte) error
 // firstKey creates a key if there are no secrets. If there are, another process may have
 // created the key and set them in the meantime; it writes the key first.
 func (s *Secrets) firstKey(ctx context.Context) (*age.X25519Identity, error) {
-	if err := s.retry(ctx, "list the secrets", noneYet); err != nil {
+	if err := s.bus.RetryBucket(ctx, "list the secrets", mayfly.BucketSecrets, noneYet); err != nil {
 		if identity, e := s.key.read(); e == nil {
 			return identity, nil
 		}
@@ -154,7 +152,7 @@ func (s *Secrets) Get(ctx context.Context, name mayfly.Name) ([]byte, error) {
 // read returns the bucket's entry of a name. The error has code NotFound if there is
 // none.
 func (s *Secrets) read(ctx context.Context, name mayfly.Name) (e jetstream.KeyValueEntry, err error) {
-	err = s.retry(ctx, "read secret "+string(name), func(ctx context.Context, kv jetstream.KeyValue) (err error) {
+	err = s.bus.RetryBucket(ctx, "read secret "+string(name), mayfly.BucketSecrets, func(ctx context.Context, kv jetstream.KeyValue) (err error) {
 		e, err = kv.Get(ctx, string(name))
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			return missing(name)
@@ -167,7 +165,7 @@ func (s *Secrets) read(ctx context.Context, name mayfly.Name) (e jetstream.KeyVa
 // List returns all secrets, by name.
 func (s *Secrets) List(ctx context.Context) ([]Secret, error) {
 	var keys []string
-	err := s.retry(ctx, "list the secrets", func(ctx context.Context, kv jetstream.KeyValue) (err error) {
+	err := s.bus.RetryBucket(ctx, "list the secrets", mayfly.BucketSecrets, func(ctx context.Context, kv jetstream.KeyValue) (err error) {
 		keys, err = names(ctx, kv)
 		return err
 	})
@@ -206,7 +204,7 @@ func (s *Secrets) Remove(ctx context.Context, name mayfly.Name) error {
 	if _, err := s.read(ctx, name); err != nil {
 		return err
 	}
-	err := s.retry(ctx, "remove secret "+string(name), func(ctx context.Context, kv jetstream.KeyValue) error {
+	err := s.bus.RetryBucket(ctx, "remove secret "+string(name), mayfly.BucketSecrets, func(ctx context.Context, kv jetstream.KeyValue) error {
 		return kv.Purge(ctx, string(name)) // deletes the bytes too
 	})
 	if err != nil {
