@@ -18,7 +18,6 @@ const (
 	interval = 100 * time.Millisecond // how long lines wait for others
 	again    = 250 * time.Millisecond // until a failed batch is retried
 	goodbye  = 2 * time.Second        // how long Close tries
-	ackWait  = 5 * time.Second        // for the server's answer to a batch
 )
 
 // Options are those of Open.
@@ -38,7 +37,7 @@ type Logs struct {
 
 	wake    chan struct{} // signals that there are lines; holds one signal
 	closing chan struct{} // closed by Close
-	givenUp chan struct{} // closed when Close has waited long enough
+	giveUp  context.CancelFunc
 	writer  sync.WaitGroup
 }
 
@@ -56,11 +55,12 @@ func Open(ctx context.Context, b *bus.Bus, o Options) (*Logs, error) {
 	if err := b.Keep(ctx, state); err != nil {
 		return nil, err
 	}
+	writing, giveUp := context.WithCancel(context.Background())
 	l := &Logs{
 		bus: b, log: o.Log, waiting: newWaiting(b.MaxPayload()),
-		wake: make(chan struct{}, 1), closing: make(chan struct{}), givenUp: make(chan struct{}),
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), giveUp: giveUp,
 	}
-	l.writer.Go(l.write)
+	l.writer.Go(func() { l.write(writing) })
 	return l, nil
 }
 
@@ -95,32 +95,34 @@ func (l *Logs) Close() error {
 	l.mu.Unlock()
 	if first {
 		close(l.closing)
-		late := time.AfterFunc(goodbye, func() { close(l.givenUp) })
-		defer late.Stop()
 	}
+	late := time.AfterFunc(goodbye, l.giveUp)
+	defer late.Stop()
 	l.writer.Wait()
 	return nil
 }
 
 // write stores lines until Close. It sleeps while there are none.
-func (l *Logs) write() {
+func (l *Logs) write(ctx context.Context) {
+	defer l.giveUp()
 	for {
 		select {
 		case <-l.wake:
 		case <-l.closing:
-			l.flush()
+			l.flush(ctx)
 			return
 		}
 		select {
 		case <-time.After(interval):
 		case <-l.closing:
 		}
-		l.flush()
+		l.flush(ctx)
 	}
 }
 
-// flush stores the queued lines. Lines appended meanwhile wait for the next flush.
-func (l *Logs) flush() {
+// flush stores the queued lines, or loses them when ctx ends. Lines appended meanwhile
+// wait for the next flush.
+func (l *Logs) flush(ctx context.Context) {
 	fresh := newWaiting(l.bus.MaxPayload()) // not under the lock: it may take as long as a dial
 	l.mu.Lock()
 	taken := l.waiting
@@ -130,22 +132,19 @@ func (l *Logs) flush() {
 	if len(messages) == 0 {
 		return
 	}
-	for {
-		err := l.publish(messages)
+	for ctx.Err() == nil {
+		err := l.bus.Retry(ctx, "store lines", func(ctx context.Context, js jetstream.JetStream) error {
+			return l.publish(ctx, js, messages)
+		})
 		if err == nil {
 			return
 		}
 		l.log.Debug("lines not stored yet", "err", err)
 		select {
 		case <-time.After(again):
-		case <-l.givenUp:
-			l.lose(lines)
-			return
+		case <-ctx.Done():
 		}
 	}
-}
-
-func (l *Logs) lose(lines int) {
 	l.mu.Lock()
 	l.stats.Dropped += uint64(lines)
 	l.mu.Unlock()
@@ -155,20 +154,14 @@ func (l *Logs) lose(lines int) {
 // publish sends all messages and waits for the reply to the last one: a connection
 // keeps their order, so the server has the others by then. Each has an id, so a retry
 // stores none of them twice.
-func (l *Logs) publish(messages []*nats.Msg) error {
-	js, err := l.bus.JetStream()
-	if err != nil {
-		return err
-	}
+func (l *Logs) publish(ctx context.Context, js jetstream.JetStream, messages []*nats.Msg) error {
 	n := len(messages) - 1
 	for _, m := range messages[:n] {
 		if err := js.Conn().PublishMsg(m); err != nil {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), ackWait)
-	defer cancel()
-	_, err = js.PublishMsg(ctx, messages[n], jetstream.WithRetryAttempts(0))
+	_, err := js.PublishMsg(ctx, messages[n], jetstream.WithRetryAttempts(0))
 	if errors.Is(err, jetstream.ErrNoStreamResponse) {
 		// The server came back without its store.
 		if e := l.bus.Keep(ctx, state); e != nil {
