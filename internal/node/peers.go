@@ -30,7 +30,7 @@ func (n *Node) answers(log *slog.Logger) peers.Options {
 }
 
 // stateOf translates the runner's state.
-func stateOf(s runner.State) peers.State {
+func stateOf(s runner.UnitState) peers.State {
 	out := peers.State{Serving: s.Serving, Failing: s.Failing, Rests: s.Rests, Waiting: s.Waiting, Instances: make([]peers.Instance, 0, len(s.Instances))}
 	if s.Unit.Name != "" {
 		out.Unit = &s.Unit

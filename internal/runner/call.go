@@ -21,22 +21,22 @@ import (
 // closed: until then the call holds its place in the instance, and ctx ends it.
 func (r *Runner) Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error) {
 	r.mu.RLock()
-	f := r.functions[name]
+	u := r.units[name]
 	ended := r.closed
 	r.mu.RUnlock()
 	switch {
 	case ended:
 		return mayfly.Reply{}, r.unavailable()
-	case f == nil || f.kind == mayfly.KindService: // which is called on the bus
+	case u == nil || u.kind == mayfly.KindService: // which is called on the bus
 		return mayfly.Reply{}, unknown(name)
 	}
-	return f.call(ctx, c)
+	return u.call(ctx, c)
 }
 
-// An exchange is one call through a function, from admission to the end of its reply,
+// A delivery is one call to a function, from admission to the end of its reply,
 // stream included.
-type exchange struct {
-	function *function
+type delivery struct {
+	unit     *unit
 	id       string // of the call
 	began    time.Time
 	slot     *slot
@@ -48,16 +48,16 @@ type exchange struct {
 	winding sync.Mutex // of the timer: stopped for good, or restarted
 }
 
-func (f *function) call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
-	x := &exchange{function: f, id: c.ID, began: time.Now(), deadline: c.Deadline}
-	waits, err := f.admit(x)
+func (u *unit) call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
+	x := &delivery{unit: u, id: c.ID, began: time.Now(), deadline: c.Deadline}
+	waits, err := u.admit(x)
 	if err != nil {
 		return mayfly.Reply{}, err
 	}
 	ctx, x.cancel = context.WithCancelCause(ctx)
 	x.timer = time.AfterFunc(x.left(x.began), x.expire)
 	if waits != nil {
-		if err := f.wait(ctx, x, waits); err != nil {
+		if err := u.wait(ctx, x, waits); err != nil {
 			return mayfly.Reply{}, x.fail(ctx, err)
 		}
 	}
@@ -83,7 +83,7 @@ func (f *function) call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, erro
 		failure = reply.Error
 	}
 	if reply.Stream != nil {
-		reply.Stream = &download{ReadCloser: reply.Stream, exchange: x, ended: ctx.Done(), failure: failure}
+		reply.Stream = &replyBody{ReadCloser: reply.Stream, delivery: x, ended: ctx.Done(), failure: failure}
 		return reply, nil
 	}
 	x.finish(failure)
@@ -92,56 +92,56 @@ func (f *function) call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, erro
 
 // admit finds a place for a call in an instance, or else queues it and returns a
 // ticket.
-func (f *function) admit(x *exchange) (*ticket, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.now == nil {
-		if f.ended != nil {
-			return nil, f.ended
+func (u *unit) admit(x *delivery) (*ticket, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.now == nil {
+		if u.ended != nil {
+			return nil, u.ended
 		}
-		return nil, unknown(f.name) // at most prepared
+		return nil, unknown(u.name) // at most prepared
 	}
-	v := f.route(x.began)
+	v := u.route(x.began)
 	x.timeout = time.Duration(v.limits.Timeout)
 	if x.left(x.began) <= 0 {
-		err := mayfly.Errorf(mayfly.Timeout, "the deadline of the call to %s had passed when it came", f.name)
-		f.count.add(0, err.Error())
+		err := mayfly.Errorf(mayfly.Timeout, "the deadline of the call to %s had passed when it came", u.name)
+		u.count.add(0, err.Error())
 		return nil, err
 	}
 	for s := v.pool.take(); s != nil; s = v.pool.take() {
 		if !s.dead() {
 			x.slot = s
-			f.count.InFlight++
+			u.count.InFlight++
 			return nil, nil
 		}
 		s.calls--
-		f.bury(s)
+		u.bury(s)
 	}
 	t, o, err := v.pool.join(x.began)
-	f.carry(v, o)
-	f.plan()
+	u.carry(v, o)
+	u.plan()
 	switch {
 	case errors.Is(err, errFull):
-		f.count.Rejected++
+		u.count.Rejected++
 		return nil, mayfly.Errorf(mayfly.Exhausted, "%s is full: %d calls wait", v.value, v.pool.waiting.Len()).
 			WithHint("try again later; instances.max and concurrency say how many calls run at once, wait how many wait")
 	case err != nil:
-		f.count.add(0, err.Error())
+		u.count.add(0, err.Error())
 		return nil, err
 	}
-	f.count.Waiting++
+	u.count.Waiting++
 	return t, nil
 }
 
 // route returns the revision that takes a call: the current one, or the previous one
 // while the current one fails to start. In that case a call also retries the current
 // one, once its rest is over.
-func (f *function) route(now time.Time) *revision {
-	if len(f.before) == 0 || f.now.pool.crashes == 0 {
-		return f.now
+func (u *unit) route(now time.Time) *revision {
+	if len(u.before) == 0 || u.now.pool.crashes == 0 {
+		return u.now
 	}
-	f.carry(f.now, f.now.pool.probe(now))
-	return f.before[0]
+	u.carry(u.now, u.now.pool.probe(now))
+	return u.before[0]
 }
 
 // dead reports whether the instance ended by itself, which its watcher may not have
@@ -158,18 +158,18 @@ func closed(c <-chan struct{}) bool {
 }
 
 // wait waits until a ticket is answered or ctx ends.
-func (f *function) wait(ctx context.Context, x *exchange, t *ticket) error {
+func (u *unit) wait(ctx context.Context, x *delivery, t *ticket) error {
 	select {
 	case <-t.done:
 	case <-ctx.Done():
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.count.Waiting--
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.count.Waiting--
 	switch {
 	case t.slot != nil:
 		x.slot = t.slot // even if ctx has ended: finish gives it back
-		f.count.InFlight++
+		u.count.InFlight++
 		return ctx.Err()
 	case t.err != nil:
 		return t.err
@@ -179,13 +179,13 @@ func (f *function) wait(ctx context.Context, x *exchange, t *ticket) error {
 }
 
 // ask calls the instance. A panic in an engine costs one call.
-func (x *exchange) ask(ctx context.Context, c *mayfly.Call) (reply mayfly.Reply, err error) {
+func (x *delivery) ask(ctx context.Context, c *mayfly.Call) (reply mayfly.Reply, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			f := x.function
-			f.runner.options.Log.Error("engine panicked", telemetry.KeyFunction, x.slot.revision.value.String(),
+			u := x.unit
+			u.runner.options.Log.Error("engine panicked", telemetry.KeyFunction, x.slot.revision.value.String(),
 				telemetry.KeyCall, c.ID, telemetry.KeyErr, p, "stack", string(debug.Stack()))
-			reply, err = mayfly.Reply{}, mayfly.Errorf(mayfly.Internal, "call %s: its engine panicked", f.name)
+			reply, err = mayfly.Reply{}, mayfly.Errorf(mayfly.Internal, "call %s: its engine panicked", u.name)
 		}
 	}()
 	return x.slot.instance.Call(ctx, c)
@@ -193,10 +193,10 @@ func (x *exchange) ask(ctx context.Context, c *mayfly.Call) (reply mayfly.Reply,
 
 var errLate = errors.New("no reply in time")
 
-func (x *exchange) expire() { x.cancel(errLate) }
+func (x *delivery) expire() { x.cancel(errLate) }
 
 // left returns how long the reply may take from now.
-func (x *exchange) left(now time.Time) time.Duration {
+func (x *delivery) left(now time.Time) time.Duration {
 	if x.deadline.IsZero() {
 		return x.timeout
 	}
@@ -206,21 +206,21 @@ func (x *exchange) left(now time.Time) time.Duration {
 // follow restarts the timeout with each piece of the request that the instance reads, so
 // that it finally runs from the request's end, and an instance that stops reading
 // without a reply does not hold the call forever.
-func (x *exchange) follow(c *mayfly.Call) *mayfly.Call {
+func (x *delivery) follow(c *mayfly.Call) *mayfly.Call {
 	own := *c
-	own.Stream = &upload{Reader: c.Stream, exchange: x}
+	own.Stream = &requestBody{Reader: c.Stream, delivery: x}
 	return &own
 }
 
-// An upload is a request's streamed body.
-type upload struct {
+// A requestBody is a request's streamed body.
+type requestBody struct {
 	io.Reader
-	exchange *exchange
+	delivery *delivery
 }
 
-func (u *upload) Read(p []byte) (int, error) {
-	n, err := u.Reader.Read(p)
-	x := u.exchange
+func (b *requestBody) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	x := b.delivery
 	x.winding.Lock()
 	defer x.winding.Unlock()
 	if x.timer.Stop() { // neither late nor replied to
@@ -230,16 +230,16 @@ func (u *upload) Read(p []byte) (int, error) {
 }
 
 // reply stops the timeout and reports whether the reply came in time.
-func (x *exchange) reply() bool {
+func (x *delivery) reply() bool {
 	x.winding.Lock()
 	defer x.winding.Unlock()
 	return x.timer.Stop()
 }
 
-// fail ends an exchange that has no reply, and returns why.
-func (x *exchange) fail(ctx context.Context, err error) error {
-	f := x.function
-	name := string(f.name)
+// fail ends a delivery that has no reply, and returns why.
+func (x *delivery) fail(ctx context.Context, err error) error {
+	u := x.unit
+	name := string(u.name)
 	if x.slot != nil {
 		name = x.slot.revision.value.String()
 	}
@@ -267,41 +267,41 @@ func (x *exchange) fail(ctx context.Context, err error) error {
 }
 
 // logs is the command that shows what the function wrote in the call.
-func (x *exchange) logs() string {
+func (x *delivery) logs() string {
 	if x.id == "" {
-		return "mayfly logs " + string(x.function.name)
+		return "mayfly logs " + string(x.unit.name)
 	}
-	return "mayfly logs " + string(x.function.name) + " --call " + x.id
+	return "mayfly logs " + string(x.unit.name) + " --call " + x.id
 }
 
-// finish ends an exchange: it frees its place and counts it. failure is "" for success.
-func (x *exchange) finish(failure string) {
+// finish ends a delivery: it frees its place and counts it. failure is "" for success.
+func (x *delivery) finish(failure string) {
 	x.timer.Stop()
 	x.cancel(nil)
 	now := time.Now()
-	f := x.function
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.count.add(now.Sub(x.began), failure)
+	u := x.unit
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.count.add(now.Sub(x.began), failure)
 	s := x.slot
 	if s == nil {
 		return // it left the queue
 	}
-	f.count.InFlight--
+	u.count.InFlight--
 	if s.dead() {
-		f.bury(s) // before another call gets this one's place
+		u.bury(s) // before another call gets this one's place
 	}
 	v := s.revision
-	f.carry(v, v.pool.leave(s, now))
-	if s.calls == 0 && f.due.IsZero() {
-		f.plan()
+	u.carry(v, v.pool.leave(s, now))
+	if s.calls == 0 && u.due.IsZero() {
+		u.plan()
 	}
 }
 
-// A download is a reply's streamed body.
-type download struct {
+// A replyBody is a reply's streamed body.
+type replyBody struct {
 	io.ReadCloser
-	exchange *exchange
+	delivery *delivery
 	ended    <-chan struct{} // when the caller has left: later failures are not the function's fault
 
 	mu      sync.Mutex
@@ -309,30 +309,30 @@ type download struct {
 	closed  bool
 }
 
-func (d *download) Read(p []byte) (int, error) {
-	n, err := d.ReadCloser.Read(p)
+func (b *replyBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
 	if err == nil || errors.Is(err, io.EOF) {
 		return n, err
 	}
-	if !closed(d.ended) {
-		d.mu.Lock()
-		d.failure = err.Error()
-		d.mu.Unlock()
+	if !closed(b.ended) {
+		b.mu.Lock()
+		b.failure = err.Error()
+		b.mu.Unlock()
 	}
 	return n, err
 }
 
 // Close ends the call.
-func (d *download) Close() error {
-	d.mu.Lock()
-	again := d.closed
-	d.closed = true
-	failure := d.failure
-	d.mu.Unlock()
+func (b *replyBody) Close() error {
+	b.mu.Lock()
+	again := b.closed
+	b.closed = true
+	failure := b.failure
+	b.mu.Unlock()
 	if again {
 		return nil
 	}
-	err := d.ReadCloser.Close()
-	d.exchange.finish(failure)
+	err := b.ReadCloser.Close()
+	b.delivery.finish(failure)
 	return err
 }

@@ -2,16 +2,16 @@
 // when a call arrives and stops it when calls cease, keeps a fixed number of instances
 // of a service, and reports what happened.
 //
-//	Call ──► function ──► revision ──► pool ──► slot ──► Instance ──► Reply
-//	            │            │          │  ▲               ▲
-//	            │            │   orders ▼  │ settle        │
-//	            │            └────────► live ──► Engine.Start, Done, Stop
-//	            └─ Set, Prepare, Remove: which revision takes the calls
+//	Call ──► unit ──► revision ──► pool ──► slot ──► Instance ──► Reply
+//	          │          │          │  ▲               ▲
+//	          │          │   orders ▼  │ settle        │
+//	          │          └────────► live ──► Engine.Start, Done, Stop
+//	          └─ Set, Prepare, Remove: which revision takes the calls
 //
-//	runner    the list, and the end of all
-//	function  one name, a service's too: the current revision and its fallbacks
-//	pool      which calls run or wait, what starts and stops: rules without a clock
-//	call      from admission to the end of the reply, timeouts and counts
+//	runner  the list, and the end of all
+//	unit    a function or a service: the current revision and its fallbacks
+//	pool    which calls run or wait, what starts and stops: rules without a clock
+//	call    from admission to the end of the reply, timeouts and counts
 //
 // It knows neither HTTP nor NATS, nor how an instance is made: that is the engines' job
 // (runner/http, runner/exec, runner/service), which node passes in. Callers supply the
@@ -20,7 +20,7 @@
 //
 // A function without instances is an entry in a map, with no goroutine and no timer.
 // An instance has one goroutine, from its start to its end; Run and Close wait for all
-// of them. Lock order: a Runner's, a function's. Output is called with a lock held.
+// of them. Lock order: a Runner's, a unit's. Output is called with a lock held.
 //
 // Invariants, and the tests that guard them:
 //   - never more instances than Max nor more calls in one than Concurrency, first

@@ -53,9 +53,9 @@ type Folder = func(ctx context.Context) (string, error)
 type Runner struct {
 	options Options
 
-	mu        sync.RWMutex              // taken before any function's
-	functions map[mayfly.Name]*function // and services
-	closed    bool
+	mu     sync.RWMutex // taken before any unit's
+	units  map[mayfly.Name]*unit
+	closed bool
 
 	lives  [2]sync.WaitGroup // of instances by their kind: from the start until each has gone
 	forced chan struct{}     // closed when instances must stop despite calls in flight
@@ -65,9 +65,9 @@ type Runner struct {
 // New returns an empty Runner.
 func New(o Options) *Runner {
 	r := &Runner{
-		options:   o.withDefaults(),
-		functions: map[mayfly.Name]*function{},
-		forced:    make(chan struct{}),
+		options: o.withDefaults(),
+		units:   map[mayfly.Name]*unit{},
+		forced:  make(chan struct{}),
 	}
 	r.force = sync.OnceFunc(func() { close(r.forced) })
 	return r
@@ -91,12 +91,12 @@ func (r *Runner) Close() error {
 func (r *Runner) end(drain time.Duration) {
 	r.mu.Lock()
 	r.closed = true
-	var services []*function
-	for _, f := range r.functions {
-		if f.kind == mayfly.KindService {
-			services = append(services, f)
+	var services []*unit
+	for _, u := range r.units {
+		if u.kind == mayfly.KindService {
+			services = append(services, u)
 		} else {
-			f.end(r.unavailable())
+			u.end(r.unavailable())
 		}
 	}
 	r.mu.Unlock()
@@ -106,8 +106,8 @@ func (r *Runner) end(drain time.Duration) {
 	timer := time.AfterFunc(drain, r.force)
 	r.lives[mayfly.KindFunction].Wait()
 	timer.Stop()
-	for _, f := range services { // the functions may have needed them
-		f.end(r.unavailable())
+	for _, u := range services { // the functions may have needed them
+		u.end(r.unavailable())
 	}
 	r.lives[mayfly.KindService].Wait()
 }
@@ -128,8 +128,8 @@ func unknown(name mayfly.Name) error {
 // A service is kept at its number of instances. One that ends starts again, after a rest
 // that doubles. A new revision replaces them one at a time: the new instance must be
 // ready before the old one stops.
-func (r *Runner) Set(u mayfly.Unit, folder Folder) error {
-	if err := r.check(u); err != nil {
+func (r *Runner) Set(value mayfly.Unit, folder Folder) error {
+	if err := r.check(value); err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -137,7 +137,7 @@ func (r *Runner) Set(u mayfly.Unit, folder Folder) error {
 	if r.closed {
 		return r.unavailable()
 	}
-	r.of(u).set(u, folder)
+	r.of(value).set(value, folder)
 	return nil
 }
 
@@ -145,8 +145,8 @@ func (r *Runner) Set(u mayfly.Unit, folder Folder) error {
 // the same value. Errors: those of Set, Crashed with a Trace if it did not start,
 // Timeout if ctx ended. A service is not prepared: it would register itself on the
 // bus and share the calls with the revision before.
-func (r *Runner) Prepare(ctx context.Context, u mayfly.Unit, folder Folder) error {
-	if err := r.check(u); err != nil || u.Kind == mayfly.KindService {
+func (r *Runner) Prepare(ctx context.Context, value mayfly.Unit, folder Folder) error {
+	if err := r.check(value); err != nil || value.Kind == mayfly.KindService {
 		return err
 	}
 	r.mu.Lock()
@@ -154,8 +154,8 @@ func (r *Runner) Prepare(ctx context.Context, u mayfly.Unit, folder Folder) erro
 		r.mu.Unlock()
 		return r.unavailable()
 	}
-	owner := r.of(u)
-	v, t := owner.prepare(u, folder)
+	owner := r.of(value)
+	v, t := owner.prepare(value, folder)
 	r.mu.Unlock()
 	err := owner.prepared(ctx, v, t)
 	if err != nil {
@@ -165,12 +165,12 @@ func (r *Runner) Prepare(ctx context.Context, u mayfly.Unit, folder Folder) erro
 }
 
 // check returns what is wrong with a unit that was not validated before.
-func (r *Runner) check(u mayfly.Unit) error {
-	if r.options.Engines[u.Engine] == nil {
-		return mayfly.Errorf(mayfly.Invalid, "unknown engine %q", u.Engine).
+func (r *Runner) check(value mayfly.Unit) error {
+	if r.options.Engines[value.Engine] == nil {
+		return mayfly.Errorf(mayfly.Invalid, "unknown engine %q", value.Engine).
 			WithHint("use one of %s", slices.Sorted(maps.Keys(r.options.Engines)))
 	}
-	return checkLimits(u.Limits)
+	return checkLimits(value.Limits)
 }
 
 func checkLimits(l mayfly.Limits) error {
@@ -184,18 +184,18 @@ func checkLimits(l mayfly.Limits) error {
 	return nil
 }
 
-// of returns the function of u's name and kind, and creates it if missing.
-func (r *Runner) of(u mayfly.Unit) *function {
-	f := r.functions[u.Name]
-	if f != nil && f.kind != u.Kind {
-		f.end(unknown(u.Name))
-		f = nil
+// of returns the unit of a value's name and kind, and creates it if missing.
+func (r *Runner) of(value mayfly.Unit) *unit {
+	u := r.units[value.Name]
+	if u != nil && u.kind != value.Kind {
+		u.end(unknown(value.Name))
+		u = nil
 	}
-	if f == nil {
-		f = &function{runner: r, kind: u.Kind, name: u.Name}
-		r.functions[u.Name] = f
+	if u == nil {
+		u = &unit{runner: r, kind: value.Kind, name: value.Name}
+		r.units[value.Name] = u
 	}
-	return f
+	return u
 }
 
 // Remove removes a unit, without waiting for its end. A function's calls in flight end;
@@ -203,50 +203,50 @@ func (r *Runner) of(u mayfly.Unit) *function {
 func (r *Runner) Remove(name mayfly.Name) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f := r.functions[name]; f != nil {
-		delete(r.functions, name)
-		f.end(unknown(name))
+	if u := r.units[name]; u != nil {
+		delete(r.units, name)
+		u.end(unknown(name))
 	}
 }
 
-// forget drops a function that only had a prepared revision, which is gone.
-func (r *Runner) forget(f *function) {
-	if !f.empty() {
+// forget drops a unit that only had a prepared revision, which is gone.
+func (r *Runner) forget(u *unit) {
+	if !u.empty() {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.functions[f.name] == f && f.empty() {
-		delete(r.functions, f.name)
+	if r.units[u.name] == u && u.empty() {
+		delete(r.units, u.name)
 	}
 }
 
 // Scale changes how many instances of a unit there may be, without a restart; the
 // next revision that is Set brings its own. Errors: NotFound, Invalid.
 func (r *Runner) Scale(name mayfly.Name, n mayfly.Instances) error {
-	f := r.find(name)
-	if f == nil {
+	u := r.find(name)
+	if u == nil {
 		return unknown(name)
 	}
 	if err := checkLimits(mayfly.Limits{Instances: n}); err != nil {
 		return err
 	}
-	f.scale(n)
+	u.scale(n)
 	return nil
 }
 
-// find returns the function of a name if it has a current revision, or nil.
-func (r *Runner) find(name mayfly.Name) *function {
+// find returns the unit of a name if it has a current revision, or nil.
+func (r *Runner) find(name mayfly.Name) *unit {
 	r.mu.RLock()
-	f := r.functions[name]
+	u := r.units[name]
 	r.mu.RUnlock()
-	if f == nil {
+	if u == nil {
 		return nil
 	}
-	if _, ok := f.get(); !ok {
+	if _, ok := u.get(); !ok {
 		return nil
 	}
-	return f
+	return u
 }
 
 // Units returns the current revisions of all units: functions by name, then services
@@ -254,9 +254,9 @@ func (r *Runner) find(name mayfly.Name) *function {
 func (r *Runner) Units() []mayfly.Unit {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	all := make([]mayfly.Unit, 0, len(r.functions))
-	for _, f := range r.functions {
-		if value, ok := f.get(); ok {
+	all := make([]mayfly.Unit, 0, len(r.units))
+	for _, u := range r.units {
+		if value, ok := u.get(); ok {
 			all = append(all, value)
 		}
 	}

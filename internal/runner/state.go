@@ -10,8 +10,8 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// A State is what a unit looks like at one moment.
-type State struct {
+// A UnitState is what a unit looks like at one moment.
+type UnitState struct {
 	Unit mayfly.Unit // current
 
 	Instances []InstanceState // starting, ready and stopping, oldest first
@@ -62,28 +62,28 @@ func (s *Stats) add(took time.Duration, failure string) {
 
 // Stats returns the counts of a unit.
 func (r *Runner) Stats(name string) (Stats, bool) {
-	f := r.find(mayfly.Name(name))
-	if f == nil {
+	u := r.find(mayfly.Name(name))
+	if u == nil {
 		return Stats{}, false
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s := f.count
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s := u.count
 	s.LastError = oneLine(s.LastError)
-	for _, v := range f.revisions() {
+	for _, v := range u.revisions() {
 		s.Instances += len(v.pool.slots)
 	}
-	s.Failing = f.now != nil && f.now.pool.failure != nil
+	s.Failing = u.now != nil && u.now.pool.failure != nil
 	return s, true
 }
 
 // State returns what a unit looks like now.
-func (r *Runner) State(name string) (State, bool) {
-	f := r.find(mayfly.Name(name))
-	if f == nil {
-		return State{}, false
+func (r *Runner) State(name string) (UnitState, bool) {
+	u := r.find(mayfly.Name(name))
+	if u == nil {
+		return UnitState{}, false
 	}
-	state, lives := f.state()
+	state, lives := u.state()
 	for i, instance := range lives { // it queries the system, so no lock is held
 		if instance != nil {
 			state.Instances[i].Usage = instance.Usage()
@@ -92,32 +92,32 @@ func (r *Runner) State(name string) (State, bool) {
 	return state, true
 }
 
-func (f *function) state() (state State, lives []Instance) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.now == nil {
-		return State{}, nil
+func (u *unit) state() (state UnitState, lives []Instance) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.now == nil {
+		return UnitState{}, nil
 	}
-	state = State{Unit: f.now.value, Waiting: f.count.Waiting}
-	if p := f.now.pool; p.failure != nil {
+	state = UnitState{Unit: u.now.value, Waiting: u.count.Waiting}
+	if p := u.now.pool; p.failure != nil {
 		state.Failing = oneLine(p.failure.Error())
 		if time.Now().Before(p.rested) {
 			state.Rests = p.rested
 		}
 	}
 	var slots []*slot
-	for _, v := range f.revisions() {
+	for _, v := range u.revisions() {
 		slots = append(slots, v.pool.slots...)
 	}
 	slices.SortFunc(slots, func(a, b *slot) int { return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.id, b.id)) })
-	if f.kind == mayfly.KindFunction {
-		state.Serving = f.now.value.Revision
-		if len(f.before) > 0 && f.now.pool.crashes > 0 {
-			state.Serving = f.before[0].value.Revision
+	if u.kind == mayfly.KindFunction {
+		state.Serving = u.now.value.Revision
+		if len(u.before) > 0 && u.now.pool.crashes > 0 {
+			state.Serving = u.before[0].value.Revision
 		}
 	}
 	for _, s := range slots {
-		if f.kind == mayfly.KindService && s.phase == ready {
+		if u.kind == mayfly.KindService && s.phase == ready {
 			state.Serving = max(state.Serving, s.revision.value.Revision)
 		}
 		state.Instances = append(state.Instances, InstanceState{
@@ -129,14 +129,14 @@ func (f *function) state() (state State, lives []Instance) {
 }
 
 // revisions returns the revisions that have instances or may get some.
-func (f *function) revisions() []*revision { return slices.Concat(f.serving(), f.ready, f.leaving) }
+func (u *unit) revisions() []*revision { return slices.Concat(u.serving(), u.ready, u.leaving) }
 
 // serving returns the revisions kept running: the current one and its fallbacks.
-func (f *function) serving() []*revision {
-	if f.now == nil {
+func (u *unit) serving() []*revision {
+	if u.now == nil {
 		return nil
 	}
-	return slices.Insert(slices.Clone(f.before), 0, f.now)
+	return slices.Insert(slices.Clone(u.before), 0, u.now)
 }
 
 // String returns the phase's name.

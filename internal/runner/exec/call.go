@@ -22,7 +22,7 @@ type run struct {
 	instance *instance
 	call     *mayfly.Call
 	process  *process.Process
-	stdin    *upload // nil if the body is in memory
+	stdin    *input // nil if the body is in memory
 	output   *output
 	tail     process.Tail
 
@@ -42,7 +42,7 @@ func (i *instance) Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, erro
 	spec.Stdout, spec.Stderr = r.output, process.Lines(r.say)
 	switch {
 	case c.Stream != nil:
-		r.stdin = &upload{from: c.Stream, broken: make(chan struct{}), gone: make(chan struct{})}
+		r.stdin = &input{from: c.Stream, broken: make(chan struct{}), gone: make(chan struct{})}
 		spec.Stdin = r.stdin
 	case len(c.Body) > 0:
 		spec.Stdin = bytes.NewReader(c.Body)

@@ -65,11 +65,11 @@ func (c *client) call(ctx context.Context, m *mayfly.Call) (mayfly.Reply, error)
 		return mayfly.Reply{}, err
 	}
 	head := cn.out
-	reply, err := cn.exchange(ctx, m, deadline)
+	reply, err := cn.call(ctx, m, deadline)
 	if _, again := errors.AsType[unread](err); again && kept && (m.Stream == nil || err == errStale) {
 		if cn, err = c.dial(ctx, m.ID, deadline); err == nil {
 			cn.out, cn.began = head, began
-			reply, err = cn.exchange(ctx, m, deadline)
+			reply, err = cn.call(ctx, m, deadline)
 		}
 	}
 	if err != nil {

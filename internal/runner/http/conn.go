@@ -65,9 +65,9 @@ type unread struct{ error }
 
 func (u unread) Unwrap() error { return u.error }
 
-// exchange sends a call and returns its reply. Afterwards c is free or closed,
+// call sends a call and returns its reply. Afterwards c is free or closed,
 // unless the reply has a stream. After an error c is closed.
-func (c *conn) exchange(ctx context.Context, call *mayfly.Call, deadline time.Time) (mayfly.Reply, error) {
+func (c *conn) call(ctx context.Context, call *mayfly.Call, deadline time.Time) (mayfly.Reply, error) {
 	if ctx.Done() != nil {
 		c.stop = context.AfterFunc(ctx, c.cut)
 	}

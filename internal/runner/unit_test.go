@@ -35,7 +35,7 @@ func broken(revisions ...uint64) func(context.Context, Spec) error {
 	}
 }
 
-func state(t testing.TB, r *Runner, name string) State {
+func state(t testing.TB, r *Runner, name string) UnitState {
 	t.Helper()
 	s, ok := r.State(name)
 	if !ok {
@@ -538,7 +538,7 @@ func TestSetOfWhatNoInstanceSeesRestartsNothing(t *testing.T) {
 	set(t, r, hello(1))
 	set(t, r, hello(1, func(f *mayfly.Unit) { f.Summary = "Says hello"; f.Instances.Max = 7 }))
 	call(t, r, &mayfly.Call{})
-	if f := r.Units()[0]; p.started() != 1 || r.functions["hello"].now.pool.instances.Max != 7 || f.Summary != "Says hello" {
+	if f := r.Units()[0]; p.started() != 1 || r.units["hello"].now.pool.instances.Max != 7 || f.Summary != "Says hello" {
 		t.Errorf("%d starts, and %+v", p.started(), f)
 	}
 }
@@ -630,7 +630,7 @@ func TestPreparedInstanceThatNobodyWantsStops(t *testing.T) {
 		}
 		r.mu.RLock()
 		defer r.mu.RUnlock()
-		if n := len(r.functions); n != 0 {
+		if n := len(r.units); n != 0 {
 			t.Errorf("%d functions are remembered", n)
 		}
 	})
