@@ -24,8 +24,8 @@ import (
 func TestKilledInstanceCostsItsCallAlone(t *testing.T) {
 	t.Parallel()
 	n := start(t, options(t))
-	leash := newLeash(t)
-	set(t, n, web("fragile", leash.on), t.TempDir())
+	pipe := newPipe(t)
+	set(t, n, web("fragile", pipe.on), t.TempDir())
 	url := n.Gateway + "/fn/fragile"
 	pid := pidOf(t, url)
 	type result struct {
@@ -37,7 +37,7 @@ func TestKilledInstanceCostsItsCallAlone(t *testing.T) {
 		a, err := tryAsk(context.Background(), "GET", url+"/hang", nil)
 		held <- result{a, err}
 	}()
-	leash.awaitOpen(t)
+	pipe.awaitOpen(t)
 	began := time.Now()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func TestKilledNodeLeavesNoProcessOfAFunction(t *testing.T) {
 	folder := t.TempDir()
 	n := startNode(t, folder)
 	s := openShelf(t, n.NATS, t.TempDir())
-	parent, child := newLeash(t), newLeash(t)
+	parent, child := newPipe(t), newPipe(t)
 	s.deploy(t, web("parent", parent.on))
 	s.deploy(t, shell("child", holding, child.on))
 	if a := awaitStatus(t, n.Gateway+"/fn/parent/grandchild", 200); string(a.body) != "<nil>" {
@@ -92,8 +92,8 @@ func TestKilledNodeLeavesNoProcessOfAFunction(t *testing.T) {
 	if err := n.process.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	parent.awaitNobody(t)
-	child.awaitNobody(t)
+	parent.awaitClosed(t)
+	child.awaitClosed(t)
 	took := time.Since(began)
 	t.Logf("no process is left after %v", took)
 	if took > time.Second {

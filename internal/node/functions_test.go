@@ -93,8 +93,8 @@ func shell(name mayfly.Name, text string, change ...func(*mayfly.Unit)) mayfly.U
 	return f
 }
 
-// holding is a script that holds the leash, and so does its child.
-const holding = `exec 3>"$LEASH"; echo open >&3; sleep 1000 & wait`
+// holding is a script that holds the pipe, and so does its child.
+const holding = `exec 3>"$PIPE"; echo open >&3; sleep 1000 & wait`
 
 func TestDeployedFunctionSurvivesARestart(t *testing.T) {
 	t.Parallel()
@@ -209,8 +209,8 @@ func TestFailedStartIsExplained(t *testing.T) {
 func TestFullFunctionRefusesAtOnce(t *testing.T) {
 	t.Parallel()
 	n := start(t, options(t))
-	leash := newLeash(t)
-	set(t, n, web("narrow", leash.on, func(f *mayfly.Unit) {
+	pipe := newPipe(t)
+	set(t, n, web("narrow", pipe.on, func(f *mayfly.Unit) {
 		f.Concurrency, f.Wait, f.Instances = 1, 1, mayfly.Instances{Max: 1}
 	}), t.TempDir())
 	url := n.Gateway + "/fn/narrow"
@@ -223,7 +223,7 @@ func TestFullFunctionRefusesAtOnce(t *testing.T) {
 	defer calls.Wait()
 	leaveWork := begin("/hang")
 	defer leaveWork()
-	leash.awaitOpen(t)
+	pipe.awaitOpen(t)
 	leaveQueue := begin("/nothing")
 	defer leaveQueue()
 	nc := connect(t, n.NATS)
@@ -275,8 +275,8 @@ func TestWorkEndsWithItsCall(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			leash := newLeash(t)
-			leash.on(&tt.f)
+			pipe := newPipe(t)
+			pipe.on(&tt.f)
 			set(t, tt.node, tt.f, t.TempDir())
 			url := tt.node.Gateway + "/fn/" + string(tt.f.Name)
 			if tt.path != "" {
@@ -289,13 +289,13 @@ func TestWorkEndsWithItsCall(t *testing.T) {
 				a, _ := tryAsk(ctx, "POST", url+tt.path, nil)
 				done <- a
 			}()
-			leash.awaitOpen(t)
+			pipe.awaitOpen(t)
 			if tt.leaves {
 				leave()
 			} else if a := <-done; a.Response == nil || a.StatusCode != 504 {
 				t.Errorf("too slow: %v, want 504", a)
 			}
-			if took := leash.awaitNobody(t); took > time.Second {
+			if took := pipe.awaitClosed(t); took > time.Second {
 				t.Errorf("it worked on for %v", took)
 			}
 		})

@@ -40,9 +40,9 @@ const (
 	partNode     = "node"
 	partReaper   = "reaper"
 
-	// leashVariable names a pipe that a function's processes hold open: when its
+	// pipeVariable names a pipe that a function's processes hold open: when its
 	// reader sees the end, none of them is left.
-	leashVariable = "LEASH"
+	pipeVariable = "PIPE"
 )
 
 // playPart plays the part that this process was started for, if it is not the test
@@ -162,7 +162,7 @@ func answerWeb(w http.ResponseWriter, r *http.Request) {
 	case "revision":
 		_, _ = fmt.Fprint(w, os.Getenv(mayfly.EnvRevision))
 	case "grandchild":
-		c := exec.Command("/bin/sh", "-c", `exec 3>"$LEASH"; echo open >&3; trap "" TERM HUP INT; while :; do sleep 1; done`)
+		c := exec.Command("/bin/sh", "-c", `exec 3>"$PIPE"; echo open >&3; trap "" TERM HUP INT; while :; do sleep 1; done`)
 		c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 		_, _ = fmt.Fprint(w, c.Start())
 	case "exit":
@@ -220,10 +220,10 @@ func describe(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, "%s%d %x %v\n", strings.Join(lines, ""), len(body), sha256.Sum256(body), err)
 }
 
-// hang holds the leash until the client has left. Without one it only waits.
+// hang holds the pipe until the client has left. Without one it only waits.
 func hang(r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
-	if path := os.Getenv(leashVariable); path != "" {
+	if path := os.Getenv(pipeVariable); path != "" {
 		if pipe, err := os.OpenFile(path, os.O_WRONLY, 0); err == nil {
 			defer pipe.Close()
 			_, _ = io.WriteString(pipe, "open\n")
@@ -233,9 +233,9 @@ func hang(r *http.Request) {
 }
 
 // sendEvents sends an event each 100 ms that says when it was written; without an
-// end if n is 0. It holds the leash, if there is one, while the client is there.
+// end if n is 0. It holds the pipe, if there is one, while the client is there.
 func sendEvents(w http.ResponseWriter, r *http.Request, n int) {
-	if path := os.Getenv(leashVariable); path != "" {
+	if path := os.Getenv(pipeVariable); path != "" {
 		if pipe, err := os.OpenFile(path, os.O_WRONLY, 0); err == nil {
 			defer pipe.Close()
 			_, _ = io.WriteString(pipe, "open\n")
@@ -384,54 +384,54 @@ func runNode() error {
 	return n.Run(ctx)
 }
 
-// A leash is the reading end of a pipe that a function's processes hold open.
-type leash struct {
+// A pipe is the reading end of one that a function's processes hold open.
+type pipe struct {
 	path string
-	pipe *os.File
-	hold *os.File // keeps the pipe open until somebody else does
+	read *os.File
+	hold *os.File // keeps the pipe open until a program does
 }
 
-func newLeash(t *testing.T) *leash {
+func newPipe(t *testing.T) *pipe {
 	t.Helper()
-	l := &leash{path: filepath.Join(t.TempDir(), "leash")}
+	l := &pipe{path: filepath.Join(t.TempDir(), "pipe")}
 	if err := syscall.Mkfifo(l.path, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var err error
-	if l.pipe, err = os.OpenFile(l.path, os.O_RDONLY|syscall.O_NONBLOCK, 0); err != nil {
+	if l.read, err = os.OpenFile(l.path, os.O_RDONLY|syscall.O_NONBLOCK, 0); err != nil {
 		t.Fatal(err)
 	}
 	if l.hold, err = os.OpenFile(l.path, os.O_WRONLY, 0); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		l.pipe.Close()
+		l.read.Close()
 		l.hold.Close()
 	})
 	return l
 }
 
-// on lets a function hold the leash.
-func (l *leash) on(f *mayfly.Unit) { f.Env[leashVariable] = l.path }
+// on lets a function hold the pipe.
+func (l *pipe) on(f *mayfly.Unit) { f.Env[pipeVariable] = l.path }
 
-// awaitOpen returns when a program has said that it holds the leash.
-func (l *leash) awaitOpen(t *testing.T) {
+// awaitOpen returns when a program has said that it holds the pipe.
+func (l *pipe) awaitOpen(t *testing.T) {
 	t.Helper()
-	_ = l.pipe.SetReadDeadline(time.Now().Add(patience))
+	_ = l.read.SetReadDeadline(time.Now().Add(patience))
 	text := make([]byte, len("open\n"))
-	if _, err := io.ReadFull(l.pipe, text); err != nil || string(text) != "open\n" {
-		t.Fatalf("nobody opened the leash: %q, %v", text, err)
+	if _, err := io.ReadFull(l.read, text); err != nil || string(text) != "open\n" {
+		t.Fatalf("no program opened the pipe: %q, %v", text, err)
 	}
 	l.hold.Close()
 }
 
-// awaitNobody returns when nobody holds it any more, and how long that took.
-func (l *leash) awaitNobody(t *testing.T) time.Duration {
+// awaitClosed returns when no process holds it any more, and how long that took.
+func (l *pipe) awaitClosed(t *testing.T) time.Duration {
 	t.Helper()
 	began := time.Now()
-	_ = l.pipe.SetReadDeadline(began.Add(patience))
-	if _, err := io.Copy(io.Discard, l.pipe); err != nil {
-		t.Fatalf("somebody still holds the leash after %s: %v", time.Since(began), err)
+	_ = l.read.SetReadDeadline(began.Add(patience))
+	if _, err := io.Copy(io.Discard, l.read); err != nil {
+		t.Fatalf("the pipe is still held after %s: %v", time.Since(began), err)
 	}
 	return time.Since(began)
 }

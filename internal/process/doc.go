@@ -25,7 +25,7 @@
 //   - a node killed with SIGKILL leaves no process: TestKilledNodeLeavesNoProcess
 //   - nor does a program that is killed or exits:
 //     TestKillFindsWhoLeftTheGroup, TestProgramThatForksAndExitsLeavesNothing,
-//     TestStraysOfAProgramThatEndedAreFound
+//     TestLeftoversOfAProgramThatEndedAreFound
 //   - no other process is killed: TestOneMarkOfTwoProcessesKillsNeitherByTheOther,
 //     TestParseLineRefusesWhatIsNotOurs
 //   - a process gets exactly the environment it was given:

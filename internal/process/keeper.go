@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	watchEvery   = 100 * time.Millisecond // between checks of memory and strays
+	watchEvery   = 100 * time.Millisecond // between checks of memory and leftovers
 	surveyAge    = 20 * time.Millisecond  // the oldest process survey that Memory and CPU use
 	killPatience = 5 * time.Second        // a process that survives SIGKILL for so long hangs in the kernel
 )
@@ -43,13 +43,13 @@ type Keeper struct {
 
 	sweeps sync.Mutex // one at a time; taken before mu
 
-	mu       sync.Mutex
-	closed   bool
-	live     map[*Process]struct{}
-	marks    map[string]int // number of live processes with each mark
-	strays   []string       // marks of processes that exited by themselves, not yet looked for
-	sweeping []string       // those being looked for now: no new process may carry one
-	swept    *sync.Cond     // signals that sweeping is empty
+	mu        sync.Mutex
+	closed    bool
+	live      map[*Process]struct{}
+	marks     map[string]int // number of live processes with each mark
+	leftovers []string       // marks of processes that exited by themselves, not yet looked for
+	sweeping  []string       // those being looked for now: no new process may carry one
+	swept     *sync.Cond     // signals that sweeping is empty
 
 	surveyMu sync.Mutex
 	surveyed time.Time
@@ -154,8 +154,8 @@ func (k *Keeper) admit(p *Process) error {
 		if k.marks[p.mark]++; k.marks[p.mark] == 1 {
 			k.reaper.hold(p.mark)
 		}
-		// A mark that a new process carries is not a stray's.
-		k.strays = slices.DeleteFunc(k.strays, func(mark string) bool { return mark == p.mark })
+		// A mark that a new process carries is not a leftover's.
+		k.leftovers = slices.DeleteFunc(k.leftovers, func(mark string) bool { return mark == p.mark })
 	}
 	return nil
 }
@@ -178,7 +178,7 @@ func (k *Keeper) dismiss(p *Process, swept bool) {
 		k.reaper.release(p.mark)
 		return
 	}
-	k.strays = append(k.strays, p.mark)
+	k.leftovers = append(k.leftovers, p.mark)
 	k.nudge()
 }
 
@@ -207,7 +207,7 @@ func (k *Keeper) nudge() {
 	}
 }
 
-// watch kills strays and groups that exceed their memory limit. It sleeps while there
+// watch kills leftovers and groups that exceed their memory limit. It sleeps while there
 // is nothing to watch.
 func (k *Keeper) watch() {
 	tick := time.NewTicker(watchEvery)
@@ -234,7 +234,7 @@ func (k *Keeper) watch() {
 func (k *Keeper) busy() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.strays) > 0 {
+	if len(k.leftovers) > 0 {
 		return true
 	}
 	for p := range k.live {
@@ -248,13 +248,13 @@ func (k *Keeper) busy() bool {
 // weighs reports whether watch must check p's memory.
 func (k *Keeper) weighs(p *Process) bool { return p.memory > 0 && k.tree == nil && canSurvey }
 
-// sweep kills the strays: carriers of a mark whose process has exited.
+// sweep kills the leftovers: carriers of a mark whose process has exited.
 func (k *Keeper) sweep() {
 	k.sweeps.Lock()
 	defer k.sweeps.Unlock()
 	k.mu.Lock()
-	marks := k.strays
-	k.sweeping, k.strays = marks, nil
+	marks := k.leftovers
+	k.sweeping, k.leftovers = marks, nil
 	k.mu.Unlock()
 	if len(marks) == 0 {
 		return

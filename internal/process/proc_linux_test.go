@@ -23,7 +23,7 @@ func TestKilledNodeLeavesNoProcess(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l := newLeash(t)
+			l := newPipe(t)
 			node := exec.Command(os.Args[0], "node", tt.script)
 			node.Stdout, node.Stderr = l.theirs, os.Stderr
 			if err := node.Start(); err != nil {
@@ -38,7 +38,7 @@ func TestKilledNodeLeavesNoProcess(t *testing.T) {
 			if err := node.Wait(); err == nil {
 				t.Error("the node ended by itself")
 			}
-			l.awaitNobody(t)
+			l.awaitClosed(t)
 		})
 	}
 }
@@ -55,25 +55,25 @@ func TestKillFindsWhoLeftTheGroup(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l := newLeash(t)
+			l := newPipe(t)
 			p := sh(t, k, tt.script, Spec{Files: []*os.File{l.theirs}})
 			l.word(t)
 			p.Kill()
 			await(t, p)
-			l.awaitNobody(t)
+			l.awaitClosed(t)
 		})
 	}
 }
 
-func TestStraysOfAProgramThatEndedAreFound(t *testing.T) {
+func TestLeftoversOfAProgramThatEndedAreFound(t *testing.T) {
 	t.Parallel()
 	k := open(t)
-	l := newLeash(t)
+	l := newPipe(t)
 	p := sh(t, k, `setsid sleep 1000 & exit 0`, Spec{Files: []*os.File{l.theirs}})
 	if err := await(t, p); err != nil {
 		t.Fatal(err)
 	}
-	l.awaitNobody(t)
+	l.awaitClosed(t)
 }
 
 // Two processes share a mark, like two calls of a client that reuses call ids: ending
@@ -81,7 +81,7 @@ func TestStraysOfAProgramThatEndedAreFound(t *testing.T) {
 func TestOneMarkOfTwoProcessesKillsNeitherByTheOther(t *testing.T) {
 	t.Parallel()
 	k := open(t)
-	l := newLeash(t)
+	l := newPipe(t)
 	stays := sh(t, k, "echo ready >&3; exec sleep 1000", Spec{Files: []*os.File{l.theirs}})
 	l.word(t)
 	goes := sh(t, k, "exec sleep 1000", Spec{})
@@ -94,7 +94,7 @@ func TestOneMarkOfTwoProcessesKillsNeitherByTheOther(t *testing.T) {
 	}
 	stays.Kill()
 	await(t, stays)
-	l.awaitNobody(t)
+	l.awaitClosed(t)
 }
 
 func TestMemoryLimitIsKept(t *testing.T) {
@@ -134,7 +134,7 @@ func TestMemoryLimitIsKept(t *testing.T) {
 func TestUsageCountsTheGroup(t *testing.T) {
 	t.Parallel()
 	k := open(t)
-	l := newLeash(t)
+	l := newPipe(t)
 	hold, release, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func TestUsageCountsTheGroup(t *testing.T) {
 
 func TestReaperThatDiesIsReplaced(t *testing.T) {
 	t.Parallel()
-	l := newLeash(t)
+	l := newPipe(t)
 	child := exec.Command("sleep", "1000")
 	child.Env = append(os.Environ(), "MAYFLY_INSTANCE="+t.Name())
 	child.ExtraFiles = []*os.File{l.theirs}
@@ -186,7 +186,7 @@ func TestReaperThatDiesIsReplaced(t *testing.T) {
 	if err := child.Wait(); err == nil {
 		t.Error("the child ended by itself")
 	}
-	l.awaitNobody(t)
+	l.awaitClosed(t)
 }
 
 type writerFunc func([]byte)

@@ -72,36 +72,36 @@ func (k *Keeper) launch(p *Process, s Spec, program string) (err error) {
 	if err != nil {
 		return err
 	}
-	w := &wiring{}
+	ends := &pipes{}
 	defer func() {
-		w.closeTheirs()
+		ends.closeTheirs()
 		if err != nil {
-			w.closeOurs()
+			ends.closeOurs()
 			p.cell.remove()
 		}
 	}()
-	if err := w.connect(s); err != nil {
+	if err := ends.connect(s); err != nil {
 		return unavailable(err)
 	}
 	// The reaper learns of the cgroup before a process is in it.
 	k.reaper.hold(p.cell.path())
 	started := make(chan error, 1)
-	k.forks <- func() { started <- p.exec(s, program, w.theirs()) }
+	k.forks <- func() { started <- p.exec(s, program, ends.given) }
 	if err := <-started; err != nil {
 		k.reaper.release(p.cell.path())
 		return explain(err, s, program)
 	}
-	p.stdin = w.stdin
-	for _, out := range w.outputs {
+	p.stdin = ends.stdin
+	for _, out := range ends.outputs {
 		p.output = append(p.output, out.from)
 		p.copies.Go(func() { p.carry(out) })
 	}
-	if w.stdin != nil {
+	if ends.stdin != nil {
 		// Not waited for: a blocked Read ends only when the reader's owner ends it. The
 		// process's exit ends the writes.
 		go func() {
-			_, _ = io.Copy(w.stdin, s.Stdin) // the program may exit without reading
-			w.stdin.Close()
+			_, _ = io.Copy(ends.stdin, s.Stdin) // the program may exit without reading
+			ends.stdin.Close()
 		}()
 	}
 	if k.weighs(p) {
@@ -249,7 +249,7 @@ func (p *Process) Kill() {
 	}
 	p.killed = true
 	p.mu.Unlock()
-	p.strike()
+	p.killAll()
 }
 
 // Stop sends SIGTERM to the group, kills it when ctx ends, and waits.
@@ -310,9 +310,9 @@ func (p *Process) family() family {
 	return k
 }
 
-// strike sends SIGKILL to p and its descendants, once. It finds them all before the
+// killAll sends SIGKILL to p and its descendants, once. It finds them all before the
 // first dies: orphans lose their parents.
-func (p *Process) strike() {
+func (p *Process) killAll() {
 	if p.cell.kill() {
 		return
 	}

@@ -61,28 +61,28 @@ func await(t *testing.T, p *Process) error {
 	}
 }
 
-// A leash is a pipe whose one end all processes of a test hold: its other end shows when
+// A pipe is one whose writing end all processes of a test hold: its other end shows when
 // the last of them has exited, whoever its parent is by then.
-type leash struct{ ours, theirs *os.File }
+type pipe struct{ ours, theirs *os.File }
 
-func newLeash(t *testing.T) leash {
+func newPipe(t *testing.T) pipe {
 	t.Helper()
 	ours, theirs, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ours.Close(); theirs.Close() })
-	return leash{ours, theirs}
+	return pipe{ours, theirs}
 }
 
-// word returns the next line that a process writes to the leash.
-func (l leash) word(t *testing.T) string {
+// word returns the next line that a process writes to the pipe.
+func (l pipe) word(t *testing.T) string {
 	t.Helper()
 	l.deadline(t)
 	var line []byte
 	for one := make([]byte, 1); ; {
 		if _, err := l.ours.Read(one); err != nil {
-			t.Fatalf("no line on the leash: %v", err)
+			t.Fatalf("no line on the pipe: %v", err)
 		}
 		if one[0] == '\n' {
 			return string(line)
@@ -91,7 +91,7 @@ func (l leash) word(t *testing.T) string {
 	}
 }
 
-func (l leash) awaitNobody(t *testing.T) {
+func (l pipe) awaitClosed(t *testing.T) {
 	t.Helper()
 	l.theirs.Close()
 	l.deadline(t)
@@ -100,7 +100,7 @@ func (l leash) awaitNobody(t *testing.T) {
 	}
 }
 
-func (l leash) deadline(t *testing.T) {
+func (l pipe) deadline(t *testing.T) {
 	t.Helper()
 	if err := l.ours.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
@@ -180,7 +180,7 @@ func TestProcessReadsAndWrites(t *testing.T) {
 
 func TestProcessGetsFiles(t *testing.T) {
 	t.Parallel()
-	l := newLeash(t)
+	l := newPipe(t)
 	p := sh(t, open(t), "echo hello >&3", Spec{Files: []*os.File{l.theirs}})
 	if got := l.word(t); got != "hello" {
 		t.Errorf("descriptor 3 got %q", got)
@@ -322,7 +322,7 @@ func TestStartSaysWhatIsWrong(t *testing.T) {
 
 func TestStopAsksFirst(t *testing.T) {
 	t.Parallel()
-	l := newLeash(t)
+	l := newPipe(t)
 	p := sh(t, open(t), `trap 'echo bye >&3; exit 0' TERM; echo ready >&3; while :; do sleep 0.01; done`, Spec{Files: []*os.File{l.theirs}})
 	if got := l.word(t); got != "ready" {
 		t.Fatalf("got %q", got)
@@ -334,7 +334,7 @@ func TestStopAsksFirst(t *testing.T) {
 	if got := l.word(t); got != "bye" {
 		t.Errorf("got %q", got)
 	}
-	l.awaitNobody(t)
+	l.awaitClosed(t)
 	p.Stop(t.Context()) // twice is harmless
 	if err := p.Signal(syscall.SIGTERM); !errors.Is(err, os.ErrProcessDone) {
 		t.Errorf("Signal after the end = %v", err)
@@ -344,7 +344,7 @@ func TestStopAsksFirst(t *testing.T) {
 
 func TestStopKillsWhoDoesNotListen(t *testing.T) {
 	t.Parallel()
-	l := newLeash(t)
+	l := newPipe(t)
 	p := sh(t, open(t), `trap '' TERM; sleep 1000 & echo ready >&3; wait`, Spec{Files: []*os.File{l.theirs}})
 	l.word(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -353,12 +353,12 @@ func TestStopKillsWhoDoesNotListen(t *testing.T) {
 	if e, ok := errors.AsType[*ExitError](p.Err()); !ok || e.Signal != syscall.SIGKILL || e.OutOfMemory {
 		t.Errorf("Err() = %v, want SIGKILL", p.Err())
 	}
-	l.awaitNobody(t)
+	l.awaitClosed(t)
 }
 
 func TestSignalReachesTheGroup(t *testing.T) {
 	t.Parallel()
-	l := newLeash(t)
+	l := newPipe(t)
 	p := sh(t, open(t), `trap : USR1; sh -c 'trap "echo usr1 >&3; exit" USR1; echo ready >&3; while :; do sleep 0.01; done' & wait; wait`, Spec{Files: []*os.File{l.theirs}})
 	l.word(t)
 	if err := p.Signal(syscall.SIGUSR1); err != nil {
@@ -380,7 +380,7 @@ func TestProgramThatForksAndExitsLeavesNothing(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l := newLeash(t)
+			l := newPipe(t)
 			var out buffer
 			p := sh(t, k, tt.script, Spec{Stdout: &out, Stderr: &out, Files: []*os.File{l.theirs}})
 			if e, ok := errors.AsType[*ExitError](await(t, p)); !ok || e.Code != 3 {
@@ -389,7 +389,7 @@ func TestProgramThatForksAndExitsLeavesNothing(t *testing.T) {
 			if got := out.String(); got != "started\n" {
 				t.Errorf("stdout = %q", got)
 			}
-			l.awaitNobody(t)
+			l.awaitClosed(t)
 		})
 	}
 }
@@ -397,7 +397,7 @@ func TestProgramThatForksAndExitsLeavesNothing(t *testing.T) {
 func TestCloseKillsWhatIsLeft(t *testing.T) {
 	t.Parallel()
 	k := open(t)
-	l := newLeash(t)
+	l := newPipe(t)
 	for range 3 {
 		sh(t, k, "sleep 1000 & echo ready >&3; wait", Spec{Files: []*os.File{l.theirs}})
 		l.word(t)
@@ -405,7 +405,7 @@ func TestCloseKillsWhatIsLeft(t *testing.T) {
 	if err := k.Close(); err != nil {
 		t.Fatal(err)
 	}
-	l.awaitNobody(t)
+	l.awaitClosed(t)
 	if _, err := k.Start(Spec{Args: []string{"sh"}, Env: environment()}); mayfly.CodeOf(err) != mayfly.Unavailable {
 		t.Errorf("Start after Close = %v, want unavailable", err)
 	}

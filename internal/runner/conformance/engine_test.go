@@ -30,17 +30,17 @@ type fixtures struct {
 	//	          stdout is the reply, and replies "said"
 	//	/deaf     replies "deaf" without reading the body
 	//	/duplex   replies "first\n" at once, then the body as it arrives
-	//	/endless  opens the leash, writes "open\n" to it, replies the letter x
-	//	          endlessly, and closes the leash when it no longer can
-	//	/hang     opens the leash, writes "open\n" to it, and closes it without a
+	//	/endless  opens the pipe, writes "open\n" to it, replies the letter x
+	//	          endlessly, and closes the pipe when it no longer can
+	//	/hang     opens the pipe, writes "open\n" to it, and closes it without a
 	//	          reply when the call is canceled
 	//	/crash    writes "last words" to stderr and exits with status 3
 	//	/child    starts a process that ignores SIGTERM and outlives the call, with the
-	//	          leash open, in its own session; replies "born"
+	//	          pipe open, in its own session; replies "born"
 	//
 	// A program that is not called (runner.Traits) instead writes its environment to
 	// stdout, one entry per line, then "to stderr" to stderr, starts what /child starts if
-	// LEASH is set, writes "ready" to stdout, and exits with status 0 on SIGTERM; or, if
+	// PIPE is set, writes "ready" to stdout, and exits with status 0 on SIGTERM; or, if
 	// CRASH is set, with status 3 after "last words" on stderr.
 	program mayfly.Program
 	env     []string // added to what all programs need
@@ -50,7 +50,7 @@ type fixtures struct {
 	broken     mayfly.Program
 	brokenSays string
 
-	// silent opens the leash, writes "open\n" to it and never becomes ready. It is empty
+	// silent opens the pipe, writes "open\n" to it and never becomes ready. It is empty
 	// if the engine starts nothing before a call.
 	silent mayfly.Program
 

@@ -95,7 +95,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		}
 	case "/hang":
 		_, _ = io.Copy(io.Discard, r.Body)
-		defer openLeash().Close()
+		defer openPipe().Close()
 		<-r.Context().Done()
 		panic(http.ErrAbortHandler)
 	default:
@@ -144,7 +144,7 @@ func answerAlike(w io.Writer, path string) {
 	case "/big":
 		_, _ = w.Write(bytes.Repeat([]byte("x"), 8<<20))
 	case "/endless":
-		defer openLeash().Close()
+		defer openPipe().Close()
 		for x := bytes.Repeat([]byte("x"), 4096); ; {
 			if _, err := w.Write(x); err != nil {
 				return
@@ -169,7 +169,7 @@ func serviceProgram() {
 	if os.Getenv("CRASH") != "" {
 		fail()
 	}
-	if os.Getenv("LEASH") != "" {
+	if os.Getenv("PIPE") != "" {
 		startChild()
 	}
 	must(os.WriteFile(filepath.Join(os.Getenv(readyDir), strconv.Itoa(os.Getpid())), nil, 0o600))
@@ -205,16 +205,16 @@ func fail() {
 }
 
 func hang() {
-	defer openLeash().Close()
+	defer openPipe().Close()
 	<-time.After(time.Hour)
 }
 
-// openLeash opens the leash of the program and reports that on it.
-func openLeash() *os.File {
-	leash, err := os.OpenFile(os.Getenv("LEASH"), os.O_WRONLY, 0)
+// openPipe opens the pipe of the program and reports that on it.
+func openPipe() *os.File {
+	pipe, err := os.OpenFile(os.Getenv("PIPE"), os.O_WRONLY, 0)
 	must(err)
-	fmt.Fprintln(leash, "open")
-	return leash
+	fmt.Fprintln(pipe, "open")
+	return pipe
 }
 
 // startChild implements /child: when it returns, the child is running.
@@ -230,7 +230,7 @@ func startChild() {
 
 func child() {
 	signal.Ignore(syscall.SIGTERM)
-	defer openLeash().Close()
+	defer openPipe().Close()
 	os.Stdout.Close()
 	<-time.After(time.Hour)
 }

@@ -46,8 +46,8 @@ func (s *suite) run(t *testing.T) {
 // A subject is an instance under test, with its output.
 type subject struct {
 	runner.Instance
-	spec  runner.Spec
-	leash *leash
+	spec runner.Spec
+	pipe *pipe
 
 	mu    sync.Mutex
 	lines []mayfly.Line
@@ -73,14 +73,14 @@ func (s *suite) spec(t *testing.T, p mayfly.Program, sub *subject, env ...string
 }
 
 func newSubject(t *testing.T) *subject {
-	return &subject{leash: newLeash(t), more: make(chan struct{}, 1)}
+	return &subject{pipe: newPipe(t), more: make(chan struct{}, 1)}
 }
 
 // open starts an instance of the fixture and stops it when the test ends.
 func (s *suite) open(t *testing.T, env ...string) *subject {
 	t.Helper()
 	sub := newSubject(t)
-	sub.spec = s.spec(t, s.program, sub, append(env, sub.leash.variable())...)
+	sub.spec = s.spec(t, s.program, sub, append(env, sub.pipe.variable())...)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var err error
@@ -218,17 +218,17 @@ func (s *suite) start(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		failed := make(chan error, 1)
-		spec := s.spec(t, s.silent, sub, sub.leash.variable())
+		spec := s.spec(t, s.silent, sub, sub.pipe.variable())
 		go func() {
 			_, err := s.engine.Start(ctx, spec)
 			failed <- err
 		}()
-		sub.leash.awaitOpen(t)
+		sub.pipe.awaitOpen(t)
 		cancel()
 		if err := <-failed; mayfly.CodeOf(err) != mayfly.Crashed && mayfly.CodeOf(err) != mayfly.Timeout {
 			t.Errorf("Start = %v, want crashed or timeout", err)
 		}
-		sub.leash.awaitReleased(t)
+		sub.pipe.awaitClosed(t)
 	})
 }
 
@@ -242,12 +242,12 @@ func (s *suite) stop(t *testing.T) {
 				t.Fatalf("/child replied %q", body)
 			}
 		}
-		sub.leash.awaitOpen(t)
+		sub.pipe.awaitOpen(t)
 		stop(sub, 200*time.Millisecond)
 		if err := awaitGone(t, sub); err != nil {
 			t.Errorf("Err after Stop = %v, want nil", err)
 		}
-		sub.leash.awaitReleased(t)
+		sub.pipe.awaitClosed(t)
 	})
 	t.Run("twice, and from two at once", func(t *testing.T) {
 		t.Parallel()
@@ -282,7 +282,7 @@ func (s *suite) stop(t *testing.T) {
 			_, err := sub.Call(t.Context(), c)
 			failed <- err
 		}()
-		sub.leash.awaitOpen(t)
+		sub.pipe.awaitOpen(t)
 		stop(sub, 50*time.Millisecond)
 		select {
 		case err := <-failed:
@@ -292,7 +292,7 @@ func (s *suite) stop(t *testing.T) {
 		case <-time.After(patience):
 			t.Error("the call still waits")
 		}
-		sub.leash.awaitReleased(t)
+		sub.pipe.awaitClosed(t)
 	})
 }
 
@@ -435,9 +435,9 @@ func (s *suite) streams(t *testing.T) {
 		if _, err := io.CopyN(io.Discard, r.Stream, 1<<20); err != nil {
 			t.Fatal(err)
 		}
-		sub.leash.awaitOpen(t)
+		sub.pipe.awaitOpen(t)
 		_ = r.Stream.Close() // an error is fine: the body was not read to its end
-		sub.leash.awaitReleased(t)
+		sub.pipe.awaitClosed(t)
 	})
 	t.Run("canceling the context ends the stream", func(t *testing.T) {
 		sub := s.open(t)
@@ -448,12 +448,12 @@ func (s *suite) streams(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer r.Stream.Close()
-		sub.leash.awaitOpen(t)
+		sub.pipe.awaitOpen(t)
 		cancel()
 		if _, err := io.Copy(io.Discard, r.Stream); err == nil {
 			t.Error("the stream ended as if it were complete")
 		}
-		sub.leash.awaitReleased(t)
+		sub.pipe.awaitClosed(t)
 	})
 }
 
@@ -536,7 +536,7 @@ func (s *suite) ends(t *testing.T) {
 				failed <- err
 			}()
 			if _, timed := ctx.Deadline(); !timed {
-				sub.leash.awaitOpen(t)
+				sub.pipe.awaitOpen(t)
 				cancel()
 			}
 			select {
@@ -547,7 +547,7 @@ func (s *suite) ends(t *testing.T) {
 			case <-time.After(patience):
 				t.Fatal("the call still waits")
 			}
-			sub.leash.awaitReleased(t)
+			sub.pipe.awaitClosed(t)
 			c = call(t, "/echo")
 			c.Body = []byte("next")
 			if _, body := ask(t, sub, c); string(body) != "next" {

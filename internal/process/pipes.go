@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A wiring holds a process's files and our ends of its pipes.
-type wiring struct {
+// pipes are a process's files and our ends of them.
+type pipes struct {
 	given   []*os.File // for the process, in order
 	close   []*os.File // those of given that we close
 	stdin   *os.File   // our end, or nil
@@ -20,82 +20,80 @@ type output struct {
 	to   io.Writer
 }
 
-func (w *wiring) connect(s Spec) error {
-	if err := w.input(s.Stdin); err != nil {
+func (p *pipes) connect(s Spec) error {
+	if err := p.input(s.Stdin); err != nil {
 		return err
 	}
-	if err := w.outputTo(s.Stdout); err != nil {
+	if err := p.outputTo(s.Stdout); err != nil {
 		return err
 	}
-	if err := w.outputTo(s.Stderr); err != nil {
+	if err := p.outputTo(s.Stderr); err != nil {
 		return err
 	}
-	w.given = append(w.given, s.Files...)
+	p.given = append(p.given, s.Files...)
 	return nil
 }
 
-func (w *wiring) input(from io.Reader) error {
+func (p *pipes) input(from io.Reader) error {
 	if f, ok := from.(*os.File); ok && f != nil {
-		w.given = append(w.given, f)
+		p.given = append(p.given, f)
 		return nil
 	}
 	if from == nil {
-		return w.null()
+		return p.null()
 	}
 	theirs, ours, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	w.stdin = ours
-	w.give(theirs)
+	p.stdin = ours
+	p.give(theirs)
 	return nil
 }
 
-func (w *wiring) outputTo(to io.Writer) error {
+func (p *pipes) outputTo(to io.Writer) error {
 	if f, ok := to.(*os.File); ok && f != nil {
-		w.given = append(w.given, f)
+		p.given = append(p.given, f)
 		return nil
 	}
 	if to == nil {
-		return w.null()
+		return p.null()
 	}
 	ours, theirs, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	w.outputs = append(w.outputs, output{from: ours, to: to})
-	w.give(theirs)
+	p.outputs = append(p.outputs, output{from: ours, to: to})
+	p.give(theirs)
 	return nil
 }
 
-func (w *wiring) null() error {
+func (p *pipes) null() error {
 	f, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	w.give(f)
+	p.give(f)
 	return nil
 }
 
-func (w *wiring) give(f *os.File) {
-	w.given = append(w.given, f)
-	w.close = append(w.close, f)
+func (p *pipes) give(f *os.File) {
+	p.given = append(p.given, f)
+	p.close = append(p.close, f)
 }
 
-func (w *wiring) theirs() []*os.File { return w.given }
-
 // closeTheirs closes our copies of the process's files.
-func (w *wiring) closeTheirs() {
-	for _, f := range w.close {
+func (p *pipes) closeTheirs() {
+	for _, f := range p.close {
 		f.Close()
 	}
 }
 
-func (w *wiring) closeOurs() {
-	if w.stdin != nil {
-		w.stdin.Close()
+func (p *pipes) closeOurs() {
+	if p.stdin != nil {
+		p.stdin.Close()
 	}
-	for _, out := range w.outputs {
+	for _, out := range p.outputs {
 		out.from.Close()
 	}
 }
