@@ -35,8 +35,8 @@
 //
 // # Invariants
 //
-// A value of a parsed type (Name, Ref, Subject, Pattern, Template) is proof that
-// its text was valid: FuzzParseName, FuzzParseRef, FuzzParseSubject,
-// FuzzParsePattern and FuzzParseTemplate guard that. Every name on the wire is a
+// A value of a parsed type (Name, Subject, Pattern, Template) is proof that its text
+// was valid: FuzzParseName, FuzzParseSubject, FuzzParsePattern and
+// FuzzParseTemplate guard that. Every name on the wire is a
 // constant in wire.go and listed in docs/protocol.md: TestProtocolListsTheWire.
 package mayfly

@@ -62,24 +62,7 @@ type Ref struct {
 	Revision uint64 // 0 is the current one
 }
 
-// ParseRef parses "hello" (the current revision) or "hello@7". Errors have code Invalid.
-func ParseRef(s string) (Ref, error) {
-	text, revision, pinned := strings.Cut(s, "@")
-	name, err := ParseName(text)
-	if err != nil {
-		return Ref{}, err
-	}
-	if !pinned {
-		return Ref{Name: name}, nil
-	}
-	n, err := strconv.ParseUint(revision, 10, 64)
-	if err != nil || n == 0 || revision[0] == '0' || revision[0] == '+' {
-		return Ref{}, Errorf(Invalid, "revision %q of %q is not a positive integer", Clip(revision), name)
-	}
-	return Ref{Name: name, Revision: n}, nil
-}
-
-// String returns the form that ParseRef reads.
+// String returns "hello@7", or "hello" for the current revision.
 func (r Ref) String() string {
 	if r.Revision == 0 {
 		return string(r.Name)

@@ -52,7 +52,6 @@ func TestErrorsAboutHugeInputAreShort(t *testing.T) {
 		err  error
 	}{
 		{"name", second(mayfly.ParseName(huge))},
-		{"revision", second(mayfly.ParseRef("hello@" + huge))},
 		{"subject", second(mayfly.ParseSubject(huge))},
 		{"pattern", second(mayfly.ParsePattern(huge))},
 		{"template", second(mayfly.ParseTemplate(huge))},
@@ -69,37 +68,12 @@ func TestErrorsAboutHugeInputAreShort(t *testing.T) {
 	}
 }
 
-func TestParseRefReadsOneRevision(t *testing.T) {
+func TestRefIsReadable(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
-		name, in string
-		ref      mayfly.Ref
-		want     string
-	}{
-		{"current", "hello", mayfly.Ref{Name: "hello"}, ""},
-		{"pinned", "hello@7", mayfly.Ref{Name: "hello", Revision: 7}, ""},
-		{"the largest", "hello@18446744073709551615", mayfly.Ref{Name: "hello", Revision: 1<<64 - 1}, ""},
-		{"too large", "hello@18446744073709551616", mayfly.Ref{}, "is not a positive integer"},
-		{"zero is no revision", "hello@0", mayfly.Ref{}, "is not a positive integer"},
-		{"no number", "hello@", mayfly.Ref{}, "is not a positive integer"},
-		{"leading zero", "hello@07", mayfly.Ref{}, "is not a positive integer"},
-		{"sign", "hello@+7", mayfly.Ref{}, "is not a positive integer"},
-		{"two revisions", "hello@7@8", mayfly.Ref{}, "is not a positive integer"},
-		{"word", "hello@latest", mayfly.Ref{}, "is not a positive integer"},
-		{"bad name", "Hello@7", mayfly.Ref{}, `"H" at byte 1`},
-		{"no name", "@7", mayfly.Ref{}, "a name is empty"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			got, err := mayfly.ParseRef(tt.in)
-			wantInvalid(t, err, tt.want)
-			if got != tt.ref {
-				t.Errorf("ParseRef(%q) = %v, want %v", tt.in, got, tt.ref)
-			}
-			if tt.want == "" && got.String() != tt.in {
-				t.Errorf("String() = %q, want %q", got, tt.in)
-			}
-		})
+	for want, ref := range map[string]mayfly.Ref{"hello": {Name: "hello"}, "hello@7": {Name: "hello", Revision: 7}} {
+		if got := ref.String(); got != want {
+			t.Errorf("String() = %q, want %q", got, want)
+		}
 	}
 }
 
@@ -128,32 +102,10 @@ func FuzzParseName(f *testing.F) {
 	})
 }
 
-func FuzzParseRef(f *testing.F) {
-	for _, s := range []string{"", "hello", "hello@1", "hello@", "@", "a@0", "a@01", "a@1@2", "a@18446744073709551616", "a@-1"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		ref, err := mayfly.ParseRef(s)
-		if err != nil {
-			wantInvalidLine(t, err)
-			return
-		}
-		if ref.String() != s {
-			t.Fatalf("ParseRef(%q).String() = %q: two texts for one revision", s, ref)
-		}
-	})
-}
-
 func ExampleParseName() {
 	_, err := mayfly.ParseName("Send mail")
 	fmt.Println(err)
 	// Output: name "Send mail" has "S" at byte 1: use a-z, 0-9 and - (not first)
-}
-
-func ExampleParseRef() {
-	ref, err := mayfly.ParseRef("hello@7")
-	fmt.Println(ref.Name, ref.Revision, err)
-	// Output: hello 7 <nil>
 }
 
 // second returns the error of a call that also returns a value.

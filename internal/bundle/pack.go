@@ -27,35 +27,40 @@ func Pack(w io.Writer, folder string) (digest string, size int64, err error) {
 }
 
 func pack(w io.Writer, folder string, l Limits) (digest string, size int64, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("pack %s: %w", folder, err)
+		}
+	}()
 	root, err := os.OpenRoot(folder)
 	if err != nil {
-		return "", 0, fmt.Errorf("pack %s: %w", folder, err)
+		return "", 0, err
 	}
 	defer root.Close()
 	entries, err := list(root, l)
 	if err != nil {
-		return "", 0, fmt.Errorf("pack %s: %w", folder, err)
+		return "", 0, err
 	}
 	hash := sha256.New()
 	packed := &counted{w: io.MultiWriter(w, hash), limit: l.Packed}
 	// One encoder, so that the output is the same on every machine.
 	z, err := zstd.NewWriter(packed, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window))
 	if err != nil {
-		return "", 0, fmt.Errorf("pack %s: %w", folder, err)
+		return "", 0, err
 	}
 	plain := &counted{w: z}
 	t := tar.NewWriter(plain)
 	for _, e := range entries {
 		if err := e.write(t, root); err != nil {
-			return "", 0, fmt.Errorf("pack %s: %w", folder, err)
+			return "", 0, err
 		}
 		if bombed(plain.n, packed.n) {
-			return "", 0, mayfly.Errorf(mayfly.Invalid, "pack %s: %s up to %q compresses to almost nothing, like a zip bomb", folder, sized(plain.n), mayfly.Clip(e.name)).
+			return "", 0, mayfly.Errorf(mayfly.Invalid, "%s up to %q compresses to almost nothing, like a zip bomb", sized(plain.n), mayfly.Clip(e.name)).
 				WithHint("exclude empty files in .mayflyignore")
 		}
 	}
 	if err := errors.Join(t.Close(), z.Close()); err != nil {
-		return "", 0, fmt.Errorf("pack %s: %w", folder, err)
+		return "", 0, err
 	}
 	return hex.EncodeToString(hash.Sum(nil)), packed.n, nil
 }

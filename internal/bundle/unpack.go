@@ -22,27 +22,30 @@ import (
 //
 // Errors have code Invalid for a broken or hostile bundle, and Conflict for a folder
 // that exists.
-func Unpack(r io.Reader, folder string, l Limits) error {
+func Unpack(r io.Reader, folder string, l Limits) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("unpack a bundle: %w", err)
+		}
+	}()
 	l = l.withDefaults()
 	parent, base := filepath.Split(filepath.Clean(folder))
 	temporary, err := os.MkdirTemp(filepath.Clean(parent+"."), "."+base+".*")
 	if err != nil {
-		return fmt.Errorf("unpack a bundle: %w", err)
+		return err
 	}
 	defer os.RemoveAll(temporary) // after the rename it no longer exists
 	if err := unpack(r, temporary, l); err != nil {
-		return fmt.Errorf("unpack a bundle: %w", err)
+		return err
 	}
 	if err := os.Chmod(temporary, 0o755); err != nil {
-		return fmt.Errorf("unpack a bundle: %w", err)
+		return err
 	}
-	if err := os.Rename(temporary, folder); err != nil {
-		if _, there := os.Lstat(folder); there == nil {
-			return mayfly.Errorf(mayfly.Conflict, "unpack a bundle: %s is already there", folder)
-		}
-		return fmt.Errorf("unpack a bundle: %w", err)
+	err = os.Rename(temporary, folder)
+	if _, there := os.Lstat(folder); err != nil && there == nil {
+		return mayfly.Errorf(mayfly.Conflict, "%s is already there", folder)
 	}
-	return nil
+	return err
 }
 
 func unpack(r io.Reader, folder string, l Limits) error {

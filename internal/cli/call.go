@@ -237,7 +237,11 @@ func pickEndpoint(s mayfly.Service, words []string) (mayfly.Subject, []string, e
 		found = s.Endpoints
 	}
 	var names []string
-	for _, e := range cmpOr(found, s.Endpoints) {
+	choices := found
+	if choices == nil {
+		choices = s.Endpoints
+	}
+	for _, e := range choices {
 		names = append(names, plain(e.Name)+" on "+plain(e.Subject))
 	}
 	there := clipList(names, 8)
@@ -258,14 +262,6 @@ func pickEndpoint(s mayfly.Service, words []string) (mayfly.Subject, []string, e
 			WithHint("fill in its wildcards: mayfly call --subject SUBJECT")
 	}
 	return subject, words, nil
-}
-
-// cmpOr returns the first list that is not empty.
-func cmpOr(a, b []mayfly.Endpoint) []mayfly.Endpoint {
-	if len(a) > 0 {
-		return a
-	}
-	return b
 }
 
 // body returns what to send: at most one byte more than the server accepts, so that the

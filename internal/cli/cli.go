@@ -188,20 +188,18 @@ func withHelp(err error, command *kong.Node) error {
 // service or a user.
 func (p *process) report(err error) {
 	fmt.Fprintf(p.stderr, "mayfly: %s\n", plain(err.Error()))
-	p.trace(err)
-	if hint := mayfly.HintOf(err); hint != "" {
-		fmt.Fprintf(p.stderr, "hint: %s\n", plain(hint))
-	}
+	p.explain(err)
 }
 
-// trace prints the function's own output, such as a stack trace, if it is the cause.
-func (p *process) trace(err error) {
-	trace, ok := errors.AsType[mayfly.Trace](err)
-	if !ok {
-		return
-	}
+// explain prints the function's own output, such as a stack trace, if it is the cause,
+// and the hint.
+func (p *process) explain(err error) {
+	trace, _ := errors.AsType[mayfly.Trace](err)
 	for line := range strings.Lines(string(trace)) {
 		fmt.Fprintln(p.stderr, strings.TrimRight("  "+indented(line), " "))
+	}
+	if hint := mayfly.HintOf(err); hint != "" {
+		p.note("hint: %s", hint)
 	}
 }
 

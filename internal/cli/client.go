@@ -83,14 +83,19 @@ func findCore(p *process, loaded config.Loaded, remote bus.Remote) config.Core {
 	if loaded.Core != (config.Core{}) {
 		return loaded.Core
 	}
-	var running []node.Running
-	if r, ok := node.RunningAt(loaded.Data); ok && loaded.Data != "" {
-		running = append(running, r)
+	return config.Core{Key: node.CoreKeyAt(p.running(loaded.Data), remote)}
+}
+
+// running returns the nodes on this machine: that of a data folder, if one is given, then
+// all of this user.
+func (p *process) running(data string) (all []node.Running) {
+	if r, ok := node.RunningAt(data); ok && data != "" {
+		all = append(all, r)
 	}
 	if home, err := config.DataHome(p.lookup); err == nil {
-		running = append(running, node.FindRunning(home)...)
+		all = append(all, node.FindRunning(home)...)
 	}
-	return config.Core{Key: node.CoreKeyAt(running, remote)}
+	return all
 }
 
 // findNode returns the node on this machine that the command means, if any.

@@ -1,6 +1,10 @@
 package cli
 
-import "github.com/mayfly-run/mayfly/internal/config"
+import (
+	"strings"
+
+	"github.com/mayfly-run/mayfly/internal/config"
+)
 
 // configVerb is the verb config.
 type configVerb struct {
@@ -36,20 +40,15 @@ func (c *configVerb) Run(p *process) error {
 	}
 	t := table{{"KEY", "VALUE", "FROM"}}
 	for _, s := range loaded.Settings {
-		value := s.Text
-		if value == "" {
-			value = "-"
-		}
-		t.add(s.Name, value, p.fromHere(s.From))
+		t.add(s.Name, dash(s.Text), p.fromHere(s.From))
 	}
 	return t.print(p.stdout, "")
 }
 
 // fromHere shortens the file's path in a setting's source.
 func (p *process) fromHere(from string) string {
-	const file = "file "
-	if len(from) > len(file) && from[:len(file)] == file {
-		return file + p.tilde(from[len(file):])
+	if path, ok := strings.CutPrefix(from, "file "); ok {
+		return "file " + p.tilde(path)
 	}
 	return from
 }

@@ -35,9 +35,7 @@ func (p *process) greet(s node.Status) {
 		t.add("state", "own account")
 	}
 	t.add("gateway", s.Gateway)
-	if s.Admin != "" {
-		t.add("admin", s.Admin)
-	}
+	t.addIf("admin", s.Admin)
 	var functions, routes, services []string
 	for _, u := range s.Units {
 		if name := string(u.Name); u.Kind == mayfly.KindService {

@@ -73,14 +73,10 @@ func writeCommand(b *strings.Builder, command *kong.Node) {
 	if command.Detail != "" {
 		fmt.Fprintf(b, "\n%s\n", strings.TrimSpace(command.Detail))
 	}
-	var flags []*kong.Flag
-	for _, level := range command.AllFlags(true) {
-		flags = append(flags, level...)
-	}
 	for _, g := range flagGroups {
 		column := 0
 		var entries [][2]string
-		for _, f := range flags {
+		for _, f := range allFlags(command) {
 			if groupOf(f.Name) == g.title {
 				e := flagEntry(f)
 				entries = append(entries, e)

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/mayfly-run/mayfly/internal/registry"
 )
 
 // history is the verb history.
@@ -24,17 +22,6 @@ including scaling. A rollback is a revision of its own; FROM is the revision
 whose code and settings it restored.`
 }
 
-// A deployed is one line of the history.
-type deployed struct {
-	Revision uint64            `json:"revision"`
-	When     time.Time         `json:"when"`
-	By       string            `json:"by"`
-	Digests  map[string]string `json:"digests"` // by platform
-	Note     string            `json:"note"`
-	From     uint64            `json:"from,omitempty"`
-	Removed  bool              `json:"removed,omitempty"`
-}
-
 // Run is called by kong.
 func (h *history) Run(ctx context.Context, p *process) error {
 	s, err := h.store(ctx, p, looks)
@@ -47,7 +34,7 @@ func (h *history) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	if h.JSON {
-		return writeJSON(p.stdout, deployedOf(lines))
+		return writeJSON(p.stdout, lines)
 	}
 	t := table{{"REVISION", "WHEN", "BY", "DIGEST", "FROM", "NOTE"}}
 	for _, l := range lines {
@@ -61,16 +48,6 @@ func (h *history) Run(ctx context.Context, p *process) error {
 		t.add(revision, l.At.Local().Format(time.DateTime), dash(l.By), digestsOf(l.Bundles), from, l.Note)
 	}
 	return t.print(p.stdout, "")
-}
-
-func deployedOf(lines []registry.Revision) []deployed {
-	all := []deployed{} // not nil: in JSON an empty list is []
-	for _, l := range lines {
-		all = append(all, deployed{
-			Revision: l.Number, When: l.At, By: l.By, Digests: l.Bundles, Note: l.Note, From: l.From, Removed: l.Removed,
-		})
-	}
-	return all
 }
 
 // shortDigest is how much of a digest identifies it at a glance.

@@ -15,6 +15,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/peers"
+	"github.com/mayfly-run/mayfly/internal/registry"
 	"github.com/mayfly-run/mayfly/internal/secrets"
 )
 
@@ -34,12 +35,12 @@ Mayfly knows about it, if Mayfly runs it, and what each instance reports.`
 
 // A described is everything known about one name.
 type described struct {
-	Function *unitInfo        `json:"function,omitempty"` // or
-	Service  *unitInfo        `json:"service,omitempty"`
-	Deployed *deployed        `json:"deployed,omitempty"` // nil if it is only developed
-	URL      string           `json:"url,omitempty"`
-	Nodes    []onNode         `json:"nodes"`
-	Micro    []mayfly.Service `json:"micro"` // its answers to $SRV.INFO
+	Function *unitInfo          `json:"function,omitempty"` // or
+	Service  *unitInfo          `json:"service,omitempty"`
+	Deployed *registry.Revision `json:"deployed,omitempty"` // nil if it is only developed
+	URL      string             `json:"url,omitempty"`
+	Nodes    []onNode           `json:"nodes"`
+	Micro    []mayfly.Service   `json:"micro"` // its answers to $SRV.INFO
 }
 
 // A unitInfo is a unit whose env is a list of names in JSON: people put secrets into
@@ -158,7 +159,7 @@ func (d *described) addDeployed(ctx context.Context, s *store, name string) erro
 	d.add(u)
 	lines, err := s.History(ctx, name)
 	if err == nil && len(lines) > 0 {
-		d.Deployed = &deployedOf(lines[:1])[0]
+		d.Deployed = &lines[0]
 	}
 	return err
 }
@@ -221,9 +222,7 @@ func (p *process) printDescribed(d described) error {
 // table returns what is known about u besides its nodes.
 func (d described) table(u mayfly.Unit) table {
 	t := table{{u.Kind.String(), string(u.Name)}}
-	if u.Summary != "" {
-		t.add("summary", u.Summary)
-	}
+	t.addIf("summary", u.Summary)
 	t.addProgram(d, u.Revision, u.Project, u.Program)
 	l := u.WithDefaults()
 	if u.Kind == mayfly.KindService {
@@ -237,14 +236,10 @@ func (d described) table(u mayfly.Unit) table {
 	}
 	wait := max(0, l.Wait)
 	t.add("calls", fmt.Sprintf("%d at a time in each instance, %d may wait, timeout %s", l.Concurrency, wait, round(l.Timeout)))
-	if l.Body > 0 {
-		t.add("body", config.Bytes(l.Body).String())
-	}
+	t.addIf("body", sizeOf(l.Body))
 	t.add("instances", fmt.Sprintf("%d to %d on each node, idle timeout %s, start timeout %s",
 		l.Instances.Min, l.Instances.Max, round(l.Instances.Idle), round(l.Instances.Start)))
-	for _, k := range slices.Sorted(maps.Keys(u.Metadata)) {
-		t.add("metadata", k+"="+u.Metadata[k])
-	}
+	t.addPairs("metadata", u.Metadata)
 	return t
 }
 
@@ -256,7 +251,7 @@ func (t *table) addProgram(d described, revision uint64, project mayfly.Name, pr
 		text = count(revision)
 	}
 	if l := d.Deployed; l != nil && revision > 0 {
-		text += ", " + l.When.Local().Format(time.DateTime)
+		text += ", " + l.At.Local().Format(time.DateTime)
 		if l.By != "" {
 			text += " by " + l.By
 		}
@@ -265,28 +260,18 @@ func (t *table) addProgram(d described, revision uint64, project mayfly.Name, pr
 		}
 	}
 	t.add("revision", text)
-	if project != "" {
-		t.add("project", string(project))
-	}
+	t.addIf("project", string(project))
 	t.add("engine", string(program.Engine))
 	for _, platform := range slices.Sorted(maps.Keys(program.Bundles)) {
 		t.add("digest", program.Bundles[platform]+" ("+platform+")")
 	}
-	if program.Memory > 0 {
-		t.add("memory", config.Bytes(program.Memory).String())
-	}
-	if names := slices.Sorted(maps.Keys(program.Env)); len(names) > 0 {
-		t.add("env", strings.Join(names, ", "))
-	}
+	t.addIf("memory", sizeOf(program.Memory))
+	t.addIf("env", strings.Join(slices.Sorted(maps.Keys(program.Env)), ", "))
 	for _, name := range program.Secrets {
 		t.add("secret", name+" as "+secrets.EnvName(mayfly.Name(name)))
 	}
-	if program.Creds != "" {
-		t.add("creds", program.Creds)
-	}
-	for _, k := range slices.Sorted(maps.Keys(program.Labels)) {
-		t.add("label", k+"="+program.Labels[k])
-	}
+	t.addIf("creds", program.Creds)
+	t.addPairs("label", program.Labels)
 }
 
 // printNode prints its state on a node.
@@ -299,9 +284,7 @@ func (p *process) printNode(n onNode) error {
 	if n.Waiting > 0 {
 		t.add("waiting", plural(n.Waiting, "call"))
 	}
-	if n.Failing != "" {
-		t.add("failing", n.Failing)
-	}
+	t.addIf("failing", n.Failing)
 	if left := time.Until(n.Rests); left > 0 {
 		t.add("next start", "in "+short(left))
 	}
@@ -344,15 +327,14 @@ func limiting(limiter string) string {
 }
 
 // round formats a limit without the trailing zeros of Duration.String.
-func round(d mayfly.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
+func round(d mayfly.Duration) string { return config.ShortDuration(time.Duration(d)) }
+
+// sizeOf formats a limit in bytes; "" for none.
+func sizeOf(n int64) string {
+	if n == 0 {
+		return ""
 	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
+	return config.Bytes(n).String()
 }
 
 // mebibytes formats the memory of a process.
@@ -361,28 +343,20 @@ func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<2
 // printInstance prints one instance: its identity, then its endpoints.
 func (p *process) printInstance(a mayfly.Service) error {
 	head := table{{kindOf(isFunction(a)), a.Name}, {"version", a.Version}, {"id", a.ID}}
-	if a.Description != "" {
-		head.add("description", a.Description)
-	}
-	for _, k := range slices.Sorted(maps.Keys(a.Metadata)) {
-		head.add("metadata", k+"="+a.Metadata[k])
-	}
+	head.addIf("description", a.Description)
+	head.addPairs("metadata", a.Metadata)
 	if err := head.print(p.stdout, ""); err != nil {
 		return err
 	}
 	for _, e := range a.Endpoints {
 		t := table{{"subject", e.Subject}}
-		if e.Queue != "" {
-			t.add("queue group", e.Queue)
-		}
+		t.addIf("queue group", e.Queue)
 		for line := range strings.Lines(e.Metadata[mayfly.MetaHTTP]) {
 			t.add("route", strings.TrimSpace(line))
 		}
-		for _, k := range slices.Sorted(maps.Keys(e.Metadata)) {
-			if k != mayfly.MetaHTTP {
-				t.add("metadata", k+"="+e.Metadata[k])
-			}
-		}
+		others := maps.Clone(e.Metadata)
+		delete(others, mayfly.MetaHTTP)
+		t.addPairs("metadata", others)
 		fmt.Fprintf(p.stdout, "endpoint %s\n", mayfly.Clip(plain(e.Name)))
 		if err := t.print(p.stdout, "  "); err != nil {
 			return err

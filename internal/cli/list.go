@@ -130,7 +130,10 @@ func (s *store) askLate(ctx context.Context, found *micro.Survey[micro.Statistic
 	if s.Registry == nil {
 		return found.Ask(ctx, "")
 	}
-	missing := s.deployed()
+	missing := map[string]bool{}
+	for _, u := range s.List() {
+		missing[string(u.Name)] = true
+	}
 	for _, a := range answers {
 		delete(missing, a.Name)
 	}
@@ -147,15 +150,6 @@ func (s *store) askLate(ctx context.Context, found *micro.Survey[micro.Statistic
 	}
 	asked.Wait()
 	return cmp.Or(errs...)
-}
-
-// deployed returns the names of what is deployed.
-func (s *store) deployed() map[string]bool {
-	names := map[string]bool{}
-	for _, u := range s.List() {
-		names[string(u.Name)] = true
-	}
-	return names
 }
 
 // listServices makes one line of all instances of a version, or of all nodes that have a

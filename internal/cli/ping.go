@@ -19,10 +19,8 @@ type ping struct {
 
 // Run is called by kong.
 func (v *ping) Run(ctx context.Context, p *process) error {
-	if v.Name != "" {
-		if err := checkName(v.Name); err != nil {
-			return err
-		}
+	if err := checkName(v.Name); v.Name != "" && err != nil {
+		return err
 	}
 	b, err := v.open(ctx, p)
 	if err != nil {

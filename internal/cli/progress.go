@@ -20,8 +20,9 @@ type progress struct {
 	mu   sync.Mutex
 	text string
 
-	end   chan struct{}
-	shown sync.WaitGroup
+	end    chan struct{}
+	ending sync.Once
+	shown  sync.WaitGroup
 }
 
 // newProgress returns a progress that must be closed before anything else is written
@@ -90,10 +91,6 @@ func (p *progress) each(interval time.Duration, paint func(i int, text string)) 
 
 // close ends it. It may be called twice.
 func (p *progress) close() {
-	select {
-	case <-p.end:
-	default:
-		close(p.end)
-	}
+	p.ending.Do(func() { close(p.end) })
 	p.shown.Wait()
 }

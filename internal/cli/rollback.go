@@ -51,7 +51,7 @@ func (r *rollback) Run(ctx context.Context, p *process) error {
 	return err
 }
 
-// parseRevision reads NAME or NAME@7. Unlike mayfly.ParseRef it accepts names of services.
+// parseRevision reads NAME or NAME@7.
 func parseRevision(text string) (ref mayfly.Ref, err error) {
 	name, number, pinned := strings.Cut(text, "@")
 	if err := checkName(name); err != nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -77,17 +78,26 @@ func (s *secret) names() ([]mayfly.Name, error) {
 	return all, nil
 }
 
-func (s *secret) set(ctx context.Context, p *process, name mayfly.Name) error {
+// change opens the secrets of a server, whose address it prints.
+func (s *secret) change(ctx context.Context, p *process, withKey bool) (*bus.Bus, *secrets.Secrets, error) {
 	b, err := s.open(ctx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.note("%s", b.URL())
+	kept, err := s.secrets(ctx, p, b, withKey)
+	if err != nil {
+		return nil, nil, errors.Join(err, b.Close())
+	}
+	return b, kept, nil
+}
+
+func (s *secret) set(ctx context.Context, p *process, name mayfly.Name) error {
+	b, kept, err := s.change(ctx, p, true)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	p.note("%s", b.URL())
-	kept, err := s.secrets(ctx, p, b, true)
-	if err != nil {
-		return err
-	}
 	value, err := readSecret(p, name)
 	if err != nil {
 		return err
@@ -100,16 +110,11 @@ func (s *secret) set(ctx context.Context, p *process, name mayfly.Name) error {
 }
 
 func (s *secret) remove(ctx context.Context, p *process, names []mayfly.Name) error {
-	b, err := s.open(ctx, p)
+	b, kept, err := s.change(ctx, p, false)
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	p.note("%s", b.URL())
-	kept, err := s.secrets(ctx, p, b, false)
-	if err != nil {
-		return err
-	}
 	for _, name := range names {
 		if err := kept.Remove(ctx, name); err != nil {
 			return err

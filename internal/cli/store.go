@@ -8,7 +8,6 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
-	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/node"
 	"github.com/mayfly-run/mayfly/internal/registry"
 )
@@ -85,16 +84,7 @@ func has(ctx context.Context, b *bus.Bus, stream string) (bool, error) {
 
 // local returns the node on this machine that uses the same server as b.
 func (c *client) local(p *process, b *bus.Bus) node.Running {
-	if c.Data != "" {
-		if r, ok := node.RunningAt(c.Data); ok && r.NATS == b.URL() {
-			return r
-		}
-	}
-	home, err := config.DataHome(p.lookup)
-	if err != nil {
-		return node.Running{}
-	}
-	for _, r := range node.FindRunning(home) {
+	for _, r := range p.running(c.Data) {
 		if r.NATS == b.URL() {
 			return r
 		}

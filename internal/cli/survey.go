@@ -37,7 +37,6 @@ func checkName(name string) error {
 // nobodyCalled returns the error for a name that no service or function has, with the
 // nearest existing one.
 func nobodyCalled(ctx context.Context, b *bus.Bus, name string) error {
-	missing := mayfly.Errorf(mayfly.NotFound, "no service or function %q", name)
 	pings := micro.Pings(b)
 	if err := pings.Ask(ctx, ""); err != nil {
 		return err
@@ -49,8 +48,6 @@ func nobodyCalled(ctx context.Context, b *bus.Bus, name string) error {
 	if slices.Contains(names, name) { // it answered late, or has just started
 		return mayfly.Errorf(mayfly.Unavailable, "%s did not answer in time", name).WithHint("try again")
 	}
-	if near, ok := nearest.To(name, names); ok {
-		return missing.WithHint("did you mean %s?", near)
-	}
-	return missing.WithHint("run mayfly list to see what is running")
+	return mayfly.Errorf(mayfly.NotFound, "no service or function %q", name).
+		WithHint("%s", nearest.Hint(name, names, "run mayfly list to see what is running"))
 }

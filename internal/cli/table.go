@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -17,6 +19,20 @@ type table [][]string
 
 // add appends a row.
 func (t *table) add(cells ...string) { *t = append(*t, cells) }
+
+// addIf appends a row unless its value is empty.
+func (t *table) addIf(head, value string) {
+	if value != "" {
+		t.add(head, value)
+	}
+}
+
+// addPairs appends a row for each entry, by key.
+func (t *table) addPairs(head string, pairs map[string]string) {
+	for _, k := range slices.Sorted(maps.Keys(pairs)) {
+		t.add(head, k+"="+pairs[k])
+	}
+}
 
 // print writes the table in aligned columns, each line after indent.
 func (t table) print(w io.Writer, indent string) error {

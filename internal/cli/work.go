@@ -81,14 +81,7 @@ func (w *work) tell(e session.Event) {
 			text = err.Message // the step is obvious
 		}
 		w.p.note("%s: %s", e.Name, text)
-		if trace, ok := errors.AsType[mayfly.Trace](e.Err); ok {
-			for line := range strings.Lines(string(trace)) {
-				w.p.note("  %s", strings.TrimRight(line, "\r\n"))
-			}
-		}
-		if hint := mayfly.HintOf(e.Err); hint != "" {
-			w.p.note("hint: %s", hint)
-		}
+		w.p.explain(e.Err)
 	case e.Err != nil:
 		attrs := []any{"kind", e.Kind, "name", e.Name, telemetry.KeyErr, e.Err}
 		if trace, ok := errors.AsType[mayfly.Trace](e.Err); ok {

@@ -81,25 +81,21 @@ func (k Key) set(c *Config, text string) error {
 			}
 		}
 	case *time.Duration:
-		d, err := time.ParseDuration(text)
-		if err != nil {
-			return mayfly.Errorf(mayfly.Invalid, "%q is not a duration", mayfly.Clip(text)).WithHint("try 500ms, 30s or 1h30m")
-		}
-		*v = d
+		return parse(v, text, time.ParseDuration, "a duration", "try 500ms, 30s or 1h30m")
 	case *bool:
-		b, err := strconv.ParseBool(text)
-		if err != nil {
-			return mayfly.Errorf(mayfly.Invalid, "%q is not true or false", mayfly.Clip(text))
-		}
-		*v = b
+		return parse(v, text, strconv.ParseBool, "true or false", "")
 	case *int:
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			return mayfly.Errorf(mayfly.Invalid, "%q is not a whole number", mayfly.Clip(text))
-		}
-		*v = n
+		return parse(v, text, strconv.Atoi, "a whole number", "")
 	default:
 		panic("config: no parser for the type of " + k.Name)
+	}
+	return nil
+}
+
+// parse sets v to the value of text, which must be what.
+func parse[V any](v *V, text string, read func(string) (V, error), what, hint string) (err error) {
+	if *v, err = read(text); err != nil {
+		return mayfly.Errorf(mayfly.Invalid, "%q is not %s", mayfly.Clip(text), what).WithHint("%s", hint)
 	}
 	return nil
 }
@@ -118,7 +114,7 @@ func (k Key) text(c *Config) string {
 	case []string:
 		return strings.Join(v, ",")
 	case time.Duration:
-		return shortDuration(v)
+		return ShortDuration(v)
 	case Bytes:
 		return v.String()
 	case bool:
@@ -151,8 +147,8 @@ func redact(servers string) string {
 	return strings.Join(list, ",")
 }
 
-// shortDuration returns 2m where the standard library has 2m0s.
-func shortDuration(d time.Duration) string {
+// ShortDuration returns 2m where the standard library has 2m0s.
+func ShortDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

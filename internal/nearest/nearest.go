@@ -21,6 +21,14 @@ func To(word string, candidates []string) (string, bool) {
 	return found, found != ""
 }
 
+// Hint asks whether the closest candidate was meant. Without one it returns otherwise.
+func Hint(word string, candidates []string, otherwise string) string {
+	if near, ok := To(word, candidates); ok {
+		return "did you mean " + near + "?"
+	}
+	return otherwise
+}
+
 // distance returns how many edits make b of a, or limit if it is no less.
 func distance(a, b string, limit int) int {
 	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {

@@ -20,61 +20,46 @@ type output struct {
 	to   io.Writer
 }
 
-func (p *pipes) connect(s Spec) error {
-	if err := p.input(s.Stdin); err != nil {
+func (p *pipes) connect(s Spec) (err error) {
+	if p.stdin, err = p.join(s.Stdin, true); err != nil {
 		return err
 	}
-	if err := p.outputTo(s.Stdout); err != nil {
-		return err
-	}
-	if err := p.outputTo(s.Stderr); err != nil {
-		return err
+	for _, to := range []io.Writer{s.Stdout, s.Stderr} {
+		from, err := p.join(to, false)
+		if err != nil {
+			return err
+		}
+		if from != nil {
+			p.outputs = append(p.outputs, output{from: from, to: to})
+		}
 	}
 	p.given = append(p.given, s.Files...)
 	return nil
 }
 
-func (p *pipes) input(from io.Reader) error {
-	if f, ok := from.(*os.File); ok && f != nil {
+// join gives the process one of its standard files: stream if that is a file, the null
+// device if it is nil, else the end of a pipe, whose other end it returns.
+func (p *pipes) join(stream any, input bool) (ours *os.File, err error) {
+	if f, ok := stream.(*os.File); ok && f != nil {
 		p.given = append(p.given, f)
-		return nil
+		return nil, nil
 	}
-	if from == nil {
-		return p.null()
+	if stream == nil {
+		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		if err == nil {
+			p.give(null)
+		}
+		return nil, err
 	}
 	theirs, ours, err := os.Pipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	p.stdin = ours
+	if !input {
+		theirs, ours = ours, theirs
+	}
 	p.give(theirs)
-	return nil
-}
-
-func (p *pipes) outputTo(to io.Writer) error {
-	if f, ok := to.(*os.File); ok && f != nil {
-		p.given = append(p.given, f)
-		return nil
-	}
-	if to == nil {
-		return p.null()
-	}
-	ours, theirs, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	p.outputs = append(p.outputs, output{from: ours, to: to})
-	p.give(theirs)
-	return nil
-}
-
-func (p *pipes) null() error {
-	f, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	p.give(f)
-	return nil
+	return ours, nil
 }
 
 func (p *pipes) give(f *os.File) {

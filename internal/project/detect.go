@@ -125,12 +125,7 @@ func readHead(file string) (string, error) {
 // isNative reports whether a file that starts with head holds machine code: ELF, Mach-O
 // (32 or 64 bits, or both) or PE.
 func isNative(head string) bool {
-	for _, magic := range []string{"\x7fELF", "\xcf\xfa\xed\xfe", "\xce\xfa\xed\xfe", "\xca\xfe\xba\xbe", "MZ\x90\x00"} {
-		if strings.HasPrefix(head, magic) {
-			return true
-		}
-	}
-	return false
+	return slices.Contains([]string{"\x7fELF", "\xcf\xfa\xed\xfe", "\xce\xfa\xed\xfe", "\xca\xfe\xba\xbe", "MZ\x90\x00"}, head)
 }
 
 func detectFolder(folder string) (found, error) {

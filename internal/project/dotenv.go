@@ -3,6 +3,7 @@ package project
 import (
 	"errors"
 	"io/fs"
+	"regexp"
 	"strings"
 
 	"github.com/mayfly-run/mayfly"
@@ -60,34 +61,17 @@ func unquote(s string) (string, bool) {
 		}
 		return strings.TrimSpace(s), true
 	}
-	var b strings.Builder
-	for i := 1; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == s[0]:
-			rest := strings.TrimSpace(s[i+1:])
-			return b.String(), rest == "" || rest[0] == '#'
-		case c == '\\' && s[0] == '"' && i+1 < len(s):
-			i++
-			b.WriteString(unescape(s[i]))
-		default:
-			b.WriteByte(c)
-		}
+	m := quoted.FindStringSubmatch(s)
+	if m == nil {
+		return "", false
 	}
-	return "", false
+	if s[0] == '\'' {
+		return m[2], true
+	}
+	return escapes.Replace(m[1]), true
 }
 
-// unescape returns what \c stands for.
-func unescape(c byte) string {
-	switch c {
-	case 'n':
-		return "\n"
-	case 't':
-		return "\t"
-	case 'r':
-		return "\r"
-	case '"', '\\', '$':
-		return string(rune(c))
-	default:
-		return "\\" + string([]byte{c})
-	}
-}
+// quoted matches a value in double or single quotes, with an optional comment.
+var quoted = regexp.MustCompile(`^(?:"((?:[^"\\]|\\.)*)"|'([^']*)')\s*(?:#.*)?$`)
+
+var escapes = strings.NewReplacer(`\n`, "\n", `\t`, "\t", `\r`, "\r", `\"`, `"`, `\\`, `\`, `\$`, "$")

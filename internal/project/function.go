@@ -232,11 +232,7 @@ func readEngine(_ *manifest, n *yamlfile.Node, s *Source) error {
 	case e == "wasm" || e == "container":
 		return n.Errorf("engine %s is not supported in this version", e).WithHint("use http or exec")
 	}
-	unknown := n.Errorf("unknown engine %q: use http or exec", mayfly.Clip(text))
-	if near, ok := nearest.To(text, engines); ok {
-		return unknown.WithHint("did you mean %s?", near)
-	}
-	return unknown
+	return n.Errorf("unknown engine %q: use http or exec", mayfly.Clip(text)).WithHint("%s", nearest.Hint(text, engines, ""))
 }
 
 func readPatterns(m *manifest, n *yamlfile.Node, s *Source) error {

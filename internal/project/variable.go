@@ -1,6 +1,8 @@
 package project
 
 import (
+	"cmp"
+	"regexp"
 	"strings"
 
 	"github.com/mayfly-run/mayfly/internal/yamlfile"
@@ -30,47 +32,31 @@ func fill(n *yamlfile.Node, env func(string) (string, bool)) error {
 	if n.Kind != yamlfile.String || !strings.Contains(n.Text, "${") {
 		return nil
 	}
-	var b strings.Builder
-	rest := n.Text
-	for {
-		before, after, found := strings.Cut(rest, "${")
-		if !found {
-			b.WriteString(rest)
-			n.Text = b.String()
-			return nil
+	var err error
+	n.Text = reference.ReplaceAllStringFunc(n.Text, func(text string) string {
+		if text == "$${" {
+			return "${"
 		}
-		if text, escaped := strings.CutSuffix(before, "$"); escaped {
-			b.WriteString(text + "${")
-			rest = after
-			continue
-		}
-		b.WriteString(before)
-		expr, after, closed := strings.Cut(after, "}")
+		expr, closed := strings.CutSuffix(text[len("${"):], "}")
 		name, byDefault, hasDefault := strings.Cut(expr, ":-")
 		if !closed || !isVariable(name) {
-			return n.Errorf("${ in %s does not start a variable", n.Path).WithHint("write ${NAME} or ${NAME:-default}, or $${ for a literal ${")
+			err = cmp.Or(err, error(n.Errorf("${ in %s does not start a variable", n.Path).WithHint("write ${NAME} or ${NAME:-default}, or $${ for a literal ${")))
 		}
 		value, ok := env(name)
-		switch {
-		case hasDefault && value == "":
-			value = byDefault
-		case !ok:
-			return n.Errorf("variable %s in %s is not set", name, n.Path).
-				WithHint("set it in the environment or in %s, write ${%s:-default}, or $${ for a literal ${", dotenvName, name)
+		if hasDefault && value == "" {
+			return byDefault
 		}
-		b.WriteString(value)
-		rest = after
-	}
+		if !ok {
+			err = cmp.Or(err, error(n.Errorf("variable %s in %s is not set", name, n.Path).
+				WithHint("set it in the environment or in %s, write ${%s:-default}, or $${ for a literal ${", dotenvName, name)))
+		}
+		return value
+	})
+	return err
 }
 
+// reference finds the variables in a text, and what stands for a literal ${.
+var reference = regexp.MustCompile(`\$\$\{|\$\{[^}]*\}?`)
+
 // isVariable reports whether s may name an environment variable.
-func isVariable(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' && i > 0 {
-			continue
-		}
-		return false
-	}
-	return s != ""
-}
+var isVariable = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString

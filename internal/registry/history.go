@@ -12,14 +12,14 @@ import (
 
 // A Revision is one line of a history: what was current since At.
 type Revision struct {
-	Number  uint64            // of a removal: the number that was removed
-	Removed bool              // nothing was current from then on
-	From    uint64            // revision rolled back to, 0 for a deploy
-	Bundles map[string]string // digest by platform
-	Project mayfly.Name
-	At      time.Time
-	By      string
-	Note    string
+	Number  uint64            `json:"revision"` // of a removal: the number that was removed
+	At      time.Time         `json:"when"`
+	By      string            `json:"by"`
+	Bundles map[string]string `json:"digests"` // by platform
+	Note    string            `json:"note"`
+	From    uint64            `json:"from,omitempty"`    // revision rolled back to, 0 for a deploy
+	Removed bool              `json:"removed,omitempty"` // nothing was current from then on
+	Project mayfly.Name       `json:"-"`
 }
 
 // History returns what was deployed under the name of a unit, newest first. 32 changes

@@ -56,11 +56,8 @@ func NewLog(w io.Writer, format, level string, terminal bool) (*slog.Logger, err
 }
 
 func unknown(what, word string, known ...string) error {
-	err := mayfly.Errorf(mayfly.Invalid, "unknown %s %q", what, word)
-	if near, ok := nearest.To(word, known); ok {
-		return err.WithHint("did you mean %s?", near)
-	}
-	return err.WithHint("use one of: %s", strings.Join(known, ", "))
+	return mayfly.Errorf(mayfly.Invalid, "unknown %s %q", what, word).
+		WithHint("%s", nearest.Hint(word, known, "use one of: "+strings.Join(known, ", ")))
 }
 
 // A textHandler writes lines to be read live on a terminal, which need no date:

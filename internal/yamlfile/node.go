@@ -97,11 +97,7 @@ func (n *Node) Only(known ...string) error {
 // Unknown returns the error for an unknown key of n, with the nearest known one as its
 // hint.
 func (n *Node) Unknown(key *Node, known []string) *mayfly.Error {
-	e := key.Errorf("unknown key %q%s", mayfly.Clip(key.Text), n.in())
-	if near, ok := nearest.To(key.Text, known); ok {
-		return e.WithHint("did you mean %s?", near)
-	}
-	return e
+	return key.Errorf("unknown key %q%s", mayfly.Clip(key.Text), n.in()).WithHint("%s", nearest.Hint(key.Text, known, ""))
 }
 
 // Str returns the text of a scalar as written, also of a Number or Bool.
