@@ -18,6 +18,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Options say where NATS is. Exactly one of Server and Remote is used.
@@ -132,7 +133,8 @@ func (b *Bus) checkServer(ctx context.Context, needJetStream bool) error {
 		if err == nil {
 			return nil
 		}
-		if errors.Is(err, mayfly.ErrNobody) || mayfly.CodeOf(err) == mayfly.Denied || ctx.Err() != nil {
+		none := errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
+		if none || ctx.Err() != nil {
 			return mayfly.Errorf(mayfly.Unavailable, "JetStream is not enabled for this account at %s: %w", b.remote, err).
 				WithHint("enable it there (nats-server -js, and for the account), or leave out --nats to use the server inside Mayfly")
 		}

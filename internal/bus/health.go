@@ -2,14 +2,13 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -21,29 +20,12 @@ const (
 	hungAfter = 3
 )
 
-// JetStream is what JetStream reports about the account of our state; on our own
-// server it includes the users' account.
-type JetStream struct {
-	Streams   int   `json:"streams"`
-	Consumers int   `json:"consumers"`
-	Memory    int64 `json:"memory"`  // bytes
-	Storage   int64 `json:"storage"` // bytes
-	Limits    struct {
-		Store int64 `json:"max_storage"` // bytes that all streams together may hold; no limit if 0 or less
-	} `json:"limits"`
-	API struct {
-		Level  int    `json:"level"`
-		Total  uint64 `json:"total"`
-		Errors uint64 `json:"errors"`
-	} `json:"api"`
-}
-
 // health polls the server and its JetStream, so that readiness is answered from memory.
 type health struct {
 	cancel    context.CancelFunc
 	done      sync.WaitGroup
 	err       atomic.Pointer[error] // nil: all is well
-	jetStream atomic.Pointer[JetStream]
+	jetStream atomic.Pointer[jetstream.AccountInfo]
 }
 
 func watchHealth(b *Bus, needJetStream bool) *health {
@@ -97,15 +79,13 @@ func (l *link) leave() {
 
 func (h *health) watchJetStream(ctx context.Context, b *Bus) {
 	every(ctx, probeEvery, func() {
-		probe, cancel := context.WithTimeout(ctx, probeTimeout)
-		defer cancel()
-		info, err := b.jetStream(probe)
+		info, err := b.jetStream(ctx)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
 			h.err.Store(&err)
 		default:
-			h.jetStream.Store(&info)
+			h.jetStream.Store(info)
 			h.err.Store(nil)
 		}
 	})
@@ -126,55 +106,41 @@ func every(ctx context.Context, d time.Duration, f func()) {
 	}
 }
 
-// jetStream queries our account's JetStream. It asks our own server directly, so that
-// the trace shows the user's traffic and not ours.
-func (b *Bus) jetStream(ctx context.Context) (JetStream, error) {
+// jetStream queries the account of our state. It asks our own server directly, so that
+// the trace shows the user's traffic and not ours; the answer then includes the users'
+// account. Errors are NATS's own.
+func (b *Bus) jetStream(ctx context.Context) (*jetstream.AccountInfo, error) {
 	if b.server != nil {
 		return jetStreamOf(b.server)
 	}
-	deadline, ok := ctx.Deadline()
-	if most := time.Now().Add(probeTimeout); !ok || deadline.After(most) {
-		deadline = most
-	}
-	m, err := b.core.request(ctx, &nats.Msg{Subject: "$JS.API.INFO"}, deadline)
+	js, err := jetstream.New(b.core.conn.Load().Conn)
 	if err != nil {
-		return JetStream{}, err
+		return nil, err
 	}
-	var answer struct {
-		JetStream
-		Error *struct {
-			Description string `json:"description"`
-		} `json:"error"`
-	}
-	if err := json.Unmarshal(m.Data, &answer); err != nil {
-		return JetStream{}, mayfly.Errorf(mayfly.Internal, "cannot parse the answer of JetStream: %w", err)
-	}
-	if answer.Error != nil {
-		return JetStream{}, mayfly.Errorf(mayfly.Denied, "%s", answer.Error.Description)
-	}
-	return answer.JetStream, nil
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	return js.AccountInfo(ctx)
 }
 
-func jetStreamOf(s *server.Server) (info JetStream, err error) {
+func jetStreamOf(s *server.Server) (*jetstream.AccountInfo, error) {
+	info := &jetstream.AccountInfo{}
 	for _, name := range []string{mayfly.AccountCore, mayfly.AccountMayfly} {
 		account, err := s.LookupAccount(name)
 		if err != nil {
-			return info, mayfly.Errorf(mayfly.Internal, "find account %s: %w", name, err)
+			return nil, mayfly.Errorf(mayfly.Internal, "find account %s: %w", name, err)
 		}
 		if !s.JetStreamEnabled() || !account.JetStreamEnabled() { // as after a full disk
-			return info, mayfly.Errorf(mayfly.Unavailable, "JetStream is disabled")
+			return nil, mayfly.Errorf(mayfly.Unavailable, "JetStream is disabled")
 		}
 		usage := account.JetStreamUsage()
 		info.Streams += usage.Streams
 		info.Consumers += usage.Consumers
-		info.Memory += int64(usage.Memory)
-		info.Storage += int64(usage.Store)
-		info.API.Level = usage.API.Level
-		info.API.Total += usage.API.Total
+		info.Memory += usage.Memory
+		info.Store += usage.Store
 		info.API.Errors += usage.API.Errors
 	}
 	if c := s.JetStreamConfig(); c != nil {
-		info.Limits.Store = c.MaxStore
+		info.Limits.MaxStore = c.MaxStore
 	}
 	return info, nil
 }
@@ -214,12 +180,12 @@ type Stats struct {
 	MessagesOut uint64
 	BytesIn     uint64
 	BytesOut    uint64
-	Waiting     int       // calls that wait for a reply
-	Inboxes     int       // that are open
-	Late        uint64    // replies that arrived after the call had ended
-	Retried     uint64    // calls sent a second time, for lack of responders
-	Nobody      uint64    // calls without responders the second time too
-	JetStream   JetStream // as last seen
+	Waiting     int                   // calls that wait for a reply
+	Inboxes     int                   // that are open
+	Late        uint64                // replies that arrived after the call had ended
+	Retried     uint64                // calls sent a second time, for lack of responders
+	Nobody      uint64                // calls without responders the second time too
+	JetStream   jetstream.AccountInfo // as last seen
 }
 
 // Stats returns a snapshot.

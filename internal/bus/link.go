@@ -166,12 +166,11 @@ func (l *link) dial() (*conn, error) {
 			close(c.closed)
 		}),
 	}
-	opts = append(opts, l.remote.options()...)
 	var err error
 	if l.remote.Context != "" {
 		c.Conn, _, err = natscontext.Connect(l.remote.Context, opts...)
 	} else {
-		c.Conn, err = nats.Connect(l.remote.URL, opts...)
+		c.Conn, err = nats.Connect(l.remote.URL, append(opts, l.remote.login()...)...)
 	}
 	return c, err
 }
@@ -377,16 +376,10 @@ type Remote struct {
 	Context  string // context of the nats command line; replaces all of the above
 }
 
-func (r Remote) options() []nats.Option {
-	var opts []nats.Option
+func (r Remote) login() []nats.Option {
+	opts := []nats.Option{nats.UserInfo(r.User, r.Password), nats.Token(r.Token)}
 	if r.Creds != "" {
 		opts = append(opts, nats.UserCredentials(r.Creds))
-	}
-	if r.User != "" {
-		opts = append(opts, nats.UserInfo(r.User, r.Password))
-	}
-	if r.Token != "" {
-		opts = append(opts, nats.Token(r.Token))
 	}
 	if r.CA != "" {
 		opts = append(opts, nats.RootCAs(r.CA))

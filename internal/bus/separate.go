@@ -43,20 +43,21 @@ func (m mover) move(store string) (left []string, err error) {
 		if _, err := os.Lstat(source); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err := os.MkdirAll(to, 0o700); err != nil {
-			return left, cannotMove(source, err)
-		}
 		if _, err := os.Lstat(target); err == nil {
 			left = append(left, source)
 			continue
 		}
-		if err := m.rename(source, target); err != nil {
-			return left, cannotMove(source, err)
+		err := os.MkdirAll(to, 0o700)
+		if err == nil {
+			err = m.rename(source, target)
 		}
 		for _, folder := range []string{to, filepath.Dir(to), accounts, from} {
-			if err := m.sync(folder); err != nil {
-				return left, cannotMove(source, err)
+			if err == nil {
+				err = m.sync(folder)
 			}
+		}
+		if err != nil {
+			return left, cannotMove(source, err)
 		}
 	}
 	return left, nil

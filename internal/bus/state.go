@@ -50,13 +50,13 @@ func (b *Bus) Keep(ctx context.Context, states ...State) error {
 		}
 		info, err := b.jetStream(ctx)
 		if err != nil {
-			return err
+			return Fault("open the store", err)
 		}
 		errs := make([]error, len(states))
 		var all sync.WaitGroup
 		for i, s := range states {
 			all.Go(func() {
-				errs[i] = Fault("open "+s.name(), b.keep(ctx, js, s, max(0, info.Limits.Store)))
+				errs[i] = Fault("open "+s.name(), b.keep(ctx, js, s, max(0, info.Limits.MaxStore)))
 			})
 		}
 		all.Wait()

@@ -3,7 +3,6 @@ package console
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -107,8 +106,6 @@ func (c *Console) Run(ctx context.Context) error {
 
 // Close releases the address of a console that never ran.
 func (c *Console) Close() error {
-	if err := c.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return err
-	}
+	_ = c.listener.Close() // fails only where Run has closed it
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -202,8 +201,6 @@ func (g *Gateway) Run(ctx context.Context) error {
 
 // Close frees the address of a gateway that was never run.
 func (g *Gateway) Close() error {
-	if err := g.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		return err
-	}
+	_ = g.listener.Close() // fails only where Run has closed it
 	return nil
 }

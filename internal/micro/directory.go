@@ -58,7 +58,6 @@ type Directory struct {
 	gone    chan key    // instances that are no longer subscribed
 	picture atomic.Pointer[Picture]
 	hostile atomic.Uint64
-	dropped atomic.Uint64
 
 	changes news.Feed[struct{}] // of the picture
 
@@ -198,7 +197,6 @@ func (d *Directory) take(answer []byte, _ bool) {
 	select {
 	case d.answers <- answer:
 	default:
-		d.dropped.Add(1)
 	}
 }
 

@@ -32,9 +32,9 @@ func New(t testing.TB) *bus.Bus {
 
 // Connect returns a plain NATS connection to b's server, as a user's program
 // would have.
-func Connect(t testing.TB, b *bus.Bus) *nats.Conn {
+func Connect(t testing.TB, b *bus.Bus, login ...nats.Option) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(b.URL())
+	nc, err := nats.Connect(b.URL(), login...)
 	if err != nil {
 		t.Fatalf("connect to %s: %v", b.URL(), err)
 	}
@@ -46,12 +46,7 @@ func Connect(t testing.TB, b *bus.Bus) *nats.Conn {
 // server, which New made.
 func ConnectCore(t testing.TB, b *bus.Bus) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(b.URL(), nats.UserInfo(mayfly.UserCore, CoreKey))
-	if err != nil {
-		t.Fatalf("connect to %s: %v", b.URL(), err)
-	}
-	t.Cleanup(nc.Close)
-	return nc
+	return Connect(t, b, nats.UserInfo(mayfly.UserCore, CoreKey))
 }
 
 // Core returns how another bus reaches that account.

@@ -165,6 +165,6 @@ func busMetrics(m *telemetry.Metrics, b *bus.Bus) {
 	gauge("mayfly_jetstream_streams", "Streams of our account.", func(s bus.Stats) float64 { return float64(s.JetStream.Streams) })
 	gauge("mayfly_jetstream_consumers", "Consumers of our account.", func(s bus.Stats) float64 { return float64(s.JetStream.Consumers) })
 	gauge("mayfly_jetstream_memory_bytes", "Memory used by the streams of our account.", func(s bus.Stats) float64 { return float64(s.JetStream.Memory) })
-	gauge("mayfly_jetstream_storage_bytes", "Disk space used by the streams of our account.", func(s bus.Stats) float64 { return float64(s.JetStream.Storage) })
+	gauge("mayfly_jetstream_storage_bytes", "Disk space used by the streams of our account.", func(s bus.Stats) float64 { return float64(s.JetStream.Store) })
 	counter("mayfly_jetstream_api_errors_total", "JetStream API errors of our account.", func(s bus.Stats) uint64 { return s.JetStream.API.Errors })
 }
