@@ -224,6 +224,14 @@ func (p *Process) Err() error {
 	}
 }
 
+// Ending describes how the program ended, as a shell does.
+func (p *Process) Ending() string {
+	if err := p.Err(); err != nil {
+		return err.Error()
+	}
+	return "exit status 0"
+}
+
 // Signal sends a signal to the whole group. It returns os.ErrProcessDone if the
 // program has exited.
 func (p *Process) Signal(s os.Signal) error {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
-	"github.com/mayfly-run/mayfly/internal/shim"
 )
 
 // BuildOptions say where and how Build works.
@@ -179,19 +178,19 @@ func (b *builder) language(ctx context.Context, f found) error {
 		return mayfly.Errorf(mayfly.Invalid, "%s speaks NATS itself (it imports nats.go and not net/http), so it is a service", b.Name).
 			WithHint("move it to services:, or set engine: http if it does serve HTTP")
 	}
-	var form shim.Form
+	var short bool
 	var err error
 	switch f.language {
 	case javaScript:
-		form, err = b.javaScript(ctx, f)
+		short, err = b.javaScript(ctx, f)
 	case python:
-		form, err = b.python(ctx, f)
+		short, err = b.python(ctx, f)
 	case golang:
-		form, err = b.golang(ctx, f)
+		short, err = b.golang(ctx, f)
 	default:
 		err = b.script(ctx, f)
 	}
-	if err != nil || form != shim.Short || b.engine == engineHTTP {
+	if err != nil || !short || b.engine == engineHTTP {
 		return err
 	}
 	if b.Unit.Kind == mayfly.KindService {

@@ -13,9 +13,9 @@ import (
 
 // golang compiles a package or a file for each platform. The bundle holds only the
 // binary, which embeds the files it needs.
-func (b *builder) golang(ctx context.Context, f found) (form shim.Form, err error) {
+func (b *builder) golang(ctx context.Context, f found) (short bool, err error) {
 	if err := need("go", b.Name); err != nil {
-		return 0, err
+		return false, err
 	}
 	platforms := b.Platforms
 	if len(platforms) == 0 {
@@ -27,11 +27,11 @@ func (b *builder) golang(ctx context.Context, f found) (form shim.Form, err erro
 	for _, platform := range platforms {
 		system, processor, ok := strings.Cut(platform, "/")
 		if !ok {
-			return 0, mayfly.Errorf(mayfly.Invalid, "platform %q is not of the form %s", mayfly.Clip(platform), mayfly.Platform())
+			return false, mayfly.Errorf(mayfly.Invalid, "platform %q is not of the form %s", mayfly.Clip(platform), mayfly.Platform())
 		}
 		out, err := b.folder(b.Name)
 		if err != nil {
-			return 0, err
+			return false, err
 		}
 		b.Progress("compiling " + b.Name + " for " + platform)
 		o := shim.GoOptions{Out: filepath.Join(out, b.Name), Work: work, GOOS: system, GOARCH: processor, Output: b.Output}
@@ -44,12 +44,12 @@ func (b *builder) golang(ctx context.Context, f found) (form shim.Form, err erro
 		b.inputs = append(b.inputs, r.Inputs...)
 		if err != nil {
 			b.inputs = append(b.inputs, goFiles(f)...)
-			return 0, err
+			return false, err
 		}
-		form = r.Form
+		short = r.Short
 		b.useFor(platform, out, f.engine, r.Start)
 	}
-	return form, nil
+	return short, nil
 }
 
 // goFiles returns the files that may have to change for the code to compile: only the

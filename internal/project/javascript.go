@@ -23,19 +23,19 @@ const (
 
 // javaScript bundles a file with all its imports. If the code is a folder, its other
 // files are copied too, since the code may read them.
-func (b *builder) javaScript(ctx context.Context, f found) (shim.Form, error) {
+func (b *builder) javaScript(ctx context.Context, f found) (short bool, err error) {
 	if b.Development {
 		if err := need("node", b.Name); err != nil {
-			return 0, err
+			return false, err
 		}
 	}
 	out, err := b.folder(b.Name)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	source, err := b.withPackages(ctx, f)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	name, _ := below(f.folder, f.entry)
 	// A trace must not name the copy, which is removed.
@@ -48,11 +48,11 @@ func (b *builder) javaScript(ctx context.Context, f found) (shim.Form, error) {
 		b.inputs = append(b.inputs, input)
 	}
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	b.use(out, engineHTTP, r.Start)
 	if !f.whole {
-		return r.Form, nil
+		return r.Short, nil
 	}
 	bundled := map[string]bool{}
 	for _, input := range b.inputs {
@@ -62,7 +62,7 @@ func (b *builder) javaScript(ctx context.Context, f found) (shim.Form, error) {
 		return b.ignored.matchOne(name) || bundled[filepath.Join(f.folder, name)]
 	})
 	b.inputs = append(b.inputs, others...)
-	return r.Form, err
+	return r.Short, err
 }
 
 // withPackages returns the folder from which the code finds its packages: its own,

@@ -20,13 +20,13 @@ const requirementsFile = "requirements.txt"
 
 // python copies a module with what it imports from its folder, or the whole folder, and
 // what pip installs for it.
-func (b *builder) python(ctx context.Context, f found) (shim.Form, error) {
+func (b *builder) python(ctx context.Context, f found) (short bool, err error) {
 	if err := need("python3", b.Name); err != nil {
-		return 0, err
+		return false, err
 	}
 	out, err := b.folder(b.Name)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	var copied []string
 	if f.whole {
@@ -35,22 +35,22 @@ func (b *builder) python(ctx context.Context, f found) (shim.Form, error) {
 		copied, err = b.copyModules(ctx, f, out)
 	}
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	b.inputs = append(b.inputs, copied...)
 	if err := b.pip(ctx, f.folder, out); err != nil {
-		return 0, err
+		return false, err
 	}
 	r, err := shim.Python(ctx, shim.PythonOptions{Entry: f.entry, Out: out, Cache: filepath.Join(b.Cache, "shim"), Development: b.Development, Interpreter: b.Python})
 	if err != nil {
-		return 0, err
+		return false, err
 	}
 	if b.Development {
 		b.interpreter = r.Start[0]
 	}
 	b.inputs = append(b.inputs, r.Inputs...)
 	b.use(out, engineHTTP, r.Start)
-	return r.Form, nil
+	return r.Short, nil
 }
 
 // imports finds the first names of a Python module's imports. A false match only copies

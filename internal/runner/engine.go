@@ -60,6 +60,14 @@ type Spec struct {
 	Output func(mayfly.Line) // gets each line the instance writes; must not block; never nil
 }
 
+// Line returns a line about the instance; call is "" if it is about none.
+func (s *Spec) Line(source mayfly.Source, call, text string) mayfly.Line {
+	return mayfly.Line{
+		Time: time.Now(), Function: s.Name, Revision: s.Revision, Instance: s.Instance,
+		Call: call, Source: source, Text: text,
+	}
+}
+
 // Usage is the resources that an instance uses.
 type Usage struct {
 	PID    int           // 0 if there is no process between calls

@@ -2,6 +2,7 @@ package runner
 
 import (
 	"container/list"
+	"slices"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -244,12 +245,7 @@ func (p *pool) crashed(s *slot, err error, now time.Time) {
 
 func (p *pool) drop(s *slot) {
 	s.phase = gone
-	for i, other := range p.slots {
-		if other == s {
-			p.slots = append(p.slots[:i], p.slots[i+1:]...)
-			return
-		}
-	}
+	p.slots = slices.DeleteFunc(p.slots, func(other *slot) bool { return other == s })
 }
 
 // probe starts one instance without a waiting call, if none is alive and one may start.

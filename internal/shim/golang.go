@@ -18,8 +18,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
-	"text/template"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -66,12 +66,12 @@ func Go(ctx context.Context, o GoOptions) (Result, error) {
 		return Result{}, err
 	}
 	user := packages[len(packages)-1] // dependencies come first
-	form, err := g.form(user)
+	short, err := g.short(user)
 	if err != nil {
 		return Result{}, err
 	}
 	target := "."
-	if form == Short {
+	if short {
 		target = "./" + goMainFolder
 		if err := g.generate(user.ImportPath); err != nil {
 			return Result{}, err
@@ -84,7 +84,7 @@ func Go(ctx context.Context, o GoOptions) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	return Result{Start: []string{"./" + filepath.Base(o.Out)}, Inputs: g.inputs(packages), Form: form}, nil
+	return Result{Start: []string{"./" + filepath.Base(o.Out)}, Inputs: g.inputs(packages), Short: short}, nil
 }
 
 // A goBuild runs the go command on the user's package.
@@ -160,30 +160,23 @@ func (g *goBuild) makeModule(version string) error {
 // hideSiblings hides the folder's other Go files from the go command: they may be
 // functions themselves.
 func (g *goBuild) hideSiblings() error {
-	siblings, err := filepath.Glob(filepath.Join(escapeGlob(g.Folder), "*.go"))
+	siblings, err := os.ReadDir(g.Folder)
 	if err != nil {
 		return fmt.Errorf("files beside %s: %w", g.name, err)
 	}
-	for _, file := range siblings {
-		if file != filepath.Clean(g.File) {
-			g.overlay[file] = ""
+	for _, f := range siblings {
+		if filepath.Ext(f.Name()) == ".go" && f.Name() != filepath.Base(g.File) {
+			g.overlay[filepath.Join(g.Folder, f.Name())] = ""
 		}
 	}
 	return nil
 }
 
-func escapeGlob(path string) string {
-	return regexp.MustCompile(`[\\*?\[]`).ReplaceAllString(path, `\$0`)
-}
-
 // generate adds the main that serves the package's Handle.
 func (g *goBuild) generate(importPath string) error {
-	var text bytes.Buffer
-	if err := template.Must(template.New("main").Parse(goMain)).Execute(&text, importPath); err != nil {
-		return fmt.Errorf("generate main: %w", err)
-	}
+	text := strings.ReplaceAll(goMain, "{{.}}", strconv.Quote(importPath))
 	file := filepath.Join(g.Work, "main.go")
-	if err := os.WriteFile(file, text.Bytes(), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return fmt.Errorf("generate main: %w", err)
 	}
 	g.overlay[filepath.Join(g.Folder, goMainFolder, "main.go")] = file
@@ -296,14 +289,14 @@ func (g *goBuild) list(ctx context.Context) ([]goPackage, error) {
 	return packages, nil
 }
 
-// form determines the package's form, and rejects a package that has none.
-func (g *goBuild) form(p goPackage) (Form, error) {
+// short reports whether the package is a short form. It rejects one that is no form.
+func (g *goBuild) short(p goPackage) (short bool, err error) {
 	handle, main := "", false
 	files := token.NewFileSet()
 	for _, name := range append(p.GoFiles, p.CgoFiles...) {
 		tree, err := parser.ParseFile(files, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
 		if err != nil {
-			return Program, nil // the compiler explains it better, on its Output
+			return false, nil // the compiler explains it better, on its Output
 		}
 		main = main || signature(tree, "main") != ""
 		handle = cmp.Or(handle, signature(tree, "Handle"))
@@ -311,16 +304,16 @@ func (g *goBuild) form(p goPackage) (Form, error) {
 	const wanted = "write func Handle(w http.ResponseWriter, r *http.Request)"
 	switch {
 	case p.Name == "main" && handle != "" && !main:
-		return 0, mayfly.Errorf(mayfly.Invalid, "%s has func Handle in package main, which cannot be imported", g.name).
+		return false, mayfly.Errorf(mayfly.Invalid, "%s has func Handle in package main, which cannot be imported", g.name).
 			WithHint("rename the package, or write a func main that listens")
 	case p.Name == "main":
-		return Program, nil
+		return false, nil
 	case handle == "":
-		return 0, mayfly.Errorf(mayfly.Invalid, "package %s in %s has no func Handle", p.Name, g.name).WithHint(wanted)
+		return false, mayfly.Errorf(mayfly.Invalid, "package %s in %s has no func Handle", p.Name, g.name).WithHint(wanted)
 	case !handler.MatchString(handle):
-		return 0, mayfly.Errorf(mayfly.Invalid, "Handle in %s is a %s", g.name, handle).WithHint(wanted)
+		return false, mayfly.Errorf(mayfly.Invalid, "Handle in %s is a %s", g.name, handle).WithHint(wanted)
 	}
-	return Short, nil
+	return true, nil
 }
 
 // handler matches the signature of Handle; net/http may be imported under any name.

@@ -44,8 +44,8 @@ func TestGoServesAHandlerFromASingleFile(t *testing.T) {
 		"other.go": "package other\n\nthis is not even Go",
 	})
 	r, i := buildGo(t, shim.GoOptions{File: filepath.Join(folder, "hello.go")})
-	if want := []string{filepath.Join(folder, "hello.go")}; r.Form != shim.Short || !slices.Equal(r.Inputs, want) {
-		t.Errorf("form %v of %q, want short of %q", r.Form, r.Inputs, want)
+	if want := []string{filepath.Join(folder, "hello.go")}; !r.Short || !slices.Equal(r.Inputs, want) {
+		t.Errorf("short is %v of %q, want true of %q", r.Short, r.Inputs, want)
 	}
 	if reply := i.get(t, "/", "Name", "Ada"); reply.status != 200 || reply.body != "hello Ada" {
 		t.Errorf("reply = %d %q", reply.status, reply.body)
@@ -152,7 +152,7 @@ func TestGoBuildsAProgramForAnotherPlatform(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Form != shim.Program || !slices.Equal(r.Start, []string{"./tool"}) {
+	if r.Short != false || !slices.Equal(r.Start, []string{"./tool"}) {
 		t.Errorf("result = %+v", r)
 	}
 	if _, err := os.Stat(out); err != nil {

@@ -88,21 +88,21 @@ func JavaScript(ctx context.Context, o JavaScriptOptions) (Result, error) {
 	r := Result{Inputs: meta.files(filepath.Dir(o.Entry))}
 	isModule := meta.Inputs[filepath.Base(o.Entry)].Format != "cjs"
 	if isModule {
-		r.Form, err = moduleForm(o.Entry, source)
+		r.Short, err = isShort(o.Entry, source)
 	} else if handled.Match(source) {
-		r.Form = Short
+		r.Short = true
 	}
 	if err != nil {
 		return r, err
 	}
 	r.Start = []string{"node", "--enable-source-maps", function}
-	if r.Form == Short {
+	if r.Short {
 		r.Start[2] = javaScriptServer
 	}
 	if meta.strict() {
 		beStrict(built.OutputFiles)
 	}
-	if err := writeJavaScript(o, built.OutputFiles); err != nil || r.Form == Program {
+	if err := writeJavaScript(o, built.OutputFiles); err != nil || !r.Short {
 		return r, err
 	}
 	return r, writeShim(filepath.Join(o.Out, javaScriptFolder), function)
@@ -330,24 +330,24 @@ var handled = regexp.MustCompile(`\bmodule\s*\.\s*exports\b|\bexports\s*\.\s*(de
 // handlerNames are the exports that other platforms use as handlers.
 var handlerNames = []string{"fetch", "handle", "handler", "GET", "POST", "onRequest"}
 
-// moduleForm determines from its exports how an ES module takes calls.
-func moduleForm(file string, source []byte) (Form, error) {
+// isShort reports whether an ES module is a short form, as its exports tell.
+func isShort(file string, source []byte) (short bool, err error) {
 	exports, err := exportsOf(file)
 	if err != nil || slices.Contains(exports, "default") {
-		return Short, err
+		return true, err
 	}
 	entry := filepath.Base(file)
 	for _, name := range exports {
 		if slices.Contains(handlerNames, name) {
-			return Program, mayfly.Errorf(mayfly.Invalid, "%s exports %s but has no default export", entry, name).
+			return false, mayfly.Errorf(mayfly.Invalid, "%s exports %s but has no default export", entry, name).
 				WithHint("export default function (request) { ... }")
 		}
 	}
 	if len(bytes.TrimSpace(source)) == 0 {
-		return Program, mayfly.Errorf(mayfly.Invalid, "%s is empty", entry).
+		return false, mayfly.Errorf(mayfly.Invalid, "%s is empty", entry).
 			WithHint("export default function (request) { return \"hello\" }")
 	}
-	return Program, nil
+	return false, nil
 }
 
 // exportsOf returns the names that an ES module exports. esbuild does not list those of

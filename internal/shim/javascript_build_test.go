@@ -124,23 +124,23 @@ func TestJavaScriptFormIsSeenWithoutRunning(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, file, text string
-		want             shim.Form
+		want             bool
 	}{
-		{"default function", "a.js", `export default () => "x"`, shim.Short},
-		{"default passed on", "a.js", `export { handler as default }; const handler = () => "x"`, shim.Short},
-		{"module.exports", "a.js", `module.exports = () => "x"`, shim.Short},
-		{"exports.default", "a.cjs", `exports.default = () => "x"`, shim.Short},
-		{"no exports", "a.js", `import "node:http"`, shim.Program},
-		{"only require", "a.js", `require("http")`, shim.Program},
-		{"other exports", "a.js", `export const app = 1`, shim.Program},
-		{"other exports of CommonJS", "a.js", `exports.app = 1`, shim.Program},
-		{"type exports", "a.ts", `export type A = string; console.log(1)`, shim.Program},
+		{"default function", "a.js", `export default () => "x"`, true},
+		{"default passed on", "a.js", `export { handler as default }; const handler = () => "x"`, true},
+		{"module.exports", "a.js", `module.exports = () => "x"`, true},
+		{"exports.default", "a.cjs", `exports.default = () => "x"`, true},
+		{"no exports", "a.js", `import "node:http"`, false},
+		{"only require", "a.js", `require("http")`, false},
+		{"other exports", "a.js", `export const app = 1`, false},
+		{"other exports of CommonJS", "a.js", `exports.app = 1`, false},
+		{"type exports", "a.ts", `export type A = string; console.log(1)`, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			_, r := buildJavaScript(t, writeFiles(t, tt.file, tt.text))
-			if r.Form != tt.want {
-				t.Errorf("form = %v, want %v", r.Form, tt.want)
+			if r.Short != tt.want {
+				t.Errorf("short = %v, want %v", r.Short, tt.want)
 			}
 		})
 	}

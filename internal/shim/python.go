@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,9 +87,9 @@ func Python(ctx context.Context, o PythonOptions) (Result, error) {
 	if o.Development && found.Executable != "" {
 		python = found.Executable
 	}
-	r := Result{Form: Program, Start: []string{python, "-B", "-X", "utf8", "-u", entry}}
+	r := Result{Start: []string{python, "-B", "-X", "utf8", "-u", entry}}
 	if found.Handler {
-		r = Result{Form: Short, Start: []string{python, "-B", "-X", "utf8", "-c", pythonStart, entry}}
+		r = Result{Short: true, Start: []string{python, "-B", "-X", "utf8", "-c", pythonStart, entry}}
 	} else if err := os.RemoveAll(runner); err != nil {
 		return Result{}, fmt.Errorf("a program needs no shim: %w", err)
 	}
@@ -99,20 +100,14 @@ func Python(ctx context.Context, o PythonOptions) (Result, error) {
 	return r, nil
 }
 
-// writePythonShim writes the shim's package to a folder.
+// writePythonShim writes the shim's package to a folder, anew.
 func writePythonShim(folder string) error {
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return err
+	files, err := fs.Sub(pythonShim, "python/"+pythonPackage)
+	if err == nil {
+		err = os.RemoveAll(folder)
 	}
-	files, err := pythonShim.ReadDir("python/" + pythonPackage)
-	for _, f := range files {
-		var text []byte
-		if text, err = pythonShim.ReadFile("python/" + pythonPackage + "/" + f.Name()); err != nil {
-			return err
-		}
-		if err = os.WriteFile(filepath.Join(folder, f.Name()), text, 0o644); err != nil {
-			return err
-		}
+	if err == nil {
+		err = os.CopyFS(folder, files)
 	}
 	return err
 }

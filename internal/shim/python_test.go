@@ -371,24 +371,24 @@ func TestPythonFindsTheForm(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		files  map[string]string
-		form   shim.Form
+		short  bool
 		inputs []string
 	}{
-		{"handle", map[string]string{"a.py": "def handle(request): pass"}, shim.Short, []string{"a.py"}},
-		{"async handle", map[string]string{"a.py": "async def handle(request): pass"}, shim.Short, []string{"a.py"}},
-		{"handle by another name", map[string]string{"a.py": "handle = lambda r: None"}, shim.Short, []string{"a.py"}},
-		{"handle from a module", map[string]string{"a.py": "from b import handle", "b.py": "import c", "c.py": "", "d.py": "not read ("}, shim.Short, []string{"a.py", "b.py", "c.py"}},
+		{"handle", map[string]string{"a.py": "def handle(request): pass"}, true, []string{"a.py"}},
+		{"async handle", map[string]string{"a.py": "async def handle(request): pass"}, true, []string{"a.py"}},
+		{"handle by another name", map[string]string{"a.py": "handle = lambda r: None"}, true, []string{"a.py"}},
+		{"handle from a module", map[string]string{"a.py": "from b import handle", "b.py": "import c", "c.py": "", "d.py": "not read ("}, true, []string{"a.py", "b.py", "c.py"}},
 		{
 			"handle from a package",
 			map[string]string{"a.py": "from p.q import x as handle", "p/__init__.py": "", "p/q.py": "from . import r", "p/r.py": ""},
-			shim.Short,
+			true,
 			[]string{"a.py", "p/__init__.py", "p/q.py", "p/r.py"},
 		},
-		{"handle in a try", map[string]string{"a.py": "try:\n  from fast import handle\nexcept ImportError:\n  def handle(r): pass"}, shim.Short, []string{"a.py"}},
-		{"a WSGI app that also runs by itself", map[string]string{"a.py": "app = object()\nif __name__ == '__main__':\n  app.run()"}, shim.Short, []string{"a.py"}},
-		{"a program", map[string]string{"a.py": "import socket\nprint(1)"}, shim.Program, []string{"a.py"}},
-		{"a program with a main", map[string]string{"a.py": "def main(): pass\nif __name__ == '__main__':\n  main()"}, shim.Program, []string{"a.py"}},
-		{"a program whose handle is none of ours", map[string]string{"a.py": "if __name__ == '__main__':\n  def handle(x): pass\n  handle(1)"}, shim.Program, []string{"a.py"}},
+		{"handle in a try", map[string]string{"a.py": "try:\n  from fast import handle\nexcept ImportError:\n  def handle(r): pass"}, true, []string{"a.py"}},
+		{"a WSGI app that also runs by itself", map[string]string{"a.py": "app = object()\nif __name__ == '__main__':\n  app.run()"}, true, []string{"a.py"}},
+		{"a program", map[string]string{"a.py": "import socket\nprint(1)"}, false, []string{"a.py"}},
+		{"a program with a main", map[string]string{"a.py": "def main(): pass\nif __name__ == '__main__':\n  main()"}, false, []string{"a.py"}},
+		{"a program whose handle is none of ours", map[string]string{"a.py": "if __name__ == '__main__':\n  def handle(x): pass\n  handle(1)"}, false, []string{"a.py"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -401,10 +401,10 @@ func TestPythonFindsTheForm(t *testing.T) {
 			for _, file := range tt.inputs {
 				inputs = append(inputs, filepath.Join(folder, filepath.FromSlash(file)))
 			}
-			if r.Form != tt.form || !slices.Equal(r.Inputs, inputs) {
-				t.Errorf("form %v of %q, want %v of %q", r.Form, r.Inputs, tt.form, inputs)
+			if r.Short != tt.short || !slices.Equal(r.Inputs, inputs) {
+				t.Errorf("short is %v of %q, want %v of %q", r.Short, r.Inputs, tt.short, inputs)
 			}
-			if _, err := os.Stat(filepath.Join(out, "mayfly_shim")); (err == nil) != (tt.form == shim.Short) {
+			if _, err := os.Stat(filepath.Join(out, "mayfly_shim")); (err == nil) != tt.short {
 				t.Errorf("the shim: %v", err)
 			}
 		})
@@ -590,8 +590,8 @@ func startPython(t *testing.T, name string) *instance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Form != shim.Short {
-		t.Fatalf("%s is a %v", name, r.Form)
+	if !r.Short {
+		t.Fatalf("%s is a program", name)
 	}
 	return start(t, r, out)
 }

@@ -10,22 +10,5 @@ type Result struct {
 	// changes, the build is out of date.
 	Inputs []string
 
-	Form Form
-}
-
-// A Form is how the user's code takes calls.
-type Form int
-
-// The forms.
-const (
-	Program Form = iota // an ordinary program that listens itself
-	Short               // exports a handler; the shim listens and calls it
-)
-
-// String returns the form's name.
-func (f Form) String() string {
-	if f == Short {
-		return "short"
-	}
-	return "program"
+	Short bool // the user's code exports a handler that the shim serves, and listens for nothing itself
 }

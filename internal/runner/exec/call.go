@@ -70,20 +70,15 @@ func (r *run) reply(ctx context.Context) (mayfly.Reply, error) {
 		case <-r.output.full:
 			return r.stream(ctx)
 		case <-settled:
-			if settled, begun = nil, r.headerLacks(); begun == nil {
+			settled = nil
+			if r.instance.spec.Program.CGI {
+				begun = r.output.headerLacks()
+			}
+			if begun == nil {
 				return r.stream(ctx)
 			}
 		}
 	}
-}
-
-// headerLacks returns nil if the output is enough to begin a reply, else a channel that
-// is closed when there is more.
-func (r *run) headerLacks() <-chan struct{} {
-	if !r.instance.spec.Program.CGI {
-		return nil
-	}
-	return r.output.headerLacks()
 }
 
 // stop ends the process as Instance.Stop promises. A reader that does not read must
@@ -117,7 +112,8 @@ func (r *run) whole() (mayfly.Reply, error) {
 	if err := r.verdict(); err != nil {
 		return mayfly.Reply{}, err
 	}
-	return r.head(r.output.take())
+	body, _ := r.output.flow()
+	return r.head(body)
 }
 
 // verdict returns whether an ended process succeeded, and logs a failure. Call it
@@ -136,7 +132,7 @@ func (r *run) verdict() error {
 	}
 	crashed := mayfly.Errorf(mayfly.Crashed, "%s failed: %s", r.instance.spec.Name, err)
 	crashed.Err = r.tail.Trace()
-	r.instance.spec.Output(r.line(mayfly.System, "crashed: "+crashed.Message))
+	r.instance.spec.Output(r.instance.spec.Line(mayfly.System, r.call.ID, "crashed: "+crashed.Message))
 	if ok && exit.OutOfMemory {
 		return crashed.WithHint("raise memory: of the function in mayfly.yaml, or make it use less")
 	}
@@ -203,18 +199,9 @@ func (r *run) watch(ctx context.Context) {
 
 // say logs a line of stderr.
 func (r *run) say(text string) {
-	line := r.line(mayfly.Stderr, text)
+	line := r.instance.spec.Line(mayfly.Stderr, r.call.ID, text)
 	r.tail.Add(line)
 	r.instance.spec.Output(line)
-}
-
-// line makes a log line of the call.
-func (r *run) line(source mayfly.Source, text string) mayfly.Line {
-	s := r.instance.spec
-	return mayfly.Line{
-		Time: time.Now(), Function: s.Name, Revision: s.Revision, Instance: s.Instance,
-		Call: r.call.ID, Source: source, Text: text,
-	}
 }
 
 // A stream is the body of a reply whose process may still be running.

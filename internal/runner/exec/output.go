@@ -68,14 +68,7 @@ func (o *output) keep(p []byte) bool {
 	return false
 }
 
-// take returns the whole of a short reply.
-func (o *output) take() []byte {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.kept
-}
-
-// flow returns what was kept, and a reader of the rest.
+// flow returns what was kept, all of a short reply, and a reader of the rest.
 func (o *output) flow() (head []byte, rest io.Reader) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -59,11 +59,10 @@ func New(o Options) (*Engine, error) {
 	if err := os.Chmod(folder, 0o700); err != nil { // it may have existed
 		return nil, mayfly.Errorf(mayfly.Internal, "restrict access to the socket folder: %w", err)
 	}
-	log := o.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Engine{keeper: o.Keeper, folder: folder, log: log}, nil
+	return &Engine{keeper: o.Keeper, folder: folder, log: o.Log}, nil
 }
 
 // Traits implements runner.Engine.
@@ -154,7 +153,7 @@ var errEnded = errors.New("ended")
 func (i *instance) startError(ctx context.Context, err error, took time.Duration) error {
 	switch {
 	case errors.Is(err, errEnded):
-		return i.crashed("exited at startup: "+ending(i.process.Err()), i.tail.Trace(), i.process.Err()).
+		return i.crashed("exited at startup: "+i.process.Ending(), i.tail.Trace(), i.process.Err()).
 			WithHint("see its output above; a function of engine http must keep running and listen on $PORT")
 	case !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return mayfly.Errorf(mayfly.Timeout, "the start was canceled: %w", err)

@@ -99,7 +99,7 @@ func (i *instance) lost(trace error) error {
 		return mayfly.Errorf(mayfly.Unavailable, "the instance was stopped before it finished its reply").WithHint("try again")
 	}
 	err := i.process.Err()
-	e := i.crashed("crashed: "+ending(err), trace, err)
+	e := i.crashed("crashed: "+i.process.Ending(), trace, err)
 	exit, _ := errors.AsType[*process.ExitError](err)
 	switch {
 	case exit != nil && exit.OutOfMemory:
@@ -108,14 +108,6 @@ func (i *instance) lost(trace error) error {
 		return e.WithHint("it was killed by someone, or by the kernel when memory ran out; see mayfly logs %s", i.spec.Name)
 	}
 	return e.WithHint("the process must keep running between calls; see mayfly logs %s", i.spec.Name)
-}
-
-// ending describes how a process ended, as a shell does.
-func ending(err error) string {
-	if err == nil {
-		return "exit status 0"
-	}
-	return err.Error()
 }
 
 // crashed returns an error that says what the instance did, with its last output.
@@ -130,10 +122,7 @@ func (i *instance) say(source mayfly.Source, text string) {
 	if call == "" {
 		call = i.client.speaker()
 	}
-	line := mayfly.Line{
-		Time: time.Now(), Function: i.spec.Name, Revision: i.spec.Revision, Instance: i.spec.Instance,
-		Call: call, Source: source, Text: text,
-	}
+	line := i.spec.Line(source, call, text)
 	i.tail.Add(line)
 	i.spec.Output(line)
 }

@@ -75,7 +75,7 @@ func (e *Engine) await(ctx context.Context, i *instance) error {
 	}
 	select {
 	case <-i.Done():
-		return i.failed("the service exited at startup: %s", i.how())
+		return i.failed("the service exited at startup: %s", i.Ending())
 	case <-ctx.Done():
 		return i.failed("the service was not ready in time").
 			WithHint("raise instances: {start: 30s}, and check that it connects to $NATS_URL")
@@ -95,14 +95,6 @@ type instance struct {
 	stopped atomic.Bool
 }
 
-// how describes how the process ended.
-func (i *instance) how() string {
-	if err := i.Process.Err(); err != nil {
-		return err.Error()
-	}
-	return "exit status 0"
-}
-
 // failed returns an error with the last lines among its causes.
 func (i *instance) failed(format string, args ...any) *mayfly.Error {
 	err := mayfly.Errorf(mayfly.Crashed, format, args...)
@@ -111,10 +103,7 @@ func (i *instance) failed(format string, args ...any) *mayfly.Error {
 }
 
 func (i *instance) say(source mayfly.Source, text string) {
-	line := mayfly.Line{
-		Time: time.Now(), Function: i.spec.Name, Revision: i.spec.Revision, Instance: i.spec.Instance,
-		Source: source, Text: text,
-	}
+	line := i.spec.Line(source, "", text)
 	i.tail.Add(line)
 	i.spec.Output(line)
 }
@@ -135,7 +124,7 @@ func (i *instance) Err() error {
 	if i.stopped.Load() {
 		return nil
 	}
-	return i.failed("the service ended: %s", i.how())
+	return i.failed("the service ended: %s", i.Ending())
 }
 
 // Stop implements runner.Instance: SIGTERM first, on which services of nats.go/micro
