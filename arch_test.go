@@ -104,6 +104,7 @@ var owners = map[string][]string{
 	"github.com/prometheus/client_golang":        {"internal/telemetry"},
 	"github.com/alecthomas/kong":                 {"internal/cli"},
 	"github.com/santhosh-tekuri/jsonschema/v6":   {"internal/openapi"},
+	"golang.org/x/mod":                           {"internal/bus", "internal/micro"},
 	"golang.org/x/sync":                          {"internal/deploy"},
 	"golang.org/x/term":                          {"internal/cli"},
 }

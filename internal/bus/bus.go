@@ -5,13 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/url"
-	"slices"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +15,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/mod/semver"
 )
 
 // Options say where NATS is. Exactly one of Server and Remote is used.
@@ -35,7 +32,7 @@ type Options struct {
 }
 
 // oldest is the first server version with everything Mayfly's state needs.
-var oldest = Version{2, 12, 0}
+const oldest = "v2.12.0"
 
 // A Bus is our access to NATS: one or more connections that reconnect by themselves,
 // and the server behind them if we run it.
@@ -118,10 +115,8 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 // checkServer rejects a server that lacks what we need. The error names what it is and
 // what it should be.
 func (b *Bus) checkServer(ctx context.Context, needJetStream bool) error {
-	text := b.ServerVersion()
-	v, err := ParseVersion(text)
-	if err != nil || v.Less(oldest) {
-		return mayfly.Errorf(mayfly.Unavailable, "the server at %s is nats-server %s: Mayfly needs %s or newer", b.remote, text, oldest).
+	if v := "v" + b.ServerVersion(); semver.Compare(v, oldest) < 0 { // an invalid one is the lowest
+		return mayfly.Errorf(mayfly.Unavailable, "the server at %s is nats-server %s: Mayfly needs %s or newer", b.remote, v[1:], oldest[1:]).
 			WithHint("upgrade it, or leave out --nats to use the server inside Mayfly")
 	}
 	if !needJetStream {
@@ -308,29 +303,3 @@ func (b *Bus) ServerVersion() string { return b.links[0].conn.Load().ConnectedSe
 
 // Embedded reports whether the server runs inside this process.
 func (b *Bus) Embedded() bool { return b.server != nil }
-
-// A Version is the major, minor and patch number of a server or a service.
-type Version [3]int
-
-func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[2]) }
-
-// Less reports whether v is older than w.
-func (v Version) Less(w Version) bool {
-	return slices.Compare(v[:], w[:]) < 0
-}
-
-// ParseVersion reads "2.15.2" and "2.15.2-RC.1". The error has code Invalid.
-func ParseVersion(s string) (v Version, err error) {
-	s, _, _ = strings.Cut(strings.TrimPrefix(s, "v"), "-")
-	s, _, _ = strings.Cut(s, "+")
-	parts := strings.Split(s, ".")
-	if len(parts) != len(v) {
-		return v, mayfly.Errorf(mayfly.Invalid, "version %q is not major.minor.patch", s)
-	}
-	for i, p := range parts {
-		if v[i], err = strconv.Atoi(p); err != nil || v[i] < 0 {
-			return v, mayfly.Errorf(mayfly.Invalid, "version %q is not major.minor.patch", s)
-		}
-	}
-	return v, nil
-}

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -194,11 +195,7 @@ func (s *Server) stop() (behind *http.Server, conns []*conn, emptied <-chan stru
 }
 
 func (s *Server) logf(format string, args ...any) {
-	if s.ErrorLog != nil {
-		s.ErrorLog.Printf(format, args...)
-		return
-	}
-	log.Printf(format, args...)
+	cmp.Or(s.ErrorLog, log.Default()).Printf(format, args...)
 }
 
 // A dateLine caches the Date header for a second.

@@ -40,7 +40,7 @@ func Example() {
 	pattern, _ := mayfly.ParsePattern("GET /hello/{name}")
 	subject, _ := mayfly.ParseSubjectPattern("greet")
 	payload, _ := mayfly.ParseTemplate("{name}")
-	g, err := gateway.New(dispatch.New(b, directory, dispatch.Options{}), gateway.Options{Directory: directory, Functions: projects{
+	g, err := gateway.New(dispatch.New(b, directory, dispatch.Options{}), gateway.Options{Directory: directory, Ready: b.Ready, Functions: projects{
 		{Name: "hello", Pattern: pattern, Subject: subject, Payload: payload, Project: "demo"},
 	}})
 	if err != nil {

@@ -100,6 +100,7 @@ func newGateway(t testing.TB, c dispatch.Caller, s services, o gateway.Options, 
 		o.Functions = projects{}
 	}
 	d.Functions = o.Functions.(functions)
+	o.Ready = func() error { return nil }
 	if ready, ok := c.(interface{ Ready() error }); ok {
 		o.Ready = ready.Ready
 	}

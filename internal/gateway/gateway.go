@@ -58,7 +58,7 @@ type Options struct {
 	Directory Directory    // of services; required
 	Functions Functions    // of this node; required
 	Mounts    []Mount      // paths of other packages
-	Ready     func() error // nil while calls can be made; always if nil
+	Ready     func() error // nil while calls can be made; required
 
 	HeaderTimeout time.Duration // for a client to send its headers; 10 s if zero
 	BodyTimeout   time.Duration // for a client to send its body; 30 s if zero
@@ -82,9 +82,6 @@ func (o Options) withDefaults() Options {
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 30*time.Second)
 	o.Addr = cmp.Or(o.Addr, "127.0.0.1:0")
 	o.MaxHeader = cmp.Or(o.MaxHeader, 16<<10)
-	if o.Ready == nil {
-		o.Ready = func() error { return nil }
-	}
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	return o
 }

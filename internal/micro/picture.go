@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"github.com/mayfly-run/mayfly"
-	"github.com/mayfly-run/mayfly/internal/bus"
+	"golang.org/x/mod/semver"
 )
 
 // A Picture is what was on the bus at one moment. It does not change.
@@ -23,16 +23,16 @@ func newPicture(known map[key]*instance) *Picture {
 	}
 	slices.SortFunc(p.Services, mayfly.Service.Compare)
 	// The highest version wins a name; among equals the first in the sorted order.
-	winner := map[[2]string]bus.Version{}
+	winner := map[[2]string]string{}
 	for _, s := range p.Services {
-		v, _ := bus.ParseVersion(s.Version) // an unreadable one is the lowest
+		v := "v" + s.Version // an invalid one is the lowest
 		ends := p.byName[s.Name]
 		if ends == nil {
 			ends = map[string]mayfly.Endpoint{}
 			p.byName[s.Name] = ends
 		}
 		for _, e := range s.Endpoints {
-			if have, ok := winner[[2]string{s.Name, e.Name}]; !ok || have.Less(v) {
+			if have, ok := winner[[2]string{s.Name, e.Name}]; !ok || semver.Compare(have, v) < 0 {
 				winner[[2]string{s.Name, e.Name}] = v
 				ends[e.Name] = e
 			}

@@ -2,7 +2,6 @@ package peers
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"maps"
 	"time"
@@ -191,5 +190,3 @@ func parseRoutes(data []byte) (routes []Route) {
 // validText makes foreign JSON safe to print: encoding/json passes on raw bytes that are
 // not UTF-8.
 func validText(data []byte) []byte { return bytes.ToValidUTF8(data, []byte("\ufffd")) }
-
-func compareNodes(a, b Node) int { return cmp.Compare(a.ID, b.ID) }

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -41,7 +42,7 @@ func (p Peers) List(ctx context.Context) ([]Node, error) {
 			all = append(all, n)
 		}
 	})
-	slices.SortStableFunc(all, compareNodes)
+	slices.SortStableFunc(all, func(a, b Node) int { return cmp.Compare(a.ID, b.ID) })
 	return slices.CompactFunc(all, func(a, b Node) bool { return a.ID == b.ID }), err
 }
 
