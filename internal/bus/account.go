@@ -80,11 +80,11 @@ func (b *Bus) announceCore() error {
 		return nil
 	}
 	b.log.Info("state has an account of its own")
-	return b.links[0].answer(mayfly.SubjectCore, func(m *nats.Msg) {
+	return b.links[0].answer(mayfly.SubjectCore, b.inboxes.checked(func(m *nats.Msg) {
 		if err := m.Respond([]byte(`{"v":1}`)); err != nil && m.Reply != "" {
 			b.log.Debug("answer not sent", "subject", m.Subject, "err", err)
 		}
-	})
+	}))
 }
 
 // hidden caches whether the state is in an account that we have no login for.

@@ -37,16 +37,17 @@ const oldest = "v2.12.0"
 // A Bus is our access to NATS: one or more connections that reconnect by themselves,
 // and the server behind them if we run it.
 type Bus struct {
-	log    *slog.Logger
-	name   string
-	server *server.Server // nil for a Remote
-	remote Remote         // the users' account
-	links  []*link        // to it
-	ours   Remote         // the account of our state
-	core   *link          // to it; links[0] where both are one
-	hidden hidden
-	health *health
-	wedged atomic.Pointer[string] // what our server said when a stream's disk failed
+	log     *slog.Logger
+	name    string
+	server  *server.Server // nil for a Remote
+	remote  Remote         // the users' account
+	links   []*link        // to it
+	ours    Remote         // the account of our state
+	core    *link          // to it; links[0] where both are one
+	hidden  hidden
+	inboxes inboxes
+	health  *health
+	wedged  atomic.Pointer[string] // what our server said when a stream's disk failed
 
 	committer *committer  // nil for a Remote
 	synced    atomic.Bool // a Remote's committer has answered, so it exists
@@ -95,11 +96,13 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 	if err := b.openCore(start); err != nil {
 		return nil, err
 	}
+	b.inboxes.add(b.links[0].conn.Load().Conn)
+	b.inboxes.add(b.core.conn.Load().Conn)
 	if err := b.checkServer(start, !o.NoJetStream); err != nil {
 		return nil, err
 	}
 	if b.committer != nil {
-		if err := b.core.answer(mayfly.SubjectSync, b.committer.ask); err != nil {
+		if err := b.core.answer(mayfly.SubjectSync, b.inboxes.checked(b.committer.ask)); err != nil {
 			return nil, unavailable(err)
 		}
 	}

@@ -26,6 +26,9 @@
 //   - a connection that closed for good is replaced: TestClosedConnectionIsMadeAnew
 //   - an oversize message is rejected before it reaches the server:
 //     TestCallRefusesWhatIsTooLarge
+//   - a call that the server sent before its interest was dropped still arrives:
+//     TestDroppedInterestLosesNoCall
+//   - answers go to inboxes alone: TestRepliesGoToInboxesAlone
 //   - what was acknowledged before Sync began is on disk when it returns, and a disk
 //     that lost data is never tried again:
 //     TestCallersDuringACommitShareTheNext, TestDiskThatFailedIsNotTriedAgain

@@ -185,12 +185,13 @@ type Stats struct {
 	Late        uint64                // replies that arrived after the call had ended
 	Retried     uint64                // calls sent a second time, for lack of responders
 	Nobody      uint64                // calls without responders the second time too
+	Diverted    uint64                // replies not sent: the message wanted them on a subject that is not an inbox
 	JetStream   jetstream.AccountInfo // as last seen
 }
 
 // Stats returns a snapshot.
 func (b *Bus) Stats() Stats {
-	s := Stats{Connections: len(b.all()), Retried: b.retried.Load(), Nobody: b.nobody.Load()}
+	s := Stats{Connections: len(b.all()), Retried: b.retried.Load(), Nobody: b.nobody.Load(), Diverted: b.inboxes.diverted.Load()}
 	for _, l := range b.all() {
 		if l.up.Load() {
 			s.Connected++

@@ -80,12 +80,14 @@ func (l *Listener) resubscribe(nc *nats.Conn) error {
 }
 
 // Change starts listening on some subjects and stops on others. When it returns, the
-// server knows.
+// server knows, and what it had sent before is ready for Next.
 func (l *Listener) Change(add, drop []Interest) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, interest := range drop {
-		if sub := l.subs[interest]; sub != nil {
+		if sub := l.subs[interest]; sub != nil && l.conn.IsConnected() {
+			_ = sub.Drain()
+		} else if sub != nil {
 			_ = sub.Unsubscribe() // a closed connection has no subscriptions
 		}
 		delete(l.subs, interest)
@@ -113,12 +115,12 @@ func (l *Listener) Change(add, drop []Interest) error {
 func (l *Listener) Next(ctx context.Context) (Inbound, bool) {
 	select {
 	case m := <-l.messages:
-		return Inbound{m, l}, true
+		return Inbound{l.bus.inboxes.check(m), l}, true
 	default:
 	}
 	select {
 	case m := <-l.messages:
-		return Inbound{m, l}, true
+		return Inbound{l.bus.inboxes.check(m), l}, true
 	case <-ctx.Done():
 		return Inbound{}, false
 	}
@@ -139,7 +141,7 @@ type Inbound struct {
 // Subject returns where it was sent.
 func (in Inbound) Subject() string { return in.message.Subject }
 
-// WantsReply reports whether the sender expects a reply.
+// WantsReply reports whether the sender expects a reply, and in an inbox.
 func (in Inbound) WantsReply() bool { return in.message.Reply != "" }
 
 // Call reads the message as a call. A message of a plain NATS client, which does not

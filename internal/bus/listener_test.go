@@ -1,7 +1,12 @@
 package bus_test
 
 import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
@@ -40,5 +45,75 @@ func TestListenerKeepsWhatItWasToldWithoutAConnection(t *testing.T) {
 	eventually(t, "the subject that was added is heard", func() bool { return heard("added") })
 	if heard("old") {
 		t.Error("the subject that was dropped is heard")
+	}
+}
+
+// A node that stops drops its interest while calls are on their way to it.
+func TestDroppedInterestLosesNoCall(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	interest := bus.Interest{Subject: "fn.echo", Queue: "q"}
+	answer := func(ctx context.Context, l *bus.Listener) {
+		for {
+			in, ok := l.Next(ctx)
+			if !ok {
+				return
+			}
+			_ = in.Respond(nil)
+		}
+	}
+	listen := func() *bus.Listener {
+		l, err := b.Listen(t.Context(), interest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	var answering, calling sync.WaitGroup
+	stays, stop := context.WithCancel(context.Background())
+	other := listen()
+	answering.Go(func() { answer(stays, other) })
+	var calls, lost atomic.Int64
+	done := make(chan struct{})
+	for range 16 {
+		calling.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				calls.Add(1)
+				if _, err := b.Call(t.Context(), mayfly.Call{Subject: "fn.echo", Deadline: time.Now().Add(5 * time.Second)}); err != nil {
+					lost.Add(1)
+				}
+			}
+		})
+	}
+	for range 40 { // each takes half of the calls, then leaves
+		l := listen()
+		ctx, leave := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			answer(ctx, l)
+		}()
+		for goal := calls.Load() + 50; calls.Load() < goal && lost.Load() == 0; {
+			runtime.Gosched()
+		}
+		if err := l.Change(nil, []bus.Interest{interest}); err != nil {
+			t.Error(err)
+		}
+		leave()
+		<-ended
+		l.Close()
+	}
+	close(done)
+	calling.Wait()
+	stop()
+	answering.Wait()
+	other.Close()
+	if lost.Load() > 0 {
+		t.Errorf("%d of %d calls were lost", lost.Load(), calls.Load())
 	}
 }

@@ -160,6 +160,7 @@ func busMetrics(m *telemetry.Metrics, b *bus.Bus) {
 	counter("mayfly_nats_bytes_out_total", "Bytes sent to NATS.", func(s bus.Stats) uint64 { return s.BytesOut })
 	gauge("mayfly_replies_waiting", "Calls waiting for a reply.", func(s bus.Stats) float64 { return float64(s.Waiting) })
 	counter("mayfly_replies_late_total", "Replies that came after their call had ended.", func(s bus.Stats) uint64 { return s.Late })
+	counter("mayfly_replies_diverted_total", "Replies not sent because the message wanted them on a subject that is not an inbox.", func(s bus.Stats) uint64 { return s.Diverted })
 	counter("mayfly_calls_retried_total", "Calls sent a second time because they had no responders.", func(s bus.Stats) uint64 { return s.Retried })
 	counter("mayfly_calls_nobody_total", "Calls that had no responders the second time either.", func(s bus.Stats) uint64 { return s.Nobody })
 	gauge("mayfly_jetstream_streams", "Streams of our account.", func(s bus.Stats) float64 { return float64(s.JetStream.Streams) })
