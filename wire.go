@@ -33,7 +33,8 @@ const (
 	HeaderHost        = "Mayfly-Host"     // Host of the request
 	HeaderRemote      = "Mayfly-Remote"   // address of the client, host:port
 	HeaderCall        = "Mayfly-Call"     // id of the call
-	HeaderDeadline    = "Mayfly-Deadline" // Unix time in milliseconds after which the reply is discarded
+	HeaderDeadline    = "Mayfly-Deadline" // Unix time in milliseconds after which the reply is discarded, by the caller's clock
+	HeaderTimeout     = "Mayfly-Timeout"  // milliseconds left until then, which need no common clock
 	HeaderParamPrefix = "Mayfly-Param-"   // Mayfly-Param-Id holds {id} of the route's pattern
 	HeaderTrace       = "Traceparent"     // W3C Trace Context
 )

@@ -45,6 +45,10 @@ func TestCallCarriesTheRequest(t *testing.T) {
 		mayfly.HeaderHost: {"shop.example"}, mayfly.HeaderRemote: {"[::1]:99"}, mayfly.HeaderCall: {"id-1"},
 		mayfly.HeaderDeadline: {deadline},
 	}
+	if left, err := strconv.Atoi(m.Header.Get(mayfly.HeaderTimeout)); err != nil || left < 1 || left > int(time.Until(c.Deadline).Milliseconds())+1000 {
+		t.Errorf("%s = %q", mayfly.HeaderTimeout, m.Header.Get(mayfly.HeaderTimeout))
+	}
+	m.Header.Del(mayfly.HeaderTimeout)
 	if diff := cmp.Diff(want, m.Header); diff != "" {
 		t.Errorf("headers at the service (-want +got):\n%s", diff)
 	}

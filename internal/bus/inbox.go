@@ -11,7 +11,7 @@ import (
 // publishes to, not the reply subject inside, and we publish with all our rights: an
 // answer to $KV.x would write a bucket, one to $JS.API.STREAM.PURGE.x empty a stream.
 type inboxes struct {
-	own     []string // prefixes of our own logins
+	own      []string // prefixes of our own logins
 	diverted atomic.Uint64
 }
 

@@ -144,11 +144,15 @@ func (in Inbound) Subject() string { return in.message.Subject }
 // WantsReply reports whether the sender expects a reply, and in an inbox.
 func (in Inbound) WantsReply() bool { return in.message.Reply != "" }
 
+// maxTimeout is more than any call may take.
+const maxTimeout = 365 * 24 * time.Hour
+
 // Call reads the message as a call. A message of a plain NATS client, which does not
 // know HTTP, is a POST to /.
 func (in Inbound) Call() mayfly.Call {
 	c := mayfly.Call{Subject: mayfly.Subject(in.message.Subject), Method: http.MethodPost, Path: "/", Body: in.message.Data}
 	c.Header = make(http.Header, len(in.message.Header))
+	timeout := ""
 	for name, values := range in.message.Header {
 		if len(values) == 0 {
 			continue
@@ -166,6 +170,8 @@ func (in Inbound) Call() mayfly.Call {
 			c.Remote = values[0]
 		case mayfly.HeaderCall:
 			c.ID = values[0]
+		case mayfly.HeaderTimeout:
+			timeout = values[0]
 		case mayfly.HeaderDeadline:
 			if ms, err := strconv.ParseInt(values[0], 10, 64); err == nil {
 				c.Deadline = time.UnixMilli(ms)
@@ -175,6 +181,9 @@ func (in Inbound) Call() mayfly.Call {
 				c.Header[name] = values
 			}
 		}
+	}
+	if ms, err := strconv.ParseInt(timeout, 10, 64); err == nil { // clocks differ: what is left is better than a time
+		c.Deadline = time.Now().Add(time.Duration(min(max(ms, 0), maxTimeout.Milliseconds())) * time.Millisecond)
 	}
 	return c
 }

@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/nats-io/nats.go"
 )
 
 func TestListenerKeepsWhatItWasToldWithoutAConnection(t *testing.T) {
@@ -115,5 +117,45 @@ func TestDroppedInterestLosesNoCall(t *testing.T) {
 	other.Close()
 	if lost.Load() > 0 {
 		t.Errorf("%d of %d calls were lost", lost.Load(), calls.Load())
+	}
+}
+
+// The clocks of two nodes may differ by more than a call's timeout.
+func TestTimeoutCountsByTheReceiversClock(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	l, err := b.Listen(t.Context(), bus.Interest{Subject: "fn.echo"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	nc := natstest.Connect(t, b)
+	past := strconv.FormatInt(time.Now().Add(-time.Hour).UnixMilli(), 10)
+	for _, tt := range []struct {
+		name, timeout, deadline string
+		left                    time.Duration // about; 0 if there is no deadline
+	}{
+		{"a clock that is behind", "30000", past, 30 * time.Second},
+		{"a caller that knows no timeout", "", past, -time.Hour},
+		{"neither", "", "", 0},
+		{"nothing left", "-5", past, -5 * time.Millisecond},
+		{"less than nothing", "-9223372036854775808", past, -time.Millisecond},
+		{"no number", "soon", "", 0},
+		{"beyond all time", "9223372036854775807", past, 365 * 24 * time.Hour},
+	} {
+		m := nats.NewMsg("fn.echo")
+		for name, value := range map[string]string{mayfly.HeaderTimeout: tt.timeout, mayfly.HeaderDeadline: tt.deadline} {
+			if value != "" {
+				m.Header.Set(name, value)
+			}
+		}
+		if err := nc.PublishMsg(m); err != nil {
+			t.Fatal(err)
+		}
+		in, _ := l.Next(t.Context())
+		deadline := in.Call().Deadline
+		if deadline.IsZero() != (tt.left == 0) || tt.left != 0 && (time.Until(deadline)-tt.left).Abs() > 10*time.Second {
+			t.Errorf("%s: deadline %v, want %v from now", tt.name, deadline, tt.left)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"strconv"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/nats-io/nats.go"
@@ -19,7 +20,7 @@ func encode(c mayfly.Call) *nats.Msg {
 	if h == nil {
 		h = make(http.Header, 8)
 	}
-	values := make([]string, 0, 7) // one array for the seven one-element slices
+	values := make([]string, 0, 8) // one array for the eight one-element slices
 	set := func(key, value string) {
 		if value == "" {
 			return
@@ -36,6 +37,7 @@ func encode(c mayfly.Call) *nats.Msg {
 	set(mayfly.HeaderCall, c.ID)
 	if !c.Deadline.IsZero() {
 		set(mayfly.HeaderDeadline, strconv.FormatInt(c.Deadline.UnixMilli(), 10))
+		set(mayfly.HeaderTimeout, strconv.FormatInt(max(1, time.Until(c.Deadline).Milliseconds()), 10))
 	}
 	return &nats.Msg{Subject: string(c.Subject), Header: nats.Header(h), Data: c.Body}
 }
