@@ -216,12 +216,10 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 // Err says how the program ended: nil for exit status 0, else an *ExitError. It is
 // valid once Done is closed.
 func (p *Process) Err() error {
-	select {
-	case <-p.done:
-		return p.err
-	default:
+	if !p.gone() {
 		return nil
 	}
+	return p.err
 }
 
 // Ending describes how the program ended, as a shell does.

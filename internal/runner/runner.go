@@ -100,9 +100,6 @@ func (r *Runner) end(drain time.Duration) {
 		}
 	}
 	r.mu.Unlock()
-	if drain == 0 {
-		r.force()
-	}
 	timer := time.AfterFunc(drain, r.force)
 	r.lives[mayfly.KindFunction].Wait()
 	timer.Stop()

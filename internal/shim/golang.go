@@ -44,7 +44,7 @@ type GoOptions struct {
 	Out  string // path of the binary
 	Work string // scratch folder of this function; if kept, modules are not looked up again
 
-	GOOS, GOARCH string    // target platform; the go command's default if empty
+	GOOS, GOARCH string    // target platform; the go command's default if both are empty
 	Output       io.Writer // gets what the compiler prints; discarded if nil
 }
 
@@ -110,10 +110,7 @@ func openGo(ctx context.Context, o GoOptions) (*goBuild, error) {
 	}
 	g.command = command
 	if o.GOOS != "" {
-		g.env = append(g.env, "GOOS="+o.GOOS)
-	}
-	if o.GOARCH != "" {
-		g.env = append(g.env, "GOARCH="+o.GOARCH)
+		g.env = append(g.env, "GOOS="+o.GOOS, "GOARCH="+o.GOARCH)
 	}
 	said, err := g.run(ctx, "env", "GOMOD", "GOVERSION")
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/process"
@@ -43,7 +44,6 @@ type fixtures struct {
 	// PIPE is set, writes "ready" to stdout, and exits with status 0 on SIGTERM; or, if
 	// CRASH is set, with status 3 after "last words" on stderr.
 	program mayfly.Program
-	env     []string // added to what all programs need
 
 	// broken exits before its first call. Start's error has brokenSays in its message
 	// or trace.
@@ -52,7 +52,8 @@ type fixtures struct {
 
 	// silent opens the pipe, writes "open\n" to it and never becomes ready. It is empty
 	// if the engine starts nothing before a call.
-	silent mayfly.Program
+	silent  mayfly.Program
+	patient runner.Engine // for broken and silent, if the engine takes programs to be ready after a while
 
 	adds []string // variables that the engine adds; "HTTP_*" matches all with that prefix
 	raw  bool     // replies have no status and no headers
@@ -86,7 +87,6 @@ func TestEnginesConform(t *testing.T) {
 			},
 		}
 	}
-	dir := t.TempDir()
 	for _, tt := range []struct {
 		name   string
 		engine runner.Engine
@@ -96,9 +96,9 @@ func TestEnginesConform(t *testing.T) {
 		{"http on its port", web, listening("port")},
 		{"exec", exec.New(exec.Options{Keeper: keeper}), running("script", false)},
 		{"exec with CGI", exec.New(exec.Options{Keeper: keeper}), running("cgi", true)},
-		{"service", service.New(service.Options{Keeper: keeper, Ready: ready(dir)}), fixtures{
-			program: program("service"), env: []string{readyDir + "=" + dir},
-			broken: program("broken"), brokenSays: "last words", silent: program("silent"),
+		{"service", service.New(service.Options{Keeper: keeper}), fixtures{
+			program: program("service"), broken: program("broken"), brokenSays: "last words",
+			silent: program("silent"), patient: service.New(service.Options{Keeper: keeper, Grace: time.Hour}),
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

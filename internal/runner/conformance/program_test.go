@@ -4,7 +4,6 @@ package conformance
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -12,8 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,7 +18,6 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/process"
-	"github.com/mayfly-run/mayfly/internal/runner"
 	"go.uber.org/goleak"
 )
 
@@ -172,31 +168,8 @@ func serviceProgram() {
 	if os.Getenv("PIPE") != "" {
 		startChild()
 	}
-	must(os.WriteFile(filepath.Join(os.Getenv(readyDir), strconv.Itoa(os.Getpid())), nil, 0o600))
 	fmt.Println("ready")
 	<-terms
-}
-
-// readyDir names a variable with the folder where services that are ready leave a file,
-// named by their process id. In a node the bus shows it.
-const readyDir = "READY_DIR"
-
-// ready waits until the service has left its file in dir.
-func ready(dir string) func(context.Context, runner.Spec, int) error {
-	return func(ctx context.Context, _ runner.Spec, pid int) error {
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			if _, err := os.Stat(filepath.Join(dir, strconv.Itoa(pid))); err == nil {
-				return nil
-			}
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	}
 }
 
 func fail() {

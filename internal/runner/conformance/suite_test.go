@@ -66,7 +66,7 @@ func (s *suite) spec(t *testing.T, p mayfly.Program, sub *subject, env ...string
 	return runner.Spec{
 		Name: "fixture", Revision: 7, Program: p, Instance: id, Folder: t.TempDir(),
 		Limits: mayfly.Limits{}.WithDefaults(),
-		Env: slices.Concat(environment(), s.env, env,
+		Env: slices.Concat(environment(), env,
 			[]string{mayfly.EnvFunction + "=fixture", mayfly.EnvRevision + "=7", mayfly.EnvInstance + "=" + id}),
 		Output: sub.hear,
 	}
@@ -180,12 +180,16 @@ func awaitGone(t *testing.T, i runner.Instance) error {
 
 func (s *suite) start(t *testing.T) {
 	t.Parallel()
+	engine := s.engine
+	if s.patient != nil {
+		engine = s.patient
+	}
 	t.Run("a broken program is an error with its last lines", func(t *testing.T) {
 		t.Parallel()
 		sub := newSubject(t)
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		i, err := s.engine.Start(ctx, s.spec(t, s.broken, sub))
+		i, err := engine.Start(ctx, s.spec(t, s.broken, sub))
 		if err == nil {
 			stop(i, 0)
 			t.Fatal("it started")
@@ -220,7 +224,7 @@ func (s *suite) start(t *testing.T) {
 		failed := make(chan error, 1)
 		spec := s.spec(t, s.silent, sub, sub.pipe.variable())
 		go func() {
-			_, err := s.engine.Start(ctx, spec)
+			_, err := engine.Start(ctx, spec)
 			failed <- err
 		}()
 		sub.pipe.awaitOpen(t)

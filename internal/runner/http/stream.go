@@ -112,19 +112,11 @@ func (f *fixed) Read(p []byte) (int, error) {
 	f.left -= int64(n)
 	switch {
 	case err != nil:
-		err = noEnd(err)
+		err = cutShort(err)
 	case f.left == 0: // a caller that knows the length may not read again
 		err = io.EOF
 	}
 	return n, err
-}
-
-// noEnd turns an EOF within a body into an error.
-func noEnd(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 // chunks reads a chunked body (RFC 9112, 7.1). It returns data as it arrives, so
@@ -144,7 +136,7 @@ func (k *chunks) Read(p []byte) (int, error) {
 			return 0, err
 		case n == 0:
 			if err := c.fill(); err != nil {
-				return 0, noEnd(err)
+				return 0, cutShort(err)
 			}
 			continue
 		case size == 0:
@@ -157,7 +149,7 @@ func (k *chunks) Read(p []byte) (int, error) {
 	n, err := c.body().Read(p[:min(int64(len(p)), k.left)])
 	k.left -= int64(n)
 	if err != nil {
-		return n, noEnd(err)
+		return n, cutShort(err)
 	}
 	if k.left == 0 { // the last chunk may have arrived too
 		if size, last, err := nextChunk(c.in[c.r:c.w], true); err == nil && last > 0 && size == 0 {

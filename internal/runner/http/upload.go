@@ -73,7 +73,7 @@ func (u *upload) run(c *conn, body io.Reader, length int64) {
 			break
 		}
 		if err != nil {
-			fault(noEnd(err))
+			fault(cutShort(err))
 			return
 		}
 	}

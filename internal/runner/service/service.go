@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,13 +15,7 @@ import (
 // Options configure the engine.
 type Options struct {
 	Keeper *process.Keeper // starts and ends the processes; required
-
-	// Ready returns nil once the instance's service answers on the bus, an error if it
-	// cannot tell, which counts as ready, and returns when ctx ends. If nil, a process
-	// that survives Grace is ready.
-	Ready func(ctx context.Context, s runner.Spec, pid int) error
-
-	Grace time.Duration // 250 ms if zero
+	Grace  time.Duration   // how long a process must live to be ready; 250 ms if zero
 }
 
 // An Engine makes instances that are services.
@@ -61,29 +54,15 @@ func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Instance, err
 
 // await returns nil when the instance is ready, or why it will not be.
 func (e *Engine) await(ctx context.Context, i *instance) error {
-	ask, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ready := make(chan error, 1)
-	if e.options.Ready == nil {
-		timer := time.AfterFunc(e.options.Grace, func() { ready <- nil })
-		defer timer.Stop()
-	} else {
-		var asking sync.WaitGroup
-		asking.Go(func() { ready <- e.options.Ready(ask, i.spec, i.PID()) })
-		defer asking.Wait()
-		defer cancel()
-	}
+	timer := time.NewTimer(e.options.Grace)
+	defer timer.Stop()
 	select {
+	case <-timer.C:
+		return nil
 	case <-i.Done():
 		return i.failed("the service exited at startup: %s", i.Ending())
 	case <-ctx.Done():
-		return i.failed("the service was not ready in time").
-			WithHint("raise instances: {start: 30s}, and check that it connects to $NATS_URL")
-	case err := <-ready:
-		if ctx.Err() != nil {
-			return i.failed("the service was not ready in time: %w", cmp.Or(err, ctx.Err()))
-		}
-		return nil
+		return i.failed("the service was not ready in time").WithHint("raise instances: {start: 30s}")
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -49,26 +49,6 @@ func spec(t *testing.T, command ...string) runner.Spec {
 	}
 }
 
-func TestReadyIsWhenTheServiceAnswers(t *testing.T) {
-	t.Parallel()
-	var answered atomic.Bool
-	e := newEngine(t, service.Options{Ready: func(_ context.Context, s runner.Spec, pid int) error {
-		if s.Name != "Fixture" || syscall.Kill(pid, 0) != nil {
-			t.Errorf("asked for %q with pid %d", s.Name, pid)
-		}
-		answered.Store(true)
-		return nil
-	}})
-	i, err := e.Start(t.Context(), spec(t, "sleep", "1000"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !answered.Load() {
-		t.Error("it was ready before it answered")
-	}
-	i.Stop(t.Context())
-}
-
 func TestServiceThatSurvivesGraceIsReady(t *testing.T) {
 	t.Parallel()
 	i, err := newEngine(t, service.Options{}).Start(t.Context(), spec(t, "sleep", "1000"))
@@ -82,17 +62,17 @@ func TestServiceThatSurvivesGraceIsReady(t *testing.T) {
 	}
 }
 
-func TestServiceThatNeverAnswersIsStopped(t *testing.T) {
+func TestServiceThatIsLateIsStopped(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	pids := make(chan int, 1)
-	e := newEngine(t, service.Options{Ready: func(ctx context.Context, _ runner.Spec, pid int) error {
+	s := spec(t, "sh", "-c", "echo $$; exec sleep 1000")
+	s.Output = func(l mayfly.Line) {
+		pid, _ := strconv.Atoi(l.Text)
 		pids <- pid
 		cancel()
-		<-ctx.Done()
-		return ctx.Err()
-	}})
-	_, err := e.Start(ctx, spec(t, "sleep", "1000"))
+	}
+	_, err := newEngine(t, service.Options{Grace: time.Hour}).Start(ctx, s)
 	if mayfly.CodeOf(err) != mayfly.Crashed || !strings.Contains(err.Error(), "not ready in time") || mayfly.HintOf(err) == "" {
 		t.Errorf("Start = %v (hint %q), want crashed, not ready in time, with a hint", err, mayfly.HintOf(err))
 	}
