@@ -98,6 +98,7 @@ var owners = map[string][]string{
 	"golang.org/x/sys":                           {"internal/bus", "internal/node", "internal/process"},
 	"github.com/klauspost/compress":              {"internal/bundle"},
 	"github.com/evanw/esbuild":                   {"internal/shim"},
+	"github.com/bmatcuk/doublestar/v4":           {"internal/project"},
 	"github.com/fsnotify/fsnotify":               {"internal/watch"},
 	"filippo.io/age":                             {"internal/secrets"},
 	"github.com/goccy/go-yaml":                   {"internal/yamlfile"},

@@ -27,12 +27,14 @@ const (
 	Timeout                 // no reply in time, it may still be running: retry only if idempotent
 )
 
-// codes maps each Code to its name, HTTP status and exit code.
-var codes = [...]struct {
+// A codeRow is what a Code is called elsewhere.
+type codeRow struct {
 	name   string
-	status int
+	status int // HTTP
 	exit   int
-}{
+}
+
+var codes = [...]codeRow{
 	Internal:    {"internal", http.StatusInternalServerError, 1},
 	Invalid:     {"invalid", http.StatusBadRequest, 2},
 	Denied:      {"denied", http.StatusForbidden, 3},
@@ -44,31 +46,21 @@ var codes = [...]struct {
 	Timeout:     {"timeout", http.StatusGatewayTimeout, 6},
 }
 
-func (c Code) valid() bool { return c >= 0 && int(c) < len(codes) }
+func (c Code) row() codeRow {
+	if c < 0 || int(c) >= len(codes) {
+		c = Internal
+	}
+	return codes[c]
+}
 
 // String returns the code's name on the wire, such as "not_found".
-func (c Code) String() string {
-	if !c.valid() {
-		c = Internal
-	}
-	return codes[c].name
-}
+func (c Code) String() string { return c.row().name }
 
 // Status returns the HTTP status, which is also the Nats-Service-Error-Code.
-func (c Code) Status() int {
-	if !c.valid() {
-		c = Internal
-	}
-	return codes[c].status
-}
+func (c Code) Status() int { return c.row().status }
 
 // Exit returns the exit code of a command that failed with c.
-func (c Code) Exit() int {
-	if !c.valid() {
-		c = Internal
-	}
-	return codes[c].exit
-}
+func (c Code) Exit() int { return c.row().exit }
 
 // Codes returns every code, in order of declaration.
 func Codes() []Code {

@@ -74,11 +74,7 @@ func (e Endpoint) Routes(service string) []Route {
 
 // Timeout returns how long the endpoint asks callers to wait, or 0.
 func (e Endpoint) Timeout() time.Duration {
-	text := e.Metadata[MetaTimeout]
-	if text == "" {
-		return 0
-	}
-	d, err := time.ParseDuration(text)
+	d, err := time.ParseDuration(e.Metadata[MetaTimeout])
 	if err != nil || d < 0 {
 		return 0
 	}

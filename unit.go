@@ -1,6 +1,7 @@
 package mayfly
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"runtime"
@@ -150,21 +151,14 @@ func Exactly(n int) Instances { return Instances{Min: n, Max: n} }
 // WithDefaults returns l with every zero field set to its default, except Body, whose
 // default is the gateway's.
 func (l Limits) WithDefaults() Limits {
-	set(&l.Timeout, Duration(30*time.Second))
-	set(&l.IdleTimeout, Duration(time.Minute))
-	set(&l.Concurrency, 16)
-	set(&l.Wait, 100)
-	set(&l.Instances.Max, max(4, l.Instances.Min))
-	set(&l.Instances.Idle, Duration(5*time.Minute))
-	set(&l.Instances.Start, Duration(10*time.Second))
+	l.Timeout = cmp.Or(l.Timeout, Duration(30*time.Second))
+	l.IdleTimeout = cmp.Or(l.IdleTimeout, Duration(time.Minute))
+	l.Concurrency = cmp.Or(l.Concurrency, 16)
+	l.Wait = cmp.Or(l.Wait, 100)
+	l.Instances.Max = cmp.Or(l.Instances.Max, max(4, l.Instances.Min))
+	l.Instances.Idle = cmp.Or(l.Instances.Idle, Duration(5*time.Minute))
+	l.Instances.Start = cmp.Or(l.Instances.Start, Duration(10*time.Second))
 	return l
-}
-
-func set[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }
 
 // A Duration is a time.Duration that is text in JSON, such as "1m30s".

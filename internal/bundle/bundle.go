@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"cmp"
 	"path"
 	"strings"
 
@@ -19,15 +20,9 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	if l.Files == 0 {
-		l.Files = 50_000
-	}
-	if l.Bytes == 0 {
-		l.Bytes = 512 << 20
-	}
-	if l.Packed == 0 {
-		l.Packed = 256 << 20
-	}
+	l.Files = cmp.Or(l.Files, 50_000)
+	l.Bytes = cmp.Or(l.Bytes, 512<<20)
+	l.Packed = cmp.Or(l.Packed, 256<<20)
 	return l
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -38,14 +39,11 @@ func (h *history) Run(ctx context.Context, p *process) error {
 	}
 	t := table{{"REVISION", "WHEN", "BY", "DIGEST", "FROM", "NOTE"}}
 	for _, l := range lines {
-		revision, from := count(l.Number), "-"
+		revision := count(l.Number)
 		if l.Removed {
 			revision = "removed"
 		}
-		if l.From > 0 {
-			from = count(l.From)
-		}
-		t.add(revision, l.At.Local().Format(time.DateTime), dash(l.By), digestsOf(l.Bundles), from, l.Note)
+		t.add(revision, l.At.Local().Format(time.DateTime), dash(l.By), digestsOf(l.Bundles), countOr(l.From, "-"), l.Note)
 	}
 	return t.print(p.stdout, "")
 }
@@ -63,9 +61,12 @@ func digestsOf(bundles map[string]string) string {
 }
 
 // dash marks an empty cell, to keep columns aligned.
-func dash(s string) string {
-	if s == "" {
-		return "-"
+func dash(s string) string { return cmp.Or(s, "-") }
+
+// countOr formats a number, or what stands for 0.
+func countOr[N int | uint64](n N, zero string) string {
+	if n == 0 {
+		return zero
 	}
-	return s
+	return count(n)
 }

@@ -246,10 +246,7 @@ func (d described) table(u mayfly.Unit) table {
 // addProgram adds what functions and services have in common, without the values of the
 // environment: people put secrets into them.
 func (t *table) addProgram(d described, revision uint64, project mayfly.Name, program mayfly.Program) {
-	text := "dev"
-	if revision > 0 {
-		text = count(revision)
-	}
+	text := countOr(revision, "dev")
 	if l := d.Deployed; l != nil && revision > 0 {
 		text += ", " + l.At.Local().Format(time.DateTime)
 		if l.By != "" {
@@ -297,17 +294,11 @@ func (p *process) printNode(n onNode) error {
 	}
 	lives := table{{"INSTANCE", "REVISION", "PHASE", "AGE", "CALLS", "PID", "MEMORY", "CPU"}}
 	for _, in := range n.Instances {
-		pid, memory, revision := "-", "-", "dev"
-		if in.PID > 0 {
-			pid = count(in.PID)
-		}
+		memory := "-"
 		if in.Memory > 0 {
 			memory = mebibytes(in.Memory)
 		}
-		if in.Revision > 0 {
-			revision = count(in.Revision)
-		}
-		lives.add(in.ID, revision, in.Phase, time.Since(in.Started).Round(time.Second).String(), count(in.Calls), pid, memory, short(in.CPU))
+		lives.add(in.ID, countOr(in.Revision, "dev"), in.Phase, time.Since(in.Started).Round(time.Second).String(), count(in.Calls), countOr(in.PID, "-"), memory, short(in.CPU))
 	}
 	return lives.print(p.stdout, "  ")
 }

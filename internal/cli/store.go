@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
@@ -96,14 +97,6 @@ func (c *client) local(p *process, b *bus.Bus) node.Running {
 func (p *process) author() string {
 	user, _ := p.lookup("USER")
 	login, _ := p.lookup("LOGNAME")
-	host, err := os.Hostname()
-	who := cmp.Or(user, login)
-	switch {
-	case err != nil:
-		return who
-	case who == "":
-		return host
-	default:
-		return who + "@" + host
-	}
+	host, _ := os.Hostname() // without one, the user is enough
+	return strings.Trim(cmp.Or(user, login)+"@"+host, "@")
 }

@@ -46,7 +46,7 @@ func (u *up) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	o := node.Options{
-		Config: loaded.Config, Fresh: u.Fresh, Routes: routesOf(projects), Version: thisBuild().Version, Watch: p.tell,
+		Config: loaded.Config, Fresh: u.Fresh, Routes: project.Routes(projects), Version: thisBuild().Version, Watch: p.tell,
 		Reaper: reaperOf(), Base: p.base(),
 	}
 	o.Folder, err = folderFor(p, loaded, projects)
@@ -106,15 +106,6 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	defer end()
 	parts.Go(func() { work.run(ctx) })
 	return n.Run(ctx)
-}
-
-// routesOf returns the routes of all projects.
-func routesOf(projects []*project.Project) []mayfly.Route {
-	var all []mayfly.Route
-	for _, one := range projects {
-		all = append(all, one.Routes...)
-	}
-	return all
 }
 
 // projects opens the projects at PATH, or the one in the current folder.

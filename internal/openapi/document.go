@@ -177,15 +177,7 @@ func (d *document) route(r mayfly.Route) {
 }
 
 // tag groups what belongs to one service or project.
-func tag(r mayfly.Route) string {
-	switch {
-	case r.Service != "":
-		return r.Service
-	case r.Function != "":
-		return string(r.Function)
-	}
-	return string(r.Project)
-}
+func tag(r mayfly.Route) string { return cmp.Or(r.Service, string(r.Function), string(r.Project)) }
 
 // service describes the endpoints that /svc reaches.
 func (d *document) service(s mayfly.Service) {

@@ -2,6 +2,7 @@ package project
 
 import (
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -86,8 +87,7 @@ func method(s string) (string, bool) {
 
 // httpToken accepts what RFC 9110 calls so, such as the name of a header.
 func httpToken(s string) (string, bool) {
-	bad := strings.ContainsFunc(s, func(c rune) bool {
-		return !strings.ContainsRune("!#$%&'*+-.^_`|~", c) && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z')
-	})
-	return s, s != "" && !bad
+	return s, tokens.MatchString(s)
 }
+
+var tokens = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")

@@ -5,10 +5,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/bmatcuk/doublestar/v4"
 	"github.com/mayfly-run/mayfly"
 )
 
@@ -40,8 +40,9 @@ type rules []rule
 
 // A rule is one line.
 type rule struct {
-	match   *regexp.Regexp // of the path within the folder, with / at a folder's end
-	exclude bool           // false for a line with !
+	glob    string // of the path within the folder
+	folder  bool   // it matches no files
+	exclude bool   // false for a line with !
 }
 
 // readRules returns the rules of a folder, or of a file, which are the defaults.
@@ -65,7 +66,7 @@ func readRules(folder string) (rules, error) {
 func parseRules(text string) (rules, error) {
 	var all rules
 	for _, line := range defaults {
-		all = append(all, rule{match: glob(line), exclude: true})
+		all = append(all, newRule(line))
 	}
 	number := 0
 	for line := range strings.Lines(text) {
@@ -77,70 +78,34 @@ func parseRules(text string) (rules, error) {
 		if len(all) > maxRules || len(line) > 1000 {
 			return nil, mayfly.Errorf(mayfly.Invalid, "%d:1: more than %d rules, or a rule longer than 1000 bytes", number, maxRules)
 		}
-		pattern, include := strings.CutPrefix(line, "!")
-		all = append(all, rule{match: glob(strings.TrimPrefix(pattern, `\`)), exclude: !include})
+		all = append(all, newRule(line))
 	}
 	slices.Reverse(all)
 	return all, nil
 }
 
-// glob translates a pattern of gitignore.
-func glob(pattern string) *regexp.Regexp {
-	pattern = strings.ToValidUTF8(pattern, "?")
-	folder := strings.HasSuffix(pattern, "/")
-	pattern = strings.TrimSuffix(pattern, "/")
-	var b strings.Builder
-	b.WriteString(`^`)
-	if !strings.Contains(pattern, "/") {
-		b.WriteString(`(?:.*/)?`)
+// newRule reads a line.
+func newRule(line string) rule {
+	line, include := strings.CutPrefix(strings.ToValidUTF8(line, "?"), "!")
+	// Braces have no meaning to gitignore.
+	line = strings.NewReplacer(`\\`, `\\`, `\{`, `\{`, `\}`, `\}`, "{", `\{`, "}", `\}`).Replace(line)
+	glob, folder := strings.CutSuffix(line, "/")
+	if !doublestar.ValidatePattern(glob) {
+		glob = strings.ReplaceAll(glob, "[", `\[`)
 	}
-	pattern = strings.TrimPrefix(pattern, "/")
-	for pattern != "" {
-		var one string
-		one, pattern = globPart(pattern)
-		b.WriteString(one)
+	glob, top := strings.CutPrefix(glob, "/")
+	if !top && !strings.Contains(glob, "/") {
+		glob = "**/" + glob
 	}
-	if b.WriteString(`/`); !folder {
-		b.WriteString(`?`)
+	if inside, ok := strings.CutSuffix(glob, "/**"); ok {
+		glob = inside + "/**/*" // not the folder itself
 	}
-	return regexp.MustCompile(b.String() + `$`)
+	return rule{glob: glob, folder: folder, exclude: !include}
 }
 
-// globPart translates the beginning of a pattern and returns the rest.
-func globPart(p string) (one, rest string) {
-	switch {
-	case strings.HasPrefix(p, "**/"):
-		return `(?:.*/)?`, p[3:]
-	case strings.HasPrefix(p, "/**") && len(p) == 3:
-		return `/.+`, ""
-	case strings.HasPrefix(p, "*"):
-		return `[^/]*`, strings.TrimLeft(p, "*")
-	case p[0] == '?':
-		return `[^/]`, p[1:]
-	case p[0] == '\\' && len(p) > 1:
-		return regexp.QuoteMeta(p[1:2]), p[2:]
-	case p[0] == '[':
-		if end := strings.IndexByte(p[1:], ']'); end > 0 {
-			if one, ok := class(p[1 : 1+end]); ok {
-				return one, p[end+2:]
-			}
-		}
-	}
-	return regexp.QuoteMeta(p[:1]), p[1:]
-}
-
-// class translates the text between brackets.
-func class(set string) (string, bool) {
-	set, not := strings.CutPrefix(set, "!")
-	if set == "" || strings.ContainsAny(set, `\/[^`) {
-		return "", false
-	}
-	one := "[" + set + "]"
-	if not {
-		one = "[^/" + set + "]"
-	}
-	_, err := regexp.Compile(one)
-	return one, err == nil
+func (r rule) match(name string) bool {
+	name, folder := strings.CutSuffix(name, "/")
+	return (folder || !r.folder) && doublestar.MatchUnvalidated(r.glob, name)
 }
 
 // match reports whether a path within the folder, with / at its end if it is one,
@@ -157,7 +122,7 @@ func (r rules) match(name string) bool {
 // matchOne is match for a path whose folders are known not to be ignored.
 func (r rules) matchOne(name string) bool {
 	for _, rule := range r {
-		if rule.match.MatchString(name) {
+		if rule.match(name) {
 			return rule.exclude
 		}
 	}

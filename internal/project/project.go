@@ -32,6 +32,14 @@ type Project struct {
 // Sources returns the functions, then the services.
 func (p *Project) Sources() []Source { return slices.Concat(p.Functions, p.Services) }
 
+// Routes returns the routes of all projects.
+func Routes(projects []*Project) (all []mayfly.Route) {
+	for _, p := range projects {
+		all = append(all, p.Routes...)
+	}
+	return all
+}
+
 // Open reads the project at path: a manifest, a folder with one, or a file or folder that
 // is one function or service, whose name and engine it detects. A manifest's variables
 // come from env or else from the file .env beside it. Errors have code NotFound if path

@@ -350,7 +350,7 @@ func (s *Session) changed(ctx context.Context, paths []string) {
 	defer s.mu.Unlock()
 	if s.reread(paths) {
 		s.adopt(ctx, now)
-		s.options.SetRoutes(s.routes())
+		s.options.SetRoutes(project.Routes(s.projects))
 	}
 	for _, u := range s.units {
 		if slices.ContainsFunc(paths, u.has) {
@@ -400,13 +400,4 @@ func manifestOf(p *project.Project) []string {
 		return nil
 	}
 	return []string{p.File, filepath.Join(p.Folder, ".env")}
-}
-
-// routes returns those of all projects. The caller holds mu.
-func (s *Session) routes() []mayfly.Route {
-	var all []mayfly.Route
-	for _, p := range s.projects {
-		all = append(all, p.Routes...)
-	}
-	return all
 }

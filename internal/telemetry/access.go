@@ -43,44 +43,56 @@ func (l AccessLog) Log(a Access) {
 
 func (l AccessLog) append(line []byte, now time.Time, a Access) []byte {
 	if l.text {
-		line = append(now.AppendFormat(line, "15:04:05 "), "INFO  call"...)
-	} else {
-		line = now.AppendFormat(append(line, `{"time":"`...), time.RFC3339Nano)
-		line = append(line, `","level":"INFO","msg":"call"`...)
+		return appendTextLine(line, now, a)
 	}
-	line = l.word(line, "method", a.Method)
-	line = l.word(line, "path", a.Path)
-	line = strconv.AppendInt(l.key(line, KeyStatus), int64(a.Status), 10)
-	line = l.key(line, KeyTook)
-	if l.text {
-		line = append(line, a.Took.String()...)
-	} else {
-		line = strconv.AppendInt(line, int64(a.Took), 10)
-	}
-	line = strconv.AppendInt(l.key(line, "bytes"), int64(a.Bytes), 10)
-	line = l.word(line, KeyRoute, a.Route)
-	line = l.word(line, KeyCall, a.Call)
+	return appendJSONLine(line, now, a)
+}
+
+func appendJSONLine(line []byte, now time.Time, a Access) []byte {
+	line = append(line, `{"time":"`...)
+	line = now.AppendFormat(line, time.RFC3339Nano)
+	line = append(line, `","level":"INFO","msg":"call","method":`...)
+	line = appendJSON(line, a.Method)
+	line = append(line, `,"path":`...)
+	line = appendJSON(line, a.Path)
+	line = append(line, `,"`+KeyStatus+`":`...)
+	line = strconv.AppendInt(line, int64(a.Status), 10)
+	line = append(line, `,"`+KeyTook+`":`...)
+	line = strconv.AppendInt(line, int64(a.Took), 10)
+	line = append(line, `,"bytes":`...)
+	line = strconv.AppendInt(line, int64(a.Bytes), 10)
+	line = append(line, `,"`+KeyRoute+`":`...)
+	line = appendJSON(line, a.Route)
+	line = append(line, `,"`+KeyCall+`":`...)
+	line = appendJSON(line, a.Call)
 	if a.Err != "" {
-		line = l.word(line, KeyErr, a.Err)
+		line = append(line, `,"`+KeyErr+`":`...)
+		line = appendJSON(line, a.Err)
 	}
-	if !l.text {
-		line = append(line, '}')
+	return append(line, "}\n"...)
+}
+
+func appendTextLine(line []byte, now time.Time, a Access) []byte {
+	line = now.AppendFormat(line, "15:04:05 ")
+	line = append(line, "INFO  call method="...)
+	line = appendText(line, a.Method)
+	line = append(line, " path="...)
+	line = appendText(line, a.Path)
+	line = append(line, " "+KeyStatus+"="...)
+	line = strconv.AppendInt(line, int64(a.Status), 10)
+	line = append(line, " "+KeyTook+"="...)
+	line = append(line, a.Took.String()...)
+	line = append(line, " bytes="...)
+	line = strconv.AppendInt(line, int64(a.Bytes), 10)
+	line = append(line, " "+KeyRoute+"="...)
+	line = appendText(line, a.Route)
+	line = append(line, " "+KeyCall+"="...)
+	line = appendText(line, a.Call)
+	if a.Err != "" {
+		line = append(line, " "+KeyErr+"="...)
+		line = appendText(line, a.Err)
 	}
 	return append(line, '\n')
-}
-
-func (l AccessLog) key(line []byte, key string) []byte {
-	if l.text {
-		return append(append(append(line, ' '), key...), '=')
-	}
-	return append(append(append(line, `,"`...), key...), `":`...)
-}
-
-func (l AccessLog) word(line []byte, key, s string) []byte {
-	if l.text {
-		return appendText(l.key(line, key), s)
-	}
-	return appendJSON(l.key(line, key), s)
 }
 
 // appendJSON appends s as a JSON string, escaped as slog does.
