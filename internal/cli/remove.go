@@ -3,6 +3,9 @@ package cli
 import (
 	"context"
 	"fmt"
+
+	"github.com/mayfly-run/mayfly/internal/deploy"
+	"github.com/mayfly-run/mayfly/internal/peers"
 )
 
 // remove is the verb remove.
@@ -30,7 +33,7 @@ func (r *remove) Run(ctx context.Context, p *process) error {
 	}
 	defer s.Close()
 	for _, name := range r.Names {
-		if err := s.Remove(ctx, name); err != nil {
+		if err := deploy.Remove(ctx, name, deploy.Options{Registry: s.Registry, Nodes: peers.New(s.bus)}); err != nil {
 			return err
 		}
 		if _, err := fmt.Fprintf(p.stdout, "%s removed\n", name); err != nil {

@@ -49,3 +49,36 @@ func (o Options) awaitOne(ctx context.Context, name string, revision uint64, n p
 			WithHint("see mayfly info %s", name)
 	}
 }
+
+// Remove removes a unit and returns once no node serves it. Errors are those of
+// Registry.Remove, and Timeout if a node still serves it.
+func Remove(ctx context.Context, name string, o Options) error {
+	if err := o.Registry.Remove(ctx, name); err != nil || o.NoWait {
+		return err
+	}
+	nodes, err := o.Nodes.List(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return together(ctx, nodes, func(ctx context.Context, n peers.Node) error { return o.awaitEnd(ctx, name, n) })
+}
+
+// awaitEnd returns when a node no longer serves what was deployed under a name.
+func (o Options) awaitEnd(ctx context.Context, name string, n peers.Node) error {
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
+	for {
+		s, err := o.Nodes.State(ctx, n.ID, name)
+		if mayfly.CodeOf(err) == mayfly.NotFound || err == nil && s.Serving == 0 {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return mayfly.Errorf(mayfly.Timeout, "%s is removed, but node %s may still serve it", name, n.ID).
+				WithHint("see mayfly info %s, and mayfly nodes", name)
+		}
+	}
+}

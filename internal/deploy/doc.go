@@ -31,4 +31,5 @@
 //     TestUnlistedThingsAreRemoved.
 //   - A rollback is a deploy of old code, with the same care: TestRollbackIsTriedFirst.
 //   - Waiting has an end: TestAwaitEndsWithTheAnswer.
+//   - What Remove has removed, no node serves: TestRemovedFunctionIsNotFoundAtOnce.
 package deploy

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"cmp"
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -32,6 +33,8 @@ type Functions interface {
 	Function(name mayfly.Name) (f *mayfly.Unit, building bool)
 	// Call gives a function one call. ctx governs the reply's Stream, too.
 	Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error)
+	// Deployed reports whether a unit is deployed under a name, here or elsewhere.
+	Deployed(name mayfly.Name) bool
 }
 
 // Options say what a call may take.
@@ -213,14 +216,28 @@ func (d *Dispatcher) Call(ctx context.Context, t *Target, c mayfly.Call) (mayfly
 		return d.options.Functions.Call(ctx, t.function, &held)
 	}
 	c.Deadline = time.Now().Add(t.Timeout)
-	return d.admission.call(ctx, d.caller, t.name, c)
+	reply, err := d.admission.call(ctx, d.caller, t.name, c)
+	return reply, d.removed(t, err)
 }
 
 // Send makes the call without waiting for a reply: it is sent, not stored.
 func (d *Dispatcher) Send(ctx context.Context, t *Target, c mayfly.Call) error {
 	c.Subject = t.subject
 	c.Deadline = time.Now().Add(t.Timeout)
-	return d.caller.Send(ctx, c)
+	return d.removed(t, d.caller.Send(ctx, c))
+}
+
+// removed returns err, or that there is no such function if nothing listens for one that
+// is not deployed: the directory learns of its end later than the registry.
+func (d *Dispatcher) removed(t *Target, err error) error {
+	if !errors.Is(err, mayfly.ErrNobody) {
+		return err
+	}
+	name, ok := strings.CutPrefix(string(t.subject), mayfly.SubjectFunctions+".")
+	if !ok || d.options.Functions.Deployed(mayfly.Name(name)) {
+		return err
+	}
+	return NoFunction(name)
 }
 
 // IsFunction reports whether an endpoint is that of a function.

@@ -14,17 +14,21 @@ type carrier struct {
 	endpoints map[string]mayfly.Endpoint // by service/endpoint
 	functions map[mayfly.Name]*mayfly.Unit
 	building  mayfly.Name
+	deployed  mayfly.Name
+	silent    bool // no subject has a responder
 	payload   int64
 	bus, here []mayfly.Call
 }
 
 func (c *carrier) Call(_ context.Context, call mayfly.Call) (mayfly.Reply, error) {
-	c.bus = append(c.bus, call)
-	return mayfly.Reply{Status: 200}, nil
+	return mayfly.Reply{Status: 200}, c.Send(context.Background(), call)
 }
 
 func (c *carrier) Send(_ context.Context, call mayfly.Call) error {
 	c.bus = append(c.bus, call)
+	if c.silent {
+		return mayfly.Errorf(mayfly.Unavailable, "cannot call %s: %w", call.Subject, mayfly.ErrNobody)
+	}
 	return nil
 }
 
@@ -48,6 +52,8 @@ func (h held) Call(_ context.Context, _ mayfly.Name, call *mayfly.Call) (mayfly.
 	h.here = append(h.here, *call)
 	return mayfly.Reply{Status: 200}, nil
 }
+
+func (h held) Deployed(name mayfly.Name) bool { return name == h.deployed }
 
 func newCarrier() *carrier {
 	metadata := map[string]string{mayfly.MetaTimeout: "3s"}
@@ -180,6 +186,50 @@ func TestBodyLimitIsTheSmallestBound(t *testing.T) {
 		}
 		if err := target.TooLarge(); !errors.Is(err, mayfly.ErrTooLarge) || mayfly.CodeOf(err) != mayfly.Invalid {
 			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// The directory still lists a function that was just removed.
+func TestRemovedFunctionIsNotFound(t *testing.T) {
+	t.Parallel()
+	subject, err := mayfly.ParseSubjectPattern("fn.theirs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name     string
+		deployed mayfly.Name
+		want     mayfly.Code
+	}{
+		{"removed", "", mayfly.NotFound},
+		{"deployed, and down", "theirs", mayfly.Unavailable},
+	} {
+		c := newCarrier()
+		c.silent, c.deployed = true, tt.deployed
+		d := New(c, c, Options{Functions: held{c}})
+		byName, err := d.Function(t.Context(), "theirs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		byRoute, err := d.Route(t.Context(), &mayfly.Route{Name: "theirs", Subject: subject})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, target := range []Target{byName, byRoute} {
+			if _, err := d.Call(t.Context(), &target, mayfly.Call{}); mayfly.CodeOf(err) != tt.want {
+				t.Errorf("%s: call = %v, want code %v", tt.name, err, tt.want)
+			}
+			if err := d.Send(t.Context(), &target, mayfly.Call{}); mayfly.CodeOf(err) != tt.want {
+				t.Errorf("%s: send = %v, want code %v", tt.name, err, tt.want)
+			}
+		}
+		service, err := d.Endpoint(t.Context(), "Orders", "get")
+		if err != nil || service.Fill([]string{"7"}) != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.Call(t.Context(), &service, mayfly.Call{}); !errors.Is(err, mayfly.ErrNobody) {
+			t.Errorf("%s: call of a service = %v", tt.name, err)
 		}
 	}
 }

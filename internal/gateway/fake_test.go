@@ -141,6 +141,7 @@ type projects []mayfly.Route
 func (projects) Function(mayfly.Name) (*mayfly.Unit, bool)             { return nil, false }
 func (projects) Functions() []*mayfly.Unit                             { return nil }
 func (p projects) Routes() []mayfly.Route                              { return p }
+func (projects) Deployed(mayfly.Name) bool                             { return false }
 func (projects) Watch(context.Context) <-chan map[mayfly.Name]struct{} { return nil }
 
 func (projects) Call(_ context.Context, name mayfly.Name, _ *mayfly.Call) (mayfly.Reply, error) {
@@ -173,6 +174,7 @@ func (functionsFunc) Function(name mayfly.Name) (*mayfly.Unit, bool) {
 func (functionsFunc) Functions() []*mayfly.Unit                             { return nil }
 func (functionsFunc) Routes() []mayfly.Route                                { return nil }
 func (functionsFunc) Watch(context.Context) <-chan map[mayfly.Name]struct{} { return nil }
+func (functionsFunc) Deployed(mayfly.Name) bool                             { return false }
 
 func (f functionsFunc) Call(ctx context.Context, _ mayfly.Name, c *mayfly.Call) (mayfly.Reply, error) {
 	return f(ctx, c)

@@ -18,7 +18,9 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bundle"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/deploy"
 	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/registry"
 	"github.com/nats-io/nats.go"
 )
@@ -125,6 +127,27 @@ func TestDeployedFunctionSurvivesARestart(t *testing.T) {
 		_, err := nc.Request("fn.hello", nil, patience)
 		return err == nats.ErrNoResponders
 	})
+}
+
+// The directory learns of a removal later than the registry; no call may see the gap.
+func TestRemovedFunctionIsNotFoundAtOnce(t *testing.T) {
+	t.Parallel()
+	n := start(t, options(t))
+	s := openShelf(t, n.NATS, t.TempDir())
+	s.deploy(t, web("hello"))
+	awaitStatus(t, n.Gateway+"/fn/hello", 200)
+	eventually(t, "the directory lists hello", func() bool {
+		return slices.ContainsFunc(n.Node.Status().Services, func(s mayfly.Service) bool { return s.Name == "hello" })
+	})
+	o := deploy.Options{Registry: s.Registry, Nodes: peers.New(openBus(t, n.NATS))}
+	if err := deploy.Remove(t.Context(), "hello", o); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if a := ask(t, "GET", n.Gateway+"/fn/hello", nil); a.StatusCode != 404 {
+			t.Errorf("after the removal: %v", a)
+		}
+	}
 }
 
 // A deploy costs nobody a call: neither those that an instance works at, nor those
