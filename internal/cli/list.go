@@ -12,6 +12,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/micro"
+	"github.com/mayfly-run/mayfly/internal/registry"
 )
 
 // list is the verb list.
@@ -24,9 +25,10 @@ type list struct {
 // Help is shown by mayfly list --help.
 func (*list) Help() string {
 	return `STATE is ok, failing (instances of a function crash or do not start; see mayfly
-info and mayfly logs) or down (it is deployed, but no node runs it). CALLS and
-ERRORS count from the start of the instances or, for a function, of its nodes.
-INSTANCES of a function come and go with its calls.`
+info and mayfly logs), down (it is deployed, but no node runs it) or unreadable
+(its registry entry is damaged, and the last good revision serves; deploy it
+again). CALLS and ERRORS count from the start of the instances or, for a
+function, of its nodes. INSTANCES of a function come and go with its calls.`
 }
 
 // A listed is one line of the list: a function, or a version of a service.
@@ -35,7 +37,7 @@ type listed struct {
 	Kind        string   `json:"kind"` // service or function
 	Version     string   `json:"version"`
 	Engine      string   `json:"engine,omitempty"` // if Mayfly runs it
-	State       string   `json:"state"`            // ok, failing or down
+	State       string   `json:"state"`            // ok, failing, down or unreadable
 	Instances   int      `json:"instances"`
 	Calls       uint64   `json:"calls"`
 	Errors      uint64   `json:"errors"`
@@ -225,7 +227,25 @@ func (s *store) addDeployed(all []listed) []listed {
 			one.Engine = string(u.Engine)
 		}
 	}
+	all = addUnreadable(all, s.Unreadable())
 	slices.SortStableFunc(all, func(a, b listed) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// addUnreadable marks or adds the units whose entry makes no sense.
+func addUnreadable(all []listed, broken []registry.Unreadable) []listed {
+	for _, b := range broken {
+		kind, name, _ := strings.Cut(b.Key, "/")
+		if kind != mayfly.KindFunction.String() && kind != mayfly.KindService.String() {
+			continue
+		}
+		i := slices.IndexFunc(all, func(one listed) bool { return one.Name == name && one.Kind == kind })
+		if i < 0 {
+			i = len(all)
+			all = append(all, listed{Name: name, Kind: kind, Description: b.Err.Error(), Endpoints: []string{}})
+		}
+		all[i].State = "unreadable"
+	}
 	return all
 }
 

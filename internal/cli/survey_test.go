@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/peers"
+	"github.com/mayfly-run/mayfly/internal/registry"
 )
 
 // statistics are the valid ones of these answers.
@@ -41,6 +43,23 @@ func TestListJoinsInstancesAndSkipsWhatDoesNotParse(t *testing.T) {
 		{Name: "b", Kind: "service", Version: "1.0.0", State: "ok", Instances: 2, Calls: 5, Errors: 1, Endpoints: []string{"y", "x"}},
 		{Name: "b", Kind: "service", Version: "2.0.0", State: "ok", Instances: 1, Endpoints: []string{}},
 		{Name: "c", Kind: "function", Version: "@dev", State: "ok", Endpoints: []string{"call"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestListShowsWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	why := errors.New("it is null")
+	got := addUnreadable([]listed{
+		{Name: "a", Kind: "function", Version: "@2", State: "ok"},
+		{Name: "b", Kind: "service", State: "ok"},
+	}, []registry.Unreadable{{Key: "function/a", Err: why}, {Key: "function/b", Err: why}, {Key: "route/b", Err: why}})
+	want := []listed{
+		{Name: "a", Kind: "function", Version: "@2", State: "unreadable"},
+		{Name: "b", Kind: "service", State: "ok"},
+		{Name: "b", Kind: "function", State: "unreadable", Description: "it is null", Endpoints: []string{}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

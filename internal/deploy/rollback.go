@@ -61,7 +61,9 @@ func (o Options) tryAgain(ctx context.Context, ref mayfly.Ref, nodes []peers.Nod
 	if current, err := o.Registry.Get(ctx, mayfly.Ref{Name: ref.Name}); err == nil && alike(current, u) {
 		return ref, nil
 	}
-	u.Revision = lines[0].Number + 1
+	if u.Revision, err = o.Registry.Next(ctx, u.Kind, u.Name); err != nil {
+		return ref, err
+	}
 	fitting := fit(nodes, u.Program)
 	if len(fitting) == 0 && !o.NoWait {
 		return ref, noNode(string(u.Name), u.Program)

@@ -10,7 +10,9 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -214,8 +216,8 @@ func (r *Registry) collect(ctx context.Context, before time.Time, inUse []string
 	return deleted, r.fetcher.forget(r.options.Cache, before, named)
 }
 
-// named returns the digests that any entry references, old values included. If one
-// cannot be read, nothing may be deleted.
+// named returns the digests that any entry references, old values included. If a newest
+// value cannot be read, nothing may be deleted.
 func (r *Registry) named(ctx context.Context) (map[string]bool, error) {
 	js, err := r.bus.JetStream()
 	if err != nil {
@@ -230,7 +232,7 @@ func (r *Registry) named(ctx context.Context) (map[string]bool, error) {
 		return nil, bus.Fault("read the registry", err)
 	}
 	defer drain(watcher)
-	named := map[string]bool{}
+	named, broken := map[string]bool{}, map[string]error{}
 	for {
 		select {
 		case <-ctx.Done():
@@ -240,8 +242,9 @@ func (r *Registry) named(ctx context.Context) (map[string]bool, error) {
 				return nil, mayfly.Errorf(mayfly.Unavailable, "the connection was lost while the registry was read")
 			}
 			if stored == nil {
-				return named, nil
+				return named, cmp.Or(slices.Collect(maps.Values(broken))...)
 			}
+			delete(broken, stored.Key())
 			if stored.Operation() != jetstream.KeyValuePut {
 				continue
 			}
@@ -250,8 +253,7 @@ func (r *Registry) named(ctx context.Context) (map[string]bool, error) {
 				Bundles map[string]string `json:"bundles"`
 			}
 			if err := json.Unmarshal(stored.Value(), &e); err != nil {
-				return nil, mayfly.Errorf(mayfly.Invalid, "the registry's entry %s makes no sense: %w", stored.Key(), err).
-					WithHint("deploy it again; no bundle is deleted before")
+				broken[stored.Key()] = senseless(stored.Key(), err)
 			}
 			for _, digest := range e.Bundles {
 				named[digest] = true

@@ -44,7 +44,7 @@ func deploy[T thing](ctx context.Context, r *Registry, key string, t T, project 
 		return t, false, err
 	}
 	return change[T](ctx, r, key, func(present entry) (entry, error) {
-		if present.live() && present.Project != project && !c.Take {
+		if present.live() && present.data != nil && present.Project != project && !c.Take {
 			return entry{}, foreign(key, present.Project, project)
 		}
 		next := entry{head: head{
@@ -128,10 +128,12 @@ func (r *Registry) Scale(ctx context.Context, name mayfly.Name, n mayfly.Instanc
 		return mayfly.Unit{}, err
 	}
 	u, _, err := change[mayfly.Unit](ctx, r, key, func(present entry) (entry, error) {
-		if !present.live() {
+		switch {
+		case !present.live():
 			return entry{}, r.missing(key)
-		}
-		if bytes.Equal(present.Scaled, raw) {
+		case present.broken != nil:
+			return entry{}, present.broken
+		case bytes.Equal(present.Scaled, raw):
 			return present, errUnchanged
 		}
 		present.Scaled, present.settings = raw, present.present()
@@ -250,7 +252,7 @@ func (r *Registry) read(ctx context.Context, key string) (e entry, err error) {
 			return err
 		}
 		if err == nil {
-			e, err = entryOf(stored)
+			e, err = readable(ctx, kv, stored)
 		}
 		return err
 	})
@@ -282,16 +284,8 @@ func lastWords(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValu
 	if err != nil {
 		return entry{}, err
 	}
-	last := entry{}
-	for _, s := range stored {
-		e, err := entryOf(s)
-		if err != nil {
-			return entry{}, err
-		}
-		e.Revision = max(e.Revision, last.Revision)
-		last = e
-	}
-	return last, nil
+	_, last, err := values(key, stored)
+	return last, err
 }
 
 // find returns the entry of the unit with a name: the deployed one, or else the last

@@ -25,6 +25,8 @@
 //   - Entries have one form, whichever Mayfly wrote them: TestEntriesStayAsTheyWere.
 //   - Entries that other tools wrote are checked like a manifest before they are shown:
 //     TestHostileRoutesAreNotServed.
+//   - An entry that makes no sense blocks nothing, and the last good one serves:
+//     TestUnreadableEntryLocksNothing.
 //   - A writer reads its own writes; others see them, even after the connection was lost
 //     or replaced: TestPictureSurvivesTheServer.
 //   - A bundle matches its digest, or does not exist: TestUploadRefusesOtherBytes,

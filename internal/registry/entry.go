@@ -50,6 +50,7 @@ type entry struct {
 	data     []byte                     // as read: the stored JSON object
 	thing    any                        // as read: what is deployed, without Scaled; nil if not parsed yet
 	kv       uint64                     // the key's revision, not the deployed one; 0 if there is none
+	broken   error                      // why the newest value cannot be read: the rest is that of the last good one, if any
 }
 
 // A head holds the registry's own fields of an entry. A unit has the first two as well.
@@ -86,10 +87,14 @@ func decode(key string, data []byte, kv uint64) (entry, error) {
 		err = errors.New("it is null")
 	}
 	if err != nil {
-		return e, mayfly.Errorf(mayfly.Invalid, "cannot read the registry's entry %s: %w", key, err).
-			WithHint("deploy it again, or look at it with nats kv get %s %s", mayfly.BucketRegistry, key)
+		return e, senseless(key, err)
 	}
 	return e, nil
+}
+
+func senseless(key string, why error) error {
+	return mayfly.Errorf(mayfly.Invalid, "cannot read the registry's entry %s: %w", key, why).
+		WithHint("deploy it again, or look at it with nats kv get %s %s", mayfly.BucketRegistry, key)
 }
 
 // read parses the data. Nearly all of thousands of entries are functions, so it tries
@@ -181,8 +186,11 @@ func settingsOf[T thing](t T) (map[string]json.RawMessage, error) {
 }
 
 // sameSettings reports whether e is deployed with exactly these settings. It ignores
-// fields of a newer Mayfly, which would be kept.
+// fields of a newer Mayfly, which would be kept. A broken entry is never the same.
 func sameSettings[T thing](e entry, settings map[string]json.RawMessage) bool {
+	if e.broken != nil {
+		return false
+	}
 	e.Scaled = nil
 	deployed, err := thingOf[T](e)
 	if err != nil {

@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -29,7 +30,7 @@ func (r *Registry) History(ctx context.Context, name string) ([]Revision, error)
 	if err != nil {
 		return nil, err
 	}
-	entries, err := r.entries(ctx, key)
+	entries, _, err := r.entries(ctx, key)
 	if err != nil {
 		return nil, err
 	}
@@ -57,14 +58,13 @@ func (r *Registry) History(ctx context.Context, name string) ([]Revision, error)
 // past returns an entry of the history: the newest with that number, or for 0 the one
 // before the present, or the last before a removal.
 func (r *Registry) past(ctx context.Context, key string, number uint64) (entry, error) {
-	entries, err := r.entries(ctx, key)
+	entries, present, err := r.entries(ctx, key)
 	if err != nil {
 		return entry{}, err
 	}
 	if len(entries) == 0 {
 		return entry{}, r.missing(key)
 	}
-	present := entries[0]
 	for _, e := range entries {
 		switch {
 		case e.Removed:
@@ -80,26 +80,82 @@ func (r *Registry) past(ctx context.Context, key string, number uint64) (entry, 
 		WithHint("mayfly history %s shows what is kept", nameOf(key))
 }
 
-// entries returns all stored values of an entry, newest first.
-func (r *Registry) entries(ctx context.Context, key string) (entries []entry, err error) {
+// entries returns all readable values of an entry, newest first, and the present one.
+func (r *Registry) entries(ctx context.Context, key string) (all []entry, present entry, err error) {
 	err = r.bus.RetryBucket(ctx, "read the history of "+key, mayfly.BucketRegistry, func(ctx context.Context, kv jetstream.KeyValue) error {
-		entries = nil
 		stored, err := kv.History(ctx, key)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			return nil
-		}
-		if err != nil {
+		if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
 			return err
 		}
-		for _, s := range stored {
-			e, err := entryOf(s)
-			if err != nil {
-				return err
-			}
-			entries = append(entries, e)
-		}
-		slices.Reverse(entries)
-		return nil
+		all, present, err = values(key, stored)
+		slices.Reverse(all)
+		return err
 	})
-	return entries, err
+	return all, present, err
+}
+
+// values decodes the values of an entry, oldest first. It skips those that make no sense,
+// which other tools or a damaged disk may leave. present is the last one, or the last good
+// one with the reason; each skipped value counts as a revision, so that no number is used
+// twice. The error has code Invalid: a newer Mayfly wrote one of them.
+func values(key string, stored []jetstream.KeyValueEntry) (good []entry, present entry, err error) {
+	present.kind, _ = kindOf(key)
+	for _, s := range stored {
+		e, err := entryOf(s)
+		if err == nil {
+			err = sound(key, e)
+		}
+		switch {
+		case e.V > version:
+			return nil, e, err
+		case err != nil:
+			present.Revision = max(present.Revision+1, e.Revision)
+			present.kv, present.broken = s.Revision(), err
+		default:
+			good = append(good, e)
+			e.Revision = max(e.Revision, present.Revision)
+			present = e
+		}
+	}
+	return good, present, nil
+}
+
+// readable returns the entry whose newest value is stored. If that makes no sense, it is
+// the last good one, with the reason: that one serves until the next deploy.
+func readable(ctx context.Context, kv jetstream.KeyValue, stored jetstream.KeyValueEntry) (entry, error) {
+	e, err := entryOf(stored)
+	if err == nil {
+		err = sound(stored.Key(), e)
+	}
+	if err == nil || e.V > version {
+		return e, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, historyWait)
+	defer cancel()
+	all, failed := kv.History(ctx, stored.Key())
+	if failed != nil {
+		all = []jetstream.KeyValueEntry{stored}
+	}
+	_, present, err := values(stored.Key(), all)
+	return present, err
+}
+
+// historyWait limits how long the last good value of a broken entry is looked for.
+const historyWait = 5 * time.Second
+
+// An Unreadable is an entry whose newest value makes no sense. The last good one serves.
+type Unreadable struct {
+	Key string // such as function/hello
+	Err error
+}
+
+// Unreadable returns the unreadable entries by key. It answers from memory.
+func (r *Registry) Unreadable() []Unreadable {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var all []Unreadable
+	for _, key := range slices.Sorted(maps.Keys(r.picture.broken)) {
+		all = append(all, Unreadable{key, r.picture.broken[key]})
+	}
+	return all
 }

@@ -19,22 +19,31 @@ type picture struct {
 	units  map[string]*mayfly.Unit
 	routes map[string][]mayfly.Route
 	seen   map[string]uint64 // revision of each key that the picture shows, tombstones included
+	broken map[string]error  // why the newest value of a key cannot be read
 
 	sorted []mayfly.Unit  // by key; nil after a change of units, until the next list
 	paths  []mayfly.Route // by name; nil after a change of routes, until the next listRoutes
 }
 
 func newPicture() *picture {
-	return &picture{units: map[string]*mayfly.Unit{}, routes: map[string][]mayfly.Route{}, seen: map[string]uint64{}}
+	return &picture{units: map[string]*mayfly.Unit{}, routes: map[string][]mayfly.Route{}, seen: map[string]uint64{}, broken: map[string]error{}}
 }
 
 // put shows an entry, unless the picture has a later one, and reports whether it did.
-// It does not show an unreadable entry: nothing half understood may run.
+// It does not show what a newer Mayfly wrote: nothing half understood may run. Where no
+// value of a broken entry is good, what is shown stays.
 func (p *picture) put(key string, e entry, unreadable error) (bool, error) {
 	if e.kv <= p.seen[key] {
 		return false, nil
 	}
 	p.seen[key] = e.kv
+	delete(p.broken, key)
+	if e.broken != nil {
+		p.broken[key] = e.broken
+		if e.data == nil {
+			return true, e.broken
+		}
+	}
 	if watched(key) == "" {
 		p.paths = nil
 	} else {
@@ -45,7 +54,18 @@ func (p *picture) put(key string, e entry, unreadable error) (bool, error) {
 	if unreadable != nil || !e.live() {
 		return true, unreadable
 	}
-	return true, p.fill(key, e)
+	return true, cmp.Or(p.fill(key, e), e.broken)
+}
+
+// sound returns why a live entry cannot be shown, or nil.
+func sound(key string, e entry) error {
+	if !e.live() {
+		return nil
+	}
+	if err := newPicture().fill(key, e); err != nil {
+		return senseless(key, err)
+	}
+	return nil
 }
 
 // fill shows what a live entry holds, if it matches its key.
@@ -53,7 +73,7 @@ func (p *picture) fill(key string, e entry) error {
 	if _, ok := kindOf(key); ok {
 		u, err := thingOf[mayfly.Unit](e)
 		if err != nil || keyOf(u.Kind, u.Name) != key {
-			return cmp.Or(err, misnamed(key))
+			return cmp.Or(err, errMisnamed)
 		}
 		p.units[key] = &u
 		return nil
@@ -63,15 +83,13 @@ func (p *picture) fill(key string, e entry) error {
 	}
 	s, err := thingOf[route](e)
 	if err != nil || keyRoute+s.Name != key {
-		return cmp.Or(err, misnamed(key))
+		return cmp.Or(err, errMisnamed)
 	}
 	p.routes[key], err = s.routes()
 	return err
 }
 
-func misnamed(key string) error {
-	return mayfly.Errorf(mayfly.Invalid, "the name in the registry's entry %s differs from its key", key)
-}
+var errMisnamed = errors.New("its name differs from its key")
 
 // watched returns the name that watchers see for a key: its unit's, or "" for a route.
 func watched(key string) mayfly.Name {
@@ -202,7 +220,7 @@ func (r *Registry) watch(ctx context.Context, complete func()) error {
 				r.swap()
 				complete()
 			default:
-				e, err := entryOf(stored)
+				e, err := readable(ctx, kv, stored)
 				r.show(stored.Key(), e, err)
 			}
 		}

@@ -284,6 +284,102 @@ func TestNumbersGoOnAfterDeletionByAnotherTool(t *testing.T) {
 	}
 }
 
+// Another tool, or a damaged disk, leaves values that make no sense.
+func TestUnreadableEntryLocksNothing(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	r := open(t, b, registry.Options{})
+	f := function("hello", "shop", upload(t, r, "one"))
+	deploy(t, r, f)
+	f.Bundles = map[string]string{mayfly.AnyPlatform: upload(t, r, "two")}
+	deploy(t, r, f)
+	kv, news := bucket(t, b, mayfly.BucketRegistry), r.Watch(t.Context())
+	spoil := func(value string) {
+		t.Helper()
+		if _, err := kv.PutString(t.Context(), "function/hello", value); err != nil {
+			t.Fatal(err)
+		}
+		await(t, news, func() bool { return len(r.Unreadable()) == 1 })
+	}
+	for i, value := range []string{`]`, `null`, `{"v":1,"name":"other","revision":3}`, `{"v":1,"name":"hello","bundles":7}`, `{"v":1,"revision":"x"}`} {
+		last := r.List()[0]
+		spoil(value)
+		for _, reader := range []*registry.Registry{r, open(t, b, registry.Options{})} {
+			if u := reader.Current("hello"); u == nil || !cmp.Equal(*u, last) {
+				t.Fatalf("after %s: current is %v, want the last good one", value, u)
+			}
+			broken := reader.Unreadable()
+			if len(broken) != 1 || broken[0].Key != "function/hello" || broken[0].Err == nil {
+				t.Errorf("after %s: unreadable = %v", value, broken)
+			}
+		}
+		if lines, err := r.History(t.Context(), "hello"); err != nil || lines[0].Number != last.Revision {
+			t.Errorf("after %s: history = %v, %v", value, lines, err)
+		}
+		_, err := r.Scale(t.Context(), "hello", mayfly.Instances{Max: 3})
+		wantCode(t, err, mayfly.Invalid, "deploy it again")
+		// The spoilt value took a number: nodes may have run it when it was good.
+		now := mayfly.Unit{}
+		switch i % 3 {
+		case 0:
+			now = deploy(t, r, f)
+		case 1:
+			if now, _, err = r.Rollback(t.Context(), mayfly.Ref{Name: "hello"}); err != nil {
+				t.Fatalf("rollback after %s: %v", value, err)
+			}
+		case 2:
+			if err := r.Remove(t.Context(), "hello"); err != nil {
+				t.Fatalf("remove after %s: %v", value, err)
+			}
+			if len(r.List()) > 0 {
+				t.Errorf("after the removal there is %v", r.List())
+			}
+			now = deploy(t, r, f)
+		}
+		if now.Revision != last.Revision+2 {
+			t.Errorf("after %s of %d the next number is %d", value, last.Revision, now.Revision)
+		}
+		if broken := r.Unreadable(); len(broken) > 0 {
+			t.Errorf("%s is still unreadable: %v", value, broken)
+		}
+	}
+
+	// One that never was good.
+	if _, err := kv.PutString(t.Context(), "function/odd", "]"); err != nil {
+		t.Fatal(err)
+	}
+	if odd := deploy(t, r, function("odd", "shop", f.Bundle(mayfly.AnyPlatform))); odd.Revision != 2 {
+		t.Errorf("odd is deployed as %v", odd)
+	}
+	if _, err := kv.PutString(t.Context(), "service/Odd", "]"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Remove(t.Context(), "Odd"); err != nil {
+		t.Errorf("remove: %v", err)
+	}
+	if n, err := r.CollectBefore(t.Context(), time.Now().Add(time.Hour)); err != nil {
+		t.Errorf("collect = %d, %v", n, err)
+	}
+}
+
+// An entry of a newer Mayfly stays, and what it replaced does not run.
+func TestNewerEntryIsKept(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	r := open(t, b, registry.Options{})
+	f := function("hello", "", upload(t, r, "one"))
+	deploy(t, r, f)
+	kv := bucket(t, b, mayfly.BucketRegistry)
+	news := r.Watch(t.Context())
+	if _, err := kv.PutString(t.Context(), "function/hello", `{"v":2,"revision":2}`); err != nil {
+		t.Fatal(err)
+	}
+	await(t, news, func() bool { return len(r.List()) == 0 })
+	_, _, err := r.Deploy(t.Context(), f, registry.Change{})
+	wantCode(t, err, mayfly.Invalid, "newer Mayfly")
+	wantCode(t, r.Remove(t.Context(), "hello"), mayfly.Invalid, "newer Mayfly")
+}
+
 func TestAnotherProjectsNameNeedsTake(t *testing.T) {
 	t.Parallel()
 	r := open(t, natstest.New(t), registry.Options{})
