@@ -50,6 +50,10 @@ func ParsePattern(s string) (Pattern, error) {
 	if strings.ContainsAny(p.Host, "{} \t") {
 		return bad("the host has a brace or a space")
 	}
+	if p.Host != "" && p.Host != "localhost" && !strings.ContainsAny(p.Host, ".:") { // far more often a forgotten slash than a host
+		return Pattern{}, Errorf(Invalid, "pattern %q: the path must start with /", Clip(s)).
+			WithHint("write %s, or a host with its domain, such as %s.example/", strings.TrimSpace(p.Method+" /"+rest), p.Host)
+	}
 	if strings.ContainsAny(p.Path, " \t?#") {
 		return bad("the path has a space, ? or #: query values need no pattern")
 	}

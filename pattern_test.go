@@ -27,6 +27,7 @@ func TestParsePatternReadsItsParts(t *testing.T) {
 		{"spaces after the method", "GET \t /x", mayfly.Pattern{Method: "GET", Path: "/x"}, "GET /x"},
 		{"host", "shop.example/x", mayfly.Pattern{Host: "shop.example", Path: "/x"}, ""},
 		{"method and host", "GET shop.example/x", mayfly.Pattern{Method: "GET", Host: "shop.example", Path: "/x"}, ""},
+		{"localhost", "localhost/x", mayfly.Pattern{Host: "localhost", Path: "/x"}, ""},
 		{"a value", "GET /orders/{id}", mayfly.Pattern{Method: "GET", Path: "/orders/{id}", Params: []string{"id"}}, ""},
 		{"values in order", "/{b}/x/{a}", mayfly.Pattern{Path: "/{b}/x/{a}", Params: []string{"b", "a"}}, ""},
 		{"rest", "/files/{path...}", mayfly.Pattern{Path: "/files/{path...}", Params: []string{"path"}}, ""},
@@ -61,6 +62,8 @@ func TestParsePatternRefusesWhatNoRequestReaches(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
 		{"empty", "", "the path must start with /"},
 		{"no slash", "orders", "the path must start with /"},
+		{"no first slash", "orders/{id}", "the path must start with /"},
+		{"no first slash after a method", "GET orders/{id}", "the path must start with /"},
 		{"method alone", "GET", "the path must start with /"},
 		{"method and nothing", "GET ", "the path must start with /"},
 		{"lower-case method", "get /x", `"get" is not an HTTP method`},

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
@@ -199,8 +200,11 @@ func readSecret(p *process, name mayfly.Name) (value []byte, err error) {
 		value, err = term.ReadPassword(int(p.stdin.(*os.File).Fd()))
 		fmt.Fprintln(p.stderr)
 	} else {
-		value, err = io.ReadAll(io.LimitReader(p.stdin, secrets.MaxValue+2)) // and a line break
+		value, err = io.ReadAll(io.LimitReader(p.stdin, secrets.MaxValue+5)) // and a byte order mark and a line break
 		value = bytes.TrimSuffix(bytes.TrimSuffix(value, []byte("\n")), []byte("\r"))
+		if utf8.Valid(value) { // the mark that editors begin a text with is none of the value
+			value = bytes.TrimPrefix(value, []byte("\ufeff"))
+		}
 	}
 	if err != nil {
 		return nil, mayfly.Errorf(mayfly.Invalid, "read the value: %w", err)

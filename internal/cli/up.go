@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
 	"slices"
 	"sync"
 
@@ -111,7 +109,7 @@ func (u *up) Run(ctx context.Context, p *process) error {
 // projects opens the projects at PATH, or the one in the current folder.
 func (u *up) projects(p *process) ([]*project.Project, error) {
 	paths := u.Paths
-	if _, err := os.Stat(project.Manifest); len(paths) == 0 && !errors.Is(err, fs.ErrNotExist) {
+	if len(paths) == 0 && project.ManifestIn(".") != "" {
 		paths = []string{"."}
 	}
 	var all []*project.Project

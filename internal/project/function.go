@@ -293,9 +293,16 @@ func readEnv(n *yamlfile.Node) (map[string]string, error) {
 			return nil, f.Key.Errorf("%q in %s is not a variable name: use letters, digits and _", mayfly.Clip(name), n.Path)
 		case isOurs(name):
 			return nil, f.Key.Errorf("Mayfly sets %s itself in each instance", mayfly.Clip(name)).WithHint("use another name")
+		case strings.Contains(f.Value.Text, "\x00"):
+			return nil, holdsNUL(f.Value)
 		}
 	}
 	return readTexts(n)
+}
+
+// holdsNUL returns the error for a value that no process can be given.
+func holdsNUL(n *yamlfile.Node) error {
+	return n.Errorf("%s has a NUL character, which variables and arguments cannot have", n.Path).WithHint("remove it, or encode the value, such as in base64")
 }
 
 // isOurs reports whether a node sets the variable itself in each instance.
@@ -327,6 +334,9 @@ func readCommand(n *yamlfile.Node) (string, error) {
 	if err == nil && strings.TrimSpace(text) == "" {
 		err = n.Errorf("%s is empty", n.Path).WithHint("write a command, or remove it")
 	}
+	if err == nil && strings.Contains(text, "\x00") {
+		err = holdsNUL(n)
+	}
 	return text, err
 }
 
@@ -340,6 +350,9 @@ func readCommandLine(n *yamlfile.Node) ([]string, error) {
 	words, err := n.Strs()
 	if err == nil && (len(words) == 0 || words[0] == "") {
 		err = n.Errorf("%s names no program", n.Path).WithHint("write a command, such as [node, server.js]")
+	}
+	if i := slices.IndexFunc(words, func(word string) bool { return strings.Contains(word, "\x00") }); i >= 0 && err == nil {
+		err = holdsNUL(n.Items[i])
 	}
 	return words, err
 }

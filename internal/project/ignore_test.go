@@ -1,6 +1,8 @@
 package project
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -48,6 +50,31 @@ func TestIgnoreKnowsGitsRules(t *testing.T) {
 				t.Errorf("%q ignores %s", tt.rules, name)
 			}
 		}
+	}
+}
+
+// Some editors begin each file with a byte order mark. A first rule that does not count
+// ships what it should leave out.
+func TestByteOrderMarkIsNoText(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	for name, text := range map[string]string{
+		ignoreName: "private.txt\r\n*.log\r\n", packageFile: `{"main": "run.js"}`, "run.js": "",
+		"mayfly.yml": "functions: {a: {code: run.js, env: {A: \"${A}\"}}}", dotenvName: "A=from .env\n",
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte("\ufeff"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all, err := readRules(folder); err != nil || !all.match("private.txt") || !all.match("a.log") {
+		t.Errorf("the first rule does not count (%v)", err)
+	}
+	if main, err := packageMain(folder); err != nil || filepath.Base(main) != "run.js" {
+		t.Errorf("main is %q, %v", main, err)
+	}
+	p, err := Open(folder, func(string) (string, bool) { return "", false })
+	if err != nil || len(p.Functions) != 1 || p.Functions[0].Unit.Env["A"] != "from .env" {
+		t.Errorf("project %+v, %v", p, err)
 	}
 }
 

@@ -184,7 +184,8 @@ func Schema() []byte {
 	e.SetIndent("", "  ")
 	if err := e.Encode(projectKeys.schema().with(schema{
 		"$schema": "https://json-schema.org/draft/2020-12/schema", "title": Manifest,
-		"description": "A Mayfly project: its functions, services and routes.",
+		"description":       "A Mayfly project: its functions, services and routes.",
+		"patternProperties": schema{"^x-": schema{"description": "Anything, such as anchors (&name) for use elsewhere in the file."}},
 	})); err != nil {
 		panic(err) // it is made of texts, numbers, lists and maps
 	}

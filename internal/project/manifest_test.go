@@ -319,3 +319,15 @@ func validate(schema *jsonschema.Schema, text string) error {
 	}
 	return schema.Validate(value)
 }
+
+func TestParseRefusesWhatNoProcessCanBeGiven(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	write(t, folder, "a.js", "")
+	for _, keys := range []string{`env: {A: "x\0y"}`, `build: "x\0y"`, `start: "x\0y"`, `start: [node, "x\0y"]`} {
+		_, err := project.Parse(filepath.Join(folder, "mayfly.yaml"), []byte("functions:\n  a: {code: a.js, "+keys+"}\n"), noEnv)
+		if mayfly.CodeOf(err) != mayfly.Invalid || !strings.Contains(err.Error(), "mayfly.yaml:2:") || !strings.Contains(err.Error(), "NUL character") {
+			t.Errorf("%s: error %v", keys, err)
+		}
+	}
+}

@@ -1,8 +1,10 @@
 package project
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -57,7 +59,7 @@ func Open(path string, env func(name string) (string, bool)) (*Project, error) {
 	if err != nil {
 		return nil, mayfly.Errorf(mayfly.Invalid, "read %s: %w", file, err)
 	}
-	dotenv, err := readDotenv(folder, filepath.Join(filepath.Dir(file), dotenvName))
+	dotenv, err := readDotenv(folder, filepath.Join(filepath.Dir(file), dotenvName), env)
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +70,17 @@ func Open(path string, env func(name string) (string, bool)) (*Project, error) {
 		value, ok := dotenv[name]
 		return value, ok
 	})
+}
+
+// ManifestIn returns the manifest in a folder, also under its short name, or "".
+func ManifestIn(folder string) string {
+	for _, name := range []string{Manifest, "mayfly.yml"} {
+		file := filepath.Join(folder, name)
+		if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+			return file
+		}
+	}
+	return ""
 }
 
 // find returns the manifest at path, or "" for code without one.
@@ -83,11 +96,7 @@ func find(path string) (file string, err error) {
 	case !info.IsDir():
 		return "", nil
 	}
-	file = filepath.Join(path, Manifest)
-	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	return file, nil
+	return ManifestIn(path), nil
 }
 
 // openCode returns the project that consists of the one function or service at
@@ -123,8 +132,8 @@ func openCode(path string) (*Project, error) {
 	return p, nil
 }
 
-// readFile reads a regular file of bounded size: a pipe or device might block or never
-// end.
+// readFile reads a regular text file of bounded size: a pipe or device might block or
+// never end. A byte order mark, which some editors write, is not part of the text.
 func readFile(folder fs.FS, name string) ([]byte, error) {
 	info, err := fs.Stat(folder, name)
 	if err != nil {
@@ -134,9 +143,10 @@ func readFile(folder fs.FS, name string) ([]byte, error) {
 		return nil, errors.New("not a regular file")
 	}
 	if info.Size() > yamlfile.MaxSize {
-		return nil, errors.New("larger than 1 MiB")
+		return nil, fmt.Errorf("larger than %d MiB", yamlfile.MaxSize>>20)
 	}
-	return fs.ReadFile(folder, name)
+	data, err := fs.ReadFile(folder, name)
+	return bytes.TrimPrefix(data, []byte("\ufeff")), err
 }
 
 // Parse reads a manifest. file is its path: it appears in messages, and its folder holds
@@ -155,6 +165,8 @@ func Parse(file string, data []byte, env func(name string) (string, bool)) (*Pro
 	if root.Kind == yamlfile.Null {
 		return nil, root.Errorf("the file is empty").WithHint("add functions:, services: or routes:")
 	}
+	// As in compose files: a place for anchors.
+	root.Fields = slices.DeleteFunc(root.Fields, func(f yamlfile.Field) bool { return strings.HasPrefix(f.Key.Text, "x-") })
 	if err := checkKeys(root); err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ var routeKeys = table[route]{
 
 // The kinds of values that routes take, and functions for their own paths.
 var (
-	asPatterns = asList(kind[mayfly.Pattern]{matching(`^([A-Z]+[ \t]+)?[^/ ]*/[^ ]*$`), readPattern})
+	asPatterns = asList(kind[mayfly.Pattern]{matching(`^([A-Z]+[ \t]+)?(localhost|[^/ ]*[.:][^/ ]*)?/[^ ]*$`), readPattern})
 	asSubject  = kind[mayfly.SubjectPattern]{matching(`^[^ \t]+$`), func(n *yamlfile.Node) (mayfly.SubjectPattern, error) {
 		return parsed(n, mayfly.ParseSubjectPattern)
 	}}

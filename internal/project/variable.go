@@ -1,10 +1,10 @@
 package project
 
 import (
-	"cmp"
 	"regexp"
 	"strings"
 
+	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/yamlfile"
 )
 
@@ -34,25 +34,35 @@ func fill(n *yamlfile.Node, env func(string) (string, bool)) error {
 	}
 	var err error
 	n.Text = reference.ReplaceAllStringFunc(n.Text, func(text string) string {
-		if text == "$${" {
-			return "${"
-		}
-		expr, closed := strings.CutSuffix(text[len("${"):], "}")
-		name, byDefault, hasDefault := strings.Cut(expr, ":-")
-		if !closed || !isVariable(name) {
-			err = cmp.Or(err, error(n.Errorf("${ in %s does not start a variable", n.Path).WithHint("write ${NAME} or ${NAME:-default}, or $${ for a literal ${")))
-		}
-		value, ok := env(name)
-		if hasDefault && value == "" {
-			return byDefault
-		}
-		if !ok {
-			err = cmp.Or(err, error(n.Errorf("variable %s in %s is not set", name, n.Path).
-				WithHint("set it in the environment or in %s, write ${%s:-default}, or $${ for a literal ${", dotenvName, name)))
+		value, fault := resolve(text, n.Path, env)
+		if fault != nil && err == nil {
+			err = n.Wrap(fault)
 		}
 		return value
 	})
 	return err
+}
+
+// resolve returns what a reference stands for in the value of what is called where.
+func resolve(text, where string, env func(string) (string, bool)) (string, error) {
+	if text == "$${" {
+		return "${", nil
+	}
+	expr, closed := strings.CutSuffix(text[len("${"):], "}")
+	name, byDefault, hasDefault := strings.Cut(expr, ":-")
+	if !closed || !isVariable(name) {
+		return "", mayfly.Errorf(mayfly.Invalid, "${ in %s does not start a variable", where).
+			WithHint("write ${NAME} or ${NAME:-default}, or $${ for a literal ${")
+	}
+	value, ok := env(name)
+	if hasDefault && value == "" {
+		return byDefault, nil
+	}
+	if !ok {
+		return "", mayfly.Errorf(mayfly.Invalid, "variable %s in %s is not set", name, where).
+			WithHint("set it in the environment or in %s, write ${%s:-default}, or $${ for a literal ${", dotenvName, name)
+	}
+	return value, nil
 }
 
 // reference finds the variables in a text, and what stands for a literal ${.

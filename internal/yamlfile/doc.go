@@ -10,8 +10,8 @@
 // decides what a value must be. No other package imports the YAML library.
 //
 // The language is a strict subset of YAML: one document, unique keys that are text, and
-// no anchors, aliases, merge keys or tags. A file means what it shows, and a small file
-// cannot expand in memory.
+// no tags. An alias stands for a copy of its anchor's value; all of them together are
+// bounded, so a small file cannot expand in memory.
 //
 // # Invariants
 //
