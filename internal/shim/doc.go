@@ -37,7 +37,10 @@
 //   - The same holds in Python: TestPythonAnswers, TestPythonCrashIsSaid,
 //     TestPythonStreamThatFailsBreaksOff, TestPythonClientThatLeavesEndsTheCall,
 //     TestPythonLinesCarryTheirCall, TestPythonFinishesCallsBeforeItStops,
-//     TestPythonSaysWhatIsWrong; and for WSGI: TestWSGI, TestWSGICrashIsSaid.
+//     TestPythonSaysWhatIsWrong; and for WSGI and ASGI: TestWSGI, TestWSGICrashIsSaid,
+//     TestASGI, TestASGICrashIsSaid, TestASGIClientThatLeavesIsReported,
+//     TestASGILinesCarryTheirCall, TestASGIFinishesCallsBeforeItStops.
+//   - Frameworks run unchanged: TestFastAPI, TestFlask.
 //   - A signal stops the Python server cleanly at any moment:
 //     TestPythonStopsWhateverItIsAt.
 //   - The Python server rejects what is not HTTP:

@@ -79,7 +79,7 @@ func Python(ctx context.Context, o PythonOptions) (Result, error) {
 		}
 	case !found.Handler && !found.Runs:
 		return Result{}, mayfly.Errorf(mayfly.Invalid, "%s defines neither handle nor app", entry).
-			WithHint("write def handle(request), or a WSGI application called app")
+			WithHint("write def handle(request), or a WSGI or ASGI application called app")
 	}
 
 	// Never write to a bundle (-B); print UTF-8, unbuffered (-u).

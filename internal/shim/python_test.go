@@ -386,6 +386,19 @@ func TestPythonFindsTheForm(t *testing.T) {
 		},
 		{"handle in a try", map[string]string{"a.py": "try:\n  from fast import handle\nexcept ImportError:\n  def handle(r): pass"}, true, []string{"a.py"}},
 		{"a WSGI app that also runs by itself", map[string]string{"a.py": "app = object()\nif __name__ == '__main__':\n  app.run()"}, true, []string{"a.py"}},
+		{"an ASGI app that also runs by itself", map[string]string{"a.py": "app = object()\nif __name__ == '__main__':\n  import uvicorn\n  uvicorn.run(app, port=8000)"}, true, []string{"a.py"}},
+		{
+			"an app that runs its own server",
+			map[string]string{"a.py": "import os\napp = object()\nif __name__ == '__main__':\n  import uvicorn\n  uvicorn.run(app, port=int(os.environ.get('PORT', 8000)))"},
+			false,
+			[]string{"a.py"},
+		},
+		{
+			"an app that runs its own server on the socket",
+			map[string]string{"a.py": "import os\napp = object()\ndef main(): app.run(os.environ['MAYFLY_SOCKET'])\nif __name__ == '__main__': main()"},
+			false,
+			[]string{"a.py"},
+		},
 		{"a program", map[string]string{"a.py": "import socket\nprint(1)"}, false, []string{"a.py"}},
 		{"a program with a main", map[string]string{"a.py": "def main(): pass\nif __name__ == '__main__':\n  main()"}, false, []string{"a.py"}},
 		{"a program whose handle is none of ours", map[string]string{"a.py": "if __name__ == '__main__':\n  def handle(x): pass\n  handle(1)"}, false, []string{"a.py"}},
@@ -447,7 +460,6 @@ func TestPythonThatCannotStartSaysWhy(t *testing.T) {
 		{"fails", "import os\nx = 1 / 0\ndef handle(r): pass", "Traceback (most recent call last):\n  File \"a.py\", line 2, in <module>\n"},
 		{"lacks a module", "import nowhere\ndef handle(r): pass", "ModuleNotFoundError: No module named 'nowhere'\n"},
 		{"has neither", "handle = None", "NameError: a.py defines neither handle nor app: write def handle(request)\n"},
-		{"is ASGI", "async def app(scope, receive, send): pass", "TypeError: app in a.py is an ASGI application"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -604,12 +616,19 @@ func buildPython(t *testing.T, entry string) (r shim.Result, out string, err err
 	if err != nil {
 		t.Fatal(err)
 	}
-	out = t.TempDir()
-	if err := os.CopyFS(out, os.DirFS(filepath.Dir(entry))); err != nil {
-		t.Fatal(err)
-	}
+	out = copied(t, filepath.Dir(entry))
 	r, err = shim.Python(t.Context(), shim.PythonOptions{Entry: entry, Out: out})
 	return r, out, err
+}
+
+// copied returns a copy of a folder.
+func copied(t *testing.T, folder string) string {
+	t.Helper()
+	to := t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(folder)); err != nil {
+		t.Fatal(err)
+	}
+	return to
 }
 
 func requirePython(t *testing.T) {

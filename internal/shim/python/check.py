@@ -39,7 +39,7 @@ def main(entry, shim, home, cache):
             report["broken"] = "".join(traceback.format_exception_only(type(e), e))
             break
         if file == entry:
-            report["handler"] = bool(names(tree.body) & {"handle", "app"})
+            report["handler"] = bool(names(tree.body) & {"handle", "app"}) and not listens(tree)
             report["runs"] = any(map(acts, tree.body))
         todo += imports(tree, os.path.dirname(file))
     if report["handler"]:
@@ -101,6 +101,13 @@ def names(body):
 def guards(s):
     """Whether a statement is if __name__ == "__main__"."""
     return isinstance(s, ast.If) and any(isinstance(n, ast.Name) and n.id == "__name__" for n in ast.walk(s.test))
+
+
+def listens(tree):
+    """Whether a module that is run listens where Mayfly wants it to."""
+    return any(map(guards, tree.body)) and any(
+        isinstance(n, ast.Constant) and n.value in ("PORT", "MAYFLY_SOCKET") for n in ast.walk(tree)
+    )
 
 
 def acts(s):

@@ -2,8 +2,8 @@
 
     python3 -c "import mayfly_shim; mayfly_shim.main()" hello.py
 
-hello.py defines handle(request), plain or async, or else a WSGI application called
-app. Plain code runs in its connection's thread; async code in one event loop shared
+hello.py defines handle(request), plain or async, or else a WSGI or ASGI application
+called app. Plain code runs in its connection's thread; async code in one event loop shared
 by all calls. The only client is Mayfly's engine on this machine, which keeps few
 connections and writes correct HTTP: so the reader is small and fast.
 
@@ -11,7 +11,9 @@ When the client disconnects, the call ends: async code is canceled where it awai
 plain code gets Gone raised. Code in a long system call, such as time.sleep(60),
 notices when that returns.
 
-    server ──► connection ──► request ──► handler, or wsgi ──► reply
+    server ──► connection ──► request ──► handler, wsgi or asgi ──► reply
+
+An ASGI application is served by uvicorn instead if the project has it.
 
 It is imported and not run as a file because Python keeps compiled copies only of
 imports.
@@ -40,7 +42,7 @@ def main():
     except Exception as e:
         ERR.write(trace(e))
         os._exit(1)  # even if the module has started threads
-    Server(path, answer).run()
+    serve(path, answer)
 
     # A user's thread that never ends must not keep us from exiting.
     import atexit
@@ -49,3 +51,14 @@ def main():
     OUT.finish(None)
     ERR.finish(None)
     os._exit(0)
+
+
+def serve(path, answer):
+    """Serves until a signal."""
+    if hasattr(answer, "serve"):
+        if not answer.serve(path):
+            os._exit(1)  # it has said why
+        return
+    Server(path, answer).run()
+    if hasattr(answer, "close"):
+        answer.close()

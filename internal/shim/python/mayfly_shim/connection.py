@@ -21,7 +21,7 @@ class Connection:
         self.buffer = b""
         self.lock = threading.Lock()
         self.request = None  # in progress; guarded by lock where it is read for interrupting
-        self.task = None  # on the event loop; the thread waits for it
+        self.cancel = None  # tells the work on the event loop, which the thread waits for, that the client is gone
         self.left = False  # the client has disconnected, and the thread was told
         self.thread = threading.Thread(target=self.run, daemon=True)
 
@@ -60,7 +60,7 @@ class Connection:
             crash(reply, e)
         finally:
             with self.lock:
-                self.request = None
+                self.request = self.cancel = None
             OUT.finish(request)
             ERR.finish(request)
         unread = request._body is not None and not request._body.ended
@@ -100,14 +100,15 @@ class Connection:
                 error = Gone() if self.left else e
 
         def start():
-            self.task = loop.create_task(work())
-            self.task.add_done_callback(lambda _: done.release())
+            task = loop.create_task(work())
+            task.add_done_callback(lambda _: done.release())
+            self.cancel = task.cancel
             if self.left and not last:
-                loop.call_soon(self.task.cancel)  # it must have started, or its coroutine is never awaited
+                loop.call_soon(task.cancel)  # it must have started, or its coroutine is never awaited
 
         loop.call_soon_threadsafe(start)  # passes on the context, and so the call
         done.acquire()
-        self.task = None
+        self.cancel = None
         if error is not None:
             raise error
         return result
@@ -118,9 +119,9 @@ class Connection:
             if self.request is None or self.left:
                 return
             self.left = True
-            task = self.task
-            if task is not None:
-                Loop.loop.call_soon_threadsafe(task.cancel)
+            cancel = self.cancel
+            if cancel is not None:
+                Loop.loop.call_soon_threadsafe(cancel)
                 return
             import ctypes
 

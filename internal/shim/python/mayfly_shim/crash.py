@@ -12,12 +12,17 @@ FOLDER = os.path.dirname(SHIM)
 def crash(reply, error):
     """Tells the log and the client that the user's code failed. A stream that has
     begun is cut, so that the client sees a failure."""
-    text = trace(error)
+    text, line = report(error)
     ERR.write(text)
     if not reply.begun:
-        line = "".join(c if c.isprintable() else " " for c in f"{type(error).__name__}: {error}"[:500])
-        lines = b"Content-Type: text/plain; charset=utf-8\r\n%b: %b\r\n" % (CRASH.encode(), line.encode("utf-8", "replace"))
+        lines = b"Content-Type: text/plain; charset=utf-8\r\n%b: %b\r\n" % (CRASH.encode(), line)
         reply.whole(502, lines, text.encode("utf-8", "replace"))
+
+
+def report(error):
+    """The trace of an error, and the line that names it in a header."""
+    line = "".join(c if c.isprintable() else " " for c in f"{type(error).__name__}: {error}"[:500])
+    return trace(error), line.encode("utf-8", "replace")
 
 
 def trace(error):

@@ -44,12 +44,20 @@ def load(file):
         return Handler(handle)
     if not callable(app):
         raise NameError(f"{file} defines neither handle nor app: write def handle(request)")
-    for call in app, type(app).__call__:
-        if getattr(getattr(call, "__code__", None), "co_flags", 0) & 0x80:  # async def
-            raise TypeError(
-                f"app in {file} is an ASGI application, but app must be WSGI: "
-                "run an ASGI server yourself, on the unix socket $MAYFLY_SOCKET"
-            )
-    from .wsgi import Application
+    if not is_asgi(app):
+        from .wsgi import Application
 
+        return Application(app)
+    try:
+        from .uvicorn_server import Application
+    except ImportError:
+        from .asgi import Application
     return Application(app)
+
+
+def is_asgi(app):
+    """Whether an application is called with scope, receive and send."""
+    while hasattr(app, "func"):  # functools.partial
+        app = app.func
+    call = app if hasattr(app, "__code__") or hasattr(app, "__func__") else type(app).__call__
+    return bool(getattr(getattr(call, "__code__", None), "co_flags", 0) & 0x80)  # async def
