@@ -65,6 +65,14 @@ func TestBuildMakesEachLanguageRun(t *testing.T) {
 			[]string{"hello.py", "lib/a.py", "other.py"},
 		},
 		{
+			"a Python file of a package", "python3",
+			map[string]string{"hello.py": "from .word import w\nfrom . import (\n  more,\n  b)\ndef handle(request): return b", "__init__.py": "", "word.py": "from json import w", "more.py": "", "json.py": "", "alone.py": ""},
+			"hello.py",
+			mayfly.EngineHTTP, "python3 hello.py", mayfly.AnyPlatform,
+			[]string{"__init__.py", "hello.py", "json.py", "more.py", "word.py"},
+			[]string{"__init__.py", "hello.py", "json.py", "more.py", "word.py"},
+		},
+		{
 			"a folder of Python", "python3",
 			map[string]string{"app.py": "def app(e, s): return []", "t/page.html": "hi", "__pycache__/x.pyc": ""},
 			"",

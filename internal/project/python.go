@@ -53,9 +53,9 @@ func (b *builder) python(ctx context.Context, f found) (short bool, err error) {
 	return r.Short, nil
 }
 
-// imports finds the first names of a Python module's imports. A false match only copies
-// a file too many.
-var imports = regexp.MustCompile(`(?m)^[ \t]*(?:from[ \t]+([A-Za-z_]\w*)|import[ \t]+([A-Za-z_][\w., \t]*))`)
+// imports finds the first names of a Python module's imports, and whether they are
+// relative to its package. A false match only copies a file too many.
+var imports = regexp.MustCompile(`(?m)^[ \t]*(?:from[ \t]+(\.?)([A-Za-z_]\w*)|(?:from[ \t]+(\.)[ \t]*)?import[ \t]*(\([^)]*|[ \t][\w., \t]*))`)
 
 // word is one name in a list of imports.
 var word = regexp.MustCompile(`[A-Za-z_][\w.]*`)
@@ -106,11 +106,14 @@ func (b *builder) copyModules(ctx context.Context, f found, out string) ([]strin
 func modulesOf(text []byte) []string {
 	var all []string
 	for _, found := range imports.FindAllSubmatch(text, -1) {
-		if len(found[1]) > 0 {
-			all = append(all, string(found[1]))
+		if len(found[1])+len(found[3]) > 0 {
+			all = append(all, "__init__") // without it the folder is no package
+		}
+		if len(found[2]) > 0 {
+			all = append(all, string(found[2]))
 			continue
 		}
-		for _, w := range word.FindAll(found[2], -1) {
+		for _, w := range word.FindAll(found[4], -1) {
 			first, _, _ := strings.Cut(string(w), ".")
 			all = append(all, first)
 		}

@@ -282,6 +282,9 @@ func TestFastAPI(t *testing.T) {
 			i.stdout.wait(t, mark+"in a thread\n")
 			i.stdout.wait(t, mark+"item 7 is stored\n")
 			i.stderr.wait(t, "RuntimeError: boom\n")
+			if said := i.stderr.String(); strings.Contains(said, "mayfly_shim") || strings.Count(said, "RuntimeError: boom\n") != 1 {
+				t.Errorf("it said %s", said)
+			}
 			if docs := i.get(t, "/docs", mounted...); !strings.Contains(docs.body, "/fn/shop/openapi.json") {
 				t.Errorf("docs = %s", docs.body)
 			}

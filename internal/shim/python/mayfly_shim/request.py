@@ -79,6 +79,7 @@ class Request:
 
     @property
     def query_string(self):
+        """The query as it was sent; target is the whole of path and query."""
         return self.target.partition("?")[2]
 
     @property
@@ -86,7 +87,10 @@ class Request:
         """The query's values by name; the first, if a name appears twice."""
         from urllib.parse import parse_qsl
 
-        return dict(reversed(parse_qsl(self.query_string, keep_blank_values=True)))
+        values = {}
+        for name, value in parse_qsl(self.query_string, keep_blank_values=True):
+            values.setdefault(name, value)
+        return values
 
     @property
     def headers(self):
@@ -105,7 +109,11 @@ class Request:
     def params(self):
         """The values of {name} in the route's pattern."""
         prefix = "mayfly-param-"
-        return {name[len(prefix) :]: value for name, value in self.headers.items() if name.startswith(prefix)}
+        return {
+            name[len(prefix) :]: value.encode("latin-1").decode("utf-8", "replace")
+            for name, value in self.headers.items()
+            if name.startswith(prefix)
+        }
 
     @property
     def body(self):

@@ -48,10 +48,12 @@ class Application:
         try:
             await self.app(describe(scope), receive, watch)
         except Exception as e:
-            if begun or scope["type"] != "http":
-                raise  # uvicorn logs it, and cuts the response
+            if scope["type"] != "http":
+                raise
             text, line = report(e)
             ERR.write(text)
+            if begun:
+                return  # uvicorn cuts a response that is not complete
             headers = [(b"content-type", b"text/plain; charset=utf-8"), (CRASH.encode(), line)]
             await send({"type": "http.response.start", "status": 502, "headers": headers})
             await send({"type": "http.response.body", "body": text.encode("utf-8", "replace")})
