@@ -2,6 +2,7 @@ package runner
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -60,8 +61,12 @@ type Spec struct {
 	Output func(mayfly.Line) // gets each line the instance writes; must not block; never nil
 }
 
-// Line returns a line about the instance; call is "" if it is about none.
+// Line returns a line about the instance; call is "" if it is about none. A trace of
+// Python names the file as the user knows it, not the copy that runs.
 func (s *Spec) Line(source mayfly.Source, call, text string) mayfly.Line {
+	if s.Folder != "" && strings.Contains(text, s.Folder) {
+		text = strings.ReplaceAll(text, `File "`+s.Folder+"/", `File "`)
+	}
 	return mayfly.Line{
 		Time: time.Now(), Function: s.Name, Revision: s.Revision, Instance: s.Instance,
 		Call: call, Source: source, Text: text,

@@ -372,6 +372,32 @@ func TestLinesBelongToTheirCall(t *testing.T) {
 	}
 }
 
+// What runs is a copy, in a folder that the user has never seen.
+func TestPythonTraceNamesTheUsersFile(t *testing.T) {
+	t.Parallel()
+	python, err := exec.LookPath("python3")
+	natstest.Require(t, "python3", err, "install Python 3.9 or newer")
+	e, _ := newEngine(t)
+	s, out := specOf(mayfly.Program{Start: []string{python, "-B", "main.py"}})
+	s.Folder = t.TempDir()
+	for name, text := range map[string]string{"main.py": "import part.friend", "part/friend.py": "import os\nprint(os.getcwd(), flush=True)\n1 / 0"} {
+		file := filepath.Join(s.Folder, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err = e.Start(ctxOf(t), s)
+	wantCode(t, err, mayfly.Crashed)
+	trace, _ := errors.AsType[mayfly.Trace](err)
+	for _, want := range []string{`  File "main.py", line 1, in <module>`, `  File "part/friend.py", line 3, in <module>`} {
+		if !strings.Contains(string(trace), want+"\n") {
+			t.Errorf("trace is %s", trace)
+		}
+		out.await(t, want)
+	}
+	out.await(t, s.Folder) // what the program prints itself stays as it is
+}
+
 func TestMarksOfLines(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, line, call, text string }{
