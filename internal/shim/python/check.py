@@ -39,12 +39,14 @@ def main(entry, shim, home, cache):
             report["broken"] = "".join(traceback.format_exception_only(type(e), e))
             break
         if file == entry:
-            report["handler"] = bool(names(tree.body) & {"handle", "app"}) and not listens(tree)
+            defined = names(tree.body) & {"handle", "app"}
+            report["handler"] = bool(defined) and not listens(tree)
             report["runs"] = any(map(acts, tree.body))
         todo += imports(tree, os.path.dirname(file))
     if report["handler"]:
+        unused = ("asgi.py", "uvicorn_server.py", "wsgi.py") if "handle" in defined else ("handler.py",)
         for name in os.listdir(shim):
-            if name.endswith(".py"):
+            if name.endswith(".py") and name not in unused:
                 reuse(os.path.join(shim, name), cache)
     json.dump(report, sys.stdout)
 
