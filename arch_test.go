@@ -59,6 +59,7 @@ var floors = map[string]int{
 	module + "/internal/runner/http":    6,
 	module + "/internal/runner/exec":    6,
 	module + "/internal/runner/service": 6,
+	module + "/internal/runner/static":  6,
 
 	module + "/internal/node": 7,
 

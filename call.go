@@ -15,7 +15,7 @@ type Call struct {
 
 	// The HTTP request; empty if the call did not arrive by HTTP.
 	Method string
-	Path   string // escaped
+	Path   string // escaped; empty is the root, asked for without its slash
 	Query  string // raw
 	Host   string
 	Remote string // host:port

@@ -17,20 +17,22 @@ const (
 	EngineHTTP    Engine = "http"    // a long-lived process that answers HTTP on a socket
 	EngineExec    Engine = "exec"    // one process per call
 	EngineService Engine = "service" // a long-lived process that speaks NATS itself
+	EngineStatic  Engine = "static"  // no process: the node serves the files itself
 )
 
 // A Program describes what instances run: where the code is, how it starts and what it
 // gets.
 type Program struct {
-	Engine  Engine            `json:"engine"`
-	Start   []string          `json:"start"`             // command line, run in the bundle's folder
-	Bundles map[string]string `json:"bundles,omitempty"` // by platform, see Platform: sha256 of the bundle in hex
-	CGI     bool              `json:"cgi,omitempty"`     // exec: stdout begins with headers (RFC 3875)
-	Env     map[string]string `json:"env,omitempty"`     // added to what every instance gets
-	Secrets []string          `json:"secrets,omitempty"` // names; "api-key" is given as API_KEY
-	Creds   string            `json:"creds,omitempty"`   // the secret with the instances' NATS credentials
-	Memory  int64             `json:"memory,omitempty"`  // limit in bytes of an instance and its children; 0 is none
-	Labels  map[string]string `json:"labels,omitempty"`  // that a node must have to run it
+	Engine   Engine            `json:"engine"`
+	Start    []string          `json:"start"`              // command line, run in the bundle's folder; static: the folder of the files
+	Bundles  map[string]string `json:"bundles,omitempty"`  // by platform, see Platform: sha256 of the bundle in hex
+	CGI      bool              `json:"cgi,omitempty"`      // exec: stdout begins with headers (RFC 3875)
+	Fallback string            `json:"fallback,omitempty"` // static: file that answers paths without one
+	Env      map[string]string `json:"env,omitempty"`      // added to what every instance gets
+	Secrets  []string          `json:"secrets,omitempty"`  // names; "api-key" is given as API_KEY
+	Creds    string            `json:"creds,omitempty"`    // the secret with the instances' NATS credentials
+	Memory   int64             `json:"memory,omitempty"`   // limit in bytes of an instance and its children; 0 is none
+	Labels   map[string]string `json:"labels,omitempty"`   // that a node must have to run it
 }
 
 // AnyPlatform is the platform of bundles that run everywhere.

@@ -85,6 +85,40 @@ func TestOrdinaryProgramHasItsOwnPaths(t *testing.T) {
 	}
 }
 
+// The packages are the system's: requirements.txt would fetch them.
+func TestPythonFrameworks(t *testing.T) {
+	for _, name := range []string{"fastapi", "flask"} {
+		t.Run(name, func(t *testing.T) {
+			var missing error
+			if exec.Command("python3", "-I", "-c", "import "+name).Run() != nil {
+				missing = exec.Command("/usr/bin/python3", "-I", "-c", "import "+name).Run()
+				t.Setenv("PATH", "/usr/bin"+string(filepath.ListSeparator)+os.Getenv("PATH"))
+			}
+			natstest.Require(t, name, missing, "install it, on Debian as python3-"+name)
+			root := clone(t, name)
+			if err := os.Remove(filepath.Join(root, "examples", name, "requirements.txt")); err != nil {
+				t.Fatal(err)
+			}
+			up(t, root, "examples/"+name).follow(name)
+		})
+	}
+}
+
+func TestFilesAreServedAsTheyAre(t *testing.T) {
+	t.Parallel()
+	root := clone(t, "static-site")
+	n := up(t, root, "examples/static-site")
+	n.follow("static-site")
+	seen := n.seen()
+	if err := os.WriteFile(filepath.Join(root, "examples/static-site/docs/more.html"), []byte("more"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.awaitAfter(seen, "^static-site is live ")
+	if got, header := n.call("GET", "/fn/static-site/docs/more.html", nil); got != "more" || header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Errorf("a new page = %q, a %s", got, header.Get("Content-Type"))
+	}
+}
+
 // The test reads one event before the next is there: were they held back until the
 // stream ends, the first would never come.
 func TestStreamEndsWhenTheClientLeaves(t *testing.T) {

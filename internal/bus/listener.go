@@ -185,6 +185,9 @@ func (in Inbound) Call() mayfly.Call {
 	if ms, err := strconv.ParseInt(timeout, 10, 64); err == nil { // clocks differ: what is left is better than a time
 		c.Deadline = time.Now().Add(time.Duration(min(max(ms, 0), maxTimeout.Milliseconds())) * time.Millisecond)
 	}
+	if in.message.Header[mayfly.HeaderMethod] != nil && in.message.Header[mayfly.HeaderPath] == nil {
+		c.Path = "" // asked for without its slash
+	}
 	return c
 }
 

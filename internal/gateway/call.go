@@ -59,10 +59,11 @@ func (g *Gateway) serveService(x *exchange, r *http.Request) error {
 
 var errEscape = mayfly.Errorf(mayfly.Invalid, "the path has a bad escape")
 
-// serveFunction answers /fn/<name>[/<rest>]. The function sees /<rest>.
+// serveFunction answers /fn/<name>[/<rest>]. The function sees /<rest>, or
+// an empty path if even the slash is missing.
 func (g *Gateway) serveFunction(x *exchange, r *http.Request) error {
 	prefix, path, _ := strings.Cut(r.URL.EscapedPath()[1:], "/")
-	escaped, rest, _ := strings.Cut(path, "/")
+	escaped, rest, below := strings.Cut(path, "/")
 	text, err := url.PathUnescape(escaped)
 	if err != nil {
 		return errEscape
@@ -77,7 +78,10 @@ func (g *Gateway) serveFunction(x *exchange, r *http.Request) error {
 	if x.target, err = g.dispatch.Function(r.Context(), name); err != nil {
 		return err
 	}
-	c := g.newCall(x, r, "/"+rest)
+	if below {
+		rest = "/" + rest
+	}
+	c := g.newCall(x, r, rest)
 	c.Header["X-Forwarded-Prefix"] = []string{"/" + prefix + "/" + escaped}
 	return g.callFunction(x, r, c)
 }

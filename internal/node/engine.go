@@ -9,6 +9,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/runner/exec"
 	httpengine "github.com/mayfly-run/mayfly/internal/runner/http"
 	"github.com/mayfly-run/mayfly/internal/runner/service"
+	"github.com/mayfly-run/mayfly/internal/runner/static"
 )
 
 // newEngines returns the table of engines, the one place where a new one is entered.
@@ -18,5 +19,6 @@ func newEngines(k *process.Keeper, sockets string, log func(part string) *slog.L
 		mayfly.EngineHTTP:    web,
 		mayfly.EngineExec:    exec.New(exec.Options{Keeper: k}),
 		mayfly.EngineService: service.New(service.Options{Keeper: k}),
+		mayfly.EngineStatic:  static.Engine{},
 	}, err
 }

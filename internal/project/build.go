@@ -112,6 +112,8 @@ func (b *builder) finish(ctx context.Context) (built Built, err error) {
 	defer func() { err = errors.Join(err, b.clean(err != nil)) }()
 	if b.Build != "" || len(b.Start) > 0 {
 		err = b.custom(ctx)
+	} else if b.Engine == engineStatic {
+		err = b.static(ctx, b.Code)
 	} else if f, fault := detect(b.Code); fault != nil {
 		err = fault
 	} else {
@@ -153,12 +155,14 @@ func (b *builder) custom(ctx context.Context) error {
 	if !info.IsDir() {
 		code = filepath.Join(work, filepath.Base(b.Code))
 	}
-	f, err := detect(code)
-	if err != nil {
-		return err
-	}
 	inputs := b.inputs
-	err = b.language(ctx, f)
+	if b.Engine == engineStatic {
+		err = b.static(ctx, code)
+	} else if f, fault := detect(code); fault != nil {
+		err = fault
+	} else {
+		err = b.language(ctx, f)
+	}
 	b.inputs = inputs // the copy is not one of the user's files
 	return err
 }
@@ -187,6 +191,8 @@ func (b *builder) language(ctx context.Context, f found) error {
 		short, err = b.python(ctx, f)
 	case golang:
 		short, err = b.golang(ctx, f)
+	case files:
+		err = b.static(ctx, f.folder)
 	default:
 		err = b.script(ctx, f)
 	}

@@ -113,6 +113,14 @@ func TestBuildMakesEachLanguageRun(t *testing.T) {
 			[]string{"index.sh", "data/a"},
 		},
 		{
+			"a folder of pages", "",
+			map[string]string{"index.html": "hi", "css/a.css": "", ".env": "A=1"},
+			"",
+			mayfly.EngineStatic, "files files", mayfly.AnyPlatform,
+			[]string{"files/index.html", "files/css/a.css"},
+			[]string{"index.html", "css/a.css"},
+		},
+		{
 			"an executable", "",
 			map[string]string{"hello": "\x7fELF..."},
 			"hello",

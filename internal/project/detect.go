@@ -26,6 +26,7 @@ import (
 //	.sh                         a shell script      exec
 //	#! in the first two bytes   a script            exec
 //	a native executable         a program           exec
+//	a folder with index.html    static files        static
 //
 // In a folder: package.json's main, else index.*, app.py, main.py or the Go package. Two
 // of them, or none, is an error that lists what was looked for.
@@ -39,6 +40,7 @@ const (
 	golang     language = "Go"
 	shell      language = "shell"   // a script for sh
 	program    language = "program" // started as it is
+	files      language = "files"   // served as they are
 )
 
 // extensions of each language's files.
@@ -51,7 +53,7 @@ var extensions = map[string]language{
 }
 
 // sought describes what a folder is searched for.
-const sought = "package.json with main, index.js (.ts, .mjs, ...), index.py, index.sh, app.py, main.py, a Go package"
+const sought = "package.json with main, index.js (.ts, .mjs, ...), index.py, index.sh, app.py, main.py, a Go package, index.html"
 
 // A found is what detect returns.
 type found struct {
@@ -94,6 +96,8 @@ func detectFile(file string) (found, error) {
 		return f, nil
 	case strings.EqualFold(filepath.Ext(file), ".wasm"):
 		return f, mayfly.Errorf(mayfly.Invalid, "%s is WebAssembly, which this version does not support", file)
+	case strings.EqualFold(filepath.Ext(file), ".html"):
+		return f, mayfly.Errorf(mayfly.Invalid, "%s is a page, not a program", file).WithHint("name its folder, whose files are then served")
 	}
 	head, err := readHead(file)
 	if err != nil {
@@ -182,12 +186,26 @@ func detectFolder(folder string) (found, error) {
 	case 1:
 		return all[0], nil
 	case 0:
-		return found{}, mayfly.Errorf(mayfly.NotFound, "nothing to run in %s: looked for %s, %s", folder, Manifest, sought).
-			WithHint("name a file, or add a %s", Manifest)
+		nothing := mayfly.Errorf(mayfly.NotFound, "nothing to run in %s: looked for %s, %s", folder, Manifest, sought)
+		if !isFile(folder, indexPage) {
+			return found{}, nothing.WithHint("name a file, or add a %s", Manifest)
+		}
+		if isFile(folder, packageFile) { // the page is the source of another
+			return found{}, nothing.WithHint("build the pages and name the folder with them, such as %s", filepath.Join(folder, "dist"))
+		}
+		return found{language: files, engine: engineStatic}, nil
 	default:
 		return found{}, mayfly.Errorf(mayfly.Invalid, "more than one thing to run in %s: %s", folder, strings.Join(names, ", ")).
 			WithHint("name one of them, or add a %s that does", Manifest)
 	}
+}
+
+// indexPage makes a folder without a program one of static files.
+const indexPage = "index.html"
+
+func isFile(folder, name string) bool {
+	info, err := os.Stat(filepath.Join(folder, name))
+	return err == nil && info.Mode().IsRegular()
 }
 
 // packageMain returns package.json's main, or "" if that file does not exist: `npm init`

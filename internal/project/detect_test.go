@@ -56,6 +56,8 @@ func TestDetectKnowsEachRow(t *testing.T) {
 		{"a Go program in files", map[string]string{"main.go": "package main\nfunc main() { run() }", "run.go": strings.Replace(worker, "func main", "func run", 1)}, "", "Go service "},
 		{"a Go program for another system", map[string]string{"a.go": worker, "b_plan9.go": web}, "", "Go service "},
 		{"Go of two packages", map[string]string{"a.go": "package a", "b.go": "package b"}, "", "Go http "},
+		{"pages", map[string]string{"index.html": "", "script.js": "", "docs/index.html": ""}, "", "files static "},
+		{"pages beside a program", map[string]string{"index.html": "", "index.js": ""}, "", "JavaScript http index.js"},
 		{"an editor's lock", map[string]string{"app.py": "", ".index.js": ""}, "", "Python http app.py"},
 		{"an index that is a folder", map[string]string{"index.js/x": "", "app.py": ""}, "", "Python http app.py"},
 	} {
@@ -67,7 +69,7 @@ func TestDetectKnowsEachRow(t *testing.T) {
 				t.Fatal(err)
 			}
 			entry, _ := below(folder, f.entry)
-			if f.entry == folder {
+			if f.entry == folder || f.entry == "" {
 				entry = ""
 			}
 			if got := string(f.language) + " " + string(f.engine) + " " + entry; got != tt.want {
@@ -92,7 +94,9 @@ func TestDetectSaysWhatItLookedFor(t *testing.T) {
 		{"nothing there", nil, "a.js", mayfly.NotFound, "no file or folder FOLDER/a.js"},
 		{"an empty folder", nil, "", mayfly.NotFound, "nothing to run in FOLDER: looked for mayfly.yaml, " + sought},
 		{"only tests", map[string]string{"a_test.go": "package a"}, "", mayfly.NotFound, "nothing to run in FOLDER"},
-		{"only pages", map[string]string{"index.html": ""}, "", mayfly.NotFound, "nothing to run in FOLDER"},
+		{"only other pages", map[string]string{"page.html": ""}, "", mayfly.NotFound, "nothing to run in FOLDER"},
+		{"a page", map[string]string{"page.html": ""}, "page.html", mayfly.Invalid, "FOLDER/page.html is a page, not a program"},
+		{"pages that must be built", map[string]string{"index.html": "", "package.json": "{}"}, "", mayfly.NotFound, "nothing to run in FOLDER"},
 		{"two languages", map[string]string{"index.js": "", "app.py": ""}, "", mayfly.Invalid, "more than one thing to run in FOLDER: app.py, index.js"},
 		{"two of Python", map[string]string{"main.py": "", "app.py": ""}, "", mayfly.Invalid, "more than one thing to run in FOLDER: app.py, main.py"},
 		{"two of JavaScript", map[string]string{"index.js": "", "index.ts": ""}, "", mayfly.Invalid, "more than one thing to run in FOLDER: index.js, index.ts"},

@@ -8,7 +8,8 @@ const (
 	engineHTTP    = mayfly.EngineHTTP
 	engineExec    = mayfly.EngineExec
 	engineService = mayfly.EngineService
+	engineStatic  = mayfly.EngineStatic
 )
 
 // engines are those that a manifest may name.
-var engines = []string{string(engineHTTP), string(engineExec)}
+var engines = []string{string(engineHTTP), string(engineExec), string(engineStatic)}

@@ -73,8 +73,8 @@ var instanceKeys = table[mayfly.Instances]{
 var functionKeys = slices.Concat(
 	codeKeys,
 	table[Source]{
-		own("engine", matching("^(http|exec)$").with(schema{"examples": engines}), readEngine,
-			"`http` or `exec`, where Mayfly would detect the wrong one."),
+		own("engine", matching("^(http|exec|static)$").with(schema{"examples": engines}), readEngine,
+			"`http`, `exec` or `static`, where Mayfly would detect the wrong one."),
 		own("http", asPatterns.schema, readPatterns,
 			"Paths of its own besides `/fn/<name>`: a pattern or a list, as in routes."),
 	},
@@ -83,6 +83,8 @@ var functionKeys = slices.Concat(
 	table[Source]{
 		set("cgi", asBool, func(s *Source) *bool { return &s.Unit.CGI },
 			"Engine exec: the output starts with headers, as in CGI.").and(checkCGI).or(false),
+		set("fallback", asText, func(s *Source) *string { return &s.Unit.Fallback },
+			"Engine static: file that answers paths without one, such as index.html of a single-page application.").and(checkFallback),
 		set("summary", asText, func(s *Source) *string { return &s.Unit.Summary },
 			"One line for people."),
 		set("metadata", asTexts, func(s *Source) *map[string]string { return &s.Unit.Metadata },
@@ -230,9 +232,9 @@ func readEngine(_ *manifest, n *yamlfile.Node, s *Source) error {
 	case e == engineService:
 		return n.Errorf("%s: a program that speaks NATS itself is not a function", n.Path).WithHint("move %s to services:", s.Name)
 	case e == "wasm" || e == "container":
-		return n.Errorf("engine %s is not supported in this version", e).WithHint("use http or exec")
+		return n.Errorf("engine %s is not supported in this version", e).WithHint("use http, exec or static")
 	}
-	return n.Errorf("unknown engine %q: use http or exec", mayfly.Clip(text)).WithHint("%s", nearest.Hint(text, engines, ""))
+	return n.Errorf("unknown engine %q: use http, exec or static", mayfly.Clip(text)).WithHint("%s", nearest.Hint(text, engines, ""))
 }
 
 func readPatterns(m *manifest, n *yamlfile.Node, s *Source) error {
@@ -280,6 +282,13 @@ func fixInstances(_ *yamlfile.Node, s *Source) error {
 func checkCGI(n *yamlfile.Node, s *Source) error {
 	if s.Unit.CGI && s.Engine != "" && s.Engine != engineExec {
 		return n.Errorf("%s is for engine exec: an %s function sets status and headers itself", n.Path, s.Engine)
+	}
+	return nil
+}
+
+func checkFallback(n *yamlfile.Node, s *Source) error {
+	if !filepath.IsLocal(s.Unit.Fallback) {
+		return n.Errorf("%s must be a file in the folder", n.Path).WithHint("fallback: index.html")
 	}
 	return nil
 }

@@ -51,8 +51,14 @@ func (b *builder) result() (Built, error) {
 	if u.CGI && u.Engine != engineExec {
 		return built, mayfly.Errorf(mayfly.Invalid, "cgi is only for engine exec, but %s has engine %s", b.Name, u.Engine).WithHint("remove cgi")
 	}
-	if u.Engine == engineExec {
+	if u.Fallback != "" && u.Engine != engineStatic {
+		return built, mayfly.Errorf(mayfly.Invalid, "fallback is only for static files, but %s has engine %s", b.Name, u.Engine).WithHint("remove fallback")
+	}
+	switch u.Engine {
+	case engineExec:
 		u.Concurrency = 1
+	case engineStatic:
+		u.Concurrency = maxConcurrency // they cost no process
 	}
 	built.Unit = u
 	return built, nil

@@ -15,7 +15,7 @@ import (
 // variables returns a call's RFC 3875 variables and Mayfly's. Clients choose names only
 // after HTTP_ and MAYFLY_PARAM_.
 func variables(ctx context.Context, c *mayfly.Call) []string {
-	path, err := url.PathUnescape(c.Path)
+	path, err := url.PathUnescape(cmp.Or(c.Path, "/"))
 	if err != nil {
 		path = c.Path
 	}

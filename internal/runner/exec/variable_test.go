@@ -40,7 +40,7 @@ func TestVariablesOfACall(t *testing.T) {
 			"by NATS",
 			mayfly.Call{ID: "c2"},
 			[]string{
-				"SERVER_NAME=localhost", "SERVER_PORT=80", "REQUEST_METHOD=POST", "SCRIPT_NAME=", "PATH_INFO=", "QUERY_STRING=",
+				"SERVER_NAME=localhost", "SERVER_PORT=80", "REQUEST_METHOD=POST", "SCRIPT_NAME=", "PATH_INFO=/", "QUERY_STRING=",
 				"CONTENT_LENGTH=0", "MAYFLY_CALL=c2",
 			},
 		},
@@ -48,7 +48,7 @@ func TestVariablesOfACall(t *testing.T) {
 			"over IPv6",
 			mayfly.Call{ID: "c3", Host: "[::1]:80", Remote: "[2001:db8::1]:5"},
 			[]string{
-				"SERVER_NAME=::1", "SERVER_PORT=80", "REQUEST_METHOD=POST", "SCRIPT_NAME=", "PATH_INFO=", "QUERY_STRING=", "CONTENT_LENGTH=0",
+				"SERVER_NAME=::1", "SERVER_PORT=80", "REQUEST_METHOD=POST", "SCRIPT_NAME=", "PATH_INFO=/", "QUERY_STRING=", "CONTENT_LENGTH=0",
 				"HTTP_HOST=[::1]:80", "REMOTE_ADDR=2001:db8::1", "REMOTE_PORT=5", "MAYFLY_CALL=c3",
 			},
 		},
