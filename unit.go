@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -47,6 +48,11 @@ func (p Program) Bundle(platform string) string {
 		return digest
 	}
 	return p.Bundles[AnyPlatform]
+}
+
+// Uses reports whether instances get the secret of a name.
+func (p Program) Uses(secret Name) bool {
+	return secret != "" && (p.Creds == string(secret) || slices.Contains(p.Secrets, string(secret)))
 }
 
 // A Kind is how a unit is reached.

@@ -27,6 +27,7 @@ type grammar struct {
 	Rollback rollback   `cmd:"" group:"Deploy" usage:"NAME[@REVISION]" help:"Roll back to an earlier revision."`
 	Remove   remove     `cmd:"" aliases:"rm" group:"Deploy" usage:"NAME..." help:"Remove functions and services."`
 	Scale    scale      `cmd:"" group:"Deploy" usage:"FUNCTION [--min N] [--max N];SERVICE N" help:"Change the number of instances, until the next deploy."`
+	Restart  restart    `cmd:"" group:"Deploy" usage:"NAME" help:"Restart the instances of a function or service, one by one."`
 	Secret   secret     `cmd:"" group:"Deploy" usage:"set NAME;ls;rm NAME..." help:"Manage secrets that functions receive."`
 	Manifest manifest   `cmd:"" group:"Deploy" usage:"[PATH];--schema" help:"Check a mayfly.yaml and show what it lists."`
 

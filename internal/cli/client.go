@@ -93,7 +93,7 @@ func (p *process) running(data string) (all []node.Running) {
 		all = append(all, r)
 	}
 	if home, err := config.DataHome(p.lookup); err == nil {
-		all = append(all, node.FindRunning(home)...)
+		all = append(append(all, node.FindRunning(home)...), node.FindElsewhere(home)...)
 	}
 	return all
 }
@@ -123,7 +123,11 @@ func findNode(p *process, loaded config.Loaded) (node.Running, bool, error) {
 			}
 		}
 	}
-	switch all := node.FindRunning(home); len(all) {
+	all := node.FindRunning(home)
+	if len(all) == 0 {
+		all = node.FindElsewhere(home)
+	}
+	switch len(all) {
 	case 0:
 		return node.Running{}, false, nil
 	case 1:

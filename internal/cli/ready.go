@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -62,8 +63,25 @@ func (r *ready) Run(ctx context.Context, p *process) error {
 	var problem struct{ Detail, Hint string }
 	_ = json.Unmarshal(body, &problem) // without a problem document the status must do
 	reason := cmp.Or(problem.Detail, answer.Status)
+	if answer.StatusCode == http.StatusBadRequest && gateway.Scheme == "http" {
+		problem.Hint = cmp.Or(problem.Hint, "if the gateway has a certificate, write https://"+gateway.Host)
+	}
 	return mayfly.Errorf(mayfly.Unavailable, "not ready: %s", reason).
 		WithHint("%s", cmp.Or(problem.Hint, "check that "+gateway.Redacted()+" is the gateway of a node"))
+}
+
+// configured returns the gateway's URL by its settings: the node may belong to another
+// user, or the folder with its address may be out of reach.
+func configured(g config.Gateway) string {
+	scheme := "http"
+	if g.Cert != "" {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(g.Addr)
+	if ip := net.ParseIP(host); err != nil || host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, cmp.Or(port, "8080"))
 }
 
 // gateway returns the URL to ask.
@@ -79,7 +97,7 @@ func (r *ready) gateway(p *process) (*url.URL, error) {
 		if err != nil {
 			return nil, err
 		}
-		text = cmp.Or(running.Gateway, "http://127.0.0.1:8080")
+		text = cmp.Or(running.Gateway, configured(loaded.Gateway))
 	}
 	if !strings.Contains(text, "://") {
 		text = "http://" + text

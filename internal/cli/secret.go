@@ -14,6 +14,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/config"
+	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/secrets"
 	"golang.org/x/term"
 )
@@ -30,7 +31,7 @@ type secret struct {
 // Help is shown by mayfly secret --help.
 func (*secret) Help() string {
 	return `A function receives the secrets that mayfly.yaml lists for it: api-key as the
-variable API_KEY. Running instances keep the value they started with.
+variable API_KEY. set restarts the instances that use the secret, one by one.
 
 set asks for the value, or reads it from a pipe or file; a line break at the end
 is dropped. Secrets are encrypted with a key that the nodes have and the NATS
@@ -106,7 +107,10 @@ func (s *secret) set(ctx context.Context, p *process, name mayfly.Name) error {
 	if err := kept.Set(ctx, name, value); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s set; functions receive it as %s\n", name, secrets.EnvName(name))
+	if _, err = fmt.Fprintf(p.stdout, "%s set; functions receive it as %s\n", name, secrets.EnvName(name)); err != nil {
+		return err
+	}
+	_, err = p.restart(ctx, b, peers.Restart{Secret: name})
 	return err
 }
 
@@ -174,15 +178,15 @@ func (s *secret) list(ctx context.Context, p *process) error {
 // secrets opens the secrets. Only setting one needs the key, which must be that of the
 // nodes.
 func (s *secret) secrets(ctx context.Context, p *process, b *bus.Bus, withKey bool) (*secrets.Secrets, error) {
-	loaded, err := p.load(config.Config{SecretKey: s.SecretKey}, "")
+	loaded, err := p.load(config.Config{Data: s.Data, SecretKey: s.SecretKey}, "")
 	if err != nil {
 		return nil, err
 	}
 	o := secrets.Options{KeyFile: loaded.SecretKey, Folder: s.local(p, b).Folder}
 	switch {
 	case !withKey || o.KeyFile != "" || o.Folder != "":
-	case s.Data != "":
-		o.KeyFile = filepath.Join(s.Data, "secret.key") // the node is not asked, so no key is created there
+	case loaded.Data != "":
+		o.KeyFile = filepath.Join(loaded.Data, "secret.key") // the node is not asked, so no key is created there
 	default:
 		return nil, mayfly.Errorf(mayfly.Denied, "cannot find secret.key for the node at %s", b.URL()).
 			WithHint("run this on the node's machine, or pass --data FOLDER or --secret-key FILE")

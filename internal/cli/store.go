@@ -9,6 +9,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/node"
 	"github.com/mayfly-run/mayfly/internal/registry"
 )
@@ -85,7 +86,11 @@ func has(ctx context.Context, b *bus.Bus, stream string) (bool, error) {
 
 // local returns the node on this machine that uses the same server as b.
 func (c *client) local(p *process, b *bus.Bus) node.Running {
-	for _, r := range p.running(c.Data) {
+	loaded, err := p.load(config.Config{Data: c.Data}, "")
+	if err != nil {
+		return node.Running{} // open has reported it
+	}
+	for _, r := range p.running(loaded.Data) {
 		if r.NATS == b.URL() {
 			return r
 		}

@@ -51,6 +51,7 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
+	o.Home, _ = config.DataHome(p.lookup) // without one, commands need --data
 	if loaded.NATS != "" {
 		o.Config.Core = findCore(p, loaded, node.RemoteOf(loaded.Server))
 	}

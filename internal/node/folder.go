@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
 // format is the version of the folder's contents. A folder of a newer format is rejected,
@@ -250,6 +252,64 @@ func FindRunning(home string) []Running {
 		}
 	}
 	return running
+}
+
+// Names of files in a home of nodes: one for each node that runs on a folder of its own
+// choice, with the folder's path.
+const elsewhereFolder = "elsewhere"
+
+// FindElsewhere returns this user's running nodes on folders outside home.
+func FindElsewhere(home string) []Running {
+	files, _ := filepath.Glob(filepath.Join(home, elsewhereFolder, "*")) // the pattern is valid
+	var running []Running
+	for _, file := range files {
+		path, err := os.ReadFile(file)
+		if err != nil {
+			continue // the node has just stopped
+		}
+		if r, ok := RunningAt(string(path)); ok {
+			running = append(running, r)
+		}
+	}
+	return running
+}
+
+// elsewhere returns where a folder outside home is noted for FindElsewhere, or "" if
+// FindRunning finds it.
+func elsewhere(home, folder string) (file, path string, err error) {
+	if path, err = filepath.Abs(folder); err != nil || home == "" {
+		return "", path, err
+	}
+	if home, err = filepath.Abs(home); err != nil {
+		return "", path, err
+	}
+	if path == filepath.Join(home, "node") || filepath.Dir(path) == filepath.Join(home, "projects") {
+		return "", path, nil
+	}
+	sum := sha256.Sum256([]byte(path))
+	return filepath.Join(home, elsewhereFolder, hex.EncodeToString(sum[:8])), path, nil
+}
+
+// noteElsewhere lets commands find a node that runs on a folder outside home. Without
+// the note they need --data, so a home that cannot be written is not an error.
+func noteElsewhere(home, folder string, log *slog.Logger) (remove func() error) {
+	file, path, err := elsewhere(home, folder)
+	if err != nil || file == "" {
+		return func() error { return nil }
+	}
+	if err = os.MkdirAll(filepath.Dir(file), 0o700); err == nil {
+		err = os.WriteFile(file, []byte(path), 0o600)
+	}
+	if err != nil {
+		log.Debug("commands need --data to find this node", telemetry.KeyErr, err)
+		return func() error { return nil }
+	}
+	return func() error {
+		if err := os.Remove(file); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
 }
 
 // RunningAt returns the node that runs on one folder, if one does.

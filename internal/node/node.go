@@ -21,6 +21,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/logs"
 	"github.com/mayfly-run/mayfly/internal/micro"
+	"github.com/mayfly-run/mayfly/internal/news"
 	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/process"
 	"github.com/mayfly-run/mayfly/internal/registry"
@@ -35,6 +36,7 @@ import (
 type Options struct {
 	Config  config.Config     // checked by config.Load
 	Folder  string            // of the node's state; required, see FolderOf
+	Home    string            // where commands look for nodes, see FindElsewhere; none if empty
 	Fresh   bool              // empties the folder first
 	Routes  []mayfly.Route    // of projects, for the gateway
 	Reaper  []string          // command line of mayfly reaper, see process.Options
@@ -67,8 +69,11 @@ type Node struct {
 	labels   map[string]string
 	roster   *roster.Roster
 	answerer *peers.Answerer
-	started  time.Time
-	took     time.Duration
+
+	secretsSet news.Feed[mayfly.Name]
+
+	started time.Time
+	took    time.Duration
 
 	close func() error // everything that is open, once
 }
@@ -192,6 +197,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if err := n.folder.announce(n.listening); err != nil {
 		return nil, err
 	}
+	closers = append(closers, noteElsewhere(o.Home, o.Folder, o.Log))
 	n.took = time.Since(n.started)
 	return n, nil
 }
@@ -212,6 +218,12 @@ func (n *Node) Run(ctx context.Context) error {
 
 // Roster returns what the node serves, so that a session can add to it.
 func (n *Node) Roster() *roster.Roster { return n.roster }
+
+// SecretsSet returns a channel with the names of secrets that are set from now on. It is
+// closed when ctx ends.
+func (n *Node) SecretsSet(ctx context.Context) <-chan map[mayfly.Name]struct{} {
+	return n.secretsSet.Watch(ctx)
+}
 
 // id returns the node's id, which never changes.
 func (n *Node) id() string { return n.folder.identity.ID }

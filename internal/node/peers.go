@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"sync"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/gateway"
@@ -25,8 +27,33 @@ func (n *Node) answers(log *slog.Logger) peers.Options {
 			s, ok := n.runner.State(name)
 			return stateOf(s), ok
 		},
-		Log: log,
+		Restart: n.restart,
+		Log:     log,
 	}
+}
+
+// restart replaces the instances that r means, unit by unit at the same time, and tells
+// watchers of secrets.
+func (n *Node) restart(ctx context.Context, r peers.Restart) []peers.Restarted {
+	if r.Secret != "" {
+		n.secretsSet.Tell(r.Secret)
+	}
+	units := slices.DeleteFunc(n.runner.Units(), func(u mayfly.Unit) bool {
+		return string(u.Name) != r.Name && !u.Uses(r.Secret)
+	})
+	all := make([]peers.Restarted, len(units))
+	var restarts sync.WaitGroup
+	for i, u := range units {
+		restarts.Go(func() {
+			all[i] = peers.Restarted{Name: string(u.Name), Kind: u.Kind.String()}
+			var err error
+			if all[i].Instances, err = n.runner.Restart(ctx, u.Name); err != nil {
+				all[i].Error = err.Error()
+			}
+		})
+	}
+	restarts.Wait()
+	return all
 }
 
 // stateOf translates the runner's state.

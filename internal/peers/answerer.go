@@ -20,7 +20,8 @@ type Options struct {
 	Routes  func() []Route
 	Prepare func(ctx context.Context, f mayfly.Unit) error
 	State   func(name string) (State, bool) // false if nothing here has the name
-	Log     *slog.Logger                    // discards if nil
+	Restart func(ctx context.Context, r Restart) []Restarted
+	Log     *slog.Logger // discards if nil
 }
 
 // An Answerer answers questions of other nodes and the command line.
@@ -48,6 +49,7 @@ func NewAnswerer(ctx context.Context, b *bus.Bus, o Options) (*Answerer, error) 
 		bus.Interest{Subject: mayfly.SubjectRoutes},
 		bus.Interest{Subject: prepareSubject(o.Self.ID)},
 		bus.Interest{Subject: stateSubject(o.Self.ID)},
+		bus.Interest{Subject: restartSubject(o.Self.ID)},
 	)
 	if err != nil {
 		return nil, err
@@ -83,6 +85,8 @@ func (a *Answerer) answer(ctx context.Context, in bus.Inbound) error {
 		return a.answerRoutes(in)
 	case prepareSubject(a.options.Self.ID):
 		return a.prepare(ctx, in)
+	case restartSubject(a.options.Self.ID):
+		return a.restart(ctx, in)
 	default:
 		name := string(in.Call().Body)
 		state, ok := a.options.State(name)
@@ -105,6 +109,21 @@ func (a *Answerer) prepare(ctx context.Context, in bus.Inbound) error {
 		return in.Fail(err, true)
 	}
 	return in.Respond(nil)
+}
+
+// restart replaces the instances that the question means.
+func (a *Answerer) restart(ctx context.Context, in bus.Inbound) error {
+	var r Restart
+	if err := json.Unmarshal(in.Call().Body, &r); err != nil || (r.Name == "") == (r.Secret == "") {
+		return in.Fail(mayfly.Errorf(mayfly.Invalid, "the question names no function, service or secret"), false)
+	}
+	ctx, cancel := context.WithTimeout(ctx, restartTimeout)
+	defer cancel()
+	units := a.options.Restart(ctx, r)
+	if units == nil {
+		units = []Restarted{} // in JSON an empty list is []
+	}
+	return respond(in, restartAnswer{V: Version, Units: units})
 }
 
 // answerRoutes limits the list to what fits one message.

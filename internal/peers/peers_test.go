@@ -57,6 +57,12 @@ func options() peers.Options {
 			return []peers.Route{{Node: "mayfly-n1", Pattern: "/x", Target: "x", Name: "x", Origin: "metadata"}}
 		},
 		Prepare: func(context.Context, mayfly.Unit) error { return nil },
+		Restart: func(_ context.Context, r peers.Restart) []peers.Restarted {
+			if r.Secret != "api-key" {
+				return nil
+			}
+			return []peers.Restarted{{Name: "hello", Kind: "function", Instances: 2, Error: "broken"}}
+		},
 		State: func(name string) (peers.State, bool) {
 			f := hello()
 			return peers.State{
@@ -137,6 +143,24 @@ func TestBothEndsUnderstandEachOther(t *testing.T) {
 	}
 	if _, err := p.State(t.Context(), "gone", "hello"); mayfly.CodeOf(err) != mayfly.Unavailable || !strings.Contains(err.Error(), "node gone") {
 		t.Errorf("a node that is not there: %v", err)
+	}
+}
+
+func TestRestartAnswersUnitByUnit(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	o := options()
+	answer(t, b, o)
+	p := peers.New(b)
+	got, err := p.Restart(t.Context(), "n1", peers.Restart{Secret: "api-key"})
+	if diff := cmp.Diff(o.Restart(t.Context(), peers.Restart{Secret: "api-key"}), got); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	if got, err := p.Restart(t.Context(), "n1", peers.Restart{Name: "Other"}); err != nil || len(got) != 0 {
+		t.Errorf("a name that it does not run: %v, error %v", got, err)
+	}
+	if _, err := p.Restart(t.Context(), "n1", peers.Restart{}); mayfly.CodeOf(err) != mayfly.Invalid {
+		t.Errorf("a question without a name: %v", err)
 	}
 }
 

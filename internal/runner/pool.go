@@ -51,6 +51,7 @@ type pool struct {
 	well       bool      // a slot that was started after the last crash was ready
 	failure    error     // of the last crash; nil after a slot was ready
 	proven     bool      // a slot was ready once
+	renewal    *renewal  // under way while there are stale slots; may be nil
 }
 
 // A phase is where a slot is in its life.
@@ -59,6 +60,7 @@ type phase int
 const (
 	starting phase = iota
 	ready
+	retiring // was replaced: it finishes its calls, and takes none
 	stopping
 	gone
 )
@@ -70,6 +72,7 @@ type slot struct {
 	ready      time.Time // since when it is
 	idle       time.Time // since when it works at no call
 	generation int       // of the pool, at its start
+	stale      bool      // to be replaced
 
 	life // nothing of the pool's
 }
@@ -182,7 +185,7 @@ func (p *pool) leave(s *slot, now time.Time) orders {
 	if s.calls == 0 {
 		s.idle = now
 	}
-	if p.waiting.Len() == 0 && !p.leaving && len(p.slots) <= p.instances.Max {
+	if p.waiting.Len() == 0 && !p.leaving && s.phase == ready && len(p.slots) <= p.instances.Max {
 		return orders{} // as nearly always
 	}
 	return p.settle(now)
@@ -199,6 +202,7 @@ func (p *pool) started(s *slot, now time.Time) (orders, bool) {
 		p.well = true
 	}
 	p.failure, p.proven = nil, true
+	p.replaced(s)
 	return p.settle(now), true
 }
 
@@ -227,8 +231,15 @@ func (p *pool) stopped(s *slot, now time.Time) orders {
 // crashed drops a slot and delays the next start, unless the crash is forgiven. Slots
 // started before the last crash do not count: they may have been killed together.
 func (p *pool) crashed(s *slot, err error, now time.Time) {
+	was := s.phase
 	p.drop(s)
+	if was == retiring {
+		return // its replacement works
+	}
 	p.failure = err
+	if !s.stale && p.renewal != nil {
+		p.renewed(err)
+	}
 	if s.generation != p.generation && (p.forgiven > 0 || !p.well) {
 		return
 	}
@@ -260,6 +271,7 @@ func (p *pool) probe(now time.Time) orders {
 // instances start, surplus ones stop.
 func (p *pool) settle(now time.Time) (o orders) {
 	p.serve()
+	o.stop = p.retired()
 	for range p.missing(now) {
 		o.start = append(o.start, p.add())
 	}
@@ -269,14 +281,18 @@ func (p *pool) settle(now time.Time) (o orders) {
 	live := p.count(starting) + p.count(ready)
 	for i := len(p.slots) - 1; i >= 0; i-- { // the last ones are the least used
 		s := p.slots[i]
-		if s.calls > 0 || s.phase == stopping {
+		if s.calls > 0 || s.phase > ready {
 			continue
 		}
-		if p.leaving || live > p.instances.Max || live > p.instances.Min && s.phase == ready && !now.Before(p.expiry(s)) {
+		expired := s.phase == ready && !s.stale && !now.Before(p.expiry(s))
+		if p.leaving || live > p.most() || live > p.least() && expired {
 			s.phase = stopping
 			o.stop = append(o.stop, s)
 			live--
 		}
+	}
+	if p.renewal != nil && (p.leaving || p.stale() == 0 && !p.replacing()) {
+		p.renewed(nil)
 	}
 	return o
 }
@@ -290,7 +306,10 @@ func (p *pool) missing(now time.Time) int {
 	starts := p.count(starting)
 	want := (p.waiting.Len() + p.concurrency - 1) / p.concurrency
 	want = max(want-starts, p.instances.Min-starts-p.count(ready))
-	most := p.instances.Max - len(p.slots)
+	if p.stale() > 0 && !p.replacing() {
+		want = max(want, 1)
+	}
+	most := p.most() + p.count(retiring) - len(p.slots)
 	if p.crashes > 0 && !p.well {
 		most = min(most, 1-starts)
 	}
@@ -310,14 +329,14 @@ func (p *pool) expiry(s *slot) time.Time { return s.idle.Add(time.Duration(p.ins
 func (p *pool) due(now time.Time) time.Time {
 	live := p.count(starting) + p.count(ready)
 	var due time.Time
-	if !p.leaving && now.Before(p.rested) && (p.waiting.Len() > 0 || live < p.instances.Min) {
+	if !p.leaving && now.Before(p.rested) && (p.waiting.Len() > 0 || live < p.instances.Min || p.stale() > 0 && !p.replacing()) {
 		due = p.rested
 	}
-	if live <= p.instances.Min {
+	if live <= p.least() {
 		return due
 	}
 	for _, s := range p.slots {
-		if at := p.expiry(s); s.phase == ready && s.calls == 0 && (due.IsZero() || at.Before(due)) {
+		if at := p.expiry(s); s.phase == ready && s.calls == 0 && !s.stale && (due.IsZero() || at.Before(due)) {
 			due = at
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Whatever happens in whatever order: there are never more instances than Max nor
-// more calls in one than Concurrency, calls are served as they came, none is lost
+// Whatever happens in whatever order: there are never more instances than Max, or one
+// more while they are replaced, nor more calls in one than Concurrency, calls are served as they came, none is lost
 // or served twice, and nothing starts while the pool rests.
 func TestPoolKeepsItsRules(t *testing.T) {
 	t.Parallel()
@@ -39,6 +39,7 @@ func TestPoolKeepsItsRules(t *testing.T) {
 				"more time":    m.passes,
 				"is scaled":    m.scales,
 				"probe":        m.probes,
+				"renewal":      m.renews,
 			})
 		}
 		m.drain(t)
@@ -72,8 +73,8 @@ func (m *poolModel) carry(t *rapid.T, o orders) {
 			t.Fatalf("an instance starts %v too early", m.pool.rested.Sub(m.now))
 		}
 		m.slots = append(m.slots, s)
-		if len(m.slots) > m.pool.instances.Max {
-			t.Fatalf("%d instances, want at most %d", len(m.slots), m.pool.instances.Max)
+		if n := len(m.slots) - m.pool.count(retiring); n > m.pool.most() {
+			t.Fatalf("%d instances, want at most %d", n, m.pool.most())
 		}
 	}
 	if m.pool.crashes > 0 && !m.pool.well && len(o.start) > 1 {
@@ -168,11 +169,11 @@ func (m *poolModel) comes(t *rapid.T) {
 // coming returns how many instances will be there besides those that are ready.
 func (m *poolModel) coming() (n int) {
 	for _, s := range m.slots {
-		if s.phase != ready {
+		if s.phase != ready && s.phase != retiring {
 			n++
 		}
 	}
-	return n
+	return min(n, m.pool.instances.Max-m.pool.count(ready)) // one may be a replacement
 }
 
 func (m *poolModel) ends(t *rapid.T) {
@@ -271,6 +272,14 @@ func (m *poolModel) scales(t *rapid.T) {
 	}
 	m.pool.instances = n
 	m.carry(t, m.pool.settle(m.now))
+}
+
+func (m *poolModel) renews(t *rapid.T) {
+	r, o := m.pool.renew(m.now)
+	m.carry(t, o)
+	if closed(r.done) != (m.pool.renewal == nil) {
+		t.Fatal("a renewal ends without those that wait for it")
+	}
 }
 
 func (m *poolModel) probes(t *rapid.T) {

@@ -232,6 +232,30 @@ func (r *Runner) Scale(name mayfly.Name, n mayfly.Instances) error {
 	return nil
 }
 
+// Restart replaces the instances of a unit that run now, one by one, and returns how many
+// those are: each new one is ready before an old one takes no more calls. It starts one of
+// a unit that failed to start. If a new instance fails to start, the old ones stay and the
+// error says why; the runner goes on trying. Errors: NotFound, Crashed, Timeout if ctx ended.
+func (r *Runner) Restart(ctx context.Context, name mayfly.Name) (int, error) {
+	u := r.find(name)
+	if u == nil {
+		return 0, unknown(name)
+	}
+	n, renewals := u.renew()
+	for _, one := range renewals {
+		select {
+		case <-one.done:
+			if one.err != nil {
+				return n, one.err
+			}
+		case <-ctx.Done():
+			return n, mayfly.Errorf(mayfly.Timeout, "the restart of %s goes on: %w", name, context.Cause(ctx)).
+				WithHint("see mayfly info %s", name)
+		}
+	}
+	return n, nil
+}
+
 // find returns the unit of a name if it has a current revision, or nil.
 func (r *Runner) find(name mayfly.Name) *unit {
 	r.mu.RLock()

@@ -141,7 +141,7 @@ func (u *unit) serving() []*revision {
 
 // String returns the phase's name.
 func (p phase) String() string {
-	return [...]string{starting: "starting", ready: "ready", stopping: "stopping", gone: "gone"}[p]
+	return [...]string{starting: "starting", ready: "ready", retiring: "stopping", stopping: "stopping", gone: "gone"}[p]
 }
 
 // maxLine bounds an error in statistics: it travels in headers and tables.

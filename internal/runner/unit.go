@@ -193,6 +193,21 @@ func (u *unit) scale(n mayfly.Instances) {
 	u.resize()
 }
 
+// renew has the instances of all revisions that take calls, or may, replaced.
+func (u *unit) renew() (n int, all []*renewal) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := time.Now()
+	for _, v := range slices.Concat(u.serving(), u.ready) {
+		r, o := v.pool.renew(now)
+		n += v.pool.stale()
+		all = append(all, r)
+		u.carry(v, o)
+	}
+	u.plan()
+	return n, all
+}
+
 // get returns the current revision, if there is one.
 func (u *unit) get() (mayfly.Unit, bool) {
 	u.mu.Lock()

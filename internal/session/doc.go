@@ -15,5 +15,6 @@
 //   - a saved file is what the next call runs: TestSavedFileIsServed
 //   - a build that fails leaves the last good one: TestFailedBuildKeepsTheLastGoodOne
 //   - what leaves the manifest leaves the node: TestManifestIsFollowed
+//   - a secret that was missing builds what uses it: TestSecretThatWasMissingBuildsAgain
 //   - of saves in a row the last one is served: TestLastSaveWins
 package session

@@ -37,6 +37,10 @@ type Options struct {
 	Runner    Runner
 	SetRoutes func([]mayfly.Route) // gets the routes of all projects when they change
 
+	// SecretsSet returns the names of secrets that have been set; may be nil. What failed
+	// without them is built again.
+	SecretsSet func(context.Context) <-chan map[mayfly.Name]struct{}
+
 	Folder      string      // for builds; emptied at the start
 	Watch       bool        // rebuild what changes
 	Development bool        // source maps, traces
@@ -88,6 +92,7 @@ type unit struct {
 	busy    bool      // a goroutine is building
 	gone    bool      // left the manifest
 	ended   bool      // was built, or failed to build, at least once
+	failed  bool      // the last build did
 	inputs  []string  // files that the last build read
 	builds  int       // so far, for the names of folders
 	serving string    // folder of the build in force
@@ -131,6 +136,10 @@ func (s *Session) Run(ctx context.Context) error {
 		close(s.started)
 	}
 	s.mu.Unlock()
+	if s.options.SecretsSet != nil {
+		set := s.options.SecretsSet(ctx)
+		s.work.Go(func() { s.followSecrets(ctx, set) })
+	}
 	if s.watcher == nil {
 		<-ctx.Done()
 		return nil
@@ -204,15 +213,16 @@ func (s *Session) next(ctx context.Context, u *unit) bool {
 		return true
 	}
 	s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Took: time.Since(changed), Err: err, Code: source.Code})
-	s.ended(u)
+	s.ended(u, err)
 	s.follow()
 	return true
 }
 
-// ended records the end of a unit's first build.
-func (s *Session) ended(u *unit) {
+// ended records the end of a build.
+func (s *Session) ended(u *unit, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	u.failed = err != nil
 	if u.ended || s.starting == 0 {
 		return
 	}
@@ -356,6 +366,21 @@ func (s *Session) changed(ctx context.Context, paths []string) {
 		if slices.ContainsFunc(paths, u.has) {
 			s.build(ctx, u, now)
 		}
+	}
+}
+
+// followSecrets builds what failed and uses a secret that has been set.
+func (s *Session) followSecrets(ctx context.Context, set <-chan map[mayfly.Name]struct{}) {
+	for names := range set {
+		s.mu.Lock()
+		for _, u := range s.units {
+			for name := range names {
+				if u.failed && u.source.Unit.Uses(name) {
+					s.build(ctx, u, time.Now())
+				}
+			}
+		}
+		s.mu.Unlock()
 	}
 }
 

@@ -28,6 +28,7 @@ type shelf struct {
 	texts    map[string]string // of scripts by function
 	services map[mayfly.Name]mayfly.Unit
 	changes  chan struct{}
+	well     bool // what has "broken" starts too
 }
 
 func newShelf() *shelf {
@@ -59,10 +60,19 @@ func (s *shelf) Expect(mayfly.Name) {}
 
 func (s *shelf) Prepare(ctx context.Context, _ mayfly.Unit, folder runner.Folder) error {
 	text, err := read(ctx, folder)
-	if err == nil && strings.Contains(text, "broken") {
+	if err == nil && strings.Contains(text, "broken") && !s.healed() {
 		err = mayfly.Errorf(mayfly.Crashed, "it does not start: %w", mayfly.Trace("line 1"))
 	}
 	return err
+}
+
+// heal lets everything start.
+func (s *shelf) heal() { s.change(func() { s.well = true }) }
+
+func (s *shelf) healed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.well
 }
 
 func (s *shelf) Set(f mayfly.Unit, folder runner.Folder) error {
@@ -121,7 +131,7 @@ type scene struct {
 }
 
 // begin runs a session of the files, by their paths.
-func begin(t *testing.T, files map[string]string) *scene {
+func begin(t *testing.T, files map[string]string, change ...func(*session.Options)) *scene {
 	t.Helper()
 	s := &scene{shelf: newShelf(), folder: t.TempDir(), events: make(chan session.Event, 1000), routes: make(chan []mayfly.Route, 100)}
 	for name, text := range files {
@@ -133,12 +143,16 @@ func begin(t *testing.T, files map[string]string) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	one, err := session.New(session.Options{
+	o := session.Options{
 		Projects: []*project.Project{p}, Open: open, Runner: s.shelf,
 		SetRoutes: func(r []mayfly.Route) { s.routes <- r },
 		Folder:    filepath.Join(t.TempDir(), "build"), Watch: true, Development: true,
 		Tell: func(e session.Event) { s.events <- e }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-	})
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	one, err := session.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +167,22 @@ func begin(t *testing.T, files map[string]string) *scene {
 	t.Cleanup(func() { cancel(); <-done })
 	<-one.Started()
 	return s
+}
+
+// A scene's shelf lacks the secret until it is set; the project's script needs it.
+func TestSecretThatWasMissingBuildsAgain(t *testing.T) {
+	t.Parallel()
+	set := make(chan map[mayfly.Name]struct{}, 1)
+	s := begin(t, map[string]string{"mayfly.yaml": "functions:\n  shop: {code: ./shop.sh, secrets: [api-key]}\n", "shop.sh": "broken"}, func(o *session.Options) {
+		o.SecretsSet = func(ctx context.Context) <-chan map[mayfly.Name]struct{} {
+			context.AfterFunc(ctx, func() { close(set) })
+			return set
+		}
+	})
+	s.failure(t)
+	s.shelf.heal()
+	set <- map[mayfly.Name]struct{}{"other": {}, "api-key": {}}
+	s.shelf.await(t, "it serves with the secret", s.shelf.has("shop", "broken"))
 }
 
 // write saves a file as editors do, whole or not at all: a machine that is busy may

@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/peers"
+)
+
+// restart is the verb restart.
+type restart struct {
+	client `embed:""`
+	Name   string `arg:"" help:"Function or service."`
+}
+
+// Help is shown by mayfly restart --help.
+func (*restart) Help() string {
+	return `Each running instance is replaced, one at a time and node by node: a new one is
+ready before the old one takes no more calls, and calls in flight finish. The
+revision stays the same. If a new instance does not start, the old ones stay.`
+}
+
+// Run is called by kong.
+func (r *restart) Run(ctx context.Context, p *process) error {
+	if err := checkName(r.Name); err != nil {
+		return err
+	}
+	b, err := r.open(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	p.note("%s", b.URL())
+	switch n, err := p.restart(ctx, b, peers.Restart{Name: r.Name}); {
+	case err != nil:
+		return err
+	case n == 0:
+		return notRun(ctx, b, r.Name)
+	}
+	return nil
+}
+
+// notRun returns the error for a name that no node runs.
+func notRun(ctx context.Context, b *bus.Bus, name string) error {
+	err := nobodyCalled(ctx, b, name)
+	if mayfly.CodeOf(err) == mayfly.Unavailable { // it answers, so it is there
+		return mayfly.Errorf(mayfly.Invalid, "no node runs %s: Mayfly can restart only what it started", name).
+			WithHint("restart it where it was started")
+	}
+	return err
+}
+
+// restart asks the nodes, one after the other, to replace instances, and prints what each
+// has done. It returns how many answers named a unit.
+func (p *process) restart(ctx context.Context, b *bus.Bus, r peers.Restart) (units int, err error) {
+	all := peers.New(b)
+	nodes, err := all.List(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, n := range nodes {
+		name := cmp.Or(n.Name, n.ID)
+		restarted, err := all.Restart(ctx, n.ID, r)
+		if mayfly.CodeOf(err) == mayfly.Unavailable {
+			err = mayfly.Errorf(mayfly.Unavailable, "node %s does not restart instances: %w", name, err).
+				WithHint("if it runs an earlier Mayfly, update it; see mayfly nodes")
+		}
+		if err != nil {
+			return units, err
+		}
+		for _, u := range restarted {
+			units++
+			if u.Error != "" {
+				return units, mayfly.Errorf(mayfly.Crashed, "%s did not restart on node %s: %s", u.Name, name, u.Error).
+					WithHint("its old instances stay; see mayfly info %s and mayfly logs %[1]s", u.Name)
+			}
+			if u.Instances == 0 {
+				p.note("%s has no running instances on node %s", u.Name, name)
+				continue
+			}
+			if _, err := fmt.Fprintf(p.stdout, "%s restarted on node %s (%s)\n", plain(u.Name), plain(name), plural(u.Instances, "instance")); err != nil {
+				return units, err
+			}
+		}
+	}
+	return units, nil
+}
