@@ -32,6 +32,10 @@ type Call struct {
 	Length int64 // of Stream; -1 if unknown
 
 	Deadline time.Time // after which the reply is discarded
+
+	// Signs reports that whoever takes the call sends signs of life while it works, so
+	// that silence means that the call is lost.
+	Signs bool
 }
 
 // A Reply is the result of a call.

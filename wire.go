@@ -25,6 +25,9 @@ const (
 // FunctionSubject returns the subject that calls the named function.
 func FunctionSubject(n Name) string { return SubjectFunctions + "." + string(n) }
 
+// FunctionSubjectAt returns the subject that calls the named function on one node.
+func FunctionSubjectAt(n Name, node string) string { return FunctionSubject(n) + "." + node }
+
 // Headers of a call's request. Only Mayfly sets them; a client's are dropped.
 const (
 	HeaderMethod      = "Mayfly-Method"   // HTTP method
@@ -35,6 +38,7 @@ const (
 	HeaderCall        = "Mayfly-Call"     // id of the call
 	HeaderDeadline    = "Mayfly-Deadline" // Unix time in milliseconds after which the reply is discarded, by the caller's clock
 	HeaderTimeout     = "Mayfly-Timeout"  // milliseconds left until then, which need no common clock
+	HeaderSigns       = "Mayfly-Signs"    // asks a function's node for signs of life, see HeaderWorking
 	HeaderParamPrefix = "Mayfly-Param-"   // Mayfly-Param-Id holds {id} of the route's pattern
 	HeaderTrace       = "Traceparent"     // W3C Trace Context
 )
@@ -47,6 +51,10 @@ const (
 	HeaderFault     = "Mayfly-Error"            // Code.String of an error from Mayfly itself, not the function
 	HeaderHint      = "Mayfly-Hint"             // how to fix it, with Mayfly-Error
 )
+
+// HeaderWorking marks a sign of life: a message without a body that precedes the reply of
+// a call with HeaderSigns. Its value is the name of the node that works on the call.
+const HeaderWorking = "Mayfly-Working"
 
 // Headers of the gateway's response to an HTTP client.
 const (
@@ -63,6 +71,10 @@ const (
 	MetaResponse = "mayfly.response" // JSON Schema of the reply's body
 	MetaSummary  = "mayfly.summary"  // one-line description
 )
+
+// MetaNode is a key of a function's own metadata: the id of the node that runs it, which
+// sends signs of life and takes calls at FunctionSubjectAt.
+const MetaNode = "mayfly.node"
 
 // NATS accounts of an embedded server.
 const (

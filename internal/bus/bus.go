@@ -173,7 +173,9 @@ const retryAfter = 25 * time.Millisecond
 //
 // An error has the code Unavailable (cause mayfly.ErrNobody if nothing listens),
 // Timeout, Invalid (cause mayfly.ErrTooLarge) or Crashed (a reply that breaks the
-// protocol). A service's own error is not an error here: see mayfly.Reply.Err.
+// protocol). A call of a function that nobody works on anymore fails after
+// silenceLimit, as Crashed, or as Unavailable if perhaps nobody began. A service's own
+// error is not an error here: see mayfly.Reply.Err.
 //
 // It only reaches the users' account, whatever the subject: the gateway calls subjects
 // that users choose, and must not expose Mayfly's own.
@@ -192,10 +194,13 @@ func (b *Bus) Ask(ctx context.Context, c mayfly.Call) (mayfly.Reply, error) {
 
 // call sends c over a link that pick returns.
 func (b *Bus) call(ctx context.Context, pick func() *link, c mayfly.Call) (mayfly.Reply, error) {
-	m := encode(c)
-	reply, err := pick().request(ctx, m, c.Deadline)
+	m, how := encode(c), watchOf(c)
+	if how != unwatched {
+		m.Header[mayfly.HeaderSigns] = signsWanted
+	}
+	reply, err := pick().request(ctx, m, c.Deadline, how)
 	if errors.Is(err, mayfly.ErrNobody) {
-		reply, err = b.again(ctx, pick, m, c.Deadline, err)
+		reply, err = b.again(ctx, pick, m, c.Deadline, how, err)
 	}
 	if err != nil {
 		return mayfly.Reply{}, err
@@ -204,7 +209,7 @@ func (b *Bus) call(ctx context.Context, pick func() *link, c mayfly.Call) (mayfl
 }
 
 // again is the second try of a call without responders.
-func (b *Bus) again(ctx context.Context, pick func() *link, m *nats.Msg, deadline time.Time, first error) (*nats.Msg, error) {
+func (b *Bus) again(ctx context.Context, pick func() *link, m *nats.Msg, deadline time.Time, how watch, first error) (*nats.Msg, error) {
 	if !deadline.IsZero() && time.Until(deadline) < retryAfter {
 		return nil, first
 	}
@@ -214,7 +219,7 @@ func (b *Bus) again(ctx context.Context, pick func() *link, m *nats.Msg, deadlin
 	case <-time.After(retryAfter):
 	}
 	b.retried.Add(1)
-	reply, err := pick().request(ctx, m, deadline)
+	reply, err := pick().request(ctx, m, deadline, how)
 	if errors.Is(err, mayfly.ErrNobody) {
 		b.nobody.Add(1)
 		if f := b.onNobody.Load(); f != nil {
@@ -239,7 +244,7 @@ func (b *Bus) OnNobody(f func(subject string)) {
 // sent, not stored. Errors are those of Call without Crashed.
 func (b *Bus) Send(ctx context.Context, c mayfly.Call) error {
 	l := b.link()
-	w, inbox := l.replies.register()
+	w, inbox := l.replies.register(unwatched)
 	m := encode(c)
 	m.Reply = inbox
 	if err := l.publish(m); err != nil {

@@ -24,6 +24,8 @@
 //     TestRepliesReachTheirCalls
 //   - "no responders" is told apart from silence: TestCallTellsNobodyFromSilence
 //   - a connection that closed for good is replaced: TestClosedConnectionIsMadeAnew
+//   - a call whose node dies or freezes fails within 3 s, a slow one is waited for:
+//     TestSilentCallFailsSoon, TestCallOfAWorkingNodeIsWaitedFor
 //   - an oversize message is rejected before it reaches the server:
 //     TestCallRefusesWhatIsTooLarge
 //   - a call that the server sent before its interest was dropped still arrives:

@@ -22,7 +22,7 @@ func (l *Listener) Cut() { l.link.conn.Load().Close() }
 
 // Raw is a call without encoding, decoding and the second try.
 func (b *Bus) Raw(ctx context.Context, m *nats.Msg, deadline time.Time) (*nats.Msg, error) {
-	return b.link().request(ctx, m, deadline)
+	return b.link().request(ctx, m, deadline, unwatched)
 }
 
 // A Committer is a committer.
@@ -69,4 +69,14 @@ func SeparateUntil(store string, last int) error {
 	}
 	_, err := m.move(store)
 	return err
+}
+
+// SilenceLimit is silenceLimit.
+const SilenceLimit = silenceLimit
+
+// Deafen has the connections of b miss echoes, as of a server that hangs.
+func (b *Bus) Deafen() {
+	for _, l := range b.links {
+		l.silent.Store(1)
+	}
 }

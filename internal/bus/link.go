@@ -37,6 +37,7 @@ type link struct {
 
 	conn   atomic.Pointer[conn]
 	up     atomic.Bool  // connected right now; read by every call, so it takes no lock
+	since  atomic.Int64 // when it last came up, in Unix nanoseconds
 	silent atomic.Int32 // echoes missed in a row
 	state  sync.Mutex   // keeps up in step with conn
 
@@ -123,6 +124,7 @@ func (l *link) refresh(nc *nats.Conn) {
 	defer l.state.Unlock()
 	if c := l.conn.Load(); c != nil && c.Conn == nc {
 		l.up.Store(nc.IsConnected())
+		l.since.Store(time.Now().UnixNano())
 	}
 }
 
@@ -181,6 +183,7 @@ func (l *link) dial() (*conn, error) {
 func (l *link) subscribe(nc *nats.Conn) error {
 	if l.replies == nil {
 		l.replies = newReplies(nc.NewInbox())
+		l.replies.deaf = l.deaf
 	}
 	sub, err := nc.Subscribe(l.replies.prefix+"*", l.replies.deliver)
 	if err != nil {
@@ -249,11 +252,16 @@ func (l *link) refused(err error) {
 	}
 }
 
+// deaf reports whether signs of life may have been lost on their way to us.
+func (l *link) deaf() bool {
+	return !l.up.Load() || l.silent.Load() > 0 || time.Since(time.Unix(0, l.since.Load())) < silenceLimit
+}
+
 // request sends m and waits for the reply. Its errors have the codes Unavailable
 // (with cause mayfly.ErrNobody if nothing listens), Invalid (with cause
-// mayfly.ErrTooLarge) and Timeout.
-func (l *link) request(ctx context.Context, m *nats.Msg, deadline time.Time) (*nats.Msg, error) {
-	w, inbox := l.replies.register()
+// mayfly.ErrTooLarge), Timeout, and those of a watched call that falls silent.
+func (l *link) request(ctx context.Context, m *nats.Msg, deadline time.Time, how watch) (*nats.Msg, error) {
+	w, inbox := l.replies.register(how)
 	m.Reply = inbox
 	if err := l.publish(m); err != nil {
 		l.replies.giveUp(w, nil)
@@ -272,7 +280,7 @@ func (l *link) request(ctx context.Context, m *nats.Msg, deadline time.Time) (*n
 // echo sends a message to ourselves and waits until it is back: by then, everything
 // that the server sent earlier has arrived.
 func (l *link) echo(ctx context.Context, deadline time.Time) error {
-	w, inbox := l.replies.register()
+	w, inbox := l.replies.register(unwatched)
 	if err := l.publish(&nats.Msg{Subject: inbox}); err != nil {
 		l.replies.giveUp(w, nil)
 		return err
@@ -335,6 +343,9 @@ func nobodyError(subject string) error {
 }
 
 func waitError(err error, subject string) error {
+	if s, ok := errors.AsType[silence](err); ok {
+		return s.explain(subject)
+	}
 	if errors.Is(err, context.Canceled) {
 		return mayfly.Errorf(mayfly.Timeout, "canceled before a reply on subject %q: %w", subject, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/mayfly-run/mayfly"
 	"github.com/nats-io/nats.go"
 )
 
@@ -25,6 +26,7 @@ import (
 type replies struct {
 	prefix string        // "_INBOX.<unique>."
 	late   atomic.Uint64 // messages without a waiter
+	deaf   func() bool   // reports whether messages may have been lost
 	shards [32]shard
 
 	mu        sync.RWMutex
@@ -43,6 +45,10 @@ type waiter struct {
 	token uint64
 	reply chan *nats.Msg // holds one
 	timer *time.Timer
+
+	watch watch     // set before the call is sent
+	heard time.Time // when the last sign of life came; guarded by the shard
+	node  string    // that sent it; "" before the first
 }
 
 var waiters = sync.Pool{New: func() any {
@@ -63,9 +69,12 @@ func newReplies(inbox string) *replies {
 func (r *replies) shard(token uint64) *shard { return &r.shards[token%uint64(len(r.shards))] }
 
 // register takes a waiter and returns it with the inbox to answer to.
-func (r *replies) register() (*waiter, string) {
+func (r *replies) register(how watch) (*waiter, string) {
 	w := waiters.Get().(*waiter)
-	w.token = rand.Uint64()
+	w.token, w.watch = rand.Uint64(), how
+	if how != unwatched {
+		w.heard, w.node = time.Now(), ""
+	}
 	s := r.shard(w.token)
 	s.mu.Lock()
 	s.waiting[w.token] = w
@@ -76,21 +85,34 @@ func (r *replies) register() (*waiter, string) {
 }
 
 // await returns the reply to w's inbox, or the error of whichever comes first:
-// the context's end, or context.DeadlineExceeded at the deadline, if there is one.
-// The waiter returns to the pool.
+// the context's end, context.DeadlineExceeded at the deadline, if there is one, or
+// silence, if w is watched. The waiter returns to the pool.
 func (r *replies) await(ctx context.Context, w *waiter, deadline time.Time) (*nats.Msg, error) {
-	if !deadline.IsZero() {
-		w.timer.Reset(time.Until(deadline))
+	wake := deadline
+	if w.watch != unwatched {
+		wake = earlier(deadline, time.Now().Add(silenceLimit))
 	}
-	select {
-	case m := <-w.reply:
-		w.timer.Stop()
-		waiters.Put(w)
-		return m, nil
-	case <-ctx.Done():
-		return r.giveUp(w, ctx.Err())
-	case <-w.timer.C:
-		return r.giveUp(w, context.DeadlineExceeded)
+	for {
+		if !wake.IsZero() {
+			w.timer.Reset(time.Until(wake))
+		}
+		select {
+		case m := <-w.reply:
+			w.timer.Stop()
+			waiters.Put(w)
+			return m, nil
+		case <-ctx.Done():
+			return r.giveUp(w, ctx.Err())
+		case now := <-w.timer.C:
+			if !deadline.IsZero() && !now.Before(deadline) {
+				return r.giveUp(w, context.DeadlineExceeded)
+			}
+			next, node := r.listenFor(w, wake, now)
+			if next.IsZero() {
+				return r.giveUp(w, silence{node})
+			}
+			wake = earlier(deadline, next)
+		}
 	}
 }
 
@@ -128,6 +150,11 @@ func (r *replies) deliver(m *nats.Msg) {
 	s := r.shard(token)
 	s.mu.Lock()
 	w := s.waiting[token]
+	if w != nil && w.watch != unwatched && sign(m) {
+		w.heard, w.node = time.Now(), m.Header.Get(mayfly.HeaderWorking)
+		s.mu.Unlock()
+		return
+	}
 	delete(s.waiting, token)
 	s.mu.Unlock()
 	if w == nil {

@@ -24,6 +24,9 @@ type Caller interface {
 type Directory interface {
 	// Lookup returns an endpoint by its name or subject. Errors: NotFound.
 	Lookup(ctx context.Context, service, endpoint string) (mayfly.Endpoint, error)
+	// Reach returns the subject of a node that answers, if others that run the function
+	// do not, and whether all of them send signs of life.
+	Reach(function mayfly.Name) (at mayfly.Subject, signs bool)
 }
 
 // Functions are those of this node.
@@ -75,7 +78,7 @@ type Target struct {
 	name     string // the subject with its wildcards: what admission counts by
 	subject  mayfly.Subject
 	pattern  mayfly.SubjectPattern
-	function mayfly.Name // if Here
+	function mayfly.Name // "" for a service
 }
 
 const (
@@ -103,11 +106,12 @@ func (d *Dispatcher) Function(ctx context.Context, name mayfly.Name) (Target, er
 	if f.Body > 0 {
 		t.MaxBody, t.Limit = f.Body, "the function's `body`"
 	}
+	t.function = name
 	if d.options.Remote {
 		t.Timeout += grace
 		d.bound(&t)
 	} else {
-		t.Here, t.function = true, name
+		t.Here = true
 	}
 	return t, nil
 }
@@ -123,7 +127,7 @@ func (d *Dispatcher) functionElsewhere(ctx context.Context, name mayfly.Name) (T
 		return Target{}, err
 	}
 	t := d.target(mayfly.FunctionSubject(name), e.Timeout())
-	t.Timeout = cmp.Or(t.Timeout, functionTimeout) + grace
+	t.Timeout, t.function = cmp.Or(t.Timeout, functionTimeout)+grace, name
 	d.bound(&t)
 	return t, nil
 }
@@ -170,6 +174,9 @@ func (d *Dispatcher) Route(ctx context.Context, r *mayfly.Route) (Target, error)
 func (d *Dispatcher) subject(pattern mayfly.SubjectPattern, timeout time.Duration) Target {
 	t := d.target(pattern.String(), cmp.Or(timeout, d.options.Timeout))
 	t.pattern = pattern
+	if name, ok := strings.CutPrefix(t.name, mayfly.SubjectFunctions+"."); ok && !pattern.Wild() {
+		t.function = mayfly.Name(name)
+	}
 	d.bound(&t)
 	return t
 }
@@ -210,21 +217,41 @@ func (t *Target) TooLarge() error {
 // function or the bus: Exhausted where the target has all the calls it can answer
 // in time.
 func (d *Dispatcher) Call(ctx context.Context, t *Target, c mayfly.Call) (mayfly.Reply, error) {
-	c.Subject = t.subject
 	if t.Here {
 		held := c // c itself does not escape
+		held.Subject = t.subject
 		return d.options.Functions.Call(ctx, t.function, &held)
 	}
 	c.Deadline = time.Now().Add(t.Timeout)
+	c.Subject, c.Signs = d.address(t)
 	reply, err := d.admission.call(ctx, d.caller, t.name, c)
+	if c.Subject != t.subject && errors.Is(err, mayfly.ErrNobody) { // that node has just left
+		c.Subject = t.subject
+		reply, err = d.admission.call(ctx, d.caller, t.name, c)
+	}
 	return reply, d.removed(t, err)
+}
+
+// address returns where to send a call: a function's subject is its group's, unless a
+// node in it is silent.
+func (d *Dispatcher) address(t *Target) (subject mayfly.Subject, signs bool) {
+	if t.function == "" {
+		return t.subject, false
+	}
+	at, signs := d.directory.Reach(t.function)
+	return cmp.Or(at, t.subject), signs
 }
 
 // Send makes the call without waiting for a reply: it is sent, not stored.
 func (d *Dispatcher) Send(ctx context.Context, t *Target, c mayfly.Call) error {
-	c.Subject = t.subject
 	c.Deadline = time.Now().Add(t.Timeout)
-	return d.removed(t, d.caller.Send(ctx, c))
+	c.Subject, _ = d.address(t)
+	err := d.caller.Send(ctx, c)
+	if c.Subject != t.subject && errors.Is(err, mayfly.ErrNobody) {
+		c.Subject = t.subject
+		err = d.caller.Send(ctx, c)
+	}
+	return d.removed(t, err)
 }
 
 // removed returns err, or that there is no such function if nothing listens for one that

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,6 +18,9 @@ type carrier struct {
 	deployed  mayfly.Name
 	silent    bool // no subject has a responder
 	payload   int64
+	reach     mayfly.Subject // of a node that answers; "" while all do
+	left      bool           // nobody listens there
+	signs     bool
 	bus, here []mayfly.Call
 }
 
@@ -26,7 +30,7 @@ func (c *carrier) Call(_ context.Context, call mayfly.Call) (mayfly.Reply, error
 
 func (c *carrier) Send(_ context.Context, call mayfly.Call) error {
 	c.bus = append(c.bus, call)
-	if c.silent {
+	if c.silent || c.left && call.Subject == c.reach {
 		return mayfly.Errorf(mayfly.Unavailable, "cannot call %s: %w", call.Subject, mayfly.ErrNobody)
 	}
 	return nil
@@ -40,6 +44,8 @@ func (c *carrier) Lookup(_ context.Context, service, endpoint string) (mayfly.En
 	}
 	return mayfly.Endpoint{}, mayfly.Errorf(mayfly.NotFound, "no service %q", service)
 }
+
+func (c *carrier) Reach(mayfly.Name) (mayfly.Subject, bool) { return c.reach, c.signs }
 
 // held are the carrier's functions.
 type held struct{ *carrier }
@@ -230,6 +236,51 @@ func TestRemovedFunctionIsNotFound(t *testing.T) {
 		}
 		if _, err := d.Call(t.Context(), &service, mayfly.Call{}); !errors.Is(err, mayfly.ErrNobody) {
 			t.Errorf("%s: call of a service = %v", tt.name, err)
+		}
+	}
+}
+
+// While a node is silent, calls go to one that answers, and back to the group if that
+// one has left.
+func TestSilentNodeGetsNoNewCalls(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		reach mayfly.Subject
+		left  bool
+		want  []mayfly.Subject
+	}{
+		{"all answer", "", false, []mayfly.Subject{"fn.theirs"}},
+		{"one is silent", "fn.theirs.a", false, []mayfly.Subject{"fn.theirs.a"}},
+		{"the other has left", "fn.theirs.a", true, []mayfly.Subject{"fn.theirs.a", "fn.theirs"}},
+	} {
+		c := newCarrier()
+		c.reach, c.left, c.signs = tt.reach, tt.left, true
+		d := New(c, c, Options{Functions: held{c}})
+		byName, err := d.Function(t.Context(), "theirs")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pattern, _ := mayfly.ParseSubjectPattern("fn.theirs")
+		byRoute, err := d.Route(t.Context(), &mayfly.Route{Subject: pattern})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, target := range []Target{byName, byRoute} {
+			c.bus = nil
+			if _, err := d.Call(t.Context(), &target, mayfly.Call{}); err != nil {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+			var got []mayfly.Subject
+			for _, call := range c.bus {
+				got = append(got, call.Subject)
+				if !call.Signs {
+					t.Errorf("%s: the bus does not know of the signs", tt.name)
+				}
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("%s: called %q, want %q", tt.name, got, tt.want)
+			}
 		}
 	}
 }

@@ -16,6 +16,7 @@
 //     TestFunctionIsTakenHereElsewhereOrByNobody
 //   - a name that nobody answers to never becomes a subject:
 //     TestFunctionIsTakenHereElsewhereOrByNobody
+//   - a function's silent node gets no new calls: TestSilentNodeGetsNoNewCalls
 //   - a body over the bus fits into one message: TestBodyLimitIsTheSmallestBound
 //   - an overloaded service stays useful, and normal use is never refused:
 //     TestAdmissionKeepsAnOverloadedServiceUseful, TestAdmissionRefusesNothingInNormalUse

@@ -57,6 +57,8 @@ type directory []mayfly.Service
 
 func (d directory) Services() []mayfly.Service { return d }
 
+func (d directory) Reach(mayfly.Name) (mayfly.Subject, bool) { return "", false }
+
 func (d directory) Lookup(_ context.Context, service, endpoint string) (mayfly.Endpoint, error) {
 	for _, s := range d {
 		for _, e := range s.Endpoints {

@@ -28,7 +28,7 @@ const (
 
 	// missedRounds is after how many unanswered rounds we forget an instance that is
 	// still subscribed: it may be busy, and calls may reach it. An unsubscribed one is
-	// forgotten after the first.
+	// forgotten after the first, and one of a node only then: see node.
 	missedRounds = 30
 
 	// maxChecks bounds how many instances a round pings to see if they are still there.
@@ -61,6 +61,8 @@ type Directory struct {
 
 	changes news.Feed[struct{}] // of the picture
 
+	nodes map[string]*node // by id; run's own
+
 	mu    sync.Mutex
 	asked map[string]*question
 	swept time.Time // when old questions were last removed
@@ -84,6 +86,7 @@ func OpenDirectory(b *bus.Bus, log *slog.Logger) *Directory {
 		forgets: make(chan string, 64),
 		gone:    make(chan key, maxChecks),
 		asked:   map[string]*question{},
+		nodes:   map[string]*node{},
 	}
 	d.picture.Store(&Picture{})
 	d.inbox = b.Inbox(d.take)
@@ -208,6 +211,11 @@ func (d *Directory) forget(subject string) {
 	}
 }
 
+// Reach returns how to call a function: see Picture.Reach.
+func (d *Directory) Reach(function mayfly.Name) (at mayfly.Subject, signs bool) {
+	return d.Picture().Reach(function)
+}
+
 // Watch returns a channel that gets a value after each change of the picture; changes in
 // quick succession share one. The first comes at once. The end of ctx closes the channel.
 func (d *Directory) Watch(ctx context.Context) <-chan map[struct{}]struct{} {
@@ -217,6 +225,7 @@ func (d *Directory) Watch(ctx context.Context) <-chan map[struct{}]struct{} {
 // An instance is what run knows about one instance of a service.
 type instance struct {
 	service mayfly.Service
+	node    *node  // that runs it; nil unless it is a function that says so
 	hash    uint64 // of the INFO answer, to detect quickly that nothing changed
 	round   int    // in which it was last heard
 }
@@ -231,6 +240,8 @@ func (d *Directory) run(ctx context.Context) {
 	round := 0
 	refresh := time.NewTimer(0)
 	defer refresh.Stop()
+	beat := time.NewTimer(beatLeast)
+	defer beat.Stop()
 	for {
 		changed := false
 		select {
@@ -243,6 +254,12 @@ func (d *Directory) run(ctx context.Context) {
 			}
 			round++
 			changed = d.miss(known, round)
+		case <-beat.C:
+			for range len(d.answers) { // in time, if not yet read
+				changed = d.learn(known, <-d.answers, round, seed) || changed
+			}
+			changed = d.beat() || changed
+			beat.Reset(beatLeast + time.Duration(len(d.nodes))*refreshEach)
 		case at := <-d.gone:
 			_, changed = known[at]
 			delete(known, at)
@@ -255,6 +272,7 @@ func (d *Directory) run(ctx context.Context) {
 			}
 		}
 		if changed {
+			d.represent(known)
 			d.picture.Store(newPicture(known))
 			d.changes.Tell()
 		}
@@ -267,7 +285,7 @@ func (d *Directory) miss(known map[key]*instance, round int) (changed bool) {
 	checks := 0
 	for at, in := range known {
 		switch missed := round - in.round - 1; {
-		case missed > missedRounds:
+		case missed > missedRounds && in.node == nil:
 			delete(known, at)
 			changed = true
 		case missed > 0 && checks < maxChecks:
@@ -278,10 +296,11 @@ func (d *Directory) miss(known map[key]*instance, round int) (changed bool) {
 	return changed
 }
 
-// check pings one instance. Only "no responders" is news.
+// check pings one instance.
 func (d *Directory) check(at key) {
-	inbox := d.bus.Inbox(func(_ []byte, nobody bool) {
+	inbox := d.bus.Inbox(func(answer []byte, nobody bool) {
 		if !nobody {
+			d.take(answer, false)
 			return
 		}
 		select {
@@ -293,7 +312,7 @@ func (d *Directory) check(at key) {
 	_ = inbox.Ask(subject(ping, at.name, at.id)) // the next round asks again
 }
 
-// learn adds one answer, to INFO or to STATS, to known and reports whether the picture
+// learn adds one answer, to INFO, STATS or PING, to known and reports whether the picture
 // changes.
 func (d *Directory) learn(known map[key]*instance, data []byte, round int, seed maphash.Seed) bool {
 	var kind struct {
@@ -308,22 +327,26 @@ func (d *Directory) learn(known map[key]*instance, data []byte, round int, seed 
 	}
 	at := key{kind.Name, kind.ID}
 	in := known[at]
+	back := in != nil && d.answered(in.node)
+	if kind.Type == typeOf(ping) && in != nil {
+		return back
+	}
 	if kind.Type == typeOf(stats) {
 		if in == nil || in.service.Started.Equal(kind.Started) {
-			return false
+			return back
 		}
 		in.service.Started = kind.Started
 		return true
 	}
 	if kind.Type != typeOf(info) {
-		d.reject("not an answer to INFO or STATS")
-		return false
+		d.reject("not an answer to a question of ours")
+		return back
 	}
 	hash := maphash.Bytes(seed, data)
 	if in != nil && in.hash == hash {
 		in.round = round
 		d.askAge(in.service)
-		return false
+		return back
 	}
 	if in == nil && len(known) >= maxInstances {
 		d.reject("too many services")
@@ -332,12 +355,12 @@ func (d *Directory) learn(known map[key]*instance, data []byte, round int, seed 
 	s, why := parseInfo(bus.Answer{Body: data})
 	if why != "" {
 		d.reject(why)
-		return false
+		return back
 	}
 	if in != nil {
 		s.Started = in.service.Started
 	}
-	known[at] = &instance{service: s, hash: hash, round: round}
+	known[at] = &instance{service: s, node: d.nodeOf(s), hash: hash, round: round}
 	d.askAge(s)
 	return true
 }

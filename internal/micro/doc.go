@@ -11,5 +11,6 @@
 //   - one hostile answer hides no other service: TestHostileAnswersHideNobody
 //   - a busy service is kept, one that left is dropped:
 //     TestSilentInstanceIsKeptWhileItIsSubscribed
+//   - calls are kept away from a node that freezes: TestSilentNodeIsPassedBy
 //   - concurrent lookups of one service share one question: TestLookupAsksOnceForAllWhoWait
 package micro

@@ -59,3 +59,22 @@ func TestSilentInstanceIsKeptWhileItIsSubscribed(t *testing.T) {
 		t.Errorf("after %d silent rounds: %v", missedRounds, known)
 	}
 }
+
+// What is known of a frozen node keeps calls away from it until NATS drops it.
+func TestFunctionOfASilentNodeIsKept(t *testing.T) {
+	t.Parallel()
+	at := key{"hello", "a-hello-1"}
+	known := map[key]*instance{at: {node: &node{silent: true}, round: 1}}
+	b, err := bus.Open(t.Context(), bus.Options{Server: &bus.ServerOptions{Store: t.TempDir()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	d := &Directory{bus: b, gone: make(chan key, 1)}
+	if d.miss(known, 10*missedRounds) || known[at] == nil {
+		t.Error("it is forgotten, though it may be subscribed")
+	}
+	if gone := <-d.gone; gone != at { // it is not: the server says so
+		t.Errorf("%v is gone, want %v", gone, at)
+	}
+}

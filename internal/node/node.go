@@ -173,7 +173,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	openDoors()
 	closers = append(closers, n.gateway.Close)
 	n.responder, err = responder.New(ctx, n.bus, n.roster, n.runner, responder.Options{
-		Node: n.id(), DrainTimeout: c.Drain, Development: c.Dev, Log: logOf("responder"),
+		Node: n.id(), Name: n.folder.identity.Server, DrainTimeout: c.Drain, Development: c.Dev, Log: logOf("responder"),
 	})
 	if err != nil {
 		return nil, err

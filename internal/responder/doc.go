@@ -17,5 +17,6 @@
 //   - its answers pass ADR-32's published schemas: TestAnswersPassTheSchemas
 //   - requests are counted exactly, over NATS and HTTP: TestStatisticsAreExact
 //   - Run returns after every call in progress is answered: TestCallInHandIsAnsweredAtTheEnd
+//   - a call that takes long sends signs of life: TestLongCallSendsSigns
 //   - a function that was removed is "no responders": TestRemovedFunctionHasNoResponders
 package responder

@@ -36,6 +36,7 @@ type Runner interface {
 // Options say how a Responder answers.
 type Options struct {
 	Node         string        // id of the node: part of each service's id
+	Name         string        // of the node, for people
 	DrainTimeout time.Duration // for calls in hand at the end; 30 s if zero
 	Development  bool          // put stack traces into the body of a crash
 	Log          *slog.Logger  // discards if nil
@@ -133,7 +134,10 @@ func (p *Responder) show(changed map[mayfly.Name]struct{}) {
 func (p *Responder) newService(f *mayfly.Unit) *service {
 	s := &service{Service: f.Service(fmt.Sprintf("%s-%s-%d", p.options.Node, f.Name, f.Revision)), function: f}
 	s.Started = time.Now()
-	s.interests = append(s.interests, bus.Interest{Subject: mayfly.FunctionSubject(f.Name), Queue: mayfly.FunctionQueue})
+	s.Metadata[mayfly.MetaNode] = p.options.Node
+	s.interests = append(s.interests,
+		bus.Interest{Subject: mayfly.FunctionSubject(f.Name), Queue: mayfly.FunctionQueue},
+		bus.Interest{Subject: mayfly.FunctionSubjectAt(f.Name, p.options.Node)})
 	for _, subject := range slices.Concat(micro.Subjects(s.Name), micro.Subjects(s.Name, s.ID)) {
 		s.interests = append(s.interests, bus.Interest{Subject: subject})
 	}
@@ -210,6 +214,7 @@ func (p *Responder) dispatch(ctx, working context.Context, surveys chan<- bus.In
 			return
 		}
 		if name, ok := strings.CutPrefix(in.Subject(), mayfly.SubjectFunctions+"."); ok {
+			name, _, _ = strings.Cut(name, ".") // the node is ours
 			p.calls.Go(func() { p.call(working, mayfly.Name(name), in) })
 			continue
 		}
@@ -223,6 +228,7 @@ func (p *Responder) dispatch(ctx, working context.Context, surveys chan<- bus.In
 // call has the runner make a call and answers with its reply.
 func (p *Responder) call(ctx context.Context, name mayfly.Name, in bus.Inbound) {
 	c := in.Call()
+	defer in.Signs(p.options.Name).Stop()
 	defer func() {
 		if v := recover(); v != nil {
 			p.options.Log.Error("responder panicked", telemetry.KeyCall, c.ID, telemetry.KeyErr, fmt.Sprintf("%v\n%s", v, debug.Stack()))

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -68,7 +69,7 @@ func start(t *testing.T, f engineFunc, names ...mayfly.Name) *stage {
 	for _, name := range names {
 		s.set(t, mayfly.Unit{Name: name, Revision: 1})
 	}
-	p, err := responder.New(t.Context(), b, s, r, responder.Options{Node: "n1", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	p, err := responder.New(t.Context(), b, s, r, responder.Options{Node: "n1", Name: "one", Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -388,4 +389,54 @@ func TestManyFunctionsAllAnswer(t *testing.T) {
 		}
 		seen[p.Name] = true
 	}
+}
+
+// The node takes calls on a subject of its own too, and shows that it does.
+func TestFunctionIsReachedOnItsNode(t *testing.T) {
+	t.Parallel()
+	s := start(t, echo, "hello")
+	if m := s.ask(t, "fn.hello.n1", "x"); string(m.Data) != "x" {
+		t.Errorf("got %q %v", m.Data, m.Header)
+	}
+	if _, err := s.nc.Request("fn.hello.n2", nil, time.Minute); !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("on another node: %v", err)
+	}
+	var shown micro.Info
+	if err := json.Unmarshal(s.ask(t, "$SRV.INFO.hello", "").Data, &shown); err != nil || shown.Metadata[mayfly.MetaNode] != "n1" {
+		t.Errorf("INFO shows %v, error %v", shown.Metadata, err)
+	}
+	s.remove("hello")
+	for {
+		if _, err := s.nc.Request("fn.hello.n1", nil, 100*time.Millisecond); errors.Is(err, nats.ErrNoResponders) {
+			return
+		}
+	}
+}
+
+// A call that takes longer than silence is borne is answered all the same, also where
+// the reply is what takes so long.
+func TestLongCallSendsSigns(t *testing.T) {
+	t.Parallel()
+	s := start(t, func(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
+		if string(c.Body) == "stream" {
+			r, w := io.Pipe()
+			time.AfterFunc(4*time.Second, func() { _, _ = w.Write([]byte("done")); w.Close() })
+			return mayfly.Reply{Status: 200, Stream: r, Length: -1}, nil
+		}
+		select {
+		case <-time.After(4 * time.Second):
+		case <-ctx.Done():
+		}
+		return mayfly.Reply{Status: 200, Body: []byte("done")}, nil
+	}, "hello")
+	var calls sync.WaitGroup
+	for _, body := range []string{"whole", "stream"} {
+		calls.Go(func() {
+			reply, err := s.bus.Call(t.Context(), mayfly.Call{Subject: "fn.hello", Signs: true, Body: []byte(body), Deadline: time.Now().Add(time.Minute)})
+			if err != nil || string(reply.Body) != "done" {
+				t.Errorf("%s: reply %q, error %v", body, reply.Body, err)
+			}
+		})
+	}
+	calls.Wait()
 }
