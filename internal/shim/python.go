@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -115,12 +114,22 @@ func writePythonShim(folder string) error {
 
 // A pythonReport is the output of check.py.
 type pythonReport struct {
-	Version    [2]int   // of python3
-	Executable string   // its path
-	Handler    bool     // handle or app is defined
-	Runs       bool     // the module does more than define things
-	Files      []string // the entry and the user's modules that it imports, relative
-	Broken     string   // why the last of Files does not compile
+	Major, Minor int      // version of python3
+	Executable   string   // its path
+	Handler      bool     // handle or app is defined
+	Runs         bool     // the module does more than define things
+	Broken       string   // why the last of Files does not compile
+	Files        []string // the entry and the user's modules that it imports, relative
+}
+
+func readPythonReport(out string) (r pythonReport, err error) {
+	fields := strings.Split(strings.TrimSuffix(out, "\x00"), "\x00")
+	if len(fields) < 7 {
+		return r, fmt.Errorf("no report: %.100q", out)
+	}
+	r = pythonReport{Executable: fields[2], Handler: fields[3] != "", Runs: fields[4] != "", Broken: fields[5], Files: fields[6:]}
+	_, err = fmt.Sscan(fields[0]+" "+fields[1], &r.Major, &r.Minor)
+	return r, err
 }
 
 // direct returns the interpreter that pyenv would start in place of the stand-in at
@@ -173,13 +182,13 @@ func checkPython(ctx context.Context, o PythonOptions) (pythonReport, error) {
 		return report, fmt.Errorf("check %s: %w", entry, context.Cause(ctx))
 	}
 	if err == nil {
-		err = json.Unmarshal(out, &report)
+		report, err = readPythonReport(string(out))
 	}
 	if err != nil {
 		return report, fmt.Errorf("check %s: %w", entry, errors.Join(err, mayfly.Trace(stderr.String())))
 	}
-	if v := report.Version; v[0] < 3 || v[0] == 3 && v[1] < 9 {
-		return report, mayfly.Errorf(mayfly.Unavailable, "python3 is %d.%d, which is too old", v[0], v[1]).
+	if report.Major < 3 || report.Major == 3 && report.Minor < 9 {
+		return report, mayfly.Errorf(mayfly.Unavailable, "python3 is %d.%d, which is too old", report.Major, report.Minor).
 			WithHint("install Python 3.9 or newer")
 	}
 	return report, nil

@@ -1,4 +1,4 @@
-"""Reads a Python function without running it, and describes it as JSON.
+"""Reads a Python function without running it, and describes it in fields that end in NUL.
 
     python3 -I -S -c "$(cat check.py)" hello.py mayfly_shim /home/ada/hello cache
 
@@ -8,19 +8,22 @@ and a cache for the compiled shim, or "". It follows imports within the folder, 
 not into installed packages. It compiles what it reads into __pycache__, so that no
 instance has to: a bundle never changes, so Python trusts these files without
 checking the source (PEP 552).
+
+It imports only what Python has loaded anyway: the modules ast, json and py_compile
+would take as long as all the rest, at every save.
 """
 
-import ast
-import importlib.util
-import json
+import _ast as ast
+import _frozen_importlib_external as importer
+import _imp
 import os
-import py_compile
 import sys
-import traceback
 
 
 def main(entry, shim, home, cache):
-    report = {"version": sys.version_info[:2], "executable": sys.executable, "handler": False, "runs": False, "files": []}
+    handler = runs = False
+    broken = ""
+    read = []
     todo, seen = [entry], set()
     while todo:
         file = todo.pop()
@@ -29,45 +32,58 @@ def main(entry, shim, home, cache):
         seen.add(file)
         if file != entry and not os.path.exists(os.path.join(home, file)):
             continue  # part of a package, compiled at installation
-        report["files"].append(file)
+        read.append(file)
         try:
             with open(file, "rb") as f:
-                tree = ast.parse(f.read(), file)
-            keep(file)
-        except (SyntaxError, ValueError, RecursionError, MemoryError, py_compile.PyCompileError) as e:
-            e = getattr(e, "exc_value", e)
-            report["broken"] = "".join(traceback.format_exception_only(type(e), e))
+                source = f.read()
+            tree = compile(source, file, "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+            keep(file, source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
+            import traceback
+
+            broken = "".join(traceback.format_exception_only(type(e), e))
             break
         if file == entry:
             defined = names(tree.body) & {"handle", "app"}
-            report["handler"] = bool(defined) and not listens(tree)
-            report["runs"] = any(map(acts, tree.body))
+            handler = bool(defined) and not listens(tree)
+            runs = any(map(acts, tree.body))
         todo += imports(tree, os.path.dirname(file))
-    if report["handler"]:
+    if handler:
         unused = ("asgi.py", "uvicorn_server.py", "wsgi.py") if "handle" in defined else ("handler.py",)
         for name in os.listdir(shim):
             if name.endswith(".py") and name not in unused:
                 reuse(os.path.join(shim, name), cache)
-    json.dump(report, sys.stdout)
+    fields = *sys.version_info[:2], sys.executable or "", "handler" if handler else "", "runs" if runs else "", broken, *read
+    sys.stdout.write("".join(f"{field}\0" for field in fields))
 
 
-def keep(file):
-    py_compile.compile(file, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+def keep(file, source):
+    """Compiles a file into __pycache__."""
+    code = compile(source, file, "exec", dont_inherit=True)
+    to = importer.cache_from_source(file)
+    os.makedirs(os.path.dirname(to), exist_ok=True)
+    with open(to, "wb") as f:
+        f.write(importer._code_to_hash_pyc(code, digest(source), checked=False))
+
+
+def digest(source):
+    return _imp.source_hash(int.from_bytes(importer.MAGIC_NUMBER, "little"), source)
 
 
 def reuse(file, cache):
     """Stores a compiled file of the shim, also in the cache: it is the same in every
     build, and compiling the shim takes longer than everything else."""
-    if not cache:
-        return keep(file)
-    compiled = importlib.util.cache_from_source(file)
     with open(file, "rb") as f:
-        version = importlib.util.source_hash(f.read()).hex()
+        source = f.read()
+    if not cache:
+        return keep(file, source)
+    compiled = importer.cache_from_source(file)
+    version = digest(source).hex()
     kept = os.path.join(cache, f"{version}-{os.path.basename(compiled)}")
     try:
         copy(kept, compiled)
     except FileNotFoundError:
-        keep(file)
+        keep(file, source)
         own = f"{kept}.{os.getpid()}"
         copy(compiled, own)
         with open(own, "rb") as f:
@@ -81,6 +97,17 @@ def copy(file, to):
         t.write(f.read())
 
 
+def walk(tree):
+    """All nodes of a tree."""
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        yield node
+        for name in node._fields:
+            below = getattr(node, name, None)
+            todo += [n for n in (below if isinstance(below, list) else (below,)) if isinstance(n, ast.AST)]
+
+
 def names(body):
     """The names that a module's statements define, also within an if or try."""
     found = set()
@@ -91,7 +118,7 @@ def names(body):
             found.update(a.asname or a.name for a in s.names)
         elif isinstance(s, (ast.Assign, ast.AnnAssign)):
             targets = s.targets if isinstance(s, ast.Assign) else [s.target]
-            found.update(n.id for t in targets for n in ast.walk(t) if isinstance(n, ast.Name))
+            found.update(n.id for t in targets for n in walk(t) if isinstance(n, ast.Name))
         elif isinstance(s, (ast.If, ast.Try, ast.With)) and not guards(s):
             for part in "body", "orelse", "finalbody":
                 found |= names(getattr(s, part, ()))
@@ -102,13 +129,13 @@ def names(body):
 
 def guards(s):
     """Whether a statement is if __name__ == "__main__"."""
-    return isinstance(s, ast.If) and any(isinstance(n, ast.Name) and n.id == "__name__" for n in ast.walk(s.test))
+    return isinstance(s, ast.If) and any(isinstance(n, ast.Name) and n.id == "__name__" for n in walk(s.test))
 
 
 def listens(tree):
     """Whether a module that is run listens where Mayfly wants it to."""
     return any(map(guards, tree.body)) and any(
-        isinstance(n, ast.Constant) and n.value in ("PORT", "MAYFLY_SOCKET") for n in ast.walk(tree)
+        isinstance(n, ast.Constant) and n.value in ("PORT", "MAYFLY_SOCKET") for n in walk(tree)
     )
 
 
@@ -121,7 +148,7 @@ def acts(s):
 
 def imports(tree, folder):
     """The files of the modules in this folder that a module imports."""
-    for node in ast.walk(tree):
+    for node in walk(tree):
         if isinstance(node, ast.Import):
             for a in node.names:
                 yield from files("", a.name)
