@@ -32,8 +32,10 @@ type Directory interface {
 // Functions are those of this node.
 type Functions interface {
 	// Function returns the one with that name, or nil; then building reports whether
-	// one is being built.
+	// one is being built, or was built in vain.
 	Function(name mayfly.Name) (f *mayfly.Unit, building bool)
+	// Built waits for the end of a build and returns why it failed.
+	Built(ctx context.Context, name mayfly.Name) error
 	// Call gives a function one call. ctx governs the reply's Stream, too.
 	Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error)
 	// Deployed reports whether a unit is deployed under a name, here or elsewhere.
@@ -90,15 +92,19 @@ const (
 	grace = 500 * time.Millisecond
 )
 
-// Function finds who takes calls of a function. Errors: NotFound, Unavailable while
-// it is being built, and those of the directory.
+// Function finds who takes calls of a function, and waits for a build that is running.
+// Errors: NotFound, those of the build and those of the directory.
 func (d *Dispatcher) Function(ctx context.Context, name mayfly.Name) (Target, error) {
 	f, building := d.options.Functions.Function(name)
-	switch {
-	case building:
-		return Target{}, mayfly.Errorf(mayfly.Unavailable, "function %q is not built yet", name).
-			WithHint("try again in a moment, or read the build's output where mayfly up runs")
-	case f == nil:
+	if building {
+		limited, cancel := context.WithTimeout(ctx, functionTimeout)
+		defer cancel()
+		if err := d.options.Functions.Built(limited, name); err != nil {
+			return Target{}, err
+		}
+		f, _ = d.options.Functions.Function(name)
+	}
+	if f == nil {
 		return d.functionElsewhere(ctx, name)
 	}
 	t := d.target(mayfly.FunctionSubject(name), time.Duration(f.Timeout))

@@ -54,6 +54,10 @@ func (h held) Function(name mayfly.Name) (*mayfly.Unit, bool) {
 	return h.functions[name], name == h.building
 }
 
+func (held) Built(context.Context, mayfly.Name) error {
+	return mayfly.Errorf(mayfly.Crashed, "it does not compile")
+}
+
 func (h held) Call(_ context.Context, _ mayfly.Name, call *mayfly.Call) (mayfly.Reply, error) {
 	h.here = append(h.here, *call)
 	return mayfly.Reply{Status: 200}, nil
@@ -91,7 +95,7 @@ func TestFunctionIsTakenHereElsewhereOrByNobody(t *testing.T) {
 		{name: "large", here: true, timeout: time.Minute},
 		{name: "mine", remote: true, timeout: functionTimeout + grace},
 		{name: "theirs", timeout: 3*time.Second + grace},
-		{name: "building", code: mayfly.Unavailable},
+		{name: "building", code: mayfly.Crashed},
 		{name: "posing", code: mayfly.NotFound},
 		{name: "nobody", code: mayfly.NotFound},
 	} {

@@ -141,6 +141,7 @@ func panicking(v any) callerFunc {
 type projects []mayfly.Route
 
 func (projects) Function(mayfly.Name) (*mayfly.Unit, bool)             { return nil, false }
+func (projects) Built(context.Context, mayfly.Name) error              { return nil }
 func (projects) Functions() []*mayfly.Unit                             { return nil }
 func (p projects) Routes() []mayfly.Route                              { return p }
 func (projects) Deployed(mayfly.Name) bool                             { return false }
@@ -167,6 +168,7 @@ func (r *routed) Routes() []mayfly.Route { return *r.now.Load() }
 // A functionsFunc is one function, "f", which answers calls.
 type functionsFunc func(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error)
 
+func (functionsFunc) Built(context.Context, mayfly.Name) error { return nil }
 func (functionsFunc) Function(name mayfly.Name) (*mayfly.Unit, bool) {
 	if name != "f" {
 		return nil, false

@@ -1,17 +1,68 @@
 package roster
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/runner"
 )
 
-// Expect announces that a session is building a function. Set or Remove ends that.
+// A build is one that a session has announced.
+type build struct {
+	ended chan struct{} // closed when it has
+	err   error         // why it failed, once it has
+}
+
+func (b *build) running() bool {
+	select {
+	case <-b.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// Expect announces that a session is building a function. Set, Fail or Remove ends that.
 func (r *Roster) Expect(name mayfly.Name) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.building[name] = true
+	if b := r.building[name]; b == nil || !b.running() {
+		r.building[name] = &build{ended: make(chan struct{})}
+	}
+}
+
+// Fail ends the build of a function that Expect has announced. Until the next one its
+// callers are told why, unless an earlier one serves.
+func (r *Roster) Fail(name mayfly.Name, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if b := r.building[name]; b != nil && b.running() {
+		b.err = err
+		close(b.ended)
+	}
+}
+
+// Built waits until no build of a function is running. Errors: that of the build if it
+// failed, Unavailable if ctx ends first.
+func (r *Roster) Built(ctx context.Context, name mayfly.Name) error {
+	r.mu.RLock()
+	b := r.building[name]
+	r.mu.RUnlock()
+	if b == nil {
+		return nil
+	}
+	select {
+	case <-b.ended:
+	case <-ctx.Done():
+		return mayfly.Errorf(mayfly.Unavailable, "function %q is still being built", name).
+			WithHint("see the terminal of mayfly up")
+	}
+	if b.err == nil {
+		return nil
+	}
+	return mayfly.Errorf(mayfly.Crashed, "function %q has no build that works: %w", name, b.err).
+		WithHint("%s", cmp.Or(mayfly.HintOf(b.err), "fix the code and save it"))
 }
 
 // Prepare starts an instance of u, to see whether it can, and keeps it for a Set.
@@ -58,6 +109,9 @@ func (r *Roster) SetRoutes(routes []mayfly.Route) {
 func (r *Roster) mark(name mayfly.Name, developed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if b := r.building[name]; b != nil && b.running() {
+		close(b.ended)
+	}
 	delete(r.building, name)
 	if developed {
 		r.developed[name] = true

@@ -16,6 +16,7 @@
 // Invariants, and the tests that guard them:
 //   - what is developed takes precedence, until it is removed: TestDevelopedTakesPrecedence
 //   - a developed function is public only under a free name: TestDevelopedIsPublicUnderAFreeName
+//   - a call waits for the build of a function, and is told why it failed: TestCallersWaitForABuild
 //   - what does not fit this node is not served: TestOnlyWhatFitsIsServed
 //   - each change is told once, to every watcher: TestWatchTellsWhatChanged
 //   - one change among 10,000 functions is in force at once: BenchmarkDeploy

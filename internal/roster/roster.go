@@ -37,8 +37,8 @@ type Roster struct {
 
 	mu        sync.RWMutex // guards the fields below; writers hold both locks
 	units     map[mayfly.Name]*mayfly.Unit
-	developed map[mayfly.Name]bool // units that a session has set
-	building  map[mayfly.Name]bool // functions that a session has announced but not set
+	developed map[mayfly.Name]bool   // units that a session has set
+	building  map[mayfly.Name]*build // functions that a session has announced but not set
 	sessions  []mayfly.Route
 	routes    []mayfly.Route // all of them; nil after a change, until the next read
 }
@@ -48,7 +48,7 @@ func New(o Options) *Roster {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
 	r := &Roster{
 		registry: o.Registry, runner: o.Runner, labels: o.Labels, log: o.Log, sessions: o.Routes,
-		units: map[mayfly.Name]*mayfly.Unit{}, developed: map[mayfly.Name]bool{}, building: map[mayfly.Name]bool{},
+		units: map[mayfly.Name]*mayfly.Unit{}, developed: map[mayfly.Name]bool{}, building: map[mayfly.Name]*build{},
 	}
 	for _, u := range o.Registry.List() {
 		r.follow(u.Name)
@@ -80,14 +80,14 @@ func (r *Roster) Run(ctx context.Context) error {
 }
 
 // Function returns the function that serves a name on this node, or nil; then building
-// reports whether a session is about to build one. Do not change the function.
+// reports whether a session is building one, or has failed to. Do not change the function.
 func (r *Roster) Function(name mayfly.Name) (f *mayfly.Unit, building bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	if u := r.units[name]; u != nil && u.Kind == mayfly.KindFunction {
 		return u, false
 	}
-	return nil, r.building[name]
+	return nil, r.building[name] != nil
 }
 
 // Functions returns all functions that this node serves, by name.

@@ -188,6 +188,40 @@ func TestDevelopedTakesPrecedence(t *testing.T) {
 	}
 }
 
+func TestCallersWaitForABuild(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	if err := s.Built(t.Context(), "mine"); err != nil {
+		t.Errorf("nothing is built: %v", err)
+	}
+	s.Expect("mine")
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Built(late, "mine"); mayfly.CodeOf(err) != mayfly.Unavailable {
+		t.Errorf("a caller that leaves: %v", err)
+	}
+	waited := make(chan error)
+	wait := func() { go func() { waited <- s.Built(t.Context(), "mine") }() }
+	wait()
+	s.Fail("mine", mayfly.Errorf(mayfly.Invalid, "it does not compile: %w", mayfly.Trace("line 1")))
+	err := <-waited
+	if trace, ok := errors.AsType[mayfly.Trace](err); mayfly.CodeOf(err) != mayfly.Crashed || !ok || trace != "line 1" {
+		t.Errorf("after a build that fails: %v", err)
+	}
+	s.Expect("mine")
+	wait()
+	s.develop(t, s.function("mine"))
+	if err := <-waited; err != nil {
+		t.Errorf("after a build that works: %v", err)
+	}
+	s.Expect("other")
+	go func() { waited <- s.Built(t.Context(), "other") }()
+	s.Remove("other")
+	if err := <-waited; err != nil {
+		t.Errorf("after it left the manifest: %v", err)
+	}
+}
+
 func TestDevelopedIsPublicUnderAFreeName(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)

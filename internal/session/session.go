@@ -24,6 +24,7 @@ import (
 // A Runner keeps what a session builds running. In a node it is the runner.Runner.
 type Runner interface {
 	Expect(name mayfly.Name)
+	Fail(name mayfly.Name, err error)
 	Prepare(ctx context.Context, u mayfly.Unit, folder runner.Folder) error
 	Set(u mayfly.Unit, folder runner.Folder) error
 	Remove(name mayfly.Name)
@@ -129,6 +130,7 @@ func New(o Options) (*Session, error) {
 
 // Run builds everything, then whatever changes, until ctx ends.
 func (s *Session) Run(ctx context.Context) error {
+	defer s.abandon()
 	defer s.work.Wait()
 	s.mu.Lock()
 	s.adopt(ctx, time.Now())
@@ -172,9 +174,7 @@ func (s *Session) adopt(ctx context.Context, now time.Time) {
 		if u == nil {
 			u = &unit{key: k}
 			s.units[k] = u
-			if source.Unit.Kind == mayfly.KindFunction {
-				s.options.Runner.Expect(source.Unit.Name)
-			}
+			s.expect(u)
 		}
 		u.source = source
 		s.build(ctx, u, now)
@@ -208,14 +208,34 @@ func (s *Session) next(ctx context.Context, u *unit) bool {
 	folder := filepath.Join(s.options.Folder, u.key.kind.String()+"-"+string(u.key.name), strconv.Itoa(u.builds))
 	s.mu.Unlock()
 
+	s.expect(u)
 	err := s.make(ctx, u, source, folder)
 	if ctx.Err() != nil {
 		return true
+	}
+	if err != nil {
+		s.options.Runner.Fail(u.key.name, err)
 	}
 	s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Took: time.Since(changed), Err: err, Code: source.Code})
 	s.ended(u, err)
 	s.follow()
 	return true
+}
+
+// expect announces the build of a function, for which its callers wait.
+func (s *Session) expect(u *unit) {
+	if u.key.kind == mayfly.KindFunction {
+		s.options.Runner.Expect(u.key.name)
+	}
+}
+
+// abandon ends the builds that the end of the session has prevented.
+func (s *Session) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range s.units {
+		s.options.Runner.Fail(k.name, mayfly.Errorf(mayfly.Unavailable, "mayfly up has ended"))
+	}
 }
 
 // ended records the end of a build.

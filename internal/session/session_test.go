@@ -27,12 +27,13 @@ type shelf struct {
 	mu       sync.Mutex
 	texts    map[string]string // of scripts by function
 	services map[mayfly.Name]mayfly.Unit
+	failed   map[mayfly.Name]error // of the last build
 	changes  chan struct{}
 	well     bool // what has "broken" starts too
 }
 
 func newShelf() *shelf {
-	return &shelf{texts: map[string]string{}, services: map[mayfly.Name]mayfly.Unit{}, changes: make(chan struct{}, 1000)}
+	return &shelf{texts: map[string]string{}, services: map[mayfly.Name]mayfly.Unit{}, failed: map[mayfly.Name]error{}, changes: make(chan struct{}, 1000)}
 }
 
 // read returns all that a build's folder holds.
@@ -57,6 +58,8 @@ func read(ctx context.Context, folder runner.Folder) (string, error) {
 }
 
 func (s *shelf) Expect(mayfly.Name) {}
+
+func (s *shelf) Fail(name mayfly.Name, err error) { s.change(func() { s.failed[name] = err }) }
 
 func (s *shelf) Prepare(ctx context.Context, _ mayfly.Unit, folder runner.Folder) error {
 	text, err := read(ctx, folder)
@@ -244,6 +247,7 @@ func TestFailedBuildKeepsTheLastGoodOne(t *testing.T) {
 	if trace, ok := errors.AsType[mayfly.Trace](e.Err); e.Name != "one" || !ok || trace != "line 1" {
 		t.Errorf("told of %+v", e)
 	}
+	s.shelf.await(t, "callers know", func() bool { return s.shelf.failed["one"] != nil })
 	s.shelf.await(t, "the last good one", s.shelf.has("one", "first"))
 	s.write(t, "one.sh", fmt.Sprintf(script, "mended"))
 	s.shelf.await(t, "what was mended", s.shelf.has("one", "mended"))
