@@ -28,7 +28,7 @@ import (
 //	a native executable         a program           exec
 //	a folder with index.html    static files        static
 //
-// In a folder: package.json's main, else index.*, app.py, main.py or the Go package. Two
+// In a folder: package.json's exports or main, else index.*, app.py, main.py or the Go package. Two
 // of them, or none, is an error that lists what was looked for.
 
 // A language decides how code is built.
@@ -208,8 +208,8 @@ func isFile(folder, name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// packageMain returns package.json's main, or "" if that file does not exist: `npm init`
-// writes main in any case.
+// packageMain returns the file that package.json's exports or main name, or "" if that
+// file does not exist: `npm init` writes main in any case.
 func packageMain(folder string) (string, error) {
 	data, err := readFile(os.DirFS(folder), packageFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -220,24 +220,48 @@ func packageMain(folder string) (string, error) {
 		return "", mayfly.Errorf(mayfly.Invalid, "read %s: %w", file, err)
 	}
 	var p struct {
-		Main string `json:"main"`
+		Main    string `json:"main"`
+		Exports any    `json:"exports"`
 	}
 	if err := json.Unmarshal(data, &p); err != nil {
 		return "", mayfly.Errorf(mayfly.Invalid, "read %s: %w", file, err)
 	}
-	name := filepath.FromSlash(strings.TrimPrefix(p.Main, "./"))
-	if name == "" {
-		return "", nil
-	}
-	if !filepath.IsLocal(name) {
-		return "", mayfly.Errorf(mayfly.Invalid, "main %q in %s is not below its folder", mayfly.Clip(p.Main), file)
-	}
-	for _, extension := range []string{"", ".js", ".mjs", ".cjs"} { // as Node.js looks for it
-		if info, err := os.Stat(filepath.Join(folder, name+extension)); err == nil && info.Mode().IsRegular() {
-			return filepath.Join(folder, name+extension), nil
+	for _, target := range []struct{ key, path string }{{"exports", exported(p.Exports)}, {"main", p.Main}} {
+		name := filepath.Clean(filepath.FromSlash(target.path))
+		if target.path == "" || name == "." {
+			continue
+		}
+		if !filepath.IsLocal(name) {
+			return "", mayfly.Errorf(mayfly.Invalid, "%s %q in %s is not below its folder", target.key, mayfly.Clip(target.path), file)
+		}
+		for _, ending := range []string{"", ".js", ".mjs", ".cjs", "/index.js", "/index.mjs", "/index.cjs"} { // as Node.js looks for it
+			if info, err := os.Stat(filepath.Join(folder, name+ending)); err == nil && info.Mode().IsRegular() {
+				return filepath.Join(folder, name+ending), nil
+			}
 		}
 	}
 	return "", nil
+}
+
+// exported returns the path that exports of package.json have for the package itself.
+func exported(exports any) string {
+	switch e := exports.(type) {
+	case string:
+		return e
+	case []any:
+		for _, one := range e {
+			if path := exported(one); path != "" {
+				return path
+			}
+		}
+	case map[string]any:
+		for _, key := range []string{".", "node", "import", "require", "default"} {
+			if path := exported(e[key]); path != "" {
+				return path
+			}
+		}
+	}
+	return ""
 }
 
 // detectGoPackage returns what the Go files of a folder are, or nothing if there

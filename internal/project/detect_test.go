@@ -50,6 +50,11 @@ func TestDetectKnowsEachRow(t *testing.T) {
 		{"package.json's main", map[string]string{"package.json": `{"main":"./src/server.js"}`, "src/server.js": "", "index.js": ""}, "", "JavaScript http src/server.js"},
 		{"main without extension", map[string]string{"package.json": `{"main":"server"}`, "server.js": ""}, "", "JavaScript http server.js"},
 		{"main that is not there", map[string]string{"package.json": `{"main":"index.js"}`, "index.ts": ""}, "", "JavaScript http index.ts"},
+		{"main that is a folder", map[string]string{"package.json": `{"main":"./lib/"}`, "lib/index.js": ""}, "", "JavaScript http lib/index.js"},
+		{"main that is the folder", map[string]string{"package.json": `{"main":"."}`, "index.js": ""}, "", "JavaScript http index.js"},
+		{"exports", map[string]string{"package.json": `{"exports":"./dist/app.js"}`, "dist/app.js": ""}, "", "JavaScript http dist/app.js"},
+		{"exports with conditions", map[string]string{"package.json": `{"exports":{".":{"types":"./a.d.ts","import":["./a.mjs"]},"./b":"./b.js"},"main":"b.js"}`, "a.mjs": "", "b.js": ""}, "", "JavaScript http a.mjs"},
+		{"exports of subpaths", map[string]string{"package.json": `{"exports":{"./b":"./b.js"},"main":"a.js"}`, "a.js": "", "b.js": ""}, "", "JavaScript http a.js"},
 		{"app.py", map[string]string{"app.py": "", "db.py": ""}, "", "Python http app.py"},
 		{"main.py", map[string]string{"main.py": ""}, "", "Python http main.py"},
 		{"a Go package", map[string]string{"a.go": handler, "b.go": "package hello", "a_test.go": "package hello_test"}, "", "Go http "},
@@ -105,6 +110,7 @@ func TestDetectSaysWhatItLookedFor(t *testing.T) {
 		{"an empty file", map[string]string{"a": ""}, "a", mayfly.Invalid, "cannot run FOLDER/a"},
 		{"WebAssembly", map[string]string{"a.wasm": "\x00asm"}, "a.wasm", mayfly.Invalid, "FOLDER/a.wasm is WebAssembly, which this version does not support"},
 		{"a broken package.json", map[string]string{"package.json": `{`}, "", mayfly.Invalid, "read FOLDER/package.json: unexpected end of JSON input"},
+		{"exports that lead out", map[string]string{"package.json": `{"exports":{".":"../a.js"}}`}, "", mayfly.Invalid, `exports "../a.js" in FOLDER/package.json is not below its folder`},
 		{"a main that leads out", map[string]string{"package.json": `{"main":"../a.js"}`}, "", mayfly.Invalid, `main "../a.js" in FOLDER/package.json is not below its folder`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

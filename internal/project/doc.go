@@ -36,6 +36,8 @@
 //     TestDetectSaysWhatItLookedFor, TestNamesFromFiles.
 //   - A build writes nothing into the user's folder and leaves nothing behind if it
 //     fails: TestBuildMakesEachLanguageRun, TestBuildRefusesHostileFolders.
+//   - JavaScript finds its files and packages wherever the output runs:
+//     TestJavaScriptFindsItsFilesAndPackages.
 //   - Equal code builds to equal files: TestBuildIsTheSameTwice.
 //   - Packages are installed once per lock file or requirements: TestPackagesOfNPMAreInstalledOnce,
 //     TestPackagesOfPipAreInstalledOnce.

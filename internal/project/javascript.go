@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/shim"
@@ -37,10 +40,13 @@ func (b *builder) javaScript(ctx context.Context, f found) (short bool, err erro
 	if err != nil {
 		return false, err
 	}
-	name, _ := below(f.folder, f.entry)
 	// A trace must not name the copy, which is removed.
 	here := b.Development && source == f.folder
-	r, err := shim.JavaScript(ctx, shim.JavaScriptOptions{Entry: filepath.Join(source, name), Out: out, Development: here})
+	if source, err = filepath.EvalSymlinks(source); err != nil { // as the shim names files
+		return false, unreadable(f.folder, err)
+	}
+	name, _ := below(f.folder, f.entry)
+	r, err := shim.JavaScript(ctx, shim.JavaScriptOptions{Entry: filepath.Join(source, name), Root: source, Out: out, Development: here})
 	for _, input := range r.Inputs {
 		if name, inside := below(source, input); inside {
 			input = filepath.Join(f.folder, name)
@@ -51,18 +57,86 @@ func (b *builder) javaScript(ctx context.Context, f found) (short bool, err erro
 		return false, err
 	}
 	b.use(out, engineHTTP, r.Start)
-	if !f.whole {
-		return r.Short, nil
+	if err := b.addFiles(ctx, f, r, source, out); err != nil {
+		return false, err
 	}
+	return r.Short, b.addPackages(ctx, r.Packages, out)
+}
+
+// addFiles copies what the code may read at run time: what it certainly reads, and if
+// it is a folder, all files that are not in the bundle.
+func (b *builder) addFiles(ctx context.Context, f found, r shim.Result, source, out string) error {
 	bundled := map[string]bool{}
-	for _, input := range b.inputs {
+	for _, input := range r.Inputs {
 		bundled[input] = true
 	}
+	for _, file := range r.Files {
+		delete(bundled, file)
+		if f.whole {
+			continue
+		}
+		name, _ := below(source, file)
+		if err := b.addFile(ctx, filepath.Join(f.folder, name), filepath.Join(out, name)); err != nil {
+			return err
+		}
+	}
+	if !f.whole {
+		return nil
+	}
 	others, err := copyTree(ctx, f.folder, out, func(name string) bool {
-		return b.ignored.matchOne(name) || bundled[filepath.Join(f.folder, name)]
+		return b.ignored.matchOne(name) || bundled[filepath.Join(source, name)]
 	})
 	b.inputs = append(b.inputs, others...)
-	return r.Short, err
+	return err
+}
+
+// addFile copies a file or folder of the source.
+func (b *builder) addFile(ctx context.Context, file, to string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return unreadable(file, err)
+	}
+	if !info.IsDir() {
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		err := copyFile(file, to)
+		if errors.Is(err, fs.ErrExist) { // in a folder that is copied too
+			err = nil
+		}
+		return err
+	}
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	others, err := copyTree(ctx, file, to, b.ignored.matchOne)
+	b.inputs = append(b.inputs, others...)
+	return err
+}
+
+// addPackages puts packages into the output that cannot be in the bundle. In development
+// links do: Node.js follows them, and finds there what a package needs.
+func (b *builder) addPackages(ctx context.Context, packages map[string]string, out string) error {
+	for _, place := range slices.Sorted(maps.Keys(packages)) {
+		from, to := packages[place], filepath.Join(out, filepath.FromSlash(place))
+		link := b.Development && !slices.ContainsFunc(b.scratch, func(gone string) bool { _, inside := below(gone, from); return inside })
+		if _, err := os.Lstat(to); link && (err == nil || strings.LastIndex(place, modules) > 0) {
+			continue // not ignored, so it has been copied; or it is in one that is linked
+		}
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		if link && os.Symlink(from, to) == nil {
+			continue
+		}
+		if err := os.MkdirAll(to, 0o755); err != nil {
+			return err
+		}
+		if _, err := copyTree(ctx, from, to, func(name string) bool { return name == modules+"/" }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // withPackages returns the folder from which the code finds its packages: its own,

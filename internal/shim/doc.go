@@ -15,12 +15,17 @@
 // unusual is needed: real ones for every call would cost two thirds of the calls
 // per second.
 //
+// Packages that work only as they are installed stay outside the bundle: a Result names
+// them, and project copies them.
+//
 // It does not find the user's file or pack the output: project does. It does not
 // start what it built: the engines do. It never writes to the user's folder.
 //
 // # Invariants
 //
 //   - Every documented return value becomes the right response: TestJavaScriptAnswers.
+//   - Apps of frameworks and the handlers of other platforms are served, or named by
+//     the build: TestJavaScriptForms, TestJavaScriptNamesOtherPlatformsForms.
 //   - Light objects behave like Node's own: TestJavaScriptObjectsBehaveAsTheStandards.
 //   - An error in the user's code is a 502 with Mayfly-Crash and a trace of the
 //     user's lines only, never a reply that looks complete:

@@ -2,6 +2,7 @@ package shim
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"embed"
 	"encoding/json"
@@ -41,8 +42,12 @@ type JavaScriptOptions struct {
 	// CommonJS. It and all its imports are read in place.
 	Entry string
 
+	// Root is the folder of the code, the entry's if empty. The output has the same
+	// folders, so that code finds the files beside it.
+	Root string
+
 	// Out is the output folder, created if missing. It gets function.cjs (or .mjs)
-	// with its source map, and the shim in a subfolder.
+	// with its source map, in the entry's folder, and the shim in a subfolder.
 	Out string
 
 	// Development makes stack traces name the user's files by absolute path, so that
@@ -52,8 +57,10 @@ type JavaScriptOptions struct {
 }
 
 // JavaScript builds a function from a JavaScript or TypeScript file: a single file
-// for Node.js 18 or later, with all imports but Node's own modules. A file with a
-// default export (or CommonJS's module.exports) is a short form, any other a program.
+// for Node.js 18 or later, with all imports but Node's own modules and packages that
+// only work as they are installed: those with native code, and code that depends on
+// where it is or what else is installed. A file with a default export (or CommonJS's
+// module.exports) is a short form, any other a program.
 //
 // Errors: NotFound without the file; Invalid when it does not compile or an import is
 // missing, with a mayfly.Trace that names file, line and column. On an error Inputs
@@ -61,7 +68,11 @@ type JavaScriptOptions struct {
 func JavaScript(ctx context.Context, o JavaScriptOptions) (Result, error) {
 	source, err := os.ReadFile(o.Entry)
 	if err == nil {
+		o.Root = cmp.Or(o.Root, filepath.Dir(o.Entry))
 		o.Entry, err = filepath.EvalSymlinks(o.Entry) // esbuild names the files it reads this way
+	}
+	if err == nil {
+		o.Root, err = filepath.EvalSymlinks(o.Root)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return Result{}, mayfly.Errorf(mayfly.NotFound, "%s does not exist", filepath.Base(o.Entry))
@@ -69,43 +80,71 @@ func JavaScript(ctx context.Context, o JavaScriptOptions) (Result, error) {
 	if err != nil {
 		return Result{}, mayfly.Errorf(mayfly.Invalid, "cannot read %s: %w", filepath.Base(o.Entry), err)
 	}
-	function := javaScriptFunction
-	built, err := bundleJavaScript(ctx, o, function, source)
-	if err == nil && onlyModule(built) {
-		function = javaScriptModule
-		built, err = bundleJavaScript(ctx, o, function, source)
-	}
+	b := &javaScriptBuild{JavaScriptOptions: o, source: source, name: javaScriptFunction, shipped: shipment{}}
+	built, meta, err := b.settle(ctx)
 	if err != nil {
 		return Result{}, err
 	}
 	if err := javaScriptFault(o.Entry, built.Errors); err != nil {
 		return Result{Inputs: faultyFiles(o.Entry, built.Errors)}, err
 	}
-	meta, err := readMetafile(built)
-	if err != nil {
-		return Result{}, err
-	}
-	r := Result{Inputs: meta.files(filepath.Dir(o.Entry))}
+	r := b.result(meta)
 	isModule := meta.Inputs[filepath.Base(o.Entry)].Format != "cjs"
-	if isModule {
-		r.Short, err = isShort(o.Entry, source)
-	} else if handled.Match(source) {
-		r.Short = true
-	}
-	if err != nil {
+	if r.Short, err = isShort(o.Entry, source, isModule); err != nil {
 		return r, err
 	}
+	function := b.function()
 	r.Start = []string{"node", "--enable-source-maps", function}
 	if r.Short {
 		r.Start[2] = javaScriptServer
 	}
-	if meta.strict() {
-		beStrict(built.OutputFiles)
-	}
+	b.complete(built.OutputFiles, meta.strict())
 	if err := writeJavaScript(o, built.OutputFiles); err != nil || !r.Short {
 		return r, err
 	}
 	return r, writeShim(filepath.Join(o.Out, javaScriptFolder), function)
+}
+
+// A javaScriptBuild is one call of JavaScript.
+type javaScriptBuild struct {
+	JavaScriptOptions
+	source  []byte // of the entry
+	name    string // of the output
+	places  places
+	shipped shipment        // packages outside the bundle
+	files   map[string]bool // own files that code reads by createRequire or by computed names
+}
+
+// function returns the path of the bundle in the output, with slashes: code in the
+// entry's folder then finds itself where it was.
+func (b *javaScriptBuild) function() string {
+	folder, err := filepath.Rel(b.Root, filepath.Dir(b.Entry))
+	if err != nil || !filepath.IsLocal(folder) {
+		folder = "."
+	}
+	return path.Join(filepath.ToSlash(folder), b.name)
+}
+
+// settle bundles until it is known what must stay outside.
+func (b *javaScriptBuild) settle(ctx context.Context) (built api.BuildResult, meta metafile, err error) {
+	for {
+		if built, err = b.bundle(ctx); err != nil {
+			return built, meta, err
+		}
+		if b.name == javaScriptFunction && onlyModule(built) {
+			b.name = javaScriptModule
+			continue
+		}
+		meta = metafile{}
+		if built.Metafile != "" {
+			if meta, err = readMetafile(built); err != nil {
+				return built, meta, err
+			}
+		}
+		if !b.separate(built, meta) {
+			return built, meta, nil
+		}
+	}
 }
 
 // What code of the other module kind expects. The long names replace __dirname,
@@ -125,13 +164,13 @@ var (
 	moduleNames   = map[string]string{"__dirname": "mayflyFolder", "__filename": "mayflyFile"}
 )
 
-// bundleJavaScript bundles the entry into a file of that name, as CommonJS or an ES
-// module.
-func bundleJavaScript(ctx context.Context, o JavaScriptOptions, name string, source []byte) (api.BuildResult, error) {
+// bundle bundles the entry, as CommonJS or an ES module.
+func (b *javaScriptBuild) bundle(ctx context.Context) (api.BuildResult, error) {
+	b.places = places{root: b.Root, entry: b.Entry, used: map[string]string{}}
 	options := api.BuildOptions{
-		EntryPoints:    []string{o.Entry},
-		AbsWorkingDir:  filepath.Dir(o.Entry),
-		Outfile:        filepath.Join(o.Out, name),
+		EntryPoints:    []string{b.Entry},
+		AbsWorkingDir:  filepath.Dir(b.Entry),
+		Outfile:        filepath.Join(b.Out, filepath.FromSlash(b.function())),
 		Bundle:         true,
 		Platform:       api.PlatformNode,
 		Format:         api.FormatCommonJS,
@@ -140,13 +179,17 @@ func bundleJavaScript(ctx context.Context, o JavaScriptOptions, name string, sou
 		SourcesContent: api.SourcesContentExclude,
 		Banner:         map[string]string{"js": commonJSBanner},
 		Define:         commonJSNames,
+		External:       b.shipped.names(),
+		Loader:         map[string]api.Loader{".node": api.LoaderCopy},
 		Metafile:       true,
 		LogLevel:       api.LogLevelSilent,
-		Plugins:        []api.Plugin{entryIsMain(o.Entry, source)},
+		LogOverride:    map[string]api.LogLevel{requireCall: api.LogLevelWarning, importCall: api.LogLevelWarning, indirectRequire: api.LogLevelWarning, requireResolve: api.LogLevelWarning},
+		Plugins:        []api.Plugin{entryIsMain(b.Entry, b.source), b.places.plugin()},
 	}
-	if name == javaScriptModule {
+	if b.name == javaScriptModule {
 		options.Format, options.Define = api.FormatESModule, moduleNames
 		options.Banner["js"] = moduleBanner
+		options.Plugins = append(options.Plugins, b.shipped.plugin())
 	}
 	build, fault := api.Context(options)
 	if fault != nil {
@@ -168,11 +211,18 @@ func onlyModule(built api.BuildResult) bool {
 		slices.ContainsFunc(built.Warnings, func(m api.Message) bool { return m.ID == "empty-import-meta" })
 }
 
-// beStrict keeps code of ES modules strict in CommonJS, without moving any line.
-func beStrict(files []api.OutputFile) {
+// complete adds to the line before the code: what declares the places, and in
+// CommonJS what keeps code of ES modules strict. No line moves.
+func (b *javaScriptBuild) complete(files []api.OutputFile, strict bool) {
+	banner, folder, prefix := commonJSBanner, "__dirname", ""
+	if b.name == javaScriptModule {
+		banner, folder = moduleBanner, "mayflyFolder"
+	} else if strict {
+		prefix = `"use strict"; `
+	}
 	for i, f := range files {
-		if filepath.Base(f.Path) == javaScriptFunction { // a #! line may come first
-			files[i].Contents = bytes.Replace(f.Contents, []byte(commonJSBanner), []byte(`"use strict"; `+commonJSBanner), 1)
+		if filepath.Base(f.Path) == b.name { // a #! line may come first
+			files[i].Contents = bytes.Replace(f.Contents, []byte(banner), []byte(prefix+banner+b.places.line(folder)), 1)
 		}
 	}
 }
@@ -233,9 +283,6 @@ func javaScriptFault(entry string, faults []api.Message) error {
 	}
 	if found := unloadable.FindStringSubmatch(first.Text); found != nil {
 		e.Message = fmt.Sprintf("%s needs a %s file, which cannot be bundled", filepath.Base(entry), found[1])
-		if found[1] == ".node" {
-			return e.WithHint("native addons run on one platform only; choose a package without one")
-		}
 		return e.WithHint("read the file at run time with node:fs")
 	}
 	return e
@@ -277,7 +324,12 @@ func faultyFiles(entry string, faults []api.Message) []string {
 // A metafile is esbuild's description of a build.
 type metafile struct {
 	Inputs map[string]struct {
-		Format string `json:"format"` // "cjs", "esm" or ""
+		Format  string `json:"format"` // "cjs", "esm" or ""
+		Imports []struct {
+			Path     string `json:"path"`
+			Kind     string `json:"kind"`
+			External bool   `json:"external"`
+		} `json:"imports"`
 	} `json:"inputs"`
 	Outputs map[string]struct {
 		Exports []string `json:"exports"`
@@ -323,57 +375,16 @@ func absolute(folder, name string) string {
 	return filepath.Join(folder, name)
 }
 
-// handled matches a CommonJS module that exports a handler; esbuild reports a default
-// export for every such module.
-var handled = regexp.MustCompile(`\bmodule\s*\.\s*exports\b|\bexports\s*\.\s*(default|fetch)\b`)
-
-// handlerNames are the exports that other platforms use as handlers.
-var handlerNames = []string{"fetch", "handle", "handler", "GET", "POST", "onRequest"}
-
-// isShort reports whether an ES module is a short form, as its exports tell.
-func isShort(file string, source []byte) (short bool, err error) {
-	exports, err := exportsOf(file)
-	if err != nil || slices.Contains(exports, "default") {
-		return true, err
-	}
-	entry := filepath.Base(file)
-	for _, name := range exports {
-		if slices.Contains(handlerNames, name) {
-			return false, mayfly.Errorf(mayfly.Invalid, "%s exports %s but has no default export", entry, name).
-				WithHint("export default function (request) { ... }")
-		}
-	}
-	if len(bytes.TrimSpace(source)) == 0 {
-		return false, mayfly.Errorf(mayfly.Invalid, "%s is empty", entry).
-			WithHint("export default function (request) { return \"hello\" }")
-	}
-	return false, nil
-}
-
-// exportsOf returns the names that an ES module exports. esbuild does not list those of
-// a CommonJS bundle; `export *` never passes on a default.
-func exportsOf(file string) (names []string, err error) {
-	alone := api.Build(api.BuildOptions{
-		EntryPoints: []string{file}, AbsWorkingDir: filepath.Dir(file),
-		Format: api.FormatESModule, Metafile: true, LogLevel: api.LogLevelSilent,
-	})
-	meta, err := readMetafile(alone)
-	for _, out := range meta.Outputs {
-		names = append(names, out.Exports...)
-	}
-	return names, err
-}
-
 // writeJavaScript writes the output files.
 func writeJavaScript(o JavaScriptOptions, files []api.OutputFile) error {
-	if err := os.MkdirAll(o.Out, 0o755); err != nil {
-		return fmt.Errorf("create the folder of %s: %w", javaScriptFunction, err)
-	}
 	for _, f := range files {
+		if err := os.MkdirAll(filepath.Dir(f.Path), 0o755); err != nil {
+			return fmt.Errorf("create the folder of the bundle: %w", err)
+		}
 		data := f.Contents
 		if filepath.Ext(f.Path) == ".map" {
 			var err error
-			if data, err = renameSources(data, o); err != nil {
+			if data, err = renameSources(data, filepath.Dir(f.Path), o); err != nil {
 				return err
 			}
 		}
@@ -424,8 +435,8 @@ func embedded(files embed.FS, folder string) api.Plugin {
 }
 
 // renameSources renames the sources of a map to what stack traces should show: the
-// bundle runs elsewhere, and esbuild's names are relative to where it was written.
-func renameSources(data []byte, o JavaScriptOptions) ([]byte, error) {
+// bundle runs elsewhere, and esbuild's names are relative to the folder it was written to.
+func renameSources(data []byte, folder string, o JavaScriptOptions) ([]byte, error) {
 	var sourceMap map[string]json.RawMessage
 	var sources []string
 	err := json.Unmarshal(data, &sourceMap)
@@ -436,7 +447,7 @@ func renameSources(data []byte, o JavaScriptOptions) ([]byte, error) {
 		return nil, fmt.Errorf("read the source map of %s: %w", o.Entry, err)
 	}
 	for i, source := range sources {
-		file := absolute(o.Out, source)
+		file := absolute(folder, source)
 		if !o.Development {
 			if file, err = filepath.Rel(filepath.Dir(o.Entry), file); err != nil {
 				return nil, fmt.Errorf("name %s in a source map: %w", source, err)

@@ -101,7 +101,7 @@ func TestJavaScriptAnswers(t *testing.T) {
 		status int // 200 if 0
 		kind   string
 		want   string
-		reply  []string // headers of the reply
+		reply  []string // headers of the reply; "" for none
 	}{
 		{name: "text", path: "/text", kind: plain, want: "hello"},
 		{name: "empty text", path: "/empty", kind: plain},
@@ -137,6 +137,8 @@ func TestJavaScriptAnswers(t *testing.T) {
 		{name: "a generator without chunks", path: "/noChunks"},
 		{name: "a fetched Response", path: "/fetched", method: "POST", send: zipped.URL, kind: "text/plain; charset=utf-8", want: "from upstream", reply: []string{"X-Upstream", "yes"}},
 		{name: "HEAD of text", method: "HEAD", path: "/text", kind: plain, reply: []string{"Content-Length", "5"}},
+		{name: "HEAD with a length", method: "HEAD", path: "/length", reply: []string{"Content-Length", "42"}},
+		{name: "HEAD without a length", method: "HEAD", path: "/responseEmpty", status: 202, reply: []string{"Content-Length", ""}},
 		{name: "HEAD of a stream", method: "HEAD", path: "/responseStream", kind: "text/x-stream"},
 		{name: "HEAD of a generator", method: "HEAD", path: "/generator", kind: plain},
 
@@ -181,8 +183,8 @@ func TestJavaScriptAnswers(t *testing.T) {
 				want.Add(tt.reply[i], tt.reply[i+1])
 			}
 			for name, values := range want {
-				if !slices.Equal(res.Header[name], values) {
-					t.Errorf("%s = %q, want %q", name, res.Header[name], values)
+				if got := res.Header[name]; !slices.Equal(got, values) && (got != nil || values[0] != "") {
+					t.Errorf("%s = %q, want %q", name, got, values)
 				}
 			}
 		})
@@ -215,6 +217,9 @@ func TestJavaScriptCrashIsSaid(t *testing.T) {
 		{"rejected", "/rejects", "Error: rejected", "[cause]: Error: the cause"},
 		{"not an error", "/throwsText", "thrown: 'only text'", "'only text'"},
 		{"before the first chunk", "/throwsFirst", "Error: before the first chunk", "behaviour.js:"},
+		{"after the first chunk, at once", "/throwsSecond", "Error: for the second chunk", "behaviour.js:"},
+		{"after the first chunk, async", "/throwsSecondAsync", "Error: for the second chunk", "behaviour.js:"},
+		{"a stream at once", "/streamThrows", "Error: of a stream", "behaviour.js:"},
 		{"status", "/badStatus", "RangeError: status 99 is not between 200 and 599", "behaviour.js:"},
 		{"header's value", "/badHeader", `TypeError: "a\r\nb: c" is not a header value`, "behaviour.js:"},
 		{"header's name", "/badName", `TypeError: "x bad" is not a header name`, "behaviour.js:"},
@@ -247,17 +252,19 @@ func TestJavaScriptTraceNamesLinesAndColumns(t *testing.T) {
 	lib := "// Fails.\nexport const fail: (why: string) => never = (why) => {\n  throw new Error(why);\n};\n"
 	lazy := "import { fail } from './lib';\n\nexport const value = fail('while it loads');\n"
 	entry := "#!/usr/bin/env node\nimport { fail } from './lib';\ntype Nothing = {};\n%s\n" +
-		"export default async (request: Request) => {\n  if (request.url.endsWith('/lazy')) await import('./lazy');\n  fail('here');\n};\n"
+		"export default async (request: Request) => {\n  if (request.url.endsWith('/lazy')) await import('./lazy');\n  if (request.url.endsWith('/placed')) (await import('./deep/placed')).fall();\n  fail('here');\n};\n"
+	placed := "// Knows its place.\ntype Nothing = {};\nexport const fall = (): never => {\n  throw new Error(import.meta.url + __dirname);\n};\n"
 	for _, tt := range []struct{ name, line string }{
 		{"CommonJS", ""},
 		{"ES module", "await null;"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			n := startJavaScript(t, writeFiles(t, "a.ts", fmt.Sprintf(entry, tt.line), "lib.ts", lib, "lazy.ts", lazy))
+			n := startJavaScript(t, writeFiles(t, "a.ts", fmt.Sprintf(entry, tt.line), "lib.ts", lib, "lazy.ts", lazy, "deep/placed.ts", placed))
 			for path, places := range map[string][]string{
-				"/":     {"lib.ts:3:9)", "a.ts:7:3)"},
-				"/lazy": {"lib.ts:3:9)", "lazy.ts:3:22)"},
+				"/":       {"lib.ts:3:9)", "a.ts:8:3)"},
+				"/lazy":   {"lib.ts:3:9)", "lazy.ts:3:22)"},
+				"/placed": {"deep/placed.ts:4:9)", "a.ts:7:"},
 			} {
 				_, trace := n.do(t, "GET", path, "")
 				for _, place := range places {

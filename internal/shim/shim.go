@@ -10,5 +10,13 @@ type Result struct {
 	// changes, the build is out of date.
 	Inputs []string
 
+	// Packages are what the output needs as it is installed: paths in the output
+	// folder, with slashes, and the folders to copy there without their node_modules.
+	Packages map[string]string
+
+	// Files are own files and folders that code reads at run time, so they must be in
+	// the output too, at the same place.
+	Files []string
+
 	Short bool // the user's code exports a handler that the shim serves, and listens for nothing itself
 }

@@ -46,6 +46,15 @@ export class Call {
     }
   }
 
+  // pass passes the call to a handler of node:http's form, which replies itself.
+  async pass(handler) {
+    try {
+      await handler(this.incoming, this.#outgoing);
+    } catch (error) {
+      this.crash(error);
+    }
+  }
+
   // leave is called when the connection closes.
   leave() {
     if (this.#over) return;
@@ -65,7 +74,7 @@ export class Call {
     }
     const trace = traceOf(error);
     process.stderr.write(trace + "\n");
-    if (this.left || this.#over) return;
+    if (this.left || this.#over || this.#outgoing.writableEnded) return;
     this.#over = true;
     if (this.#outgoing.headersSent) {
       this.#outgoing.destroy();
@@ -136,8 +145,11 @@ export class Call {
 
   #end(status, statusText, headers, body) {
     const length = typeof body === "string" ? Buffer.byteLength(body) : body.byteLength;
-    const head = allowed(headers, "content-length");
-    if (status !== 204 && status !== 304) head.push("content-length", length);
+    // A reply to HEAD has the length that a GET would have, which only the function
+    // knows if it has left the body out.
+    const without = length === 0 && this.incoming.method === "HEAD";
+    const head = allowed(headers, without ? undefined : "content-length");
+    if (!without && status !== 204 && status !== 304) head.push("content-length", length);
     this.#head(status, statusText, head);
     // node:http writes head and text in one piece, as UTF-8, which corrupts
     // non-ASCII bytes in the head.
@@ -168,15 +180,21 @@ export class Call {
       return;
     }
     outgoing.strictContentLength = true; // a wrong length would corrupt the next reply
-    this.#head(status, statusText, allowed(headers));
-    if (first === undefined) outgoing.flushHeaders();
     try {
-      for (let chunk = first ?? (await source.next()); !chunk.done; chunk = await source.next()) {
+      const ahead = first === undefined ? [source.next()] : [first, source.next()];
+      // A source that fails before anything is sent is a crash with a trace. One that
+      // takes longer than this turn of the event loop must not delay what there is.
+      await Promise.race([ahead.at(-1), new Promise(setImmediate)]);
+      if (this.left) return;
+      this.#head(status, statusText, allowed(headers));
+      if (first === undefined) outgoing.flushHeaders();
+      for (;;) {
+        const chunk = await (ahead.shift() ?? source.next());
         if (this.left) return;
+        if (chunk.done) break;
         if (!outgoing.write(chunkOf(chunk.value))) await this.#drained();
         if (this.left) return;
       }
-      if (this.left) return;
       outgoing.end();
       this.#over = true;
     } catch (error) {

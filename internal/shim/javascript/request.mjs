@@ -182,7 +182,8 @@ function refuse(error) {
   throw error;
 }
 
-function jsonOf(body) {
+// jsonOf parses a body.
+export function jsonOf(body) {
   try {
     return JSON.parse(textOf(body));
   } catch (error) {

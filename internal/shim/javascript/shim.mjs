@@ -3,13 +3,16 @@
 //
 //   export default (request, context) => "hello"           a function
 //   export default { fetch(request, env, context) { } }    the Workers form
+//   export const GET = (request) => "hello"                a function per method
+//   module.exports = app, or (req, res) => { }             node:http's form
 //
-// A module that listens while it is loaded is an ordinary program, whatever it
-// exports, and is left alone.
+// A module that listens on $PORT or $MAYFLY_SOCKET while it is loaded is an ordinary
+// program, whatever it exports, and is left alone.
 
 import http from "node:http";
 import net from "node:net";
 import { Call, settled } from "./call.mjs";
+import { answerOf } from "./form.mjs";
 import { Headers } from "./headers.mjs";
 import { markOutput, runAs, running } from "./output.mjs";
 import { Request } from "./request.mjs";
@@ -33,30 +36,34 @@ process.on("uncaughtException", (error) => {
 });
 
 const current = Symbol("call"); // of a connection
+const here = Symbol("here"); // the address that Mayfly calls
 
 begin();
 
 async function begin() {
-  const listens = watchListen();
-  const loaded = await load();
-  if (!listens()) serve(handlerOf(loaded));
-}
-
-async function load() {
+  const listener = watchListen();
   try {
-    return FUNCTION.endsWith(".mjs") ? await import(FUNCTION) : require(FUNCTION);
+    const loaded = FUNCTION.endsWith(".mjs") ? await import(FUNCTION) : require(FUNCTION);
+    const elsewhere = listener();
+    if (elsewhere === here) return;
+    const answer = await answerOf(loaded, env);
+    if (answer !== null) serve(answer);
+    else leave(elsewhere);
   } catch (error) {
     process.stderr.write(traceOf(error) + "\n");
     process.exit(1);
   }
 }
 
-// watchListen returns a function that reports whether anything has listened since.
+// watchListen returns a function that returns what has listened since: here if it was
+// where Mayfly calls, else another address, or undefined.
 function watchListen() {
   const { listen } = net.Server.prototype;
-  let listened = false;
+  let listened;
   net.Server.prototype.listen = function (...args) {
-    listened = true;
+    const address = args[0]?.path ?? args[0]?.port ?? args[0];
+    if (address === MAYFLY_SOCKET || `${address}` === PORT) listened = here;
+    else listened ??= address;
     return listen.apply(this, args);
   };
   return () => {
@@ -65,26 +72,18 @@ function watchListen() {
   };
 }
 
-// handlerOf finds the handler in a loaded module: the default export of an ES module,
-// compiled or not, or all of CommonJS's exports.
-function handlerOf(loaded) {
-  let value = loaded;
-  for (let depth = 0; depth < 2 && typeof value === "object" && value?.default; depth++) value = value.default;
-  if (typeof value?.fetch === "function") return (request, context) => value.fetch(request, env, context);
-  if (typeof value !== "function") refuse("no handler: export default (request) => new Response() or { fetch(request) { } }");
-  if (/^class\b/.test(Function.prototype.toString.call(value))) refuse("a class: export default new App()");
-  return value;
+// leave runs a module without a handler as a program, which may listen later, unless
+// there is nothing left to run.
+function leave(elsewhere) {
+  if (elsewhere !== undefined) process.stderr.write(`it listens on ${elsewhere}: listen on process.env.PORT\n`);
+  process.once("beforeExit", () => {
+    process.stderr.write("no handler: export default (request) => new Response() or { fetch(request) { } }\n");
+    process.exit(1);
+  });
 }
 
-// refuse ends the process because the default export is unusable.
-function refuse(what) {
-  process.stderr.write(`the default export is ${what}\n`);
-  process.exit(1);
-}
-
-function serve(handler) {
+function serve(answer) {
   // The only client is trusted; it keeps its own connections and timeouts.
-  const answer = (call) => call.answer(handler, env);
   const server = http.createServer({
     keepAliveTimeout: 0,
     headersTimeout: 0,
@@ -98,8 +97,21 @@ function serve(handler) {
     incoming.socket[current] = call;
     runAs(call, answer);
   });
+  server.on("clientError", reject);
   server.listen(MAYFLY_SOCKET);
   process.once("SIGTERM", () => stop(server));
+}
+
+// reject answers a request that Node's parser rejects, which knows a fixed list of
+// methods. Nothing else can be wrong with a request of Mayfly's.
+function reject(error, socket) {
+  if (!socket.writable) return;
+  const known = error.code !== "HPE_INVALID_METHOD";
+  const [status, title] = known ? [400, "Bad Request"] : [501, "Not Implemented"];
+  const detail = known ? error.message : "Node.js does not support this method";
+  const body = JSON.stringify({ title, status, detail });
+  const head = `HTTP/1.1 ${status} ${title}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`;
+  socket.end(head + body);
 }
 
 // stop rejects new calls, finishes those in flight and everything passed to

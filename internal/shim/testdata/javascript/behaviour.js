@@ -112,10 +112,28 @@ const cases = {
   *throwsFirst() {
     throw new Error("before the first chunk");
   },
-  *throwsLater() {
+  async *throwsLater() {
     yield "the first chunk";
+    await wait(50); // so it is sent
     throw new Error("after the first chunk");
   },
+  *throwsSecond() {
+    yield "the first chunk";
+    throw new Error("for the second chunk");
+  },
+  async *throwsSecondAsync() {
+    yield "the first chunk";
+    throw new Error("for the second chunk");
+  },
+  streamThrows: () =>
+    new Response(
+      new ReadableStream({
+        pull() {
+          throw new Error("of a stream");
+        },
+      }),
+    ),
+  length: () => new Response(null, { headers: { "content-length": "42" } }),
   badChunk: () => streamOf([{ an: "object" }]),
   badStatus: () => new Response("", { status: 99 }),
   badHeader: () => new Response("", { headers: { "x-bad": "a\r\nb: c" } }),
