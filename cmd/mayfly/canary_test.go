@@ -158,7 +158,7 @@ func startQuiet(t *testing.T, home, data string) quietNode {
 		checkCanaries(t, "the log of the node", out.String())
 	})}
 	t.Cleanup(n.stop)
-	addresses := regexp.MustCompile(`(?m)^  (nats|gateway|admin) +(\S+)`)
+	addresses := regexp.MustCompile(`"msg":"node ready".*"nats":"([^"]+)".*"gateway":"([^"]+)","admin":"([^"]+)"`)
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
 	for late := time.After(patience); ; {
@@ -167,8 +167,8 @@ func startQuiet(t *testing.T, home, data string) quietNode {
 		case <-late:
 			t.Fatalf("mayfly up is not ready:\n%s", out)
 		}
-		if found := addresses.FindAllStringSubmatch(out.String(), -1); len(found) == 3 && strings.Contains(out.String(), "  try ") {
-			n.nats, n.gateway, n.admin = found[0][2], found[1][2], found[2][2]
+		if found := addresses.FindStringSubmatch(out.String()); found != nil {
+			n.nats, n.gateway, n.admin = found[1], found[2], found[3]
 			return n
 		}
 	}

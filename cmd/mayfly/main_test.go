@@ -89,7 +89,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 // ready and sets NATS, GATEWAY, GATEWAY_HOST and ADMIN. At the end of the script it must stop
 // without an error.
 func up(ts *testscript.TestScript, _ bool, args []string) {
-	free := []string{"up", "--bus.addr", "127.0.0.1:0", "--gateway.addr", "127.0.0.1:0", "--admin.addr", "127.0.0.1:0"}
+	free := []string{"up", "--bus.addr", "127.0.0.1:0", "--gateway.addr", "127.0.0.1:0", "--admin.addr", "127.0.0.1:0", "--log.format", "text"}
 	p := start(ts, "up", "mayfly", append(free, args...)...)
 	p.await(ts, `^  try `)
 	for name, variable := range map[string]string{"nats": "NATS", "gateway": "GATEWAY", "admin": "ADMIN"} {

@@ -13,6 +13,7 @@ import (
 	"net/textproto"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,7 +31,7 @@ type callVerb struct {
 	Subject string        `name:"subject" short:"s" help:"Call this subject instead of a name." placeholder:"SUBJECT"`
 	File    string        `name:"file" short:"f" help:"Read the body from a file." placeholder:"FILE"`
 	Header  []string      `name:"header" short:"H" sep:"none" help:"Add a header; may be repeated." placeholder:"'NAME: VALUE'"`
-	Include bool          `name:"include" short:"i" help:"Print the status and headers before the body."`
+	Include bool          `name:"include" short:"i" help:"Print the status and headers before the body, as curl -i does."`
 	Timeout time.Duration `name:"timeout" help:"Time to wait for the reply. By default the timeout of a function, or 30s if it has none, and 5s for anything else." placeholder:"TIME"`
 }
 
@@ -88,7 +89,7 @@ func (c *callVerb) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return c.crashed(err, call)
 	}
-	if err := c.print(p, reply); err != nil {
+	if err := c.print(p, reply, call.ID); err != nil {
 		return err
 	}
 	return serviceError(reply, call.ID)
@@ -310,13 +311,20 @@ func isFed(stdin io.Reader) bool {
 	return err == nil && info.Mode()&(fs.ModeCharDevice|fs.ModeDevice|fs.ModeDir) == 0
 }
 
-// print writes the reply to the output, byte for byte.
-func (c *callVerb) print(p *process, r mayfly.Reply) error {
+// print writes the reply to the output, byte for byte. With --include, what curl -i shows
+// of a gateway's response comes first.
+func (c *callVerb) print(p *process, r mayfly.Reply, id string) error {
 	var head strings.Builder
 	if c.Include {
-		fmt.Fprintf(&head, "%d %s\n", r.Status, http.StatusText(r.Status))
-		for _, k := range slices.Sorted(maps.Keys(r.Header)) {
-			for _, v := range r.Header[k] {
+		header := r.Header.Clone()
+		if header == nil {
+			header = http.Header{}
+		}
+		header.Set(mayfly.HeaderCallID, id)
+		header.Set("Content-Length", strconv.Itoa(len(r.Body)))
+		fmt.Fprintf(&head, "HTTP/1.1 %s\n", statusText(r.Status))
+		for _, k := range slices.Sorted(maps.Keys(header)) {
+			for _, v := range header[k] {
 				fmt.Fprintf(&head, "%s: %s\n", plain(k), plain(v))
 			}
 		}
@@ -341,7 +349,11 @@ func serviceError(r mayfly.Reply, id string) error {
 	if err == nil {
 		return nil
 	}
-	status := strings.TrimSpace(fmt.Sprint(r.Status, " ", http.StatusText(r.Status)))
 	return mayfly.Errorf(mayfly.CodeOf(err), "%w", err).
-		WithHint("look for call %s in the service's logs; it answered %s", id, status)
+		WithHint("look for call %s in the service's logs; it answered %s", id, statusText(r.Status))
+}
+
+// statusText formats a status with its name, if it has one.
+func statusText(status int) string {
+	return strings.TrimSpace(fmt.Sprint(status, " ", http.StatusText(status)))
 }

@@ -101,31 +101,54 @@ func tryLines(s node.Status) []string {
 	return lines
 }
 
-// tell prints that a service came or went. Functions are left out: each deploy replaces
-// them, there may be thousands, and deploys and builds report them already.
-func (p *process) tell(c node.Change) {
-	if isFunction(c.Service) {
-		return
-	}
-	sign := "+"
-	if c.Gone {
-		sign = "-"
-	}
-	var subjects []string
-	for _, e := range c.Service.Endpoints {
-		subjects = append(subjects, e.Subject)
-	}
-	s := c.Service
-	fmt.Fprintln(p.stdout, strings.TrimRight(plain(fmt.Sprintf("%s %s %s (%s) %s",
-		sign, mayfly.Clip(s.Name), mayfly.Clip(s.Version), mayfly.Clip(s.ID), mayfly.Clip(clipList(subjects, 4)))), " "))
-}
-
 // An aside is how a running node reports what is not a result: in words to a person, or
 // to the log.
 type aside struct {
 	p      *process
 	log    *slog.Logger
 	person bool
+}
+
+// ready reports that the node is ready and where everything is. A log holds nothing but
+// its own lines.
+func (a aside) ready(s node.Status) {
+	if a.person {
+		a.p.greet(s)
+		return
+	}
+	functions := 0
+	for _, u := range s.Units {
+		if u.Kind == mayfly.KindFunction {
+			functions++
+		}
+	}
+	a.log.Info("node ready", "version", s.Version, "go", s.Go, "nats_server", s.Server, telemetry.KeyTook, s.Took,
+		"data", s.Folder, "nats", s.NATS, "embedded", s.Embedded, "own_account", s.Own, "gateway", s.Gateway, "admin", s.Admin,
+		"functions", functions, "services", len(s.Units)-functions, "routes", len(s.Routes))
+}
+
+// change reports that a service came or went. Functions are left out: each deploy replaces
+// them, there may be thousands, and deploys and builds report them already.
+func (a aside) change(c node.Change) {
+	s := c.Service
+	if isFunction(s) {
+		return
+	}
+	sign, message := "+", "service found"
+	if c.Gone {
+		sign, message = "-", "service gone"
+	}
+	var subjects []string
+	for _, e := range s.Endpoints {
+		subjects = append(subjects, e.Subject)
+	}
+	some := mayfly.Clip(clipList(subjects, 4))
+	if !a.person {
+		a.log.Info(message, telemetry.KeyService, mayfly.Clip(s.Name), "version", mayfly.Clip(s.Version), "id", mayfly.Clip(s.ID), "subjects", some)
+		return
+	}
+	fmt.Fprintln(a.p.stdout, strings.TrimRight(plain(fmt.Sprintf("%s %s %s (%s) %s",
+		sign, mayfly.Clip(s.Name), mayfly.Clip(s.Version), mayfly.Clip(s.ID), some)), " "))
 }
 
 // ignoresNATSURL warns if the node ignores NATS_URL.

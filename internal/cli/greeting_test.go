@@ -2,10 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
+	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/node"
 )
 
@@ -16,9 +20,10 @@ func TestGreetingAndChangesAreOfServicesAlone(t *testing.T) {
 	words := mayfly.Service{Name: "Words", ID: "2", Version: "1.0.0", Endpoints: []mayfly.Endpoint{{Name: "echo", Subject: "Words.echo"}}}
 	var out bytes.Buffer
 	p := &process{stdout: &out}
-	p.tell(node.Change{Service: function})
-	p.tell(node.Change{Service: words})
-	p.tell(node.Change{Service: function, Gone: true})
+	say := aside{p: p, person: true}
+	say.change(node.Change{Service: function})
+	say.change(node.Change{Service: words})
+	say.change(node.Change{Service: function, Gone: true})
 	if got, want := out.String(), "+ Words 1.0.0 (2) Words.echo\n"; got != want {
 		t.Errorf("told %q, want %q", got, want)
 	}
@@ -26,5 +31,32 @@ func TestGreetingAndChangesAreOfServicesAlone(t *testing.T) {
 	p.greet(node.Status{Services: []mayfly.Service{function, words}})
 	if !strings.Contains(out.String(), "  services  1 instance: mayfly list\n") {
 		t.Errorf("greeting:\n%s", &out)
+	}
+}
+
+// A log collector reads line by line: none may be in another format.
+func TestLogOfANodeHasOnlyLogLines(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	say := aside{p: &process{stdout: &out, stderr: &out}, log: slog.New(slog.NewJSONHandler(&out, nil))}
+	say.change(node.Change{Service: mayfly.Service{Name: "Words", ID: "2", Version: "1.0.0"}})
+	say.ready(node.Status{Gateway: "http://localhost:8080"})
+	output, err := outputTo(&out, config.Config{Log: config.Log{Format: "json"}}, false, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	output(mayfly.Line{Function: "hello", Source: mayfly.Stdout, Text: "fine"})
+	output(mayfly.Line{Function: "hello", Source: mayfly.Stderr, Text: "odd"})
+	var said []string
+	for line := range strings.Lines(out.String()) {
+		var read struct{ Level, Msg, Text, Gateway, Service string }
+		if err := json.Unmarshal([]byte(line), &read); err != nil {
+			t.Errorf("%v in %q", err, line)
+		}
+		said = append(said, strings.TrimRight(strings.Join([]string{read.Level, read.Msg, read.Text, read.Gateway + read.Service}, " "), " "))
+	}
+	want := []string{"INFO service found  Words", "INFO node ready  http://localhost:8080", "INFO output fine", "WARN output odd"}
+	if !slices.Equal(said, want) {
+		t.Errorf("said %q, want %q", said, want)
 	}
 }

@@ -62,6 +62,9 @@ func (l *logsVerb) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	defer all.Close()
+	if err := l.check(ctx, b, all); err != nil {
+		return err
+	}
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 	printed := 0
@@ -69,10 +72,35 @@ func (l *logsVerb) Run(ctx context.Context, p *process) error {
 		printed++
 		return l.print(p.stdout, line)
 	})
-	if err != nil || printed > 0 || l.Follow {
+	switch {
+	case err != nil || printed > 0 || l.Follow:
+		return err
+	case l.Name == "" || l.Call != "" || l.Since > 0:
+		p.note("no log lines")
+	default:
+		p.note("no log lines from %s", l.Name)
+	}
+	return nil
+}
+
+// check rejects a name that nothing has and that wrote no line, whatever is asked of it.
+func (l *logsVerb) check(ctx context.Context, b *bus.Bus, all *logs.Logs) error {
+	if l.Name == "" {
+		return nil
+	}
+	pings := micro.Pings(b)
+	if err := pings.AskQuick(ctx, 0, l.Name); err != nil || len(pings.Answers()) > 0 {
 		return err
 	}
-	return l.nothing(ctx, p, b)
+	wrote := false
+	err := all.Read(ctx, logs.Query{Function: l.Name, Last: 1}, func(mayfly.Line) error {
+		wrote = true
+		return nil
+	})
+	if err != nil || wrote {
+		return err
+	}
+	return nobodyCalled(ctx, b, l.Name)
 }
 
 func (l *logsVerb) query(p *process, now time.Time) (logs.Query, error) {
@@ -87,23 +115,6 @@ func (l *logsVerb) query(p *process, now time.Time) (logs.Query, error) {
 		q.Last = someLines
 	}
 	return q, nil
-}
-
-// nothing reports that there are no lines, or that nothing has the name.
-func (l *logsVerb) nothing(ctx context.Context, p *process, b *bus.Bus) error {
-	if l.Name == "" || l.Call != "" || l.Since > 0 {
-		p.note("no log lines")
-		return nil
-	}
-	pings := micro.Pings(b)
-	if err := pings.AskQuick(ctx, 0, l.Name); err != nil {
-		return err
-	}
-	if len(pings.Answers()) == 0 {
-		return nobodyCalled(ctx, b, l.Name)
-	}
-	p.note("no log lines from %s", l.Name)
-	return nil
 }
 
 // print writes a line. Only a terminal gets colors: time and source are dimmed, the text

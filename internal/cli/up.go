@@ -44,7 +44,7 @@ func (u *up) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	o := node.Options{
-		Config: loaded.Config, Fresh: u.Fresh, Routes: project.Routes(projects), Version: thisBuild().Version, Watch: p.tell,
+		Config: loaded.Config, Fresh: u.Fresh, Routes: project.Routes(projects), Version: thisBuild().Version,
 		Reaper: reaperOf(), Base: p.base(),
 	}
 	o.Folder, err = folderFor(p, loaded, projects)
@@ -76,6 +76,8 @@ func (u *up) Run(ctx context.Context, p *process) error {
 		o.Trace = p.stderr
 	}
 	person := loaded.Log.Format == "text" || terminal && loaded.Log.Format == "auto"
+	say := aside{p: p, log: o.Log, person: person}
+	o.Watch = say.change
 	if o.Output, err = outputTo(lines, loaded.Config, terminal, person && o.Config.Dev); err != nil {
 		return err
 	}
@@ -92,7 +94,6 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	say := aside{p: p, log: o.Log, person: person}
 	work, err := newWork(p, say, n, projects, o)
 	if err != nil {
 		return errors.Join(err, n.Close())

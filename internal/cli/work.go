@@ -65,7 +65,7 @@ func (w *work) greet(ctx context.Context) {
 	if len(s.Units) > 0 {
 		s.Took = time.Since(w.began) // including the builds
 	}
-	w.p.greet(s)
+	w.say.ready(s)
 }
 
 // tell reports the result of a build.
@@ -116,8 +116,9 @@ func outputTo(w io.Writer, c config.Config, terminal, developer bool) (func(mayf
 	if err != nil {
 		return nil, err
 	}
+	levels := map[mayfly.Source]slog.Level{mayfly.Stderr: slog.LevelWarn} // Info is the zero level
 	return func(l mayfly.Line) {
-		log.LogAttrs(context.Background(), slog.LevelInfo, "output",
+		log.LogAttrs(context.Background(), levels[l.Source], "output",
 			slog.String(telemetry.KeyFunction, l.Function), slog.Uint64(telemetry.KeyRevision, l.Revision),
 			slog.String(telemetry.KeyInstance, l.Instance), slog.String(telemetry.KeyCall, l.Call),
 			slog.String("source", string(l.Source)), slog.String("text", l.Text))

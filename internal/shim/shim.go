@@ -1,5 +1,7 @@
 package shim
 
+import "slices"
+
 // A Result is what a build produced: how to start the function, and what it was
 // made from.
 type Result struct {
@@ -19,4 +21,10 @@ type Result struct {
 	Files []string
 
 	Short bool // the user's code exports a handler that the shim serves, and listens for nothing itself
+}
+
+// IsHandler reports whether a command line runs a handler in one of the shims, which
+// listen for it. Any other program listens by itself.
+func IsHandler(start []string) bool {
+	return slices.Contains(start, pythonStart) || slices.Contains(start, javaScriptServer)
 }

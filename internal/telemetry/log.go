@@ -33,7 +33,7 @@ const (
 	KeyFile     = "file"   // path
 	KeyStatus   = "status" // HTTP status
 	KeyErr      = "err"
-	KeyTook     = "took" // duration
+	KeyTook     = "duration" // in JSON duration_ms
 )
 
 // NewLog returns a logger that writes records of level (debug, info, warn or
@@ -49,10 +49,26 @@ func NewLog(w io.Writer, format, level string, terminal bool) (*slog.Logger, err
 	case format == "text" || format == "auto" && terminal:
 		return slog.New(newTextHandler(w, least)), nil
 	case format == "json" || format == "auto":
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least})), nil
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least, ReplaceAttr: inMilliseconds})), nil
 	default:
 		return nil, unknown("log format", format, "auto", "text", "json")
 	}
+}
+
+// msSuffix ends the key of a duration in JSON, where it is a number of milliseconds.
+const msSuffix = "_ms"
+
+// inMilliseconds gives durations a unit.
+func inMilliseconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		return slog.Float64(a.Key+msSuffix, milliseconds(a.Value.Duration()))
+	}
+	return a
+}
+
+// milliseconds returns d to the microsecond.
+func milliseconds(d time.Duration) float64 {
+	return float64(d.Round(time.Microsecond)/time.Microsecond) / 1000
 }
 
 func unknown(what, word string, known ...string) error {

@@ -48,7 +48,7 @@ func TestTextIsForPeople(t *testing.T) {
 		{"a message alone", func(l *slog.Logger) { l.Info("ready") }, "INFO  ready"},
 		{"attributes", func(l *slog.Logger) {
 			l.With(telemetry.KeyPart, "gateway").Warn("call failed", telemetry.KeyErr, errors.New("no bus"), telemetry.KeyTook, 1234567*time.Nanosecond)
-		}, `WARN  call failed part=gateway err="no bus" took=1.235ms`},
+		}, `WARN  call failed part=gateway err="no bus" duration=1.235ms`},
 		{"a group", func(l *slog.Logger) { l.WithGroup("g").With("a", 1).Error("bad", "msg", 2) }, "ERROR bad g.a=1 g.msg=2"},
 		{"a level between", func(l *slog.Logger) { l.Log(t.Context(), slog.LevelError+2, "worse") }, "ERROR+2 worse"},
 	} {
@@ -60,6 +60,15 @@ func TestTextIsForPeople(t *testing.T) {
 				t.Errorf("got %q, want the time and %q", &out, tt.want)
 			}
 		})
+	}
+}
+
+func TestDurationsHaveAUnit(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	newLog(t, &out, "json", "info", false).Info("built", telemetry.KeyTook, 1234567*time.Nanosecond, "wait", 2*time.Second)
+	if !strings.Contains(out.String(), `"duration_ms":1.235,"wait_ms":2000}`) {
+		t.Errorf("got %s", &out)
 	}
 }
 

@@ -134,5 +134,5 @@ func (w worker) answer(r micro.Request, id string) {
 		w.log.Error("reply not sent", "err", err)
 		return
 	}
-	w.log.Info("task answered", "bytes", len(r.Data()), "took", time.Since(start))
+	w.log.Info("task answered", "bytes", len(r.Data()), "duration_ms", time.Since(start).Milliseconds())
 }

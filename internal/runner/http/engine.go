@@ -14,6 +14,8 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/process"
 	"github.com/mayfly-run/mayfly/internal/runner"
+	"github.com/mayfly-run/mayfly/internal/shim"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
 // Options configure an Engine. Keeper and Folder are required.
@@ -96,7 +98,7 @@ func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Instance, err
 		i.Stop(stopped)
 		return nil, i.startError(ctx, err, time.Since(begun))
 	}
-	e.log.Debug("instance ready", "function", s.Name, "revision", s.Revision, "instance", s.Instance, "took", time.Since(begun))
+	e.log.Debug("instance ready", "function", s.Name, "revision", s.Revision, "instance", s.Instance, telemetry.KeyTook, time.Since(begun))
 	return i, nil
 }
 
@@ -153,8 +155,8 @@ var errEnded = errors.New("ended")
 func (i *instance) startError(ctx context.Context, err error, took time.Duration) error {
 	switch {
 	case errors.Is(err, errEnded):
-		return i.crashed("exited at startup: "+i.process.Ending(), i.tail.Trace(), i.process.Err()).
-			WithHint("see its output above; a function of engine http must keep running and listen on $PORT")
+		return i.crashed("exited before it listened: "+i.process.Ending(), i.tail.Trace(), i.process.Err()).
+			WithHint("%s", i.exitHint())
 	case !errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return mayfly.Errorf(mayfly.Timeout, "the start was canceled: %w", err)
 	}
@@ -162,5 +164,29 @@ func (i *instance) startError(ctx context.Context, err error, took time.Duration
 		took = limit
 	}
 	return i.crashed("was not ready in "+took.Round(time.Millisecond).String(), i.tail.Trace(), err).
-		WithHint("it must answer HTTP on the unix socket $MAYFLY_SOCKET or on 127.0.0.1:$PORT")
+		WithHint("%s", i.silenceHint())
+}
+
+// exitHint says what to do about a program that ended too early.
+func (i *instance) exitHint() string {
+	switch silent := i.tail.Trace() == nil; {
+	case shim.IsHandler(i.spec.Program.Start) && silent:
+		return "it printed nothing: look for an exit in the code that runs while " + i.spec.Name + " loads"
+	case shim.IsHandler(i.spec.Program.Start):
+		return "fix what its output says; it happened while " + i.spec.Name + " was loading"
+	case silent:
+		return "it printed nothing; a web program must keep running and listen on $PORT or $MAYFLY_SOCKET"
+	case i.process.Err() == nil:
+		return "a web program must keep running and listen on $PORT or $MAYFLY_SOCKET; see its output"
+	default:
+		return "fix what its output says; a web program must keep running and listen on $PORT or $MAYFLY_SOCKET"
+	}
+}
+
+// silenceHint says what to do about a program that did not listen in time.
+func (i *instance) silenceHint() string {
+	if shim.IsHandler(i.spec.Program.Start) {
+		return "the code that runs while it loads takes too long: do slow work in the handler, or raise instances: {start: 30s}"
+	}
+	return "it must answer HTTP on the unix socket $MAYFLY_SOCKET or on 127.0.0.1:$PORT"
 }

@@ -191,13 +191,13 @@ func TestStartSaysWhyNot(t *testing.T) {
 	t.Parallel()
 	e, dir := newEngine(t)
 	for _, tt := range []struct {
-		name, program, says, trace string
-		wait                       time.Duration
+		name, program, says, trace, hint string
+		wait                             time.Duration
 	}{
-		{"it ends", "broken", "hello exited at startup: exit status 4", "no module named x", time.Minute},
-		{"it ends well", "finished", "hello exited at startup: exit status 0", "", time.Minute},
+		{"it ends", "broken", "hello exited before it listened: exit status 4", "no module named x", "fix what its output says; a web program must keep running", time.Minute},
+		{"it ends well", "finished", "hello exited before it listened: exit status 0", "", "it printed nothing; a web program must keep running", time.Minute},
 		// Long enough for a program to print a line on a busy machine.
-		{"it never listens", "silent", "hello was not ready in 2s", "waiting for Godot", 2 * time.Second},
+		{"it never listens", "silent", "hello was not ready in 2s", "waiting for Godot", "it must answer HTTP on the unix socket", 2 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -208,7 +208,7 @@ func TestStartSaysWhyNot(t *testing.T) {
 			_, err := e.Start(ctx, s)
 			wantCode(t, err, mayfly.Crashed)
 			trace, _ := errors.AsType[mayfly.Trace](err)
-			if fmt.Sprint(err) != tt.says || !strings.HasSuffix(string(trace), tt.trace) || mayfly.HintOf(err) == "" {
+			if fmt.Sprint(err) != tt.says || !strings.HasSuffix(string(trace), tt.trace) || !strings.HasPrefix(mayfly.HintOf(err), tt.hint) {
 				t.Errorf("error is %q, hint %q, trace %q", err, mayfly.HintOf(err), trace)
 			}
 			if n := strings.Count(string(trace), "\n") + 1; n > 20 {

@@ -60,7 +60,8 @@ func (e *Engine) await(ctx context.Context, i *instance) error {
 	case <-timer.C:
 		return nil
 	case <-i.Done():
-		return i.failed("the service exited at startup: %s", i.Ending())
+		return i.failed("the service exited at once: %s", i.Ending()).
+			WithHint("%s", "a service must keep running; see its output, or mayfly logs "+i.spec.Name)
 	case <-ctx.Done():
 		return i.failed("the service was not ready in time").WithHint("raise instances: {start: 30s}")
 	}
