@@ -204,7 +204,7 @@ func TestFireOverloadedServiceStaysUseful(t *testing.T) {
 	measured(t, func() (faults []string) {
 		l := load{url: url, client: client}
 		const measure = 2 * time.Second
-		closed := l.clients(40, measure)
+		closed := l.clients(40, measure, 0)
 		if n := count(closed, failed); n > 0 {
 			return []string{fmt.Sprintf("40 clients in a closed loop: %v", tally(closed))}
 		}
@@ -562,4 +562,42 @@ func answerRaw(t *testing.T, url, subject, header string) {
 		t.Fatal(err)
 	}
 	<-ready
+}
+
+// clients lets that many clients make one call after the other for d. Each rests after
+// it was refused.
+func (l load) clients(n int, d, rest time.Duration) []outcome {
+	var (
+		all      sync.WaitGroup
+		mu       sync.Mutex
+		outcomes []outcome
+	)
+	began := time.Now()
+	for range n {
+		all.Go(func() {
+			var mine []outcome
+			for time.Since(began) < d {
+				o := outcome{due: time.Since(began)}
+				o.status, o.err = call(l.client, l.url, []byte("x"))
+				o.took = time.Since(began) - o.due
+				mine = append(mine, o)
+				if failed(o) && rest > 0 {
+					<-time.After(rest)
+				}
+			}
+			mu.Lock()
+			outcomes = append(outcomes, mine...)
+			mu.Unlock()
+		})
+	}
+	all.Wait()
+	return outcomes
+}
+
+// memory returns the bytes of heap and stacks in use, without garbage.
+func memory() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapInuse + m.StackInuse)
 }

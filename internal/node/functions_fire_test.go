@@ -144,16 +144,16 @@ func TestFireOverloadedFunctionStaysUseful(t *testing.T) {
 	set(t, n, web("busy", func(f *mayfly.Unit) {
 		f.Concurrency, f.Wait, f.Instances = places/2, places/2, mayfly.Instances{Max: 1}
 	}), t.TempDir())
-	l := load{url: n.Gateway + "/fn/busy/wait/" + work.String(), client: newClient(t), rest: 5 * time.Millisecond}
+	l := load{url: n.Gateway + "/fn/busy/wait/" + work.String(), client: newClient(t)}
 	measured(t, func() (faults []string) {
 		const d = 3 * time.Second
-		l.clients(places, time.Second) // warm
-		at := l.clients(places, d)
+		l.clients(places, time.Second, 5*time.Millisecond) // warm
+		at := l.clients(places, d, 5*time.Millisecond)
 		peak := float64(len(at)-count(at, failed)) / d.Seconds()
 		if n := count(at, failed); n > 0 {
 			faults = append(faults, fmt.Sprintf("%d calls failed with a place for each: %v", n, tally(at)))
 		}
-		twice := l.clients(2*places, d)
+		twice := l.clients(2*places, d, 5*time.Millisecond)
 		good := float64(len(twice)-count(twice, failed)) / d.Seconds()
 		refused := filter(twice, func(o outcome) bool { return o.status == http.StatusTooManyRequests })
 		t.Logf("peak %.0f/s; with twice the clients %.0f/s (%.0f %%) and %v; refused p50 %v, p99 %v",

@@ -1,4 +1,4 @@
-//go:build fire && unix
+//go:build unix
 
 package node_test
 
@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -30,7 +29,6 @@ type load struct {
 	rate   int // a second
 	client *http.Client
 	body   func(i int) []byte // of call i; a number of its own if nil
-	rest   time.Duration      // of each of clients, after it was refused
 }
 
 // newClient returns a client that keeps as many connections as it made.
@@ -101,35 +99,6 @@ func call(c *http.Client, url string, body []byte) (status int, err error) {
 	return resp.StatusCode, nil
 }
 
-// clients lets that many clients make one call after the other for d.
-func (l load) clients(n int, d time.Duration) []outcome {
-	var (
-		all      sync.WaitGroup
-		mu       sync.Mutex
-		outcomes []outcome
-	)
-	began := time.Now()
-	for range n {
-		all.Go(func() {
-			var mine []outcome
-			for time.Since(began) < d {
-				o := outcome{due: time.Since(began)}
-				o.status, o.err = call(l.client, l.url, []byte("x"))
-				o.took = time.Since(began) - o.due
-				mine = append(mine, o)
-				if failed(o) && l.rest > 0 {
-					<-time.After(l.rest)
-				}
-			}
-			mu.Lock()
-			outcomes = append(outcomes, mine...)
-			mu.Unlock()
-		})
-	}
-	all.Wait()
-	return outcomes
-}
-
 // tally counts outcomes by status, for people.
 func tally(outcomes []outcome) map[int]int {
 	counts := map[int]int{}
@@ -165,12 +134,4 @@ func quantile(outcomes []outcome, q float64) time.Duration {
 	}
 	slices.Sort(took)
 	return took[min(int(q*float64(len(took))), len(took)-1)]
-}
-
-// memory returns the bytes of heap and stacks in use, without garbage.
-func memory() int64 {
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapInuse + m.StackInuse)
 }

@@ -289,12 +289,18 @@ type started struct {
 type nodePart struct {
 	Folder string
 	Reaper []string
+	NATS   string   // of another node; "" for a server of its own
+	Labels []string // see config.Config
 }
 
 // startNode starts a node whose state is in folder, and returns when it is ready.
-func startNode(t *testing.T, folder string) *started {
+func startNode(t *testing.T, folder string, change ...func(*nodePart)) *started {
 	t.Helper()
-	part, err := json.Marshal(nodePart{Folder: folder, Reaper: []string{os.Args[0], partReaper}})
+	told := nodePart{Folder: folder, Reaper: []string{os.Args[0], partReaper}}
+	for _, c := range change {
+		c(&told)
+	}
+	part, err := json.Marshal(told)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -373,6 +379,10 @@ func runNode() error {
 		return err
 	}
 	o.Reaper = part.Reaper
+	o.Config.Labels = part.Labels
+	if part.NATS != "" {
+		o.Config.NATS, o.Config.Core.Key = part.NATS, filepath.Join(part.Folder, "core.key")
+	}
 	n, err := node.New(ctx, o)
 	if err != nil {
 		return err
