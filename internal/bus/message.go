@@ -99,8 +99,14 @@ func decode(m *nats.Msg) (mayfly.Reply, error) {
 	}
 	if code != "" || r.Error != "" {
 		r.Status = http.StatusInternalServerError
-		if n, err := strconv.Atoi(code); err == nil && n >= 400 && n <= 599 {
+		n, err := strconv.Atoi(code)
+		switch {
+		case err == nil && n >= 400 && n <= 599:
 			r.Status = n
+		case err != nil && code != "" && r.Error != "":
+			r.Error = code + ": " + r.Error // a service's own name for its error
+		case err != nil && code != "":
+			r.Error = code
 		}
 		if r.Error == "" {
 			r.Error = http.StatusText(r.Status)

@@ -70,7 +70,7 @@ func (c Config) checkBus() error {
 		return err
 	}
 	if c.Bus.Monitor != "" {
-		if err := checkAddr("bus.monitor", c.Bus.Monitor); err != nil {
+		if err := checkOpen("bus.monitor", c.Bus.Monitor, "bus.open", c.Bus.Open); err != nil {
 			return err
 		}
 	}
@@ -85,21 +85,24 @@ func (c Config) checkBus() error {
 }
 
 func (c Config) checkGateway() error {
-	if err := checkAddr("gateway.addr", c.Gateway.Addr); err != nil {
-		return err
-	}
-	if Loopback(c.Gateway.Addr) || c.Gateway.Open {
-		return nil
-	}
-	return mayfly.Errorf(mayfly.Invalid, "gateway.addr %s accepts connections from other machines and has no authentication", c.Gateway.Addr).
-		WithHint("set --gateway.open to allow anyone, or listen on 127.0.0.1")
+	return checkOpen("gateway.addr", c.Gateway.Addr, "gateway.open", c.Gateway.Open)
 }
 
 func (c Config) checkAdmin() error {
 	if c.Admin.Addr == AdminOff {
 		return nil
 	}
-	return checkAddr("admin.addr", c.Admin.Addr)
+	return checkOpen("admin.addr", c.Admin.Addr, "admin.open", c.Admin.Open)
+}
+
+// checkOpen rejects the address of a door without authentication that other machines can
+// reach, unless that is asked for.
+func checkOpen(key, addr, openKey string, open bool) error {
+	if err := checkAddr(key, addr); err != nil || Loopback(addr) || open {
+		return err
+	}
+	return mayfly.Errorf(mayfly.Invalid, "%s %s accepts connections from other machines and has no authentication", key, addr).
+		WithHint("set --%s to allow anyone, or listen on 127.0.0.1", openKey)
 }
 
 // together rejects one of two values that need each other.

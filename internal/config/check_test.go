@@ -37,6 +37,13 @@ func TestCheckRefusesWhatDoesNotFitTogether(t *testing.T) {
 		{"a port too high", func(c *config.Config) { c.Gateway.Addr = "127.0.0.1:65536" }, `gateway.addr "127.0.0.1:65536" is not an address`, addr},
 		{"an URL as address", func(c *config.Config) { c.Bus.Monitor = "http://[::1]:8222" }, `bus.monitor "http://[::1]:8222" is not an address`, addr},
 		{"an admin door nowhere", func(c *config.Config) { c.Admin.Addr = "nowhere" }, `admin.addr "nowhere" is not an address`, addr},
+		{"an admin door for everybody", func(c *config.Config) { c.Admin.Addr = ":8081" }, "admin.addr :8081 accepts connections from other machines and has no authentication", "set --admin.open to allow anyone, or listen on 127.0.0.1"},
+		{"an admin door for everybody, on purpose", func(c *config.Config) { c.Admin.Addr, c.Admin.Open = "0.0.0.0:8081", true }, "", ""},
+		{"monitoring for everybody", func(c *config.Config) { c.Bus.Monitor = ":8222" }, "bus.monitor :8222 accepts connections from other machines and has no authentication", "set --bus.open to allow anyone, or listen on 127.0.0.1"},
+		{"monitoring for everybody, although the bus has users", func(c *config.Config) {
+			c.Bus.Monitor, c.Bus.User, c.Bus.Password = ":8222", "ada", "p"
+		}, "bus.monitor :8222 accepts connections from other machines and has no authentication", "set --bus.open to allow anyone, or listen on 127.0.0.1"},
+		{"monitoring for everybody, on purpose", func(c *config.Config) { c.Bus.Monitor, c.Bus.Open = ":8222", true }, "", ""},
 		{"no admin door", func(c *config.Config) { c.Admin.Addr = config.AdminOff }, "", ""},
 		{"a negative duration", func(c *config.Config) { c.Drain = -1 }, "drain is -1ns: it must be at least 0", ""},
 		{"a negative size", func(c *config.Config) { c.Bus.Store = -1024 }, "bus.store is -1KiB: it must be at least 0", ""},

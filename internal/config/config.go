@@ -68,7 +68,7 @@ type Bus struct {
 	User        string        `name:"user" help:"User name that its clients need." placeholder:"NAME"`
 	Password    string        `name:"password" help:"Password of that user." placeholder:"TEXT" secret:""`
 	Token       string        `name:"token" help:"Token that its clients need." placeholder:"TEXT" secret:""`
-	Open        bool          `name:"open" help:"Allow connections from other machines without a login."`
+	Open        bool          `name:"open" help:"Allow connections from other machines without a login, also to bus.monitor."`
 	Store       Bytes         `name:"store" help:"Maximum size of its store on disk. 0 means 80% of the free space." default:"0"`
 	Memory      Bytes         `name:"memory" help:"Maximum size of its streams in memory." default:"256MiB" above0:""`
 	Connections int           `name:"connections" help:"Number of connections that carry calls." default:"1" above0:""`
@@ -100,6 +100,7 @@ type Gateway struct {
 // Admin configures the private HTTP door: metrics, profiles and the console.
 type Admin struct {
 	Addr string `name:"addr" help:"Address of the admin server, or off." default:"127.0.0.1:8081"`
+	Open bool   `name:"open" help:"Allow requests from other machines, without authentication."`
 }
 
 // AdminOff is the Admin.Addr that disables it.

@@ -264,7 +264,7 @@ func example(k config.Key) string {
 		return "3GiB"
 	case k.Default == "1" || k.Name == "gateway.inflight":
 		return "4"
-	case slices.Contains([]string{"dev", "bus.trace", "bus.open", "gateway.open", "gateway.trust"}, k.Name):
+	case slices.Contains([]string{"dev", "bus.trace", "bus.open", "gateway.open", "gateway.trust", "admin.open"}, k.Name):
 		return "true"
 	case k.Default == "true":
 		return "false"

@@ -67,7 +67,7 @@ func ownNames(addr net.Addr, next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !door.Own(r.Host, nil) {
+		if !door.Own(r, nil) {
 			http.Error(w, "the admin door accepts only requests to localhost", http.StatusForbidden)
 			return
 		}

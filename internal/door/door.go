@@ -11,6 +11,7 @@ package door
 import (
 	"errors"
 	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"syscall"
@@ -39,8 +40,13 @@ func Loopback(addr net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// Own reports whether a request's Host is a name of this machine, or one of more.
-func Own(host string, more []string) bool {
+// Own reports whether a request's Host is a name of this machine, or one of more. HTTP/1.0
+// allows no Host, as in many health checks; browsers always send one.
+func Own(r *http.Request, more []string) bool {
+	host := r.Host
+	if host == "" && !r.ProtoAtLeast(1, 1) {
+		return true
+	}
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}

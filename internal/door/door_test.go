@@ -1,6 +1,7 @@
 package door
 
 import (
+	"net/http"
 	"testing"
 
 	"github.com/mayfly-run/mayfly"
@@ -28,8 +29,13 @@ func TestOwnNames(t *testing.T) {
 		{"", false},
 		{":8080", false},
 	} {
-		if got := Own(tt.host, more); got != tt.want {
+		if got := Own(&http.Request{Host: tt.host, ProtoMajor: 1, ProtoMinor: 1}, more); got != tt.want {
 			t.Errorf("Own(%q) = %v, want %v", tt.host, got, tt.want)
+		}
+	}
+	for host, want := range map[string]bool{"": true, "localhost": true, "evil.test": false} {
+		if got := Own(&http.Request{Host: host, ProtoMajor: 1}, more); got != want {
+			t.Errorf("HTTP/1.0: Own(%q) = %v, want %v", host, got, want)
 		}
 	}
 }

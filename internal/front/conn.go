@@ -75,7 +75,7 @@ func (c *conn) serve(ctx context.Context) {
 		}
 		target, err := c.head.url(text)
 		if err != nil {
-			c.handOver()
+			c.handOver(time.Time{})
 			return
 		}
 		if !c.state.CompareAndSwap(stateIdle, stateBusy) {
@@ -115,7 +115,11 @@ func (c *conn) next(before string) (text string, ok bool) {
 		case v == plain:
 			return string(c.buf[c.start : c.start+c.head.size]), true
 		case v == odd, pieces == mostPieces, !c.makeRoom():
-			c.handOver()
+			var headBy time.Time
+			if before == "" || pieces > 1 { // else the deadline may be that of an idle connection
+				headBy = c.reads.wanted
+			}
+			c.handOver(headBy)
 			return "", false
 		case pieces == 0 && before != "" && c.start == c.end:
 			c.reads.about(time.Now(), c.server.IdleTimeout)
@@ -129,7 +133,7 @@ func (c *conn) next(before string) (text string, ok bool) {
 				_ = c.net.Close()
 			} else {
 				c.readErr = nil
-				c.handOver()
+				c.handOver(time.Time{})
 			}
 			return "", false
 		}
@@ -137,13 +141,13 @@ func (c *conn) next(before string) (text string, ok bool) {
 }
 
 // handOver hands the connection to net/http, with all bytes read, and waits until it is
-// taken.
-func (c *conn) handOver() {
+// taken. headBy is the deadline of a head that is not complete.
+func (c *conn) handOver(headBy time.Time) {
 	if !c.state.CompareAndSwap(stateIdle, stateBusy) {
 		return // Shutdown has closed it
 	}
 	_ = c.net.SetDeadline(time.Time{})
-	if !c.server.handover.give(c.net, c.buf[c.start:c.end]) {
+	if !c.server.handover.give(c.net, c.buf[c.start:c.end], headBy) {
 		_ = c.net.Close()
 	}
 }

@@ -32,7 +32,8 @@
 //     TestLongBodiesAreNotHeld
 //   - an unread request body costs no answer: TestUnreadBodyIsDrainedOrTheConnectionEnds,
 //     TestUnreadBodyInFullDuplexLosesNoAnswer
-//   - deadlines hold, though they are set late: TestSlowClientsAreCut
+//   - deadlines hold, though they are set late, also across a handover: TestSlowClientsAreCut
+//   - a request framed in two ways is the last of its connection: TestTwoFramingsEndTheConnection
 //   - Shutdown leaves no answer half sent, and Serve no goroutine:
 //     TestShutdownLetsAnswersFinish, TestMain
 //   - Off leaves every connection to net/http: TestOffLeavesAllToNetHTTP

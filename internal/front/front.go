@@ -93,14 +93,22 @@ func (s *Server) start(l net.Listener) (*http.Server, error) {
 		return nil, errors.New("front: Serve was called before")
 	}
 	s.behind = &http.Server{
-		Handler: s.Handler, TLSConfig: s.TLSConfig,
+		Handler: closeAmbiguous(s.Handler), ConnContext: withFraming, TLSConfig: s.TLSConfig,
 		ReadHeaderTimeout: s.ReadHeaderTimeout, WriteTimeout: s.WriteTimeout, IdleTimeout: s.IdleTimeout,
-		MaxHeaderBytes: s.MaxHeaderBytes, ErrorLog: s.ErrorLog,
+		ErrorLog:                     s.ErrorLog,
 		DisableGeneralOptionsHandler: true, // the handler answers every request
+	}
+	s.behind.MaxHeaderBytes = s.MaxHeaderBytes
+	if s.TLSConfig == nil && s.MaxHeaderBytes > bufioSlop {
+		s.behind.MaxHeaderBytes -= bufioSlop
 	}
 	s.listener, s.handover, s.conns = l, newHandover(l.Addr()), map[*conn]struct{}{}
 	return s.behind, nil
 }
+
+// bufioSlop is how much more than MaxHeaderBytes net/http reads of an HTTP/1 head. HTTP/2
+// is exact.
+const bufioSlop = 4 << 10
 
 // accept accepts the next connection. If the system is out of files, it waits.
 func accept(l net.Listener) (net.Conn, error) {

@@ -237,6 +237,10 @@ func newPair(t testing.TB) *pair {
 // compare fails if the two differ.
 func (p *pair) compare(t *testing.T, input string) {
 	t.Helper()
+	var f framing
+	if f.see([]byte(input)); f.both.Load() {
+		return // only front closes then: TestTwoFramingsEndTheConnection
+	}
 	seenWant, answersWant := exchange(t, p.plain, p.plainSees, input)
 	seen, answers := exchange(t, p.front, p.frontSees, input)
 	if n := len(answers); n > 0 && strings.Contains(strings.Join(seen, ""), "unexpected EOF") {
@@ -333,7 +337,6 @@ var inputs = map[string]string{
 	"more of a second":        ask("GET /1") + "GET /2 HTTP/1.1\r\nHo",
 	"chunked":                 ask("POST /x", "Transfer-Encoding: chunked") + "5\r\nhello\r\n0\r\n\r\n" + ask("GET /y"),
 	"chunked with a trailer":  ask("POST /x", "Transfer-Encoding: chunked", "Trailer: T") + "5\r\nhello\r\n0\r\nT: v\r\n\r\n" + ask("GET /y"),
-	"chunked and a length":    ask("POST /x", "Transfer-Encoding: chunked", "Content-Length: 3") + "5\r\nhello\r\n0\r\n\r\n" + ask("GET /y"),
 	"odd encoding":            ask("POST /x", "Transfer-Encoding: gzip"),
 	"two lengths":             ask("POST /x", "Content-Length: 5", "Content-Length: 6") + "hello!",
 	"the same length twice":   ask("POST /x", "Content-Length: 5", "Content-Length: 5") + "hello",

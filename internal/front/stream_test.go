@@ -430,6 +430,21 @@ func TestSlowClientsAreCut(t *testing.T) {
 			io.WriteString(c, "GET / HTTP/1.1\r\nHost: loc")
 			cut(t, c)
 		}},
+		{"that send a head bit by bit", &Server{ReadHeaderTimeout: 2 * soon}, func(t *testing.T, c net.Conn, _ <-chan result) {
+			begin := time.Now()
+			go func() {
+				for _, bit := range ask("GET /", "X: "+strings.Repeat("x", 100)) { // more pieces than a plain head may have
+					if _, err := io.WriteString(c, string(bit)); err != nil {
+						return
+					}
+					<-time.After(soon / 5)
+				}
+			}()
+			io.Copy(io.Discard, c) // net/http may answer 400
+			if took := time.Since(begin); took > 3*soon {
+				t.Errorf("cut after %s: the time is that of the whole head", took)
+			}
+		}},
 		{"that send half of a second head", &Server{ReadHeaderTimeout: soon, IdleTimeout: time.Hour}, func(t *testing.T, c net.Conn, _ <-chan result) {
 			io.WriteString(c, ask("GET /")+"GET / HTTP/1.1\r\nHost: loc")
 			r := bufio.NewReader(c)

@@ -102,7 +102,7 @@ func (g *Gateway) resolve(r *http.Request) destination {
 // guard rejects requests that must not reach their destination, whatever it is. The
 // limit of the body is the target's and guarded where it is read, by readBody.
 func (g *Gateway) guard(r *http.Request, to destination) error {
-	if g.loopback && !door.Own(r.Host, g.options.Hosts) {
+	if g.loopback && !door.Own(r, g.options.Hosts) {
 		return mayfly.Errorf(mayfly.Denied, "this gateway does not answer to host %q", mayfly.Clip(r.Host)).
 			WithHint("use localhost, or add the name to gateway.hosts")
 	}
