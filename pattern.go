@@ -145,7 +145,7 @@ func isIdentifier(s string) bool {
 
 // reservedPaths are the first path segments that the gateway reserves for itself.
 // A route may take / itself.
-var reservedPaths = []string{"fn", "function", "async", "async-function", "jobs", "svc", "openapi.json", "healthz", "readyz"}
+var reservedPaths = []string{"fn", "function", "async", "async-function", "jobs", "svc", "system", "openapi.json", "healthz", "readyz"}
 
 // First returns the first segment of the path, unescaped.
 func (p Pattern) First() string {

@@ -39,7 +39,7 @@ func (r Route) Target() string {
 	return r.Subject.String()
 }
 
-// CORS says which web pages of other origins may use a route (Fetch standard).
+// CORS says which web pages of other origins may use a route or a function (Fetch standard).
 type CORS struct {
 	Origins     []string `json:"origins"`               // such as https://shop.example; * is any
 	Methods     []string `json:"methods,omitempty"`     // those of the pattern if empty

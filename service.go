@@ -3,6 +3,7 @@ package mayfly
 import (
 	"cmp"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 )
@@ -56,7 +57,7 @@ func (e Endpoint) Routes(service string) []Route {
 	base := Route{
 		Name: service + "/" + e.Name, Service: service, Endpoint: e.Name, Subject: subject,
 		Payload: payload, Summary: e.Metadata[MetaSummary],
-		Timeout: Duration(e.Timeout()), Request: e.Schema(MetaRequest), Response: e.Schema(MetaResponse),
+		Timeout: Duration(e.Timeout()), CORS: e.CORS(), Request: e.Schema(MetaRequest), Response: e.Schema(MetaResponse),
 	}
 	var routes []Route
 	for line := range strings.Lines(e.Metadata[MetaHTTP]) {
@@ -79,6 +80,20 @@ func (e Endpoint) Timeout() time.Duration {
 		return 0
 	}
 	return d
+}
+
+// CORS returns which pages of other origins may use the endpoint, or nil. A value that
+// could not be in a manifest counts as none.
+func (e Endpoint) CORS() *CORS {
+	text := e.Metadata[MetaCORS]
+	if text == "" {
+		return nil
+	}
+	var c CORS
+	if err := json.Unmarshal([]byte(text), &c); err != nil || c.Credentials && slices.Contains(c.Origins, "*") {
+		return nil
+	}
+	return &c
 }
 
 // Schema returns the JSON Schema under a metadata key, MetaRequest or MetaResponse, or

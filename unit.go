@@ -80,6 +80,7 @@ type Unit struct {
 	// Functions only.
 	Summary  string            `json:"summary,omitempty"`  // one-line description
 	HTTP     []Pattern         `json:"http,omitempty"`     // its own HTTP paths, besides /fn/<name>
+	CORS     *CORS             `json:"cors,omitempty"`     // for all its paths; nil leaves CORS to the function
 	Metadata map[string]string `json:"metadata,omitempty"` // shown by `nats micro info`
 }
 
@@ -201,6 +202,10 @@ func (u Unit) Service(id string) Service {
 	}
 	if u.Timeout != 0 {
 		meta[MetaTimeout] = u.Timeout.String()
+	}
+	if u.CORS != nil {
+		text, _ := json.Marshal(u.CORS) // texts and a bool always marshal
+		meta[MetaCORS] = string(text)
 	}
 	for _, p := range u.HTTP {
 		if meta[MetaHTTP] != "" {

@@ -70,6 +70,7 @@ const (
 	MetaRequest  = "mayfly.request"  // JSON Schema of the request's body
 	MetaResponse = "mayfly.response" // JSON Schema of the reply's body
 	MetaSummary  = "mayfly.summary"  // one-line description
+	MetaCORS     = "mayfly.cors"     // CORS as JSON: {"origins":["https://shop.example"]}
 )
 
 // MetaNode is a key of a function's own metadata: the id of the node that runs it, which

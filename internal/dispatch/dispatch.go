@@ -72,16 +72,28 @@ func (d *Dispatcher) MaxBody() int64 { return d.options.MaxBody }
 
 // A Target is who takes a call, and what the call may take.
 type Target struct {
-	Here    bool          // a function of this node, which takes and returns streams
-	Timeout time.Duration // until the reply
-	MaxBody int64         // bytes
-	Limit   string        // what sets MaxBody, for messages
+	Function mayfly.Name   // "" if it is none
+	Here     bool          // a function of this node, which takes and returns streams
+	Timeout  time.Duration // until the reply
+	MaxBody  int64         // bytes
+	Limit    string        // what sets MaxBody, for messages
+	CORS     *mayfly.CORS  // of the function; nil if it has none
 
-	name     string // the subject with its wildcards: what admission counts by
-	subject  mayfly.Subject
-	pattern  mayfly.SubjectPattern
-	function mayfly.Name // "" for a service
+	name    string // the subject with its wildcards: what admission counts by
+	subject mayfly.Subject
+	pattern mayfly.SubjectPattern
+	setBy   setting       // what sets Timeout
+	within  time.Duration // the route's timeout, if it is shorter than that of a function here
 }
+
+// A setting is what sets a timeout, for messages: a key and whose it is.
+type setting struct{ key, of string }
+
+const (
+	ofRoute    = "`timeout:` in mayfly.yaml of route "
+	ofFunction = "`timeout:` in mayfly.yaml of function "
+	ofEndpoint = mayfly.MetaTimeout + " in the metadata of endpoint "
+)
 
 const (
 	// functionTimeout is the timeout of functions that set none.
@@ -108,11 +120,12 @@ func (d *Dispatcher) Function(ctx context.Context, name mayfly.Name) (Target, er
 		return d.functionElsewhere(ctx, name)
 	}
 	t := d.target(mayfly.FunctionSubject(name), time.Duration(f.Timeout))
+	t.Function, t.CORS, t.setBy = name, f.CORS, setting{ofFunction, string(name)}
 	t.Timeout = cmp.Or(t.Timeout, functionTimeout)
 	if f.Body > 0 {
 		t.MaxBody, t.Limit = f.Body, "the function's `body`"
 	}
-	t.function = name
+	t.Function = name
 	if d.options.Remote {
 		t.Timeout += grace
 		d.bound(&t)
@@ -133,7 +146,8 @@ func (d *Dispatcher) functionElsewhere(ctx context.Context, name mayfly.Name) (T
 		return Target{}, err
 	}
 	t := d.target(mayfly.FunctionSubject(name), e.Timeout())
-	t.Timeout, t.function = cmp.Or(t.Timeout, functionTimeout)+grace, name
+	t.Function, t.CORS, t.setBy = name, e.CORS(), setting{ofFunction, string(name)}
+	t.Timeout = cmp.Or(t.Timeout, functionTimeout) + grace
 	d.bound(&t)
 	return t, nil
 }
@@ -153,35 +167,66 @@ func (d *Dispatcher) Endpoint(ctx context.Context, service, endpoint string) (Ta
 	if err != nil {
 		return Target{}, err
 	}
-	return d.subject(pattern, e.Timeout()), nil
+	return d.subject(pattern, e.Timeout(), setting{ofEndpoint, endpoint}), nil
 }
 
 // Route finds who takes calls of a route. A project's route to a service by name
-// asks the directory at each call, because the service may have moved.
+// asks the directory at each call, because the service may have moved. Functions are
+// found as Function does, however the route names them.
 func (d *Dispatcher) Route(ctx context.Context, r *mayfly.Route) (Target, error) {
+	own := time.Duration(r.Timeout)
 	switch {
 	case r.Function != "":
-		return d.Function(ctx, r.Function)
-	case r.Service == "" || r.Project == "":
-		return d.subject(r.Subject, time.Duration(r.Timeout)), nil
+		return d.functionOf(ctx, r, r.Function)
+	case r.Service == "" && r.Project != "":
+		return d.subject(r.Subject, own, setting{ofRoute, r.Name}), nil
+	case r.Project == "":
+		return d.subject(r.Subject, own, setting{ofEndpoint, r.Name}), nil
+	case r.Endpoint == mayfly.FunctionEndpoint:
+		if f, building := d.options.Functions.Function(mayfly.Name(r.Service)); f != nil || building {
+			return d.functionOf(ctx, r, mayfly.Name(r.Service))
+		}
 	}
 	e, err := d.directory.Lookup(ctx, r.Service, r.Endpoint)
 	if err != nil {
 		return Target{}, mayfly.Errorf(mayfly.Unavailable, "route %q has no target: %w", r.Name, err)
 	}
+	if IsFunction(e) {
+		return d.functionOf(ctx, r, mayfly.Name(r.Service))
+	}
 	pattern, err := mayfly.ParseSubjectPattern(e.Subject)
 	if err != nil {
 		return Target{}, err
 	}
-	return d.subject(pattern, cmp.Or(time.Duration(r.Timeout), e.Timeout())), nil
+	if own > 0 {
+		return d.subject(pattern, own, setting{ofRoute, r.Name}), nil
+	}
+	return d.subject(pattern, e.Timeout(), setting{ofEndpoint, e.Name}), nil
 }
 
-// subject returns the target that answers on a subject.
-func (d *Dispatcher) subject(pattern mayfly.SubjectPattern, timeout time.Duration) Target {
-	t := d.target(pattern.String(), cmp.Or(timeout, d.options.Timeout))
+// functionOf finds a route's function. The route's own timeout may only be shorter.
+func (d *Dispatcher) functionOf(ctx context.Context, r *mayfly.Route, name mayfly.Name) (Target, error) {
+	t, err := d.Function(ctx, name)
+	most := t.Timeout
+	if !t.Here {
+		most -= grace
+	}
+	if own := time.Duration(r.Timeout); err == nil && own > 0 && own < most {
+		t.Timeout, t.within, t.setBy = own, own, setting{ofRoute, r.Name}
+	}
+	return t, err
+}
+
+// subject returns the target that answers on a subject. Without a timeout the gateway's
+// counts.
+func (d *Dispatcher) subject(pattern mayfly.SubjectPattern, timeout time.Duration, setBy setting) Target {
+	t := d.target(pattern.String(), timeout)
+	if t.setBy = setBy; timeout == 0 {
+		t.Timeout, t.setBy = d.options.Timeout, setting{key: "gateway.timeout"}
+	}
 	t.pattern = pattern
 	if name, ok := strings.CutPrefix(t.name, mayfly.SubjectFunctions+"."); ok && !pattern.Wild() {
-		t.function = mayfly.Name(name)
+		t.Function = mayfly.Name(name)
 	}
 	d.bound(&t)
 	return t
@@ -226,7 +271,10 @@ func (d *Dispatcher) Call(ctx context.Context, t *Target, c mayfly.Call) (mayfly
 	if t.Here {
 		held := c // c itself does not escape
 		held.Subject = t.subject
-		return d.options.Functions.Call(ctx, t.function, &held)
+		if t.within > 0 {
+			held.Deadline = time.Now().Add(t.within)
+		}
+		return d.options.Functions.Call(ctx, t.Function, &held)
 	}
 	c.Deadline = time.Now().Add(t.Timeout)
 	c.Subject, c.Signs = d.address(t)
@@ -235,16 +283,27 @@ func (d *Dispatcher) Call(ctx context.Context, t *Target, c mayfly.Call) (mayfly
 		c.Subject = t.subject
 		reply, err = d.admission.call(ctx, d.caller, t.name, c)
 	}
+	if err != nil && errors.Is(err, context.DeadlineExceeded) {
+		err = t.late(err)
+	}
 	return reply, d.removed(t, err)
+}
+
+// late returns the error for a reply that did not come in time, with what sets the time.
+func (t *Target) late(cause error) error {
+	e := mayfly.Errorf(mayfly.Timeout, "no reply on subject %q within %s", t.subject, t.Timeout).
+		WithHint("it may still be working; raise %s%s (now %s), or check its log", t.setBy.key, t.setBy.of, t.Timeout)
+	e.Err = cause
+	return e
 }
 
 // address returns where to send a call: a function's subject is its group's, unless a
 // node in it is silent.
 func (d *Dispatcher) address(t *Target) (subject mayfly.Subject, signs bool) {
-	if t.function == "" {
+	if t.Function == "" {
 		return t.subject, false
 	}
-	at, signs := d.directory.Reach(t.function)
+	at, signs := d.directory.Reach(t.Function)
 	return cmp.Or(at, t.subject), signs
 }
 

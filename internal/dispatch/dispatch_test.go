@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,6 +154,9 @@ func TestRouteFindsItsTarget(t *testing.T) {
 		{name: "metadata knows its subject", route: mayfly.Route{Service: "Gone", Endpoint: "x", Subject: subject("x")}, subject: "x", timeout: 5 * time.Second},
 		{name: "no service", route: mayfly.Route{Name: "r", Project: "p", Service: "Gone", Endpoint: "x"}, code: mayfly.Unavailable},
 		{name: "a subject of NATS", route: mayfly.Route{Project: "p", Service: "Orders", Endpoint: "bad"}, code: mayfly.Invalid},
+		{name: "a function as a service", route: mayfly.Route{Project: "p", Service: "theirs", Endpoint: "call"}, subject: "fn.theirs", timeout: 3*time.Second + grace},
+		{name: "a function's shorter timeout", route: mayfly.Route{Function: "theirs", Timeout: mayfly.Duration(time.Second)}, subject: "fn.theirs", timeout: time.Second},
+		{name: "a function's own timeout", route: mayfly.Route{Function: "theirs", Timeout: mayfly.Duration(3 * time.Second)}, subject: "fn.theirs", timeout: 3*time.Second + grace},
 		{name: "a function", route: mayfly.Route{Function: "theirs"}, subject: "fn.theirs", timeout: 3*time.Second + grace},
 	} {
 		c := newCarrier()
@@ -175,6 +179,58 @@ func TestRouteFindsItsTarget(t *testing.T) {
 	if _, err := New(c, c, Options{}).Endpoint(t.Context(), "theirs", mayfly.FunctionEndpoint); mayfly.CodeOf(err) != mayfly.NotFound {
 		t.Errorf("a function is found as a service: %v", err)
 	}
+}
+
+// A route takes the way that /fn/<name> takes, however it names the function.
+func TestRouteToFunctionStaysHere(t *testing.T) {
+	t.Parallel()
+	second := mayfly.Duration(time.Second)
+	for _, r := range []mayfly.Route{
+		{Project: "p", Function: "mine"}, {Project: "p", Service: "mine", Endpoint: "call"}, {Project: "p", Function: "mine", Timeout: second},
+	} {
+		c := newCarrier()
+		d := New(c, c, Options{Functions: held{c}})
+		target, err := d.Route(t.Context(), &r)
+		if err != nil || !target.Here || target.Function != "mine" {
+			t.Fatalf("%+v: %+v, %v", r, target, err)
+		}
+		if _, err := d.Call(t.Context(), &target, mayfly.Call{}); err != nil || len(c.here) != 1 || c.here[0].Deadline.IsZero() != (r.Timeout == 0) {
+			t.Errorf("%+v: %+v, %v", r, c.here, err)
+		}
+	}
+}
+
+func TestLateReplyNamesWhatSetsItsTime(t *testing.T) {
+	t.Parallel()
+	subject, _ := mayfly.ParseSubjectPattern("a")
+	second := mayfly.Duration(time.Second)
+	for _, tt := range []struct {
+		route mayfly.Route
+		want  string
+	}{
+		{mayfly.Route{Name: "r", Project: "p", Subject: subject}, "raise gateway.timeout (now 5s)"},
+		{mayfly.Route{Name: "r", Project: "p", Subject: subject, Timeout: second}, "raise `timeout:` in mayfly.yaml of route r (now 1s)"},
+		{mayfly.Route{Name: "r", Project: "p", Service: "Orders", Endpoint: "get"}, "raise mayfly.timeout in the metadata of endpoint get (now 3s)"},
+		{mayfly.Route{Name: "r", Project: "p", Function: "theirs"}, "raise `timeout:` in mayfly.yaml of function theirs (now 3.5s)"},
+	} {
+		c := newCarrier()
+		d := New(late{c}, c, Options{Functions: held{c}})
+		target, err := d.Route(t.Context(), &tt.route)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = d.Call(t.Context(), &target, mayfly.Call{})
+		if mayfly.CodeOf(err) != mayfly.Timeout || !strings.Contains(mayfly.HintOf(err), tt.want) || strings.Contains(err.Error(), "context") {
+			t.Errorf("%v, hint %q; want %q", err, mayfly.HintOf(err), tt.want)
+		}
+	}
+}
+
+// A late carrier's replies do not come.
+type late struct{ *carrier }
+
+func (late) Call(context.Context, mayfly.Call) (mayfly.Reply, error) {
+	return mayfly.Reply{}, mayfly.Errorf(mayfly.Timeout, "no reply: %w", context.DeadlineExceeded)
 }
 
 func TestBodyLimitIsTheSmallestBound(t *testing.T) {

@@ -232,7 +232,7 @@ func TestHalfClosedClientIsToldTheTruth(t *testing.T) {
 	conn, r := d.send(t, "GET /r HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	<-entered
 	conn.(interface{ CloseWrite() error }).CloseWrite()
-	if a := read(t, r); a.StatusCode != 504 {
+	if a := read(t, r); a.StatusCode != 499 || !strings.Contains(a.body, "Client Closed Request") || strings.Contains(a.body, "context") {
 		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
 	if _, err := r.ReadByte(); err != io.EOF {

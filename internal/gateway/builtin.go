@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"path"
@@ -71,6 +70,15 @@ func (g *Gateway) exposed(service string) bool {
 	})
 }
 
+const exposeNone = "no service is exposed: set --gateway.expose 'NAME,...', or '*' for all"
+
+func (g *Gateway) exposeHint() string {
+	if len(g.options.Expose) == 0 {
+		return exposeNone
+	}
+	return "GET /svc lists the services that --gateway.expose names"
+}
+
 // listing is one service in the answer to GET /svc.
 type listing struct {
 	Name        string            `json:"name"`
@@ -128,7 +136,7 @@ func (g *Gateway) serveOpenAPI(x *exchange, r *http.Request) error {
 	if err := allowGet(r); err != nil {
 		return err
 	}
-	c := openapi.Contents{Version: g.options.Version, Functions: g.options.Functions.Functions(), Own: describedPaths}
+	c := openapi.Contents{Version: g.options.Version, Server: g.reachedAt(r), Functions: g.options.Functions.Functions(), Own: describedPaths}
 	for _, e := range g.table.Load().entries {
 		c.Routes = append(c.Routes, e.Route)
 	}
@@ -142,6 +150,20 @@ func (g *Gateway) serveOpenAPI(x *exchange, r *http.Request) error {
 		return err
 	}
 	return g.writeOwn(x, "application/json", body)
+}
+
+// reachedAt returns the URL of this gateway that the client used.
+func (g *Gateway) reachedAt(r *http.Request) string {
+	h := http.Header{}
+	if g.options.Trust {
+		h["X-Forwarded-Host"], h["X-Forwarded-Proto"] = r.Header["X-Forwarded-Host"], r.Header["X-Forwarded-Proto"]
+	}
+	forward(h, r)
+	u := url.URL{Scheme: h.Get("X-Forwarded-Proto"), Host: h.Get("X-Forwarded-Host")}
+	if u.Host == "" {
+		return ""
+	}
+	return u.String()
 }
 
 // describedPaths are the gateway's own in its OpenAPI document.
@@ -165,11 +187,11 @@ func listEndpoint(service string, e mayfly.Endpoint) endpointListing {
 
 // writeJSON answers 200 with v, indented for people.
 func (g *Gateway) writeJSON(x *exchange, v any) error {
-	body, err := json.MarshalIndent(v, "", "  ")
+	body, err := encode(v, "  ")
 	if err != nil {
 		return mayfly.Errorf(mayfly.Internal, "write JSON: %w", err)
 	}
-	return g.writeOwn(x, "application/json", append(body, '\n'))
+	return g.writeOwn(x, "application/json", body)
 }
 
 // writeOwn answers 200 with a body that the gateway made.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -35,8 +36,7 @@ func (g *Gateway) serveService(x *exchange, r *http.Request) error {
 	}
 	service, endpoint, rest := segments[0], segments[1], segments[2:]
 	if !g.exposed(service) {
-		return mayfly.Errorf(mayfly.NotFound, "no service %q", mayfly.Clip(service)).
-			WithHint("this gateway exposes the services in gateway.expose")
+		return mayfly.Errorf(mayfly.NotFound, "no service %q", mayfly.Clip(service)).WithHint("%s", g.exposeHint())
 	}
 	var err error
 	if x.target, err = g.dispatch.Endpoint(r.Context(), service, endpoint); err != nil {
@@ -62,46 +62,66 @@ var errEscape = mayfly.Errorf(mayfly.Invalid, "the path has a bad escape")
 // serveFunction answers /fn/<name>[/<rest>]. The function sees /<rest>, or
 // an empty path if even the slash is missing.
 func (g *Gateway) serveFunction(x *exchange, r *http.Request) error {
-	prefix, path, _ := strings.Cut(r.URL.EscapedPath()[1:], "/")
-	escaped, rest, below := strings.Cut(path, "/")
-	text, err := url.PathUnescape(escaped)
+	name, prefix, rest, err := functionOf(r)
 	if err != nil {
-		return errEscape
-	}
-	name, err := mayfly.ParseName(text)
-	if err != nil {
-		return dispatch.NoFunction(mayfly.Clip(text))
+		return err
 	}
 	if wantsAsync(r) {
 		return errNoJobs
 	}
 	if x.target, err = g.dispatch.Function(r.Context(), name); err != nil {
-		return err
+		return cmp.Or(g.checkPage(r, x.destination, nil, name), err)
 	}
-	if below {
-		rest = "/" + rest
-	}
+	x.prefix = prefix
+	g.allowOrigin(x, r, x.target.CORS)
 	c := g.newCall(x, r, rest)
-	c.Header["X-Forwarded-Prefix"] = []string{"/" + prefix + "/" + escaped}
+	c.Header["X-Forwarded-Prefix"] = []string{prefix}
 	return g.callFunction(x, r, c)
+}
+
+// functionOf returns the function that /fn/<name>[/<rest>] names, the part of the path
+// that the function does not see, and /<rest>, both escaped. As in OpenFaaS, a name may
+// have a namespace, of which there is one.
+func functionOf(r *http.Request) (name mayfly.Name, prefix, rest string, err error) {
+	path := r.URL.EscapedPath()
+	first := strings.IndexByte(path[1:], '/') + 2
+	if first == 1 {
+		first = len(path)
+	}
+	escaped, _, _ := strings.Cut(path[first:], "/")
+	text, err := url.PathUnescape(escaped)
+	if err != nil {
+		return "", "", "", errEscape
+	}
+	if name, err = mayfly.ParseName(strings.TrimSuffix(text, ".openfaas-fn")); err != nil {
+		err = dispatch.NoFunction(mayfly.Clip(text))
+	}
+	end := first + len(escaped)
+	return name, path[:end], path[end:], err
 }
 
 // serveRoute answers a request that a route's pattern took.
 func (g *Gateway) serveRoute(x *exchange, r *http.Request) (err error) {
 	e := x.destination.entry
-	g.allowOrigin(x, r, e.CORS)
+	g.allowOrigin(x, r, e.CORS) // an error, too, is for the page
 	if e.Function != "" && wantsAsync(r) {
 		return errNoJobs
 	}
 	if x.target, err = g.dispatch.Route(r.Context(), &e.Route); err != nil {
-		return err
+		return cmp.Or(g.checkPage(r, x.destination, x.cors, e.Function), err)
+	}
+	if x.cors == nil {
+		g.allowOrigin(x, r, x.target.CORS)
 	}
 	c := g.newCall(x, r, r.URL.EscapedPath())
 	for i, name := range e.params {
 		c.Header[name] = []string{r.PathValue(e.Pattern.Params[i])}
 	}
-	if e.Function != "" {
+	if x.target.Function != "" {
 		return g.callFunction(x, r, c)
+	}
+	if err := g.checkPage(r, x.destination, x.cors, ""); err != nil {
+		return err
 	}
 	if x.target.Wild() {
 		if err := x.target.Fill(e.Pattern.Values(r)); err != nil {
@@ -111,18 +131,30 @@ func (g *Gateway) serveRoute(x *exchange, r *http.Request) (err error) {
 	if c.Body, err = g.readBody(x); err != nil {
 		return err
 	}
+	e.fill(r, &c)
+	return g.call(x, r, c)
+}
+
+// fill gives a call without a body the route's payload.
+func (e *entry) fill(r *http.Request, c *mayfly.Call) {
 	if len(c.Body) == 0 && e.Payload.String() != "" {
 		c.Body = e.Payload.Fill(valueOf(r, e), func() map[string]string { return valuesOf(r, e) })
 	}
-	return g.call(x, r, c)
 }
 
 // callFunction calls a function with the request's body. A body for this node that
 // is too long to wait for travels as a stream.
 func (g *Gateway) callFunction(x *exchange, r *http.Request, c mayfly.Call) (err error) {
+	e := x.destination.entry
+	if err := g.checkCaller(x, r, c); err != nil {
+		return err
+	}
 	if !x.target.Here || x.body.short() {
 		if c.Body, err = g.readBody(x); err != nil {
 			return err
+		}
+		if e != nil {
+			e.fill(r, &c)
 		}
 		return g.call(x, r, c)
 	}

@@ -27,7 +27,8 @@
 //   - every destination has the same guards: TestGuardIsTheSameForAllDestinations,
 //     TestMountHasItsPathsAndTheGuards
 //   - web pages of other origins get what a route's cors allows and no more:
-//     TestPreflightIsAnsweredForTheRouteItAsksAbout, TestWebPageOfAnotherOriginMayNotCall
+//     TestPreflightIsAnsweredForTheRouteItAsksAbout, TestWebPageOfAnotherOriginMayNotCall;
+//     and of a function without cors what it permits: TestPageOfAnotherOriginUsesFunctions
 //   - routes change without a dropped call: TestRoutesChangeUnderLoad
 //   - all gateways agree on which of two routes has a pattern: TestTableOrder
 //   - a change that leaves the patterns alone registers none: TestTablesShareTheirPatterns

@@ -47,8 +47,13 @@ func TestLoopbackGatewayAnswersToItsOwnNamesOnly(t *testing.T) {
 			}
 		}
 	}
-	if w := serve(open, "POST /r HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: cross-site\r\n\r\n"); w.Code != 200 {
-		t.Errorf("beyond loopback, cross-site: %d", w.Code)
+	for _, g := range []*gateway.Gateway{loopback, open} {
+		if w := serve(g, "GET /healthz HTTP/1.0\r\n\r\n"); w.Code != 200 {
+			t.Errorf("HTTP/1.0 without Host: %d", w.Code)
+		}
+		if w := serve(g, "TRACE /r HTTP/1.1\r\nHost: localhost\r\n\r\n"); w.Code != 405 {
+			t.Errorf("TRACE: %d", w.Code)
+		}
 	}
 }
 

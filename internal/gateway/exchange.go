@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/dispatch"
 )
 
@@ -20,6 +21,8 @@ type exchange struct {
 	bus         time.Duration   // between call and reply, on the bus or here; 0 if there was no call
 	destination destination     // once guarded
 	target      dispatch.Target // of its call
+	cors        *mayfly.CORS    // whose headers the answer has; nil leaves them to the reply
+	prefix      string          // of the path that the function does not see: /fn/hello
 	head        bool            // HEAD: the answer has no body
 	body        *body           // of the request; nil if it has none
 	upload      *upload         // reads body during the call; nil if nothing does

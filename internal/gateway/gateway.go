@@ -93,8 +93,8 @@ type Gateway struct {
 	own         map[string]destination // by first segment, mounts included
 	listener    net.Listener
 	loopback    bool
-	protection  *http.CrossOriginProtection // nil beyond loopback
-	certificate *certificate                // nil without TLS
+	protection  *http.CrossOriginProtection
+	certificate *certificate // nil without TLS
 	server      *front.Server
 
 	making sync.Mutex // one table at a time, so that the last one stays
@@ -135,9 +135,7 @@ func New(d *dispatch.Dispatcher, o Options) (*Gateway, error) {
 		return nil, err
 	}
 	g.listener = listener
-	if g.loopback = door.Loopback(listener.Addr()); g.loopback {
-		g.protection = http.NewCrossOriginProtection()
-	}
+	g.loopback, g.protection = door.Loopback(listener.Addr()), http.NewCrossOriginProtection()
 	g.server = &front.Server{
 		Handler:           g,
 		Off:               o.NoFront,

@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"bytes"
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -56,7 +59,7 @@ func problemOf(err error, call string, development bool) problem {
 	if e, ok := errors.AsType[*statusError](err); ok {
 		p.Status, p.header = e.status, e.header
 	}
-	p.Title = http.StatusText(p.Status)
+	p.Title = cmp.Or(http.StatusText(p.Status), "Client Closed Request") // the only status without a text
 	return p
 }
 
@@ -70,13 +73,19 @@ func (g *Gateway) refuse(x *exchange, r *http.Request, err error) {
 	if x.status != 0 {
 		return
 	}
-	g.writeProblem(x, problemOf(err, x.id, g.options.Development))
 	// A client that closed only its sending half counts as gone too, but still reads:
 	// without the problem it would get an empty 200.
+	if r.Context().Err() != nil && errors.Is(err, context.Canceled) {
+		err = errClosed
+	}
+	g.writeProblem(x, problemOf(err, x.id, g.options.Development))
 	if r.Context().Err() != nil {
 		x.status = statusClientLeft
 	}
 }
+
+var errClosed = withStatus(statusClientLeft, mayfly.Errorf(mayfly.Timeout, "the client closed its side of the connection, which cancels the call").
+	WithHint("keep it open until the answer has come"))
 
 func (g *Gateway) writeProblem(x *exchange, p problem) {
 	h := x.Header()
@@ -89,9 +98,19 @@ func (g *Gateway) writeProblem(x *exchange, p problem) {
 	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
 		h.Set("Retry-After", retrySoon)
 	}
-	body, _ := json.Marshal(p) // strings and numbers always marshal
-	body = append(body, '\n')
+	body, _ := encode(p, "") // strings and numbers always marshal
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	g.begin(x, p.Status)
 	_, _ = x.Write(body) // the client may be gone
+}
+
+// encode returns v as JSON with a line feed. It leaves < and > as they are, because people
+// read it.
+func encode(v any, indent string) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", indent)
+	err := e.Encode(v)
+	return b.Bytes(), err
 }

@@ -57,6 +57,7 @@ func (g *Gateway) writeReply(x *exchange, r *http.Request, reply mayfly.Reply) e
 	}
 	h := x.Header()
 	copyHeader(x, reply)
+	belowPrefix(x, r)
 	h["X-Content-Type-Options"] = nosniff
 	status := reply.Status
 	if notModified(r, reply) {
@@ -101,6 +102,7 @@ func (g *Gateway) writeStream(x *exchange, r *http.Request, reply mayfly.Reply) 
 	}
 	h := x.Header()
 	copyHeader(x, reply)
+	belowPrefix(x, r)
 	h["X-Content-Type-Options"] = nosniff
 	if reply.Length >= 0 {
 		h["Content-Length"] = contentLength(reply.Length)
@@ -157,10 +159,8 @@ func streamType(start []byte) []string {
 // that a reply cannot forge an answer.
 func copyHeader(x *exchange, reply mayfly.Reply) {
 	h := x.Header()
-	e := x.destination.entry
-	cors := e != nil && e.CORS != nil
 	for name, values := range reply.Header {
-		if mayfly.IsHopByHop(name) || cors && strings.HasPrefix(name, "Access-Control-") {
+		if mayfly.IsHopByHop(name) || x.cors != nil && strings.HasPrefix(name, "Access-Control-") {
 			continue
 		}
 		h[name] = append(h[name], values...) // CORS may have set Vary

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -45,8 +44,9 @@ func (g *Gateway) handle(x *exchange, r *http.Request) error {
 // function, a route or a mount.
 type destination struct {
 	kind  kind
-	exact bool   // takes its own path only, nothing below
-	entry *entry // the route, or the one that a preflight asks about
+	exact bool         // takes its own path only, nothing below
+	entry *entry       // the route, or the one that a preflight asks about
+	cors  *mayfly.CORS // that a preflight asks about
 	mount *Mount
 	serve func(*Gateway, *exchange, *http.Request) error
 	err   error // why nothing takes the request
@@ -82,19 +82,28 @@ func ownDestinations(mounts []Mount) (map[string]destination, error) {
 func (g *Gateway) resolve(r *http.Request) destination {
 	first, _, deeper := strings.Cut(r.URL.Path[1:], "/")
 	if to, ok := g.own[first]; ok && !(to.exact && deeper) {
+		if to.kind == kindFunction && isPreflight(r) {
+			return g.preflightOfFunction(r, to)
+		}
 		return to
 	}
 	t := g.table.Load()
 	e, err := t.match(r)
-	switch asked := t.askedFor(r, e); {
-	case asked != nil:
-		return destination{kind: kindBuiltin, entry: asked, serve: (*Gateway).servePreflight}
+	if isPreflight(r) && (e == nil || e.Pattern.Method != http.MethodOptions) { // a user's own OPTIONS route comes first
+		if to, ok := g.preflightOfRoute(r, t); ok {
+			return to
+		}
+	}
+	switch {
 	case err == nil && e.Function != "":
 		return destination{kind: kindFunction, entry: e, serve: (*Gateway).serveRoute}
 	case err == nil:
 		return destination{kind: kindRoute, entry: e, serve: (*Gateway).serveRoute}
 	case r.URL.Path == "/":
 		return destination{kind: kindBuiltin, serve: (*Gateway).serveHome}
+	}
+	if mayfly.CodeOf(err) == mayfly.NotFound && len(g.options.Expose) == 0 {
+		err = mayfly.Errorf(mayfly.NotFound, "%w", err).WithHint("mayfly routes lists the routes; %s", exposeNone)
 	}
 	return destination{err: err}
 }
@@ -109,39 +118,24 @@ func (g *Gateway) guard(r *http.Request, to destination) error {
 	if err := checkUpgrade(r); err != nil {
 		return err
 	}
-	return g.checkOrigin(r, to)
+	if to.kind == kindFunction || to.entry != nil {
+		return nil // checkPage follows, once the target is known
+	}
+	return g.checkPage(r, to, nil, "")
 }
 
-// checkOrigin rejects what a web page of another origin makes a browser send to a
-// loopback gateway, unless the route lets that origin in.
-func (g *Gateway) checkOrigin(r *http.Request, to destination) error {
-	if g.protection == nil {
-		return nil
-	}
-	if e := to.entry; e != nil && e.CORS != nil && originAllowed(e.CORS, r.Header.Get("Origin")) && slices.Contains(corsMethods(e), r.Method) {
-		return nil
-	}
-	if g.protection.Check(r) == nil {
-		return nil
-	}
-	err := mayfly.Errorf(mayfly.Denied, "cross-origin request blocked")
-	switch e := to.entry; {
-	case e != nil:
-		return err.WithHint("add `cors:` with the page's origin to route %s", e.Name)
-	case to.kind == kindFunction || to.kind == kindService:
-		return err.WithHint("give it a route with `cors:` in mayfly.yaml")
-	}
-	return err
-}
-
-// checkTarget rejects targets that no route or service can mean: CONNECT, which
-// asks for a proxy, dot segments, which some proxies fold and some do not, control
+// checkTarget rejects what no route or service can mean: CONNECT, which asks for a
+// proxy, TRACE, whose echo may show a page its cookies, dot segments, which some proxies fold and some do not, control
 // characters and what is not UTF-8.
 func checkTarget(r *http.Request) error {
-	if r.Method == http.MethodConnect {
+	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
+		text := "this gateway is not a proxy"
+		if r.Method == http.MethodTrace {
+			text = "this gateway does not echo requests"
+		}
 		return &statusError{
-			status: http.StatusMethodNotAllowed, header: http.Header{"Allow": {""}}, // no other method suits a proxy's target
-			err: mayfly.Errorf(mayfly.Invalid, "this gateway is not a proxy"),
+			status: http.StatusMethodNotAllowed, header: http.Header{"Allow": {""}}, // what the path allows is not known yet
+			err: mayfly.Errorf(mayfly.Invalid, "%s", text),
 		}
 	}
 	path := r.URL.Path

@@ -197,22 +197,14 @@ func (t *table) match(r *http.Request) (*entry, error) {
 		WithHint("mayfly routes lists the routes; services are at /svc/<service>/<endpoint>")
 }
 
-// askedFor returns the entry that a browser's preflight asks about, if it has CORS. e
-// is what takes the request itself: a user's own OPTIONS route comes first.
-func (t *table) askedFor(r *http.Request, e *entry) *entry {
-	if r.Method != http.MethodOptions || e != nil && e.Pattern.Method == http.MethodOptions {
-		return nil
-	}
-	method := r.Header.Get("Access-Control-Request-Method")
-	if method == "" || r.Header.Get("Origin") == "" {
-		return nil
-	}
+// askedFor returns the entry that a browser's preflight asks about, or nil, and r with its
+// path values.
+func (t *table) askedFor(r *http.Request) (*entry, *http.Request) {
 	later := r.WithContext(r.Context()) // a shallow copy
-	later.Method = method
-	if e, _ = t.match(later); e == nil || e.CORS == nil {
-		return nil
-	}
-	return e
+	later.Method = r.Header.Get(requestMethod)
+	e, _ := t.match(later)
+	later.Method = r.Method
+	return e, later
 }
 
 // A matcher takes the answer that ServeMux would write.

@@ -17,6 +17,7 @@ import (
 // Contents are what a document describes.
 type Contents struct {
 	Version   string           // of the API; 0 if empty
+	Server    string           // URL at which the reader reaches the gateway; / if empty
 	Own       []Path           // that are always there
 	Routes    []mayfly.Route   // in order of precedence
 	Functions []*mayfly.Unit   // called as /fn/<name>
@@ -41,6 +42,7 @@ func (w *Writer) Write(c Contents) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	d := newDocument(c.Version, w.schemas)
+	d.Info.Title, d.Servers = c.title(), []server{{URL: cmp.Or(c.Server, "/")}}
 	for _, p := range c.Own {
 		d.own(p)
 	}
@@ -61,6 +63,24 @@ func (w *Writer) Write(c Contents) ([]byte, error) {
 	return append(body, '\n'), nil
 }
 
+// title returns the name of the project that all of c belongs to, or else Mayfly's.
+func (c Contents) title() string {
+	title := mayfly.Name("")
+	another := func(project mayfly.Name) bool {
+		title = cmp.Or(title, project)
+		return project != "" && project != title
+	}
+	if slices.ContainsFunc(c.Routes, func(r mayfly.Route) bool { return another(r.Project) }) ||
+		slices.ContainsFunc(c.Functions, func(f *mayfly.Unit) bool { return another(f.Project) }) {
+		title = ""
+	}
+	return string(cmp.Or(title, "mayfly"))
+}
+
+type server struct {
+	URL string `json:"url"`
+}
+
 // A document is an OpenAPI 3.1 description, as far as we write one.
 // https://spec.openapis.org/oas/v3.1.1.html
 type document struct {
@@ -69,6 +89,7 @@ type document struct {
 		Title   string `json:"title"`
 		Version string `json:"version"`
 	} `json:"info"`
+	Servers    []server                         `json:"servers"`
 	Paths      map[string]map[string]*operation `json:"paths"`
 	Components struct {
 		Schemas map[string]any `json:"schemas"`
@@ -117,7 +138,7 @@ func newDocument(version string, before map[placed]map[string]any) *document {
 		shapes: map[string]string{}, ids: map[string]int{}, given: map[string]json.RawMessage{},
 		before: before, compiled: map[placed]map[string]any{},
 	}
-	d.Info.Title, d.Info.Version = "mayfly", cmp.Or(version, "0")
+	d.Info.Version = cmp.Or(version, "0")
 	text := map[string]any{"type": "string"}
 	d.Components.Schemas = map[string]any{"problem": map[string]any{
 		"type":        "object",
@@ -133,6 +154,7 @@ func newDocument(version string, before map[placed]map[string]any) *document {
 var (
 	braces       = regexp.MustCompile(`\{[^{}]*\}`)
 	notComponent = regexp.MustCompile(`[^a-zA-Z0-9._-]`)
+	notWord      = regexp.MustCompile(`[^a-zA-Z0-9]+`)
 )
 
 // openMethods are those that OpenAPI knows, in the order of its specification.
@@ -240,12 +262,17 @@ func (d *document) add(path, method string, op *operation) {
 	op.OperationID = d.unique(op.OperationID)
 }
 
-// unique returns id, with a number if it was used before.
+// unique returns id as an identifier, which generated clients call their functions, with a
+// number if it was used before.
 func (d *document) unique(id string) string {
+	id = notWord.ReplaceAllString(id, "_")
+	if id[0] >= '0' && id[0] <= '9' {
+		id = "_" + id
+	}
 	free := id
 	for d.ids[free] > 0 {
 		d.ids[id]++
-		free = id + " " + strconv.Itoa(d.ids[id])
+		free = id + "_" + strconv.Itoa(d.ids[id])
 	}
 	d.ids[free] = 1
 	return free

@@ -77,6 +77,8 @@ var functionKeys = slices.Concat(
 			"`http`, `exec` or `static`, where Mayfly would detect the wrong one."),
 		own("http", asPatterns.schema, readPatterns,
 			"Paths of its own besides `/fn/<name>`: a pattern or a list, as in routes."),
+		cors("cors", func(s *Source) **mayfly.CORS { return &s.Unit.CORS },
+			"Origins whose pages may use it, on all its paths, as in routes. Without it, a function may answer preflights (OPTIONS) itself."),
 	},
 	lift(limitKeys, func(s *Source) *mayfly.Limits { return &s.Unit.Limits }),
 	lift(programKeys, func(s *Source) *mayfly.Program { return &s.Unit.Program }),

@@ -106,6 +106,9 @@ func saysDefaults(t *testing.T, rows []row) string {
 			continue
 		}
 		if above, name, ok := strings.Cut(r.name, "."); ok {
+			if above == "cors" {
+				continue // without origins there is none
+			}
 			if entry[above] == nil {
 				entry[above] = map[string]any{}
 			}

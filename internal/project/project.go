@@ -202,12 +202,12 @@ var projectKeys = table[Project]{
 	each("services", schema{"pattern": "^[A-Za-z0-9_-]{1,63}$"}, serviceKeys.schema(), (*manifest).service,
 		"Programs that use NATS themselves, by name. Mayfly builds and runs them."),
 	each("routes", nameKeys, routeKeys.schema().with(oneTarget), (*manifest).route,
-		"HTTP paths, by name, and the subjects or service endpoints that answer them."),
+		"HTTP paths, by name, and the subjects, service endpoints or functions that answer them."),
 }
 
 var (
 	nameKeys  = schema{"pattern": "^[a-z0-9][a-z0-9-]{0,62}$"}
-	oneTarget = schema{"oneOf": []schema{{"required": []string{"subject"}}, {"required": []string{"service"}}}}
+	oneTarget = schema{"oneOf": []schema{{"required": []string{"subject"}}, {"required": []string{"service"}}, {"required": []string{"function"}}}}
 )
 
 // checkKeys rejects unknown keys of a manifest and says where those of the node's

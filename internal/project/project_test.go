@@ -30,7 +30,13 @@ routes:
     cors: {origins: [https://Shop.example, "http://localhost:3000"], methods: PUT, headers: [X-A], expose: X-B, credentials: true, maxage: 1h}
   create-task: {http: POST /createTask, subject: tasks, payload: 42, cors: "*"}
   orders: {http: "/orders/{id}/{rest...}", subject: "orders.*.>"}
+  pay: {http: POST /pay, function: cashier, cors: https://shop.example}
+functions:
+  hello: {code: ./hello.js, cors: https://shop.example}
 `)
+	if f := p.Functions[0].Unit; f.CORS == nil || f.CORS.Origins[0] != "https://shop.example" {
+		t.Errorf("function %+v", f)
+	}
 	list := func(all ...string) []string { return all }
 	top := mayfly.Route{
 		Name: "top", Service: "HackerNews", Endpoint: "top", Payload: template(t, `{"n":{n}}`), Timeout: mayfly.Duration(90 * time.Second),
@@ -49,6 +55,7 @@ routes:
 			Payload: template(t, "42"), Project: "shop", CORS: &mayfly.CORS{Origins: list("*")},
 		},
 		{Name: "orders", Pattern: pattern(t, "/orders/{id}/{rest...}"), Subject: subject(t, "orders.*.>"), Project: "shop"},
+		{Name: "pay", Pattern: pattern(t, "POST /pay"), Function: "cashier", Project: "shop", CORS: &mayfly.CORS{Origins: list("https://shop.example")}},
 		first, second,
 	}
 	if diff := cmp.Diff(want, p.Routes, byText[mayfly.SubjectPattern](), byText[mayfly.Template]()); diff != "" {

@@ -27,6 +27,8 @@ var routeKeys = table[route]{
 		"Subject to call. Its wildcards take the values of the path, in order."),
 	own("service", matching("^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+$"), readEndpoint,
 		"Endpoint to call instead, as Service/endpoint. It is found by name on each call, so it may move."),
+	set("function", asName, func(r *route) *mayfly.Name { return &r.Function },
+		"Function to call instead, of this project or another.").and(checkOneTarget),
 	set("payload", asTemplate, func(r *route) *mayfly.Template { return &r.Payload },
 		"Body of requests that have none: a template such as {n}, or `json` for an object of all values of path and query."),
 	set("timeout", asDuration, func(r *route) *mayfly.Duration { return &r.Timeout },
@@ -68,8 +70,8 @@ func (m *manifest) route(f yamlfile.Field) error {
 	if err := routeKeys.read(m, f.Key, f.Value, &r); err != nil {
 		return err
 	}
-	if r.Service == "" && r.Subject.String() == "" {
-		return f.Key.Errorf("%s has neither subject nor service: a call has nowhere to go", f.Value.Path)
+	if r.Service == "" && r.Subject.String() == "" && r.Function == "" {
+		return f.Key.Errorf("%s has no subject, service or function: a call has nowhere to go", f.Value.Path)
 	}
 	for _, item := range r.patterns {
 		if r.Pattern, err = readPattern(item); err != nil {
@@ -108,6 +110,13 @@ func readEndpoint(_ *manifest, n *yamlfile.Node, r *route) error {
 			WithHint("both consist of letters, digits, _ and -, as `nats micro info` shows them")
 	}
 	r.Service, r.Endpoint = parts[1], parts[2]
+	return nil
+}
+
+func checkOneTarget(n *yamlfile.Node, r *route) error {
+	if r.Service != "" || r.Subject.String() != "" {
+		return n.Errorf("%s: a route has a subject, a service or a function, only one of them", n.Path)
+	}
 	return nil
 }
 

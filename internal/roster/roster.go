@@ -145,7 +145,7 @@ func (r *Roster) functionRoutes() []mayfly.Route {
 		for _, p := range f.HTTP {
 			routes = append(routes, mayfly.Route{
 				Name: string(f.Name), Pattern: p, Function: f.Name, Project: f.Project, Summary: f.Summary,
-				Timeout: f.Timeout,
+				Timeout: f.Timeout, CORS: f.CORS,
 			})
 		}
 	}

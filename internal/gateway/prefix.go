@@ -1,0 +1,55 @@
+package gateway
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// belowPrefix moves the redirects and cookies of a function that was reached below
+// /fn/<name> to there: the function does not see that part of its paths, so it names them
+// without. One that knows the prefix, by X-Forwarded-Prefix, is left alone.
+func belowPrefix(x *exchange, r *http.Request) {
+	if x.prefix == "" {
+		return
+	}
+	h := x.Header()
+	if to := h["Location"]; len(to) > 0 {
+		at := 0 // where the path starts
+		for _, scheme := range []string{"http://", "https://"} {
+			if strings.HasPrefix(to[0], scheme+r.Host+"/") {
+				at = len(scheme) + len(r.Host)
+			}
+		}
+		to[0] = to[0][:at] + below(x.prefix, to[0][at:])
+	}
+	for i, cookie := range h["Set-Cookie"] {
+		if strings.HasPrefix(cookie, "__Host-") {
+			continue // only valid for /
+		}
+		parts := strings.Split(cookie, ";")
+		for j, part := range parts[1:] {
+			name, path, _ := strings.Cut(part, "=")
+			if strings.EqualFold(strings.TrimSpace(name), "Path") {
+				path = below(x.prefix, strings.TrimSpace(path))
+				if path == x.prefix+"/" {
+					path = x.prefix // also for the path without the slash
+				}
+				parts[j+1] = name + "=" + path
+			}
+		}
+		h["Set-Cookie"][i] = strings.Join(parts, ";")
+	}
+}
+
+// below returns path below prefix, unless it names a path of the gateway's or is none.
+func below(prefix, path string) string {
+	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") {
+		return path
+	}
+	first, _, _ := strings.Cut(path[1:], "/")
+	if slices.Contains([]string{"fn", "function", "svc"}, first) {
+		return path
+	}
+	return prefix + path
+}
