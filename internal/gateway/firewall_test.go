@@ -29,7 +29,7 @@ func openSeen(t *testing.T, o gateway.Options, limits ...dispatch.Options) (*doo
 
 // ours are the headers that the gateway itself puts on each message.
 var ours = []string{
-	"Mayfly-Call", "Mayfly-Deadline", "Mayfly-Host", "Mayfly-Method", "Mayfly-Path", "Mayfly-Remote",
+	"Mayfly-Call", "Mayfly-Deadline", "Mayfly-Host", "Mayfly-Method", "Mayfly-Path", "Mayfly-Remote", "Mayfly-Timeout",
 	"Traceparent",
 }
 
