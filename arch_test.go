@@ -122,7 +122,7 @@ var testOwners = map[string][]string{
 	"github.com/nats-io/nkeys":                 {"internal/bus"},
 	"github.com/getkin/kin-openapi":            {"internal/openapi", "internal/node"},
 	"github.com/santhosh-tekuri/jsonschema/v6": {"internal/bus", "internal/image", "internal/project", "internal/responder"},
-	"github.com/nats-io/jsm.go":                {"internal/responder"},
+	"github.com/nats-io/jsm.go":                {"internal/responder", "internal/registry"},
 	"github.com/prometheus/client_model":       {"internal/telemetry", "internal/node"},
 	"github.com/prometheus/common":             {"internal/telemetry", "internal/node"},
 	"github.com/rogpeppe/go-internal":          {"cmd/mayfly"},

@@ -23,7 +23,7 @@ func newMetrics(n *Node) *telemetry.Metrics {
 		func() float64 { return float64(n.store.logStats().Lines) })
 	m.Counter("mayfly_log_lines_dropped_total", "Lines that were not stored because NATS was unreachable or too slow.",
 		func() float64 { return float64(n.store.logStats().Dropped) })
-	busMetrics(m, n.bus)
+	busMetrics(m, n.bus, n.ready)
 	m.Gauge("mayfly_services", "Known instances of micro services.",
 		func() float64 { return float64(len(n.directory.Services())) })
 	m.Gauge("mayfly_endpoints", "Endpoints of those instances.", func() float64 {
@@ -139,7 +139,7 @@ func tell(names []string, value func(name string) float64, emit func(v float64, 
 	}
 }
 
-func busMetrics(m *telemetry.Metrics, b *bus.Bus) {
+func busMetrics(m *telemetry.Metrics, b *bus.Bus, ready func() error) {
 	gauge := func(name, help string, value func(bus.Stats) float64) {
 		m.Gauge(name, help, func() float64 { return value(b.Stats()) })
 	}
@@ -147,7 +147,7 @@ func busMetrics(m *telemetry.Metrics, b *bus.Bus) {
 		m.Counter(name, help, func() float64 { return float64(value(b.Stats())) })
 	}
 	m.Gauge("mayfly_ready", "1 while calls can be made and JetStream answers, else 0.", func() float64 {
-		if b.Ready() != nil {
+		if ready() != nil {
 			return 0
 		}
 		return 1

@@ -162,7 +162,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 
 	// The doors listen last, once there is something behind them.
 	g := gatewayOptions(o, n.bus.Embedded(), logOf("gateway"))
-	g.Directory, g.Functions, g.Ready = n.directory, n.roster, n.bus.Ready
+	g.Directory, g.Functions, g.Ready = n.directory, n.roster, n.ready
 	n.dispatch = dispatch.New(n.bus, n.directory, dispatch.Options{
 		Functions: n.roster, Remote: !c.Gateway.Local,
 		Timeout: c.Gateway.Timeout, MaxBody: int64(c.Gateway.MaxBody), InFlight: c.Gateway.InFlight,
@@ -223,6 +223,11 @@ func (n *Node) Roster() *roster.Roster { return n.roster }
 // closed when ctx ends.
 func (n *Node) SecretsSet(ctx context.Context) <-chan map[mayfly.Name]struct{} {
 	return n.secretsSet.Watch(ctx)
+}
+
+// ready returns nil, or why this node should get no traffic.
+func (n *Node) ready() error {
+	return cmp.Or(n.bus.Ready(), n.store.registry.Ready())
 }
 
 // id returns the node's id, which never changes.

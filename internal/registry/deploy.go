@@ -266,7 +266,7 @@ func (r *Registry) read(ctx context.Context, key string) (e entry, err error) {
 // number if another tool deleted it. A history needs a consumer, and most missing keys
 // never existed, so it is read last.
 func lastWords(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue, key string) (entry, error) {
-	stream, err := js.Stream(ctx, "KV_"+mayfly.BucketRegistry)
+	stream, err := js.Stream(ctx, stream)
 	if err != nil {
 		return entry{}, err
 	}

@@ -28,7 +28,8 @@
 //   - An entry that makes no sense blocks nothing, and the last good one serves:
 //     TestUnreadableEntryLocksNothing.
 //   - A writer reads its own writes; others see them, even after the connection was lost
-//     or replaced: TestPictureSurvivesTheServer.
+//     or replaced, or a backup was restored:
+//     TestPictureSurvivesTheServer, TestReplacedRegistryIsReadAgain.
 //   - A bundle matches its digest, or does not exist: TestUploadRefusesOtherBytes,
 //     TestFetchMendsTheCache.
 //   - A bundle that is referenced, or is about to be, is never deleted:

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -152,14 +153,27 @@ func (r *Registry) show(key string, e entry, unreadable error) {
 	}
 }
 
-// watchPause is the delay before a watch that ended restarts.
-const watchPause = 250 * time.Millisecond
+const (
+	watchPause = 250 * time.Millisecond // before a watch that ended restarts
+	checkEvery = 2 * time.Second        // how often a watch asks whether the stream is still the same
+)
+
+// stream is the one behind the bucket.
+const stream = "KV_" + mayfly.BucketRegistry
+
+var (
+	errInterrupted = errors.New("the connection was interrupted")
+	errReplaced    = errors.New("the stream was replaced")
+)
 
 // follow keeps the picture current until ctx ends. It closes complete when the first
 // one is ready.
 func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
+	away := false
 	for {
 		err := r.watch(ctx, func() {
+			away = false
+			r.setLost(nil)
 			if complete != nil {
 				close(complete)
 				complete = nil
@@ -168,8 +182,18 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, jetstream.ErrBucketNotFound) {
+		away = away || errors.Is(err, errInterrupted)
+		gone := errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)
+		switch {
+		case gone && away:
 			err = r.openState(ctx) // a server that came back without its store
+		case gone:
+			// Somebody deleted it under our feet, perhaps to restore a backup, which an
+			// empty one would prevent.
+			r.setLost(mayfly.Errorf(mayfly.Unavailable, "the registry's stream %s was deleted; what was deployed is still served", stream).
+				WithHint("restore a backup of it, or restart the node to begin with an empty registry"))
+		case errors.Is(err, errReplaced):
+			r.log.Warn("registry was replaced or went back, reading it again", "subject", stream)
 		}
 		if err != nil {
 			r.log.Debug("registry not watched", "err", err)
@@ -182,8 +206,26 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
 	}
 }
 
-// watch builds a new picture and follows changes until its connection is interrupted.
-// The next watch, which starts over, sees the changes missed in between.
+// setLost keeps and logs why there is no registry; nil once there is one.
+func (r *Registry) setLost(why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if why != nil && r.lost == nil {
+		r.log.Warn("registry lost", "err", why)
+	}
+	r.lost = why
+}
+
+// Ready returns nil, or why changes are not seen. It answers from memory.
+func (r *Registry) Ready() error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.lost
+}
+
+// watch builds a new picture and follows changes until its connection is interrupted or
+// its stream replaced. The next watch, which starts over, sees the changes missed in
+// between.
 func (r *Registry) watch(ctx context.Context, complete func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -197,6 +239,10 @@ func (r *Registry) watch(ctx context.Context, complete func()) error {
 	if err != nil {
 		return err
 	}
+	began, err := r.bus.Extent(ctx, stream)
+	if err != nil {
+		return err
+	}
 	watcher, err := kv.WatchAll(ctx)
 	if err != nil {
 		return err
@@ -206,25 +252,67 @@ func (r *Registry) watch(ctx context.Context, complete func()) error {
 	r.mu.Lock()
 	r.next = newPicture()
 	r.mu.Unlock()
+	seen := sight{extent: began}
+	check := time.NewTicker(checkEvery)
+	defer check.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-interrupted:
-			return nil
+			return errInterrupted
+		case <-check.C:
+			if err := r.same(ctx, js, &seen); err != nil {
+				return err
+			}
 		case stored, ok := <-watcher.Updates():
 			switch {
 			case !ok:
-				return nil
+				return errInterrupted
 			case stored == nil:
 				r.swap()
 				complete()
 			default:
+				seen.last, seen.at = stored.Revision(), stored.Created()
 				e, err := readable(ctx, kv, stored)
 				r.show(stored.Key(), e, err)
 			}
 		}
 	}
+}
+
+// A sight is what a watch last saw of its stream.
+type sight struct {
+	extent bus.Extent
+	last   uint64 // sequence number of the last value
+	at     time.Time
+}
+
+// same returns an error if the stream is not the one that a watch follows, or holds another
+// value where the watch saw its last one. The consumer behind a watch goes on from the
+// number where it was, and would be deaf until the new stream has reached that.
+func (r *Registry) same(ctx context.Context, js jetstream.JetStream, seen *sight) error {
+	now, err := r.bus.Extent(ctx, stream)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return err
+	case err != nil:
+		return nil // not now; an interruption is told elsewhere
+	case !now.Created.Equal(seen.extent.Created), now.Last < seen.last:
+		return errReplaced
+	case now == seen.extent:
+		return nil
+	}
+	there, err := js.Stream(ctx, stream)
+	if err != nil {
+		return nil
+	}
+	message, err := there.GetMsg(ctx, seen.last)
+	if err == nil && !message.Time.Equal(seen.at) {
+		return errReplaced
+	}
+	seen.extent = now
+	return nil
 }
 
 // swap makes the new picture the current one. Entries that vanished without a trace,

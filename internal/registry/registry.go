@@ -35,6 +35,7 @@ type Registry struct {
 	picture *picture // what readers see
 	next    *picture // filled by a new watch until it is complete; nil otherwise
 	changed news.Feed[mayfly.Name]
+	lost    error // why there is no registry now
 
 	barred error // why the registry is empty, see None
 }

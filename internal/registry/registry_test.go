@@ -24,6 +24,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 	"github.com/mayfly-run/mayfly/internal/registry"
+	"github.com/nats-io/jsm.go"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"pgregory.net/rapid"
@@ -803,6 +804,84 @@ func TestPictureSurvivesTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, news, func() bool { functions := r.List(); return len(functions) == 2 })
+}
+
+// A stream that is restored from a backup while nodes run is another one, and may have
+// more messages than the one before, or fewer.
+func TestReplacedRegistryIsReadAgain(t *testing.T) {
+	t.Parallel()
+	const stream = "KV_" + mayfly.BucketRegistry
+	for _, tt := range []struct {
+		name  string
+		after int // deploys right after the restore
+		gone  bool
+	}{
+		{"went back", 0, true},
+		{"went back, then on", 3, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := natstest.New(t)
+			r := open(t, b, registry.Options{})
+			f := function("kept", "", upload(t, r, "one"))
+			deploy(t, r, f)
+			manager, err := jsm.New(natstest.ConnectCore(t, b))
+			if err != nil {
+				t.Fatal(err)
+			}
+			old, err := manager.LoadStream(stream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			folder := t.TempDir()
+			if _, err := old.SnapshotToDirectory(t.Context(), folder); err != nil {
+				t.Fatal(err)
+			}
+			f.Name = "lost"
+			deploy(t, r, f)
+			other := open(t, b, registry.Options{})
+			names := func() (names []mayfly.Name) {
+				for _, u := range r.List() {
+					names = append(names, u.Name)
+				}
+				return names
+			}
+			news := r.Watch(t.Context())
+			if err := old.Delete(); err != nil {
+				t.Fatal(err)
+			}
+			if tt.gone {
+				late := time.After(time.Minute)
+				for r.Ready() == nil {
+					select {
+					case <-late:
+						t.Fatal("the loss of the stream is not told")
+					case <-time.After(10 * time.Millisecond):
+					}
+				}
+				wantCode(t, r.Ready(), mayfly.Unavailable, stream, "restore")
+				if got := names(); len(got) != 2 {
+					t.Errorf("without a stream there is %v", got)
+				}
+			}
+			if _, _, err := manager.RestoreSnapshotFromDirectory(t.Context(), stream, folder); err != nil {
+				t.Fatal(err)
+			}
+			want := []mayfly.Name{"kept"}
+			for i := range tt.after {
+				f.Name = mayfly.Name(fmt.Sprint("new", i))
+				deploy(t, other, f)
+				want = append(want, f.Name)
+			}
+			await(t, news, func() bool { return cmp.Equal(names(), want) })
+			if err := r.Ready(); err != nil {
+				t.Errorf("after the restore: %v", err)
+			}
+			f.Name = "zebra"
+			deploy(t, open(t, b, registry.Options{}), f)
+			await(t, news, func() bool { return cmp.Equal(names(), append(want, "zebra")) })
+		})
+	}
 }
 
 // await waits for news until what is expected is there.

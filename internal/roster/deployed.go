@@ -2,6 +2,7 @@ package roster
 
 import (
 	"context"
+	"reflect"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/runner"
@@ -25,8 +26,9 @@ func (r *Roster) follow(name mayfly.Name) {
 	}
 }
 
-// take makes u current. If the revision is the same it changes only the instances: a
-// revision number is used once, so nothing else has changed. The caller holds changing.
+// take makes u current. If only the number of instances differs, nothing restarts. A
+// restored registry may hold something else under the same number. The caller holds
+// changing.
 func (r *Roster) take(name mayfly.Name, u *mayfly.Unit) {
 	if u != nil && !r.fits(u.Program) {
 		u = nil // other nodes answer for it
@@ -38,7 +40,7 @@ func (r *Roster) take(name mayfly.Name, u *mayfly.Unit) {
 		return
 	case u == nil:
 		r.runner.Remove(name)
-	case old == nil || old.Kind != u.Kind || old.Revision != u.Revision:
+	case old == nil || !alike(*old, *u):
 		err = r.runner.Set(*u, r.Bundle(u.Program))
 	case old.Instances != u.Instances:
 		err = r.runner.Scale(name, u.Instances)
@@ -50,6 +52,12 @@ func (r *Roster) take(name mayfly.Name, u *mayfly.Unit) {
 		return
 	}
 	r.show(name, u)
+}
+
+// alike reports whether two units differ in their number of instances at most.
+func alike(a, b mayfly.Unit) bool {
+	a.Instances, b.Instances = mayfly.Instances{}, mayfly.Instances{}
+	return reflect.DeepEqual(a, b)
 }
 
 // fits reports whether this node can and should run a program.

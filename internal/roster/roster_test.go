@@ -262,6 +262,30 @@ func TestOnlyWhatFitsIsServed(t *testing.T) {
 	s.awaitAnswer(t, "here", "")
 }
 
+// A registry that was restored from a backup may count on from a lower number.
+func TestSameNumberOfOtherContentIsTaken(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	s.deploy(t, s.function("hello"))
+	s.awaitAnswer(t, "hello", "hello@1")
+	js, err := s.bus.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kv, err := js.KeyValue(t.Context(), mayfly.BucketRegistry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := fmt.Sprintf(`{"v":1,"name":"hello","revision":1,"engine":"http","start":["./other"],"bundles":{"any":%q}}`, s.digest)
+	if _, err := kv.PutString(t.Context(), "function/hello", value); err != nil {
+		t.Fatal(err)
+	}
+	s.await(t, "the other content of hello@1", func() bool {
+		units := s.runner.Units()
+		return len(units) == 1 && slices.Equal(units[0].Start, []string{"./other"})
+	})
+}
+
 func TestWatchTellsWhatChanged(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
