@@ -40,6 +40,7 @@ type Bus struct {
 	log     *slog.Logger
 	name    string
 	server  *server.Server // nil for a Remote
+	store   string         // folder of its files
 	remote  Remote         // the users' account
 	links   []*link        // to it
 	ours    Remote         // the account of our state
@@ -75,6 +76,7 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 		s.Log = cmp.Or(s.Log, o.Log)
 		s.wedged = &b.wedged
 		s.CoreKey = cmp.Or(s.CoreKey, rand.Text())
+		b.store = s.Store
 		if b.server, err = startServer(ctx, s); err != nil {
 			return nil, err
 		}

@@ -78,7 +78,9 @@ func (l *link) leave() {
 }
 
 func (h *health) watchJetStream(ctx context.Context, b *Bus) {
+	m := mender{bus: b}
 	every(ctx, probeEvery, func() {
+		m.try()
 		info, err := b.jetStream(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -155,8 +157,11 @@ func (b *Bus) Ready() error {
 		}
 	}
 	if said := b.wedged.Load(); said != nil {
-		return mayfly.Errorf(mayfly.Unavailable, "the disk of the NATS server's store failed: %s", *said).
-			WithHint("free space on it, then restart the node: streams take nothing until then")
+		failed := mayfly.Errorf(mayfly.Unavailable, "the disk of the NATS server's store failed: %s", *said)
+		if fullDisk(*said) {
+			return failed.WithHint("free space on it; the node goes on by itself within seconds")
+		}
+		return failed.WithHint("check the disk, then restart the node: streams accept no writes until then")
 	}
 	for _, l := range b.all() {
 		if !l.up.Load() || l.silent.Load() > 0 {

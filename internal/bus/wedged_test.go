@@ -18,7 +18,12 @@ func TestDiskThatFailedIsNotReady(t *testing.T) {
 	}
 	l.Errorf("Critical write error: %v", "no space left on device")
 	err := b.Ready()
-	if mayfly.CodeOf(err) != mayfly.Unavailable || !strings.Contains(err.Error(), "no space left") || !strings.Contains(mayfly.HintOf(err), "restart") {
+	if mayfly.CodeOf(err) != mayfly.Unavailable || !strings.Contains(err.Error(), "no space left") || !strings.Contains(mayfly.HintOf(err), "by itself") {
+		t.Errorf("Ready = %v, hint %q", err, mayfly.HintOf(err))
+	}
+	b.wedged.Store(nil)
+	l.Errorf("Critical write error: %v", "input/output error")
+	if err := b.Ready(); !strings.Contains(mayfly.HintOf(err), "restart") {
 		t.Errorf("Ready = %v, hint %q", err, mayfly.HintOf(err))
 	}
 	(&serverLog{log: slog.New(slog.DiscardHandler)}).Errorf("Critical write error: %v", "nobody asks") // must not panic
