@@ -59,7 +59,7 @@ type Result struct {
 //
 // Errors before anything has changed: Denied if a name is another project's, Conflict if
 // it is of the other kind or listed twice, Invalid and Unavailable from building,
-// Unavailable if no node can run something, Crashed with a mayfly.Trace if a node could
+// Unavailable if a node is not ready or none can run something, Crashed with a mayfly.Trace if a node could
 // not start it. Errors afterward, with the results so far: Conflict if another deploy
 // changed the same name at the same time, Timeout or Crashed if a node does not serve what
 // is deployed. If several units fail, the error is that of the first in the projects'
@@ -123,8 +123,8 @@ type unit struct {
 // try does everything that changes nothing.
 func (d *deployment) try(ctx context.Context) error {
 	var err error
-	if d.nodes, err = d.Nodes.List(ctx); err != nil {
-		return fmt.Errorf("ask for nodes: %w", err)
+	if d.nodes, err = d.readyNodes(ctx); err != nil {
+		return err
 	}
 	if len(d.nodes) == 0 && !d.NoWait && len(d.units) > 0 {
 		return mayfly.Errorf(mayfly.Unavailable, "no nodes to deploy to").
@@ -136,6 +136,21 @@ func (d *deployment) try(ctx context.Context) error {
 		return err
 	}
 	return d.prepare(ctx)
+}
+
+// readyNodes returns the nodes. If one cannot store anything, that is the error: a full
+// disk, for example, takes no bundle either.
+func (o Options) readyNodes(ctx context.Context) ([]peers.Node, error) {
+	nodes, err := o.Nodes.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask for nodes: %w", err)
+	}
+	for _, n := range nodes {
+		if n.Unready != "" {
+			return nil, mayfly.Errorf(mayfly.Unavailable, "node %s is not ready: %s", n.ID, n.Unready).WithHint("%s", n.Hint)
+		}
+	}
+	return nodes, nil
 }
 
 // checkNames rejects names that cannot be deployed, before anything is built or written:

@@ -227,6 +227,23 @@ func TestNoNodeIsUnavailable(t *testing.T) {
 	want(t, "deployed", p.names(), []string{"a@1"})
 }
 
+func TestNodeThatIsNotReadyIsToldFirst(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	one := p.project("project: shop\nfunctions: {a: {code: ./a.sh}}\n", nil)
+	p.deploy(p.options(), one)
+	p.fleet.nodes[0].Unready, p.fleet.nodes[0].Hint = "the disk is full", "free space"
+	o := p.options()
+	o.Tell = func(e Event) { t.Errorf("%s began", e.Step) }
+	_, err := Projects(t.Context(), []*project.Project{one}, o)
+	_, again := Rollback(t.Context(), mayfly.Ref{Name: "a"}, o)
+	for _, err := range []error{err, again} {
+		if mayfly.CodeOf(err) != mayfly.Unavailable || !strings.Contains(err.Error(), "the disk is full") || mayfly.HintOf(err) != "free space" {
+			t.Errorf("error is %v, hint %q", err, mayfly.HintOf(err))
+		}
+	}
+}
+
 func TestSameContentIsUnchanged(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)

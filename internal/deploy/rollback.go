@@ -15,7 +15,7 @@ func Rollback(ctx context.Context, ref mayfly.Ref, o Options) (Result, error) {
 		o.Tell = func(Event) {}
 	}
 	r := Result{Name: string(ref.Name)}
-	nodes, err := o.Nodes.List(ctx)
+	nodes, err := o.readyNodes(ctx)
 	if err != nil {
 		return r, err
 	}

@@ -19,6 +19,7 @@ func (n *Node) answers(log *slog.Logger) peers.Options {
 			ID: n.id(), Name: n.folder.identity.Server, Platform: mayfly.Platform(), Version: n.options.Version,
 			Limiter: n.keeper.Limiter(), Started: n.started, Labels: n.labels,
 		},
+		Ready:  n.bus.Ready, // a registry that lacks something can be mended by a deploy
 		Routes: n.routes,
 		Prepare: func(ctx context.Context, u mayfly.Unit) error {
 			return n.runner.Prepare(ctx, u, n.roster.Bundle(u.Program))

@@ -30,6 +30,9 @@ type Node struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	Account  string            `json:"account,omitempty"` // where Mayfly's state is: own, or shared with users
 
+	Unready string `json:"unready,omitempty"` // why it cannot store anything now; "" if it can
+	Hint    string `json:"hint,omitempty"`    // what to do about that
+
 	Key []byte `json:"key,omitempty"` // public key that questions to it are sealed with; new at each start
 
 	Raw json.RawMessage `json:"-"` // the answer as received, to pass on

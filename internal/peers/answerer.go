@@ -16,7 +16,8 @@ import (
 // Options are what a node answers with. All but Log are required. The functions must be
 // safe for concurrent use.
 type Options struct {
-	Self    Node // V, Key and Account are set by NewAnswerer
+	Self    Node         // V, Key and Account are set by NewAnswerer, Unready and Hint by Ready
+	Ready   func() error // must not block
 	Routes  func() []Route
 	Prepare func(ctx context.Context, f mayfly.Unit) error
 	State   func(name string) (State, bool) // false if nothing here has the name
@@ -80,7 +81,11 @@ func (a *Answerer) Run(ctx context.Context) error {
 func (a *Answerer) answer(ctx context.Context, in bus.Inbound) error {
 	switch in.Subject() {
 	case mayfly.SubjectNodes:
-		return respond(in, a.options.Self)
+		self := a.options.Self
+		if err := a.options.Ready(); err != nil {
+			self.Unready, self.Hint = err.Error(), mayfly.HintOf(err)
+		}
+		return respond(in, self)
 	case mayfly.SubjectRoutes:
 		return a.answerRoutes(in)
 	case prepareSubject(a.options.Self.ID):

@@ -52,7 +52,8 @@ func hello() mayfly.Unit {
 
 func options() peers.Options {
 	return peers.Options{
-		Self: peers.Node{ID: "n1", Name: "mayfly-n1", Platform: "linux/amd64", Version: "1.2.3", Labels: map[string]string{"zone": "eu"}},
+		Ready: func() error { return nil },
+		Self:  peers.Node{ID: "n1", Name: "mayfly-n1", Platform: "linux/amd64", Version: "1.2.3", Labels: map[string]string{"zone": "eu"}},
 		Routes: func() []peers.Route {
 			return []peers.Route{{Node: "mayfly-n1", Pattern: "/x", Target: "x", Name: "x", Origin: "metadata"}}
 		},

@@ -24,8 +24,10 @@ const (
 	// maxBundle bounds a packed bundle, as internal/bundle does.
 	maxBundle = 256 << 20
 
-	// transfer bounds one upload or download.
+	// transfer bounds one upload or download; stall bounds how long an upload makes no
+	// progress, as with a server whose disk is full.
 	transfer = 10 * time.Minute
+	stall    = 30 * time.Second
 
 	// spared is the age below which an unreferenced bundle is kept: a deploy uploads
 	// first and writes its entry after the nodes have tried the code.
@@ -43,7 +45,7 @@ func (r *Registry) Upload(ctx context.Context, packed io.ReadSeeker, digest stri
 	ctx, cancel := context.WithTimeout(ctx, transfer)
 	defer cancel()
 	for again := 2; ; again-- {
-		err := r.upload(ctx, packed, digest)
+		err := r.upload(ctx, packed, digest, stall)
 		if err == nil {
 			return r.bus.Sync(ctx)
 		}
@@ -57,12 +59,25 @@ func (r *Registry) Upload(ctx context.Context, packed io.ReadSeeker, digest stri
 	}
 }
 
-// upload is one try. It returns raw NATS errors.
-func (r *Registry) upload(ctx context.Context, packed io.Reader, digest string) error {
+// upload is one try, which ends when nothing has moved for as long as patience. It
+// returns raw NATS errors.
+func (r *Registry) upload(ctx context.Context, packed io.Reader, digest string, patience time.Duration) (err error) {
 	objects, err := r.objects(ctx) // waits until NATS is there
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stalled := time.AfterFunc(patience, func() {
+		cancel(mayfly.Errorf(mayfly.Timeout, "cannot store a bundle: the NATS server has taken nothing for %s", patience).
+			WithHint("check the disk of the server, and that its node is ready: mayfly ready"))
+	})
+	defer stalled.Stop()
+	defer func() {
+		if cause := context.Cause(ctx); err != nil && mayfly.CodeOf(cause) == mayfly.Timeout {
+			err = cause
+		}
+	}()
 	stored, err := objects.GetInfo(ctx, digest)
 	if err == nil && stored.Digest == objectDigest(digest) {
 		// It exists; make it as young as a new one: Collect must not delete it before
@@ -72,7 +87,9 @@ func (r *Registry) upload(ctx context.Context, packed io.Reader, digest string) 
 	if err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
 		return err
 	}
-	_, err = objects.Put(ctx, jetstream.ObjectMeta{Name: digest}, &checked{r: packed, digest: digest, sum: sha256.New()})
+	_, err = objects.Put(ctx, jetstream.ObjectMeta{Name: digest}, &checked{
+		r: packed, digest: digest, sum: sha256.New(), progress: func() { stalled.Reset(patience) },
+	})
 	return err
 }
 
@@ -83,10 +100,13 @@ type checked struct {
 	digest string
 	sum    hash.Hash
 	size   int64
+
+	progress func() // is told of each read
 }
 
 func (c *checked) Read(p []byte) (int, error) {
 	n, err := io.ReadFull(c.r, p)
+	c.progress()
 	c.sum.Write(p[:n])
 	c.size += int64(n)
 	if c.size > maxBundle {

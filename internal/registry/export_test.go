@@ -2,10 +2,16 @@ package registry
 
 import (
 	"context"
+	"io"
 	"time"
 )
 
 // CollectBefore is Collect with another idea of what is old.
 func (r *Registry) CollectBefore(ctx context.Context, before time.Time, inUse ...string) (int, error) {
 	return r.collect(ctx, before, inUse)
+}
+
+// UploadWithin is one try of Upload with another idea of patience.
+func (r *Registry) UploadWithin(ctx context.Context, packed io.Reader, digest string, patience time.Duration) error {
+	return r.upload(ctx, packed, digest, patience)
 }
