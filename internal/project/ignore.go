@@ -129,9 +129,12 @@ func (r rules) matchOne(name string) bool {
 	return false
 }
 
+// own returns the rules without the defaults.
+func (r rules) own() rules { return r[:max(0, len(r)-len(defaults))] }
+
 // without returns the rules without one of the defaults.
 func (r rules) without(line string) rules {
-	own := len(r) - len(defaults)
+	own := len(r.own())
 	kept := slices.Clone(r[:own])
 	for i := own; i < len(r); i++ {
 		if defaults[len(r)-1-i] != line {

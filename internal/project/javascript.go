@@ -114,10 +114,15 @@ func (b *builder) addFile(ctx context.Context, file, to string) error {
 	return err
 }
 
-// addPackages puts packages into the output that cannot be in the bundle. In development
-// links do: Node.js follows them, and finds there what a package needs.
+// addPackages puts packages into the output that cannot be in the bundle, without what
+// .mayflyignore lists. In development links do: Node.js follows them, and finds there
+// what a package needs.
 func (b *builder) addPackages(ctx context.Context, packages map[string]string, out string) error {
+	ignored := b.ignored.own()
 	for _, place := range slices.Sorted(maps.Keys(packages)) {
+		if ignored.match(place + "/") {
+			continue
+		}
 		from, to := packages[place], filepath.Join(out, filepath.FromSlash(place))
 		link := b.Development && !slices.ContainsFunc(b.scratch, func(gone string) bool { _, inside := below(gone, from); return inside })
 		if _, err := os.Lstat(to); link && (err == nil || strings.LastIndex(place, modules) > 0) {
@@ -132,7 +137,9 @@ func (b *builder) addPackages(ctx context.Context, packages map[string]string, o
 		if err := os.MkdirAll(to, 0o755); err != nil {
 			return err
 		}
-		if _, err := copyTree(ctx, from, to, func(name string) bool { return name == modules+"/" }); err != nil {
+		if _, err := copyTree(ctx, from, to, func(name string) bool {
+			return name == modules+"/" || ignored.matchOne(place+"/"+name)
+		}); err != nil {
 			return err
 		}
 	}

@@ -110,6 +110,11 @@ func TestJavaScriptFindsItsFilesAndPackages(t *testing.T) {
 		{"the path of a package", []string{
 			"a.js", `const file = require.resolve("dep/text.txt"); module.exports = () => require("fs").readFileSync(file, "utf8")`, "node_modules/dep/text.txt", "path",
 		}, "a.js", "path", []string{"dep"}},
+		{"a package that leaves files out", []string{
+			"index.js", `const text = require("reads"); module.exports = () => text`, ".mayflyignore", "node_modules/reads/docs\nnode_modules/other\n",
+			"node_modules/reads/package.json", `{"dependencies":{"other":"1"}}`, "node_modules/reads/index.js", `module.exports = ` + place, "node_modules/reads/text.txt", "read",
+			"node_modules/reads/docs/big.txt", "", "node_modules/other/index.js", "",
+		}, "", "read", []string{"reads"}},
 		{"native code of its own", []string{
 			"lib/index.js", `module.exports = () => { try { require("../build/it.node") } catch (e) { return e.code } }`, "package.json", `{"main":"lib"}`, "build/it.node", "\x7fELF",
 		}, "", "ERR_DLOPEN_FAILED", nil},
@@ -142,6 +147,9 @@ func TestJavaScriptFindsItsFilesAndPackages(t *testing.T) {
 				}
 				if got := packagesIn(t, built.Folder); !slices.Equal(got, tt.outside) {
 					t.Errorf("packages %q, want %q", got, tt.outside)
+				}
+				if slices.ContainsFunc(listing(t, built.Folder), func(name string) bool { return filepath.Base(name) == "big.txt" }) {
+					t.Error("it holds what is ignored")
 				}
 				native := strings.Contains(strings.Join(tt.files, ""), "\x7fELF")
 				if want := map[bool]string{true: mayfly.Platform(), false: mayfly.AnyPlatform}[native]; built.Folders[want] == "" {

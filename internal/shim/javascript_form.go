@@ -36,6 +36,9 @@ var (
 	// eventHandler matches a default export that takes an event, as at AWS and OpenFaaS.
 	eventHandler = regexp.MustCompile(`(\bmodule\s*\.\s*exports\s*=|\bexport\s+default)\s*(?:async\b\s*)?(?:function\b\s*\w*\s*)?\(\s*event\b[^,()]*,\s*(?:context|callback)\b`)
 
+	// foreignGlobal matches a call of what only another runtime has.
+	foreignGlobal = regexp.MustCompile(`(?m)^\s*(?:addEventListener\s*\(\s*["']fetch["']|Deno\s*\.\s*serve\s*\(|Bun\s*\.\s*serve\s*\()`)
+
 	// listening matches a program, which may export what it likes.
 	listening = regexp.MustCompile(`\.\s*listen\s*\(`)
 )
@@ -43,6 +46,10 @@ var (
 // isShort reports whether the entry is a short form, as its exports tell. Another
 // platform's handler is an error with what to write instead.
 func isShort(file string, source []byte, isModule bool) (short bool, err error) {
+	if found := foreignGlobal.Find(source); found != nil {
+		return false, mayfly.Errorf(mayfly.Invalid, "%s calls %s...), which Node.js does not have", filepath.Base(file), bytes.TrimSpace(found)).
+			WithHint("export default { fetch(request) { return new Response(\"hello\") } }")
+	}
 	if listening.Match(source) {
 		// What it listens on decides, once it runs.
 	} else if found := eventHandler.FindSubmatch(source); found != nil {

@@ -83,6 +83,8 @@ func TestJavaScriptNamesOtherPlatformsForms(t *testing.T) {
 		{"OpenFaaS", "a.js", `"use strict"; module.exports = async (event, context) => context.status(200).succeed(event.body)`, "a.js has the handler (event, context) of another platform", "module.exports = async (request) =>"},
 		{"OpenFaaS, named", "a.mjs", `export function handle(event, context) {}`, "a.mjs exports handle but has no default export", "export default"},
 		{"a default (event, context)", "a.mjs", `export default async function handler(event, context) { return { statusCode: 200 } }`, "a.mjs has the handler (event, context) of another platform", "export default async (request) =>"},
+		{"a service worker", "a.js", `addEventListener("fetch", (event) => event.respondWith(new Response("x")))`, `a.js calls addEventListener("fetch"...), which Node.js does not have`, "export default { fetch(request)"},
+		{"Deno", "a.ts", "import { x } from \"./a.ts\";\nDeno.serve((request: Request) => new Response(x)); export const x = 1", "a.ts calls Deno.serve(...), which Node.js does not have", "export default { fetch(request)"},
 		{"Pages", "a.js", `export function onRequest(context) {}`, "a.js exports onRequest but has no default export", "export default (request, context) =>"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
