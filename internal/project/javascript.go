@@ -56,6 +56,9 @@ func (b *builder) javaScript(ctx context.Context, f found) (short bool, err erro
 	if err != nil {
 		return false, err
 	}
+	if b.Development {
+		r.Start[0] = shim.Interpreter(r.Start[0])
+	}
 	b.use(out, engineHTTP, r.Start)
 	if err := b.addFiles(ctx, f, r, source, out); err != nil {
 		return false, err

@@ -132,30 +132,6 @@ func readPythonReport(out string) (r pythonReport, err error) {
 	return r, err
 }
 
-// direct returns the interpreter that pyenv would start in place of the stand-in at
-// path, or path if only pyenv can tell. Reading its two files takes no time; running
-// pyenv takes longer than everything else until a function's first answer.
-func direct(path, folder string) string {
-	root := filepath.Dir(filepath.Dir(path))
-	chosen := func(entry string) bool { return strings.HasPrefix(entry, "PYENV_VERSION=") }
-	if filepath.Base(filepath.Dir(path)) != "shims" || slices.ContainsFunc(new(exec.Cmd).Environ(), chosen) {
-		return path
-	}
-	settings, err := os.ReadFile(filepath.Join(folder, ".python-version"))
-	for above := filepath.Dir(folder); err != nil && above != folder; folder, above = above, filepath.Dir(above) {
-		settings, err = os.ReadFile(filepath.Join(above, ".python-version"))
-	}
-	if err != nil {
-		settings, err = os.ReadFile(filepath.Join(root, "version"))
-	}
-	version, _, _ := strings.Cut(strings.TrimSpace(string(settings)), "\n")
-	real := filepath.Join(root, "versions", version, "bin", filepath.Base(path))
-	if info, missing := os.Stat(real); err != nil || missing != nil || info.IsDir() || !filepath.IsLocal(version) {
-		return path
-	}
-	return real
-}
-
 // checkPython runs check.py on the copies in the output folder.
 func checkPython(ctx context.Context, o PythonOptions) (pythonReport, error) {
 	entry, home := filepath.Base(o.Entry), filepath.Dir(o.Entry)

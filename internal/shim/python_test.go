@@ -638,44 +638,6 @@ func requirePython(t *testing.T) {
 	natstest.Require(t, "python3", err, "install Python 3.9 or newer")
 }
 
-// Not even the first build runs pyenv.
-func TestPythonIsFoundWithoutItsVersionManager(t *testing.T) {
-	requirePython(t)
-	real := found(t, shim.PythonOptions{Development: true})
-	root, project := t.TempDir(), t.TempDir()
-	for _, version := range []string{"3.9.1", "3.10.2"} {
-		bin := filepath.Join(root, "versions", version, "bin")
-		if err := errors.Join(os.MkdirAll(bin, 0o755), os.Symlink(real, filepath.Join(bin, "python3"))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	standIn := filepath.Join(root, "shims", "python3")
-	if err := errors.Join(os.Mkdir(filepath.Dir(standIn), 0o755), os.WriteFile(standIn, []byte("#!/bin/sh\nexec "+real+" \"$@\"\n"), 0o755)); err != nil {
-		t.Fatal(err)
-	}
-	t.Chdir(project)
-	for _, tt := range []struct{ name, file, text, want string }{
-		{"nobody has chosen", "", "", real},
-		{"the user's choice", filepath.Join(root, "version"), "3.9.1\n", filepath.Join(root, "versions", "3.9.1", "bin", "python3")},
-		{"the project's choice", filepath.Join(project, ".python-version"), "3.10.2\n", filepath.Join(root, "versions", "3.10.2", "bin", "python3")},
-		{"a version that is not there", filepath.Join(project, ".python-version"), "3.12\n", real},
-		{"no version at all", filepath.Join(project, ".python-version"), "../../bin\n", real},
-	} {
-		if tt.file != "" {
-			if err := os.WriteFile(tt.file, []byte(tt.text), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if got := found(t, shim.PythonOptions{Development: true, Interpreter: standIn}); got != tt.want {
-			t.Errorf("%s: it is started as %s, want %s", tt.name, got, tt.want)
-		}
-	}
-	t.Setenv("PYENV_VERSION", "3.9.1") // only pyenv knows what else that may mean
-	if got := found(t, shim.PythonOptions{Development: true, Interpreter: standIn}); got != real {
-		t.Errorf("with a version in the environment it is started as %s", got)
-	}
-}
-
 // found returns what a function is started with.
 func found(t *testing.T, o shim.PythonOptions) string {
 	t.Helper()
