@@ -230,10 +230,11 @@ func TestASGIIsKnownInEachForm(t *testing.T) {
     await send({"type": "http.response.body", "body": b"asgi"})
 `
 	for name, code := range map[string]string{
-		"a function": "async def app(scope, receive, send):" + answer,
-		"an object":  "class App:\n  async def __call__(self, scope, receive, send):" + answer + "app = App()",
-		"a method":   "class App:\n  async def call(self, scope, receive, send):" + answer + "app = App().call",
-		"a partial":  "import functools\nasync def call(more, scope, receive, send):" + answer + "app = functools.partial(call, 1)",
+		"a function":      "async def app(scope, receive, send):" + answer,
+		"an object":       "class App:\n  async def __call__(self, scope, receive, send):" + answer + "app = App()",
+		"a method":        "class App:\n  async def call(self, scope, receive, send):" + answer + "app = App().call",
+		"beside a handle": "async def app(scope, receive, send):" + answer + "def handle(request): return 'an endpoint'",
+		"a partial":       "import functools\nasync def call(more, scope, receive, send):" + answer + "app = functools.partial(call, 1)",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

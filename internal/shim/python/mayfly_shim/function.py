@@ -38,7 +38,8 @@ def load(file):
     spec.loader.exec_module(module)
 
     handle, app = getattr(module, "handle", None), getattr(module, "app", None)
-    if callable(handle):
+    framework = callable(app) and (is_asgi(app) or hasattr(app, "wsgi_app"))  # its handle may be one of many endpoints
+    if callable(handle) and not framework:
         from .handler import Handler
 
         return Handler(handle)
