@@ -159,3 +159,33 @@ func TestTimeoutCountsByTheReceiversClock(t *testing.T) {
 		}
 	}
 }
+
+// A path without its slash is another one than the root to who serves files.
+func TestListenerKeepsThePath(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	l, err := b.Listen(t.Context(), bus.Interest{Subject: "fn.site", Queue: "q"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	var sent sync.WaitGroup
+	defer sent.Wait()
+	for _, tt := range []struct{ method, path, want string }{{"GET", "/", "/"}, {"GET", "", ""}, {"GET", "/a", "/a"}, {"", "", "/"}} {
+		sent.Go(func() {
+			if _, err := b.Call(t.Context(), mayfly.Call{Subject: "fn.site", Method: tt.method, Path: tt.path}); err != nil {
+				t.Error(err)
+			}
+		})
+		in, ok := l.Next(t.Context())
+		if !ok {
+			t.Fatal("no call")
+		}
+		if got := in.Call().Path; got != tt.want {
+			t.Errorf("%s %q arrives with the path %q", tt.method, tt.path, got)
+		}
+		if err := in.Respond(nil); err != nil {
+			t.Error(err)
+		}
+	}
+}
