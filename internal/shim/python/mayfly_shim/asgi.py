@@ -106,6 +106,7 @@ class Exchange:
         self.error = None
 
         # On the event loop:
+        self.over = None  # an Event: the end
         self.unread = True  # the body, or some of it
         self.piece = None  # of the body, on its way
         self.start = None  # status, header lines and length of the response
@@ -134,6 +135,8 @@ class Exchange:
     # The event loop
 
     def begin(self):
+        if self.ended:
+            return  # the client has left already
         self.over = asyncio.Event()
         task = self.loop.create_task(self.answer())
         self.application.tasks.add(task)
@@ -156,7 +159,8 @@ class Exchange:
         """Lets the connection's thread go on."""
         if not self.ended:
             self.ended, self.error = True, error
-            self.over.set()
+            if self.over:
+                self.over.set()
             self.wanted.put(None)
 
     def leave(self):
