@@ -1,6 +1,6 @@
 # What CI runs, and the parts of it by themselves.
 
-.PHONY: check test race lint build fuzz fire
+.PHONY: check test race lint build fuzz fire release
 
 check:
 	bash .ci/run
@@ -18,6 +18,12 @@ lint:
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/mayfly ./cmd/mayfly
+
+# Binaries for all platforms, packages and checksums in dist/, tried from the files. The
+# version is that of the commit's tag: make release VERSION=1.2.3 names another.
+release:
+	release/build
+	release/try
 
 # Clusters, outages, overload, thousands of slow clients. These tests measure, so
 # they want the machine for themselves.

@@ -157,6 +157,41 @@ func TestComposeBuildsStagesOfTheDockerfile(t *testing.T) {
 	}
 }
 
+// Functions need their interpreters. Everything else is as in the image without them.
+func TestImageWithLanguagesRunsFunctions(t *testing.T) {
+	t.Parallel()
+	stages := readStages(t)
+	with, plain := stages["languages"], stages["mayfly"]
+	if !strings.HasPrefix(with.base, "node:") || !strings.Contains(strings.Join(with.lines, "\n"), " python3") {
+		t.Errorf("it stands on %q; it needs node and python3", with.base)
+	}
+	if !slices.Contains(with.lines, "COPY --from=build /out/mayfly /usr/local/bin/mayfly") {
+		t.Error("it lacks the binary")
+	}
+	for _, instruction := range []string{"USER ", "CMD ", "EXPOSE ", "VOLUME ", "COPY --from=build --chown="} {
+		if got, want := with.argument(instruction), plain.argument(instruction); got != want {
+			t.Errorf("%s%s, want %s", instruction, got, want)
+		}
+	}
+}
+
+// Who gets a binary gets the licenses of what it holds.
+func TestImagesHoldTheLicenses(t *testing.T) {
+	t.Parallel()
+	stages := readStages(t)
+	for _, name := range []string{"mayfly", "languages"} {
+		if !strings.HasPrefix(stages[name].argument("COPY LICENSE "), "NOTICE ") {
+			t.Errorf("stage %s holds no NOTICE", name)
+		}
+	}
+	notice := readFile(t, "NOTICE")
+	for _, line := range strings.Split(runGo(t, "list", "-deps", "-f", "{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}}{{end}}{{end}}", "./cmd/mayfly"), "\n") {
+		if line != "" && !strings.Contains(notice, "\n================ "+line+": ") {
+			t.Errorf("NOTICE lacks %s; run: release/licenses > NOTICE", line)
+		}
+	}
+}
+
 func TestDockerfileCopiesWhatItBuilt(t *testing.T) {
 	t.Parallel()
 	text := readFile(t, "Dockerfile")
