@@ -48,7 +48,10 @@ func (p *process) greet(s node.Status) {
 		routes = append(routes, r.Pattern.String()+" -> "+r.Target())
 	}
 	others := slices.DeleteFunc(slices.Clone(s.Services), isFunction)
-	if n := len(others); n > 0 && len(services) == 0 {
+	switch n := len(others); {
+	case n > 0 && len(s.Expose) == 0:
+		services = append(services, notExposed(others))
+	case n > 0 && len(services) == 0:
 		services = append(services, plural(n, "instance")+": mayfly list")
 	}
 	t.addSome("functions", functions, "mayfly list")
@@ -60,6 +63,18 @@ func (p *process) greet(s node.Status) {
 	fmt.Fprintf(p.stdout, "mayfly %s is ready in %d ms (nats-server %s, %s)\n",
 		plain(s.Version), s.Took.Milliseconds(), plain(s.Server), s.Go)
 	_ = t.print(p.stdout, "  ") // a closed output does not stop a node
+}
+
+// notExposed says how to reach services that the gateway does not expose.
+func notExposed(all []mayfly.Service) string {
+	var names []string
+	for _, s := range all {
+		names = append(names, plain(s.Name))
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	return fmt.Sprintf("%s found, none exposed: --gateway.expose '%s' or '*'",
+		plural(len(names), "service"), strings.Join(names[:min(len(names), greetMost)], ","))
 }
 
 // addSome adds the first few of a list, and where to see the rest. An empty list is left

@@ -28,8 +28,14 @@ func TestGreetingAndChangesAreOfServicesAlone(t *testing.T) {
 		t.Errorf("told %q, want %q", got, want)
 	}
 	out.Reset()
-	p.greet(node.Status{Services: []mayfly.Service{function, words}})
+	p.greet(node.Status{Services: []mayfly.Service{function, words}, Expose: []string{"*"}})
 	if !strings.Contains(out.String(), "  services  1 instance: mayfly list\n") {
+		t.Errorf("greeting:\n%s", &out)
+	}
+	out.Reset()
+	other := mayfly.Service{Name: "Orders", ID: "3"}
+	p.greet(node.Status{Services: []mayfly.Service{words, function, other, words}})
+	if want := "2 services found, none exposed: --gateway.expose 'Orders,Words' or '*'\n"; !strings.Contains(out.String(), want) {
 		t.Errorf("greeting:\n%s", &out)
 	}
 }

@@ -62,6 +62,9 @@ func (g *Gateway) serveHome(x *exchange, r *http.Request) error {
 	return g.writeJSON(x, home)
 }
 
+// Expose returns the patterns of the services that /svc and metadata may reach.
+func (g *Gateway) Expose() []string { return g.options.Expose }
+
 // exposed reports whether /svc and metadata patterns may reach a service.
 func (g *Gateway) exposed(service string) bool {
 	return slices.ContainsFunc(g.options.Expose, func(pattern string) bool {

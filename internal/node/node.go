@@ -68,6 +68,7 @@ type Node struct {
 	coreKey  string // path of the file; "" if no key opens the account of our state
 	labels   map[string]string
 	roster   *roster.Roster
+	logins   logins
 	answerer *peers.Answerer
 
 	secretsSet news.Feed[mayfly.Name]
@@ -239,6 +240,9 @@ func (n *Node) output(l mayfly.Line) {
 	if n.options.Output != nil {
 		n.options.Output(l)
 	}
+	if more, ok := n.logins.advice(l); ok {
+		n.output(more)
+	}
 }
 
 // Close releases everything held by a node that never ran.
@@ -323,6 +327,7 @@ type Status struct {
 	Admin    string // "" if off
 	Routes   []mayfly.Route
 	Services []mayfly.Service
+	Expose   []string // patterns of the services that the gateway exposes
 
 	Units []mayfly.Unit // that run here: functions by name, then services by name
 
@@ -335,7 +340,7 @@ func (n *Node) Status() Status {
 	s := Status{
 		Version: n.options.Version, Go: runtime.Version(), Server: n.bus.ServerVersion(), Embedded: n.bus.Embedded(), Own: n.bus.OwnAccount(),
 		Folder: n.folder.path, NATS: l.NATS, Monitor: n.bus.MonitorURL(), Gateway: l.Gateway, Admin: l.Admin,
-		Services: n.directory.Services(), Took: n.took,
+		Services: n.directory.Services(), Expose: n.gateway.Expose(), Took: n.took,
 	}
 	n.gateway.Refresh() // show what has just been set
 	s.Routes, _ = n.gateway.Routes()

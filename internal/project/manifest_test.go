@@ -29,6 +29,7 @@ functions:
     code: ./hello.js
     engine: http
     http: ["GET /hello/{name}", /hi]
+    cors: https://shop.example
     timeout: 5s
     idle_timeout: 2m
     body: 2GiB
@@ -71,7 +72,7 @@ services:
 			Name: "bye", Project: "shop", HTTP: []mayfly.Pattern{pattern(t, "POST /bye")}, Limits: mayfly.Limits{Concurrency: 3},
 		}},
 		{Name: "hello", Code: folder + "/hello.js", Engine: mayfly.EngineHTTP, Build: "make", Start: []string{"node", "server.js", "--port", "1"}, Unit: &mayfly.Unit{
-			Name: "hello", Project: "shop", Summary: "Says hello", HTTP: []mayfly.Pattern{pattern(t, "GET /hello/{name}"), pattern(t, "/hi")},
+			Name: "hello", Project: "shop", Summary: "Says hello", CORS: &mayfly.CORS{Origins: []string{"https://shop.example"}}, HTTP: []mayfly.Pattern{pattern(t, "GET /hello/{name}"), pattern(t, "/hi")},
 			Metadata: map[string]string{"team": "a"},
 			Program: mayfly.Program{
 				Env: map[string]string{"GREETING": "hi", "N": "007", "STAGE": "dev"}, Secrets: []string{"api-key", "db"}, Creds: "nats",
@@ -283,7 +284,7 @@ func TestManualsExamplesAreProjects(t *testing.T) {
 			t.Errorf("example %d: %v", i+1, err)
 			continue
 		}
-		if i == 0 && (p.Name != "shop" || len(p.Routes) != 4 || len(p.Functions) != 2 || len(p.Services) != 1) {
+		if i == 0 && (p.Name != "shop" || len(p.Routes) != 5 || len(p.Functions) != 2 || len(p.Services) != 1) {
 			t.Errorf("project %q with %d routes, %d functions, %d services", p.Name, len(p.Routes), len(p.Functions), len(p.Services))
 		}
 	}

@@ -31,12 +31,7 @@ routes:
   create-task: {http: POST /createTask, subject: tasks, payload: 42, cors: "*"}
   orders: {http: "/orders/{id}/{rest...}", subject: "orders.*.>"}
   pay: {http: POST /pay, function: cashier, cors: https://shop.example}
-functions:
-  hello: {code: ./hello.js, cors: https://shop.example}
 `)
-	if f := p.Functions[0].Unit; f.CORS == nil || f.CORS.Origins[0] != "https://shop.example" {
-		t.Errorf("function %+v", f)
-	}
 	list := func(all ...string) []string { return all }
 	top := mayfly.Route{
 		Name: "top", Service: "HackerNews", Endpoint: "top", Payload: template(t, `{"n":{n}}`), Timeout: mayfly.Duration(90 * time.Second),
