@@ -41,6 +41,7 @@ type Built struct {
 	Folder  string
 
 	Inputs []string // files that were read, absolute and sorted
+	Sought []string // places besides them where something may appear or turn that the code needs
 	Took   time.Duration
 
 	Python string // the interpreter that the code needs, in development; "" for other languages
@@ -51,8 +52,8 @@ type Built struct {
 //
 // Errors: Invalid for what the user can fix, with the compiler's text as a
 // mayfly.Trace, its paths relative to the code's folder; Unavailable if a tool is not
-// installed. With an error only Inputs is set, to the files read so far: a change of one
-// is a reason to retry. The folders are removed.
+// installed. With an error only Inputs and Sought are set: a change there is a reason to
+// retry. The folders are removed.
 func Build(ctx context.Context, s Source, o BuildOptions) (built Built, err error) {
 	started := time.Now()
 	b, err := newBuilder(s, o)
@@ -63,7 +64,7 @@ func Build(ctx context.Context, s Source, o BuildOptions) (built Built, err erro
 		err = mayfly.Errorf(mayfly.Unavailable, "disk full: %w", err).WithHint("free some space below %s", o.Folder)
 	}
 	if err != nil {
-		return Built{Inputs: built.Inputs}, fmt.Errorf("build %s: %w", s.Name, err)
+		return Built{Inputs: built.Inputs, Sought: built.Sought}, fmt.Errorf("build %s: %w", s.Name, err)
 	}
 	built.Took = time.Since(started)
 	return built, nil
@@ -80,6 +81,7 @@ type builder struct {
 	engine  mayfly.Engine
 	start   []string
 	inputs  []string
+	sought  []string
 
 	interpreter string // of Python code in development
 }
@@ -107,7 +109,7 @@ func newBuilder(s Source, o BuildOptions) (b *builder, err error) {
 	return b, err
 }
 
-// finish builds and describes the result. With an error only Inputs is set.
+// finish builds and describes the result. With an error only Inputs and Sought are set.
 func (b *builder) finish(ctx context.Context) (built Built, err error) {
 	defer func() { err = errors.Join(err, b.clean(err != nil)) }()
 	if b.Build != "" || len(b.Start) > 0 {
@@ -124,6 +126,7 @@ func (b *builder) finish(ctx context.Context) (built Built, err error) {
 	}
 	built.Python = b.interpreter
 	built.Inputs = slices.Compact(slices.Sorted(slices.Values(b.inputs)))
+	built.Sought = slices.Compact(slices.Sorted(slices.Values(b.sought)))
 	return built, err
 }
 

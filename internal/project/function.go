@@ -209,7 +209,7 @@ func readCode(m *manifest, n *yamlfile.Node, s *Source) error {
 	s.Code = filepath.Join(m.Folder, name)
 	info, err := os.Stat(s.Code)
 	if errors.Is(err, fs.ErrNotExist) {
-		return n.Errorf("no file or folder %s in the manifest's folder", mayfly.Clip(text))
+		return n.Wrap(missing(s.Code, "no file or folder %s in the manifest's folder", mayfly.Clip(text)))
 	}
 	if err != nil {
 		return n.Errorf("find the code: %w", err)

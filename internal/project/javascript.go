@@ -53,6 +53,12 @@ func (b *builder) javaScript(ctx context.Context, f found) (short bool, err erro
 		}
 		b.inputs = append(b.inputs, input)
 	}
+	for _, place := range r.Sought {
+		if name, inside := below(source, place); inside {
+			place = filepath.Join(f.folder, name)
+		}
+		b.sought = append(b.sought, place)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -173,6 +179,7 @@ func (b *builder) withPackages(ctx context.Context, f found) (string, error) {
 		return f.folder, nil
 	}
 	b.inputs = append(b.inputs, filepath.Join(f.folder, packageFile), filepath.Join(f.folder, lockFile))
+	b.sought = append(b.sought, filepath.Join(f.folder, modules))
 	if _, err := os.Stat(filepath.Join(f.folder, lockFile)); errors.Is(err, fs.ErrNotExist) {
 		return "", mayfly.Errorf(mayfly.Invalid, "%s lists packages that are not installed, and there is no %s to install them from", packageFile, lockFile).
 			WithHint("run `npm install` in %s", f.folder)

@@ -26,6 +26,7 @@ type Project struct {
 	Name      mayfly.Name
 	Folder    string         // absolute
 	File      string         // the manifest, or without one the code: absolute
+	Files     []string       // what the manifest consists of, itself included; none without one
 	Routes    []mayfly.Route // by name, those of one name as listed; one for each pattern
 	Functions []Source       // by name
 	Services  []Source       // by name
@@ -157,7 +158,7 @@ func Parse(file string, data []byte, env func(name string) (string, bool)) (*Pro
 	if err != nil {
 		return nil, mayfly.Errorf(mayfly.Invalid, "find folder of %s: %w", file, err)
 	}
-	m := &manifest{&Project{File: path, Folder: filepath.Dir(path)}, &patterns{mux: http.NewServeMux()}}
+	m := &manifest{&Project{File: path, Folder: filepath.Dir(path), Files: []string{path, filepath.Join(filepath.Dir(path), dotenvName)}}, &patterns{mux: http.NewServeMux()}}
 	root, err := yamlfile.Parse(file, data)
 	if err != nil {
 		return nil, err
@@ -219,6 +220,24 @@ func checkKeys(root *yamlfile.Node) error {
 		}
 	}
 	return projectKeys.known(root)
+}
+
+// A missing file or folder is named by a manifest and does not exist.
+type missingError struct {
+	error
+	path string
+}
+
+func (e missingError) Unwrap() error { return e.error }
+
+func missing(path, format string, args ...any) error {
+	return missingError{mayfly.Errorf(mayfly.Invalid, format, args...), path}
+}
+
+// Missing returns the path whose absence is why Open failed, or "".
+func Missing(err error) string {
+	e, _ := errors.AsType[missingError](err)
+	return e.path
 }
 
 // folderName returns the name that a folder gives to the project in it.

@@ -70,7 +70,10 @@ func (b *builder) copyModules(ctx context.Context, f found, out string) ([]strin
 		from, to := filepath.Join(f.folder, name), filepath.Join(out, name)
 		info, err := os.Stat(from)
 		if errors.Is(err, fs.ErrNotExist) || seen[name] {
-			continue // a module of the standard library, or installed
+			if !seen[name] {
+				b.sought = append(b.sought, from)
+			}
+			continue // a module of the standard library, or installed, or not written yet
 		}
 		if err != nil {
 			return nil, unreadable(from, err)

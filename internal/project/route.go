@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -217,9 +218,10 @@ func (m *manifest) readSchema(n *yamlfile.Node) (json.RawMessage, error) {
 		return nil, n.Errorf("read %s: %w", mayfly.Clip(name), err)
 	}
 	defer root.Close()
+	m.Files = append(m.Files, filepath.Join(m.Folder, filepath.FromSlash(name)))
 	data, err := readFile(root.FS(), name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, n.Errorf("no file %s in the manifest's folder", mayfly.Clip(name))
+		return nil, n.Wrap(missing(filepath.Join(m.Folder, filepath.FromSlash(name)), "no file %s in the manifest's folder", mayfly.Clip(name)))
 	}
 	if err != nil {
 		return nil, n.Errorf("read %s: %w", mayfly.Clip(name), err)

@@ -16,5 +16,7 @@
 //   - a build that fails leaves the last good one: TestFailedBuildKeepsTheLastGoodOne
 //   - what leaves the manifest leaves the node: TestManifestIsFollowed
 //   - a secret that was missing builds what uses it: TestSecretThatWasMissingBuildsAgain
+//   - what a build or a manifest lacked is built when it comes: TestWhatWasMissingIsBuiltWhenItComes
+//   - a touch and a turned link are changes: TestTouchAndLinksAreChanges
 //   - of saves in a row the last one is served: TestLastSaveWins
 package session

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,6 +71,8 @@ type Session struct {
 	units    map[key]*unit
 	python   string // found by the last build
 
+	lacking map[string]string // files that a changed manifest names and that do not exist, by the manifest
+
 	starting int           // units whose first build has not ended; guarded by mu
 	started  chan struct{} // closed when there are none
 
@@ -77,6 +80,12 @@ type Session struct {
 	work    sync.WaitGroup
 
 	builders, starters chan struct{} // limits on concurrent builds and first starts
+
+	following bool          // somebody is setting the watcher's targets
+	due       bool          // they have to be set once more
+	unwatched []*unit       // built since they were
+	followed  time.Time     // when the targets were last set
+	pause     time.Duration // until they may be again
 }
 
 type key struct {
@@ -94,7 +103,10 @@ type unit struct {
 	gone    bool      // left the manifest
 	ended   bool      // was built, or failed to build, at least once
 	failed  bool      // the last build did
-	inputs  []string  // files that the last build read
+	inputs  []string  // files that the last build read, sorted; after a failure also those of the one before
+	sought  []string  // where the last build looked in vain, sorted
+	began   time.Time // of the last build
+	found   []string  // of sought, what made it build again
 	builds  int       // so far, for the names of folders
 	serving string    // folder of the build in force
 }
@@ -115,7 +127,7 @@ func New(o Options) (*Session, error) {
 		return nil, mayfly.Errorf(mayfly.Unavailable, "cannot remove old builds: %w", err)
 	}
 	s := &Session{
-		options: o, projects: slices.Clone(o.Projects), units: map[key]*unit{},
+		options: o, projects: slices.Clone(o.Projects), units: map[key]*unit{}, lacking: map[string]string{},
 		started:  make(chan struct{}),
 		builders: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))), starters: make(chan struct{}, 4*max(2, runtime.GOMAXPROCS(0))),
 	}
@@ -146,7 +158,7 @@ func (s *Session) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	s.follow()
+	s.follow(ctx)
 	return s.watcher.Run(ctx, func(paths []string) { s.changed(ctx, paths) })
 }
 
@@ -179,6 +191,9 @@ func (s *Session) adopt(ctx context.Context, now time.Time) {
 		u.source = source
 		s.build(ctx, u, now)
 	}
+	if s.watcher != nil {
+		s.watch(s.targets()) // before the builds read what is there: they wait for mu
+	}
 }
 
 // build has a unit built, now or after its running build. The caller holds mu.
@@ -205,6 +220,7 @@ func (s *Session) next(ctx context.Context, u *unit) bool {
 		return false
 	}
 	u.builds++
+	u.began = time.Now()
 	folder := filepath.Join(s.options.Folder, u.key.kind.String()+"-"+string(u.key.name), strconv.Itoa(u.builds))
 	s.mu.Unlock()
 
@@ -218,7 +234,10 @@ func (s *Session) next(ctx context.Context, u *unit) bool {
 	}
 	s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Took: time.Since(changed), Err: err, Code: source.Code})
 	s.ended(u, err)
-	s.follow()
+	s.mu.Lock()
+	s.unwatched = append(s.unwatched, u)
+	s.mu.Unlock()
+	s.follow(ctx)
 	return true
 }
 
@@ -271,9 +290,10 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 	})
 	<-s.builders
 	s.mu.Lock()
-	if len(built.Inputs) > 0 {
-		u.inputs = built.Inputs
+	if err != nil { // it may not have come to the files that are to be changed
+		built.Inputs = slices.Compact(slices.Sorted(slices.Values(slices.Concat(built.Inputs, u.inputs))))
 	}
+	u.inputs, u.sought = built.Inputs, built.Sought
 	s.python = cmp.Or(built.Python, s.python)
 	s.mu.Unlock()
 	if err != nil {
@@ -339,33 +359,92 @@ func (s *Session) tell(e Event) {
 	s.options.Tell(e)
 }
 
-// follow watches the files that the sources consist of now.
-func (s *Session) follow() {
+// followShare is how many times longer the targets are left alone than setting them took:
+// among 1,000 units that are being built, it stays a small part of the work.
+const followShare = 10
+
+// follow watches the files that the sources consist of now, at once or soon. What has
+// changed before it was watched is built again.
+func (s *Session) follow(ctx context.Context) {
 	if s.watcher == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var targets []watch.Target
-	for _, p := range s.projects {
-		targets = append(targets, watch.Target{Files: manifestOf(p)})
+	s.due = true
+	if s.following {
+		return
 	}
-	for _, u := range s.units {
-		targets = append(targets, u.targets()...)
+	s.following = true
+	defer func() { s.following = false }()
+	for s.due && ctx.Err() == nil {
+		s.due = false
+		s.mu.Unlock()
+		wait(ctx, time.Until(s.followed.Add(s.pause)))
+		s.mu.Lock()
+		began := time.Now()
+		built, targets := s.unwatched, s.targets()
+		s.unwatched = nil
+		s.mu.Unlock()
+		s.watch(targets)
+		s.mu.Lock()
+		s.followed = time.Now()
+		s.pause = followShare * s.followed.Sub(began)
+		s.catchUp(ctx, built)
 	}
+}
+
+// watch replaces the watcher's targets.
+func (s *Session) watch(targets []watch.Target) {
 	if err := s.watcher.Set(targets); err != nil {
 		s.options.Log.Warn("some changes will go unnoticed", telemetry.KeyErr, err)
 	}
 }
 
+// catchUp builds what has changed before it was watched. The caller holds mu.
+func (s *Session) catchUp(ctx context.Context, built []*unit) {
+	for _, u := range built {
+		if u.stale() {
+			s.build(ctx, u, time.Now())
+		}
+	}
+	for _, path := range s.lacking {
+		if _, err := os.Stat(path); err == nil {
+			s.apply(ctx, []string{path})
+			return // it has changed what is lacking
+		}
+	}
+}
+
+// wait waits for a while, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// targets returns what to watch. The caller holds mu.
+func (s *Session) targets() []watch.Target {
+	var targets []watch.Target
+	for _, p := range s.projects {
+		targets = append(targets, watch.Target{Files: s.filesOf(p)})
+	}
+	for _, u := range s.units {
+		targets = append(targets, u.targets()...)
+	}
+	return targets
+}
+
 // targets are the paths whose changes affect the unit.
 func (u *unit) targets() []watch.Target {
-	targets := []watch.Target{{Files: u.inputs}}
+	targets := []watch.Target{{Files: u.inputs}, {Files: u.sought}}
 	for _, path := range u.source.Watch {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			targets = append(targets, watch.Target{Tree: path, Ignore: func(relative string, folder bool) bool {
-				return u.source.Ignores(filepath.Join(path, filepath.FromSlash(relative)), folder)
-			}})
+			targets = append(targets, watch.Target{Tree: path, Ignore: u.source.Ignores})
 			continue
 		}
 		targets = append(targets, watch.Target{Files: []string{path}})
@@ -373,12 +452,43 @@ func (u *unit) targets() []watch.Target {
 	return targets
 }
 
+// stale reports whether the unit's files have changed since its last build began, which
+// nobody may have seen: only now is it known which they are.
+func (u *unit) stale() bool {
+	now := time.Now()
+	for _, file := range u.inputs {
+		if info, err := os.Stat(file); err == nil && info.ModTime().After(u.began) && !info.ModTime().After(now) {
+			return true
+		}
+	}
+	var found []string
+	for _, file := range u.sought {
+		if info, err := os.Lstat(file); err == nil && info.ModTime().After(u.began) {
+			found = append(found, file)
+		}
+	}
+	if slices.Equal(found, u.found) { // what did not help once does not help twice
+		return false
+	}
+	u.found = found
+	return len(found) > 0
+}
+
 // changed rebuilds what the paths belong to.
 func (s *Session) changed(ctx context.Context, paths []string) {
-	now := time.Now()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.reread(paths) {
+	reread := s.apply(ctx, paths)
+	s.mu.Unlock()
+	if reread {
+		s.follow(ctx)
+	}
+}
+
+// apply is changed. It reports whether a manifest was read again. The caller holds mu.
+func (s *Session) apply(ctx context.Context, paths []string) (reread bool) {
+	now := time.Now()
+	reread, anew := s.reread(paths)
+	if anew {
 		s.adopt(ctx, now)
 		s.options.SetRoutes(project.Routes(s.projects))
 	}
@@ -387,6 +497,7 @@ func (s *Session) changed(ctx context.Context, paths []string) {
 			s.build(ctx, u, now)
 		}
 	}
+	return reread
 }
 
 // followSecrets builds what failed and uses a secret that has been set.
@@ -406,43 +517,51 @@ func (s *Session) followSecrets(ctx context.Context, set <-chan map[mayfly.Name]
 
 // has reports whether a path is part of the unit.
 func (u *unit) has(path string) bool {
-	if slices.Contains(u.inputs, path) {
-		return true
+	for _, list := range [][]string{u.inputs, u.sought} {
+		if _, found := slices.BinarySearch(list, path); found {
+			return true
+		}
 	}
 	for _, watched := range u.source.Watch {
 		if path == watched {
 			return true
 		}
-		if rest, err := filepath.Rel(watched, path); err == nil && filepath.IsLocal(rest) && !u.source.Ignores(path, false) {
+		rest, inside := strings.CutPrefix(path, watched+string(filepath.Separator))
+		if inside && !u.source.Ignores(filepath.ToSlash(rest), false) {
 			return true
 		}
 	}
 	return false
 }
 
-// reread reopens the projects whose manifest is among the paths. It reports whether one
-// has changed. The caller holds mu.
-func (s *Session) reread(paths []string) (anew bool) {
+// reread reopens the projects whose manifest is among the paths, or a file that it named
+// in vain. It reports whether it did, and whether one has changed. The caller holds mu.
+func (s *Session) reread(paths []string) (reread, anew bool) {
 	for i, p := range s.projects {
-		if !slices.ContainsFunc(manifestOf(p), func(file string) bool { return slices.Contains(paths, file) }) {
+		if !slices.ContainsFunc(s.filesOf(p), func(file string) bool { return slices.Contains(paths, file) }) {
 			continue
 		}
+		reread = true
 		next, err := s.options.Open(p.File)
+		delete(s.lacking, p.File)
 		if err != nil {
+			if path := project.Missing(err); path != "" {
+				s.lacking[p.File] = path
+			}
 			s.tell(Event{Name: string(p.Name), Kind: "project", Err: err, Code: p.File})
 			continue
 		}
 		s.projects[i] = next
 		anew = true
 	}
-	return anew
+	return reread, anew
 }
 
-// manifestOf returns the files that define a project if it has a manifest: a project may
-// be its code alone.
-func manifestOf(p *project.Project) []string {
-	if ext := filepath.Ext(p.File); ext != ".yaml" && ext != ".yml" {
-		return nil
+// filesOf returns the files that define a project, if it has a manifest, with one that it
+// lacks. The caller holds mu.
+func (s *Session) filesOf(p *project.Project) []string {
+	if path := s.lacking[p.File]; path != "" {
+		return append(slices.Clone(p.Files), path)
 	}
-	return []string{p.File, filepath.Join(p.Folder, ".env")}
+	return p.Files
 }

@@ -140,9 +140,24 @@ func begin(t *testing.T, files map[string]string, change ...func(*session.Option
 	for name, text := range files {
 		s.write(t, name, text)
 	}
+	s.run(t, s.folder, change...)
+	return s
+}
+
+// beginAt runs a session of what is at a path.
+func beginAt(t *testing.T, path string) *scene {
+	t.Helper()
+	s := &scene{shelf: newShelf(), folder: path, events: make(chan session.Event, 1000), routes: make(chan []mayfly.Route, 100)}
+	s.run(t, path)
+	return s
+}
+
+// run runs a session of what is at a path until the test's end, and waits for the first builds.
+func (s *scene) run(t *testing.T, path string, change ...func(*session.Options)) {
+	t.Helper()
 	none := func(string) (string, bool) { return "", false }
 	open := func(path string) (*project.Project, error) { return project.Open(path, none) }
-	p, err := open(s.folder)
+	p, err := open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +184,6 @@ func begin(t *testing.T, files map[string]string, change ...func(*session.Option
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	<-one.Started()
-	return s
 }
 
 // A scene's shelf lacks the secret until it is set; the project's script needs it.
@@ -283,5 +297,64 @@ func TestLastSaveWins(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(s.folder, "*"))
 	if err != nil || len(left) != 2 {
 		t.Errorf("the user's folder holds %v (%v)", left, err)
+	}
+}
+
+// What a failed build lacked may come later, and from anywhere.
+func TestWhatWasMissingIsBuiltWhenItComes(t *testing.T) {
+	t.Parallel()
+	s := begin(t, map[string]string{"mayfly.yaml": manifest("one"), "one.sh": fmt.Sprintf(script, "first")})
+	s.write(t, "mayfly.yaml", manifest("one", "two"))
+	if e := s.failure(t); e.Kind != "project" {
+		t.Errorf("told of %+v", e)
+	}
+	s.write(t, "two.sh", fmt.Sprintf(script, "second"))
+	s.shelf.await(t, "the function whose code came later", s.shelf.has("two", "second"))
+}
+
+func TestTouchAndLinksAreChanges(t *testing.T) {
+	t.Parallel()
+	home := filepath.Join(t.TempDir(), ".hidden", "one") // no rule is about the folders above
+	for _, version := range []string{"v1", "v2"} {
+		if err := os.MkdirAll(filepath.Join(home, version), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(home, version, "index.sh"), fmt.Appendf(nil, script, version), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	turn := func(to string) {
+		t.Helper()
+		if err := os.Symlink(to, filepath.Join(home, "next")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(home, "next"), filepath.Join(home, "one")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	turn("v1")
+	s := beginAt(t, filepath.Join(home, "one"))
+	s.shelf.await(t, "the start", s.shelf.has("one", "v1"))
+	turn("v2")
+	s.shelf.await(t, "where the link leads now", s.shelf.has("one", "v2"))
+	file := filepath.Join(home, "v2", "index.sh")
+	if err := os.WriteFile(file, fmt.Appendf(nil, script, "third"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.shelf.await(t, "a save behind the link", s.shelf.has("one", "third"))
+	for range len(s.events) {
+		<-s.events
+	}
+	now := time.Now()
+	if err := os.Chtimes(file, now, now); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case e := <-s.events:
+		if e.Err != nil {
+			t.Errorf("told of %+v", e)
+		}
+	case <-time.After(time.Minute):
+		t.Error("a touch builds nothing")
 	}
 }

@@ -64,7 +64,7 @@ type JavaScriptOptions struct {
 //
 // Errors: NotFound without the file; Invalid when it does not compile or an import is
 // missing, with a mayfly.Trace that names file, line and column. On an error Inputs
-// are the entry and the files at fault.
+// and Sought are set too.
 func JavaScript(ctx context.Context, o JavaScriptOptions) (Result, error) {
 	source, err := os.ReadFile(o.Entry)
 	if err == nil {
@@ -80,15 +80,17 @@ func JavaScript(ctx context.Context, o JavaScriptOptions) (Result, error) {
 	if err != nil {
 		return Result{}, mayfly.Errorf(mayfly.Invalid, "cannot read %s: %w", filepath.Base(o.Entry), err)
 	}
-	b := &javaScriptBuild{JavaScriptOptions: o, source: source, name: javaScriptFunction, shipped: shipment{}}
+	seen := newTrail()
+	b := &javaScriptBuild{JavaScriptOptions: o, trail: seen, source: source, name: javaScriptFunction, shipped: shipment{}}
 	built, meta, err := b.settle(ctx)
 	if err != nil {
 		return Result{}, err
 	}
 	if err := javaScriptFault(o.Entry, built.Errors); err != nil {
-		return Result{Inputs: faultyFiles(o.Entry, built.Errors)}, err
+		return Result{Inputs: seen.read(faultyFiles(o.Entry, built.Errors)...), Sought: seen.sought(o.Entry, built.Errors)}, err
 	}
 	r := b.result(meta)
+	r.Sought = seen.sought(o.Entry, nil)
 	isModule := meta.Inputs[filepath.Base(o.Entry)].Format != "cjs"
 	if r.Short, err = isShort(o.Entry, source, isModule); err != nil {
 		return r, err
@@ -108,6 +110,7 @@ func JavaScript(ctx context.Context, o JavaScriptOptions) (Result, error) {
 // A javaScriptBuild is one call of JavaScript.
 type javaScriptBuild struct {
 	JavaScriptOptions
+	trail   *trail
 	source  []byte // of the entry
 	name    string // of the output
 	places  places
@@ -184,7 +187,7 @@ func (b *javaScriptBuild) bundle(ctx context.Context) (api.BuildResult, error) {
 		Metafile:       true,
 		LogLevel:       api.LogLevelSilent,
 		LogOverride:    map[string]api.LogLevel{requireCall: api.LogLevelWarning, importCall: api.LogLevelWarning, indirectRequire: api.LogLevelWarning, requireResolve: api.LogLevelWarning},
-		Plugins:        []api.Plugin{entryIsMain(b.Entry, b.source), b.places.plugin()},
+		Plugins:        []api.Plugin{b.trail.plugin(), entryIsMain(b.Entry, b.source), b.places.plugin()},
 	}
 	if b.name == javaScriptModule {
 		options.Format, options.Define = api.FormatESModule, moduleNames

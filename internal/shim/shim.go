@@ -12,6 +12,11 @@ type Result struct {
 	// changes, the build is out of date.
 	Inputs []string
 
+	// Sought are places besides Inputs where a change makes a new build worthwhile: links
+	// that lead to inputs and, on an error, where what is missing may appear. Most do not
+	// exist.
+	Sought []string
+
 	// Packages are what the output needs as it is installed: paths in the output
 	// folder, with slashes, and the folders to copy there without their node_modules.
 	Packages map[string]string

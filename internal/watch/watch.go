@@ -86,15 +86,20 @@ func (w *Watcher) set(targets []Target) error {
 		}
 	}
 	partial := false
+	way := links{}
 	for _, t := range targets {
 		for _, file := range t.Files {
-			for _, name := range namesOf(file) {
+			for _, name := range append(way.of(file), file) {
 				w.files[name] = append(w.files[name], file)
 				want(filepath.Dir(name))
 			}
 		}
 		if t.Tree != "" {
 			want(t.Tree)
+			for _, name := range way.of(t.Tree) {
+				w.files[name] = append(w.files[name], t.Tree)
+				want(filepath.Dir(name))
+			}
 		}
 	}
 	for _, t := range targets {
@@ -118,14 +123,39 @@ func (w *Watcher) set(targets []Target) error {
 	return failed
 }
 
-// namesOf returns a file's path and, if it is a link, its target.
-func namesOf(file string) []string {
-	if info, err := os.Lstat(file); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		if real, err := filepath.EvalSymlinks(file); err == nil {
-			return []string{file, real}
+// links remembers, by path, the links on the way to it and, if there are any, where it
+// really is: if one of them changes, so does what the path leads to.
+type links map[string][]string
+
+func (l links) of(path string) []string {
+	above := filepath.Dir(path)
+	if above == path {
+		return nil
+	}
+	if known, ok := l[path]; ok {
+		return known
+	}
+	found := slices.DeleteFunc(slices.Clone(l.of(above)), func(name string) bool {
+		info, err := os.Lstat(name)
+		return err != nil || info.Mode()&fs.ModeSymlink == 0
+	})
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		found = append(found, path)
+		if to, err := os.Readlink(path); err == nil {
+			if !filepath.IsAbs(to) {
+				to = filepath.Join(above, to)
+			}
+			l[path] = found                    // a link may lead to itself
+			found = append(found, l.of(to)...) // which may be a link as well
 		}
 	}
-	return []string{file}
+	if len(found) > 0 {
+		if real, err := filepath.EvalSymlinks(path); err == nil && real != path {
+			found = append(found, real)
+		}
+	}
+	l[path] = found
+	return found
 }
 
 // add watches a folder, or if it does not exist, the nearest one above, which reports
@@ -313,8 +343,8 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 			if !ok {
 				return nil
 			}
-			if event.Op == fsnotify.Chmod {
-				continue
+			if info, err := os.Lstat(event.Name); event.Op == fsnotify.Chmod && (err != nil || info.IsDir()) {
+				continue // of a file it may be a touch, or a script that is executable now
 			}
 			for _, path := range w.wanted(event) {
 				pending[path] = true
@@ -368,14 +398,30 @@ func (w *Watcher) wanted(event fsnotify.Event) (paths []string) {
 	return paths
 }
 
+// moved reports whether watched folders at path or below it are no longer where they
+// were: path has gone, or is a link that leads elsewhere now. The caller holds mu.
+func (w *Watcher) moved(path string, op fsnotify.Op) bool {
+	if w.folders[path] == "" && w.files[path] == nil {
+		return false
+	}
+	if w.folders[path] != "" && (op.Has(fsnotify.Remove) || op.Has(fsnotify.Rename)) {
+		return true
+	}
+	for folder, real := range w.folders {
+		if within(folder, path) {
+			if now, err := filepath.EvalSymlinks(folder); err != nil || now != real {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // wantedAt returns the targets' files that an event at path concerns. It starts
 // watching a folder that appears in a tree. The caller holds mu.
 func (w *Watcher) wantedAt(path string, op fsnotify.Op) []string {
-	if real := w.folders[path]; real != "" {
-		now, err := filepath.EvalSymlinks(path) // a link's target may have changed
-		if op.Has(fsnotify.Remove) || op.Has(fsnotify.Rename) || err != nil || now != real {
-			w.lose(path)
-		}
+	if w.moved(path, op) {
+		w.lose(path)
 	}
 	paths := append(w.returned(path), w.files[path]...)
 	info, err := os.Lstat(path)

@@ -82,6 +82,12 @@ func TestChangesAreTold(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
+		{"touched", func(t *testing.T, file string) {
+			now := time.Now()
+			if err := os.Chtimes(file, now, now); err != nil {
+				t.Fatal(err)
+			}
+		}},
 		{"removed and made anew", func(t *testing.T, file string) {
 			if err := os.Remove(file); err != nil {
 				t.Fatal(err)
@@ -177,6 +183,32 @@ func TestLinksAreFollowed(t *testing.T) {
 		await(t, told, byLink)
 		write(t, shared, "new")
 		await(t, told, lib)
+	}
+}
+
+// A link anywhere on the way to a file decides which one it is.
+func TestLinkOnTheWayIsWatched(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	file := filepath.Join(folder, "deep", "current", "lib", "a.js")
+	for _, release := range []string{"1", "2"} {
+		write(t, filepath.Join(folder, "releases", release, "lib", "a.js"), release)
+	}
+	write(t, filepath.Join(folder, "deep", "other"), "")
+	if err := os.Symlink("../releases/1", filepath.Join(folder, "deep", "current")); err != nil {
+		t.Fatal(err)
+	}
+	told := start(t, watch.Target{Files: []string{file}})
+	for _, release := range []string{"2", "1"} {
+		if err := os.Symlink("../releases/"+release, filepath.Join(folder, "deep", "new")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(folder, "deep", "new"), filepath.Join(folder, "deep", "current")); err != nil {
+			t.Fatal(err)
+		}
+		await(t, told, file)
+		write(t, filepath.Join(folder, "releases", release, "lib", "a.js"), "new")
+		await(t, told, file)
 	}
 }
 
