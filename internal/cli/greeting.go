@@ -166,6 +166,17 @@ func (a aside) change(c node.Change) {
 		sign, mayfly.Clip(s.Name), mayfly.Clip(s.Version), mayfly.Clip(s.ID), some)), " "))
 }
 
+// moved says that the doors are not where they are by default.
+func (a aside) moved(text string) {
+	switch {
+	case text == "":
+	case a.person:
+		a.p.note("%s", text)
+	default:
+		a.log.Info("default ports taken", "doors", strings.TrimPrefix(text, movedNote))
+	}
+}
+
 // ignoresNATSURL warns if the node ignores NATS_URL.
 func (a aside) ignoresNATSURL(s node.Status) {
 	url, _ := a.p.lookup("NATS_URL")

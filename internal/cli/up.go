@@ -18,6 +18,7 @@ type up struct {
 	config.Config `embed:""`
 	Paths         []string `arg:"" optional:"" name:"path" help:"Projects to run."`
 	File          string   `name:"config" help:"Config file to read instead of the user's own." placeholder:"FILE"`
+	Port          int      `name:"port" help:"Port of the gateway: short for --gateway.addr." placeholder:"N"`
 	Fresh         bool     `name:"fresh" help:"Empty the data folder first: streams, buckets and node name."`
 }
 
@@ -26,7 +27,7 @@ func (*up) Help() string {
 	return `PATH is a folder with a mayfly.yaml, or a file or folder that is one function.
 Without PATH, the project in the current folder runs, if there is one. The first
 Ctrl-C (SIGINT or SIGTERM) lets calls in flight finish, the second stops at
-once.
+once. In development a node whose default ports are taken moves to others.
 
 Flags with a dot, and most others, are also environment variables and keys of
 the config file: --gateway.addr is MAYFLY_GATEWAY_ADDR, and addr under gateway:.
@@ -43,6 +44,11 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
+	if u.Port != 0 {
+		if loaded.Gateway.Addr, err = atPort(loaded.Gateway.Addr, u.Port); err != nil {
+			return err
+		}
+	}
 	o := node.Options{
 		Config: loaded.Config, Fresh: u.Fresh, Routes: project.Routes(projects), Version: thisBuild().Version,
 		Reaper: reaperOf(), Base: p.base(),
@@ -58,6 +64,10 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	// A project on this machine alone is in development.
 	if !loaded.IsSet("dev") && len(projects) > 0 && config.Loopback(loaded.Gateway.Addr) {
 		o.Config.Dev = true
+	}
+	moved := ""
+	if o.Config.Dev {
+		moved = movePorts(loaded, &o.Config, u.Port != 0)
 	}
 	terminal := isTerminal(p.stderr)
 	level := loaded.Log.Level
@@ -98,6 +108,7 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return errors.Join(err, n.Close())
 	}
+	say.moved(moved)
 	say.ignoresNATSURL(n.Status())
 	defer say.stopping(ctx, n, loaded.Drain)()
 	var parts sync.WaitGroup

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/config"
+)
+
+const (
+	// portStep keeps the doors of several projects apart: the gateway's and the admin
+	// door's default ports are neighbors.
+	portStep = 10
+	mostSets = 50
+)
+
+// movedNote is how movePorts begins what to say.
+const movedNote = "note: default ports are taken; this node uses "
+
+// A listener is a door of the node, with the key that sets its address.
+type listener struct {
+	key  string
+	addr *string
+}
+
+// movePorts moves the doors that have their default address to ports nearby if another
+// program, such as a second mayfly up, has one of them. It returns what to say about it,
+// or "". The gateway stays where it is if fixed.
+func movePorts(loaded config.Loaded, c *config.Config, fixed bool) string {
+	var doors []listener
+	for _, d := range []listener{{"gateway.addr", &c.Gateway.Addr}, {"admin.addr", &c.Admin.Addr}, {"bus.addr", &c.Bus.Addr}} {
+		if !loaded.IsSet(d.key) && (d.key != "gateway.addr" || !fixed) && (d.key != "bus.addr" || c.NATS == "" && c.Context == "") {
+			doors = append(doors, d)
+		}
+	}
+	for set := range mostSets {
+		moved, free := make([]string, len(doors)), true
+		for i, d := range doors {
+			moved[i] = shifted(*d.addr, set*portStep)
+			free = free && !taken(moved[i])
+		}
+		if !free {
+			continue
+		}
+		var said []string
+		for i, d := range doors {
+			said = append(said, fmt.Sprintf("--%s %s", d.key, moved[i]))
+			*d.addr = moved[i]
+		}
+		if set == 0 {
+			return ""
+		}
+		return movedNote + strings.Join(said, " ")
+	}
+	return "" // the door that cannot listen says so
+}
+
+// shifted returns an address with a higher port.
+func shifted(addr string, by int) string {
+	host, port, err := net.SplitHostPort(addr)
+	n, number := strconv.Atoi(port)
+	if err != nil || number != nil || n == 0 {
+		return addr
+	}
+	return net.JoinHostPort(host, strconv.Itoa(n+by))
+}
+
+// taken reports whether another program listens on an address.
+func taken(addr string) bool {
+	if addr == config.AdminOff {
+		return false
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return errors.Is(err, syscall.EADDRINUSE)
+	}
+	l.Close()
+	return false
+}
+
+// atPort returns the gateway's address with the port of --port.
+func atPort(addr string, port int) (string, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil || port < 1 || port > 65535 {
+		return "", mayfly.Errorf(mayfly.Invalid, "--port %d is not a port", port).WithHint("use a number from 1 to 65535, such as 3000")
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port)), nil
+}

@@ -1,0 +1,47 @@
+package cli
+
+import (
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/mayfly-run/mayfly/internal/config"
+)
+
+// A second project in a second terminal must not need a flag.
+func TestDefaultPortsMoveTogether(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, text, _ := net.SplitHostPort(l.Addr().String())
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c config.Config
+	c.Gateway.Addr, c.Admin.Addr, c.Bus.Addr = l.Addr().String(), "127.0.0.1:0", "127.0.0.1:0"
+	said := movePorts(config.Loaded{}, &c, false)
+	_, text, _ = net.SplitHostPort(c.Gateway.Addr)
+	if now, _ := strconv.Atoi(text); now <= port || (now-port)%portStep != 0 || !strings.Contains(said, "--gateway.addr "+c.Gateway.Addr) {
+		t.Errorf("the gateway is at %s, said %q", c.Gateway.Addr, said)
+	}
+	set := config.Loaded{Settings: []config.Setting{{Key: config.Key{Name: "gateway.addr"}, From: "flag"}}}
+	c.Gateway.Addr = l.Addr().String()
+	if said := movePorts(set, &c, false); said != "" || c.Gateway.Addr != l.Addr().String() {
+		t.Errorf("an address that was given became %s, said %q", c.Gateway.Addr, said)
+	}
+}
+
+func TestPortIsTheGateways(t *testing.T) {
+	t.Parallel()
+	if addr, err := atPort("127.0.0.1:8080", 3000); addr != "127.0.0.1:3000" || err != nil {
+		t.Errorf("%s, %v", addr, err)
+	}
+	if _, err := atPort("127.0.0.1:8080", 70000); err == nil {
+		t.Error("70000 is a port")
+	}
+}
