@@ -3,6 +3,7 @@ package roster
 import (
 	"cmp"
 	"context"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/runner"
@@ -10,6 +11,7 @@ import (
 
 // A build is one that a session has announced.
 type build struct {
+	began time.Time
 	ended chan struct{} // closed when it has
 	err   error         // why it failed, once it has
 }
@@ -28,7 +30,7 @@ func (r *Roster) Expect(name mayfly.Name) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if b := r.building[name]; b == nil || !b.running() {
-		r.building[name] = &build{ended: make(chan struct{})}
+		r.building[name] = &build{began: time.Now(), ended: make(chan struct{})}
 	}
 }
 
@@ -55,7 +57,7 @@ func (r *Roster) Built(ctx context.Context, name mayfly.Name) error {
 	select {
 	case <-b.ended:
 	case <-ctx.Done():
-		return mayfly.Errorf(mayfly.Unavailable, "function %q is still being built", name).
+		return mayfly.Errorf(mayfly.Unavailable, "function %q has been building for %s", name, time.Since(b.began).Round(time.Second)).
 			WithHint("see the terminal of mayfly up")
 	}
 	if b.err == nil {

@@ -18,5 +18,6 @@
 //   - a secret that was missing builds what uses it: TestSecretThatWasMissingBuildsAgain
 //   - what a build or a manifest lacked is built when it comes: TestWhatWasMissingIsBuiltWhenItComes
 //   - a touch and a turned link are changes: TestTouchAndLinksAreChanges
+//   - of very many functions only some are started before their first calls: TestNotEverythingStartsAtOnce
 //   - of saves in a row the last one is served: TestLastSaveWins
 package session

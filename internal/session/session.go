@@ -300,13 +300,7 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 		return err
 	}
 	here := func(context.Context) (string, error) { return built.Folder, nil }
-	// A unit that starts slowly does not delay other builds.
-	if err := enter(ctx, s.starters); err != nil {
-		return err
-	}
-	err = s.options.Runner.Prepare(ctx, built.Unit, here)
-	<-s.starters
-	if err != nil {
+	if err := s.try(ctx, u, built.Unit, here); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -323,6 +317,26 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 	}
 	u.serving = folder
 	return nil
+}
+
+// mostTried is how many units are started once when the session begins. A thousand
+// instances would swamp the machine: the rest start with their first calls.
+const mostTried = 64
+
+// try starts an instance of what was built, unless it is one of very many first builds.
+func (s *Session) try(ctx context.Context, u *unit, built mayfly.Unit, here runner.Folder) error {
+	s.mu.Lock()
+	many := s.starting > mostTried && !u.ended
+	s.mu.Unlock()
+	if many {
+		return nil
+	}
+	// A unit that starts slowly does not delay other builds.
+	if err := enter(ctx, s.starters); err != nil {
+		return err
+	}
+	defer func() { <-s.starters }()
+	return s.options.Runner.Prepare(ctx, built, here)
 }
 
 // enter takes a place; on success the caller must release it.

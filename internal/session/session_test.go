@@ -29,6 +29,7 @@ type shelf struct {
 	services map[mayfly.Name]mayfly.Unit
 	failed   map[mayfly.Name]error // of the last build
 	changes  chan struct{}
+	prepared int  // calls of Prepare
 	well     bool // what has "broken" starts too
 }
 
@@ -62,6 +63,9 @@ func (s *shelf) Expect(mayfly.Name) {}
 func (s *shelf) Fail(name mayfly.Name, err error) { s.change(func() { s.failed[name] = err }) }
 
 func (s *shelf) Prepare(ctx context.Context, _ mayfly.Unit, folder runner.Folder) error {
+	s.mu.Lock()
+	s.prepared++
+	s.mu.Unlock()
 	text, err := read(ctx, folder)
 	if err == nil && strings.Contains(text, "broken") && !s.healed() {
 		err = mayfly.Errorf(mayfly.Crashed, "it does not start: %w", mayfly.Trace("line 1"))
@@ -356,5 +360,25 @@ func TestTouchAndLinksAreChanges(t *testing.T) {
 		}
 	case <-time.After(time.Minute):
 		t.Error("a touch builds nothing")
+	}
+}
+
+// A thousand instances at once would leave nothing of the machine.
+func TestNotEverythingStartsAtOnce(t *testing.T) {
+	t.Parallel()
+	files, names := map[string]string{}, []string{}
+	for i := range 200 {
+		name := fmt.Sprintf("f%d", i)
+		names, files[name+".sh"] = append(names, name), fmt.Sprintf(script, name)
+	}
+	files["mayfly.yaml"] = manifest(names...)
+	s := begin(t, files)
+	s.shelf.mu.Lock()
+	defer s.shelf.mu.Unlock()
+	if n := len(s.shelf.texts); n != len(names) {
+		t.Errorf("%d of %d functions serve", n, len(names))
+	}
+	if n := s.shelf.prepared; n == 0 || n > 80 {
+		t.Errorf("%d instances were started", n)
 	}
 }
