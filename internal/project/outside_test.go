@@ -1,6 +1,8 @@
 package project_test
 
 import (
+	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -115,6 +117,11 @@ func TestJavaScriptFindsItsFilesAndPackages(t *testing.T) {
 			"node_modules/reads/package.json", `{"dependencies":{"other":"1"}}`, "node_modules/reads/index.js", `module.exports = ` + place, "node_modules/reads/text.txt", "read",
 			"node_modules/reads/docs/big.txt", "", "node_modules/other/index.js", "",
 		}, "", "read", []string{"reads"}},
+		{"a package of the workspace", []string{
+			"package.json", "{}", "fn/index.js", `const { text } = require("@my/lib"); module.exports = () => text`, "fn/package.json", "{}",
+			"lib/package.json", `{"name":"@my/lib","dependencies":{"dep":"1"}}`, "lib/index.js", `exports.text = require("dep") + ` + place, "lib/text.txt", "read",
+			"node_modules/dep/index.js", `module.exports = "dep "`, "node_modules/@my/lib", "-> ../../lib",
+		}, "fn", "dep read", []string{"@my/lib", "dep"}},
 		{"native code of its own", []string{
 			"lib/index.js", `module.exports = () => { try { require("../build/it.node") } catch (e) { return e.code } }`, "package.json", `{"main":"lib"}`, "build/it.node", "\x7fELF",
 		}, "", "ERR_DLOPEN_FAILED", nil},
@@ -128,6 +135,13 @@ func TestJavaScriptFindsItsFilesAndPackages(t *testing.T) {
 				t.Parallel()
 				folder := filepath.Join(t.TempDir(), "hello")
 				for i := 0; i < len(tt.files); i += 2 {
+					if to, link := strings.CutPrefix(tt.files[i+1], "-> "); link {
+						path := filepath.Join(folder, tt.files[i])
+						if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.Symlink(to, path)); err != nil {
+							t.Fatal(err)
+						}
+						continue
+					}
 					write(t, folder, tt.files[i], tt.files[i+1])
 				}
 				p, err := project.Open(filepath.Join(folder, tt.path), noEnv)

@@ -49,6 +49,10 @@ func (b *javaScriptBuild) separate(built api.BuildResult, meta metafile) bool {
 	for name := range meta.Inputs {
 		file := absolute(folder, name)
 		in := packageAt(file)
+		if in == "" && !within(b.Root, file) && isPlaced(file) && slices.Contains(plain, filepath.Ext(file)) {
+			in = linkedPackage(file, folder)
+			outside[in] = true
+		}
 		if in == "" {
 			own[file] = true
 		} else if !outside[in] && isPlaced(file) {
@@ -88,6 +92,9 @@ func quoted(text string) string {
 	name, _, _ := strings.Cut(rest, `"`)
 	return name
 }
+
+// plain are the extensions of code that Node.js runs as it is.
+var plain = []string{".js", ".cjs", ".mjs"}
 
 // isPlaced reports whether a file of a package depends on where it is.
 func isPlaced(file string) bool {

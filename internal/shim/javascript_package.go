@@ -22,6 +22,7 @@ type pkg struct {
 
 	needs    []string // its dependencies of all kinds
 	onlyESM  bool     // require cannot load it
+	name     string   // as its package.json says
 	manifest string
 }
 
@@ -29,7 +30,7 @@ type pkg struct {
 func readPackage(folder string) pkg {
 	p := pkg{folder: folder, manifest: filepath.Join(folder, "package.json")}
 	var m struct {
-		Type, Main                                           string
+		Name, Type, Main                                     string
 		Exports                                              json.RawMessage
 		Dependencies, OptionalDependencies, PeerDependencies map[string]json.RawMessage
 	}
@@ -40,6 +41,7 @@ func readPackage(folder string) pkg {
 	for _, some := range []map[string]json.RawMessage{m.Dependencies, m.OptionalDependencies, m.PeerDependencies} {
 		p.needs = slices.AppendSeq(p.needs, maps.Keys(some))
 	}
+	p.name = m.Name
 	slices.Sort(p.needs)
 	p.needs = slices.Compact(p.needs)
 	entries := cmp.Or(string(m.Exports), m.Main)
@@ -132,6 +134,21 @@ func packageAt(file string) string {
 		return ""
 	}
 	return packageOf(file[at+len(nodeModules)+1:])
+}
+
+// linkedPackage returns the name of the package of a file that node_modules links to, as
+// in a workspace, or "" if code in a folder finds no such package.
+func linkedPackage(file, from string) string {
+	for folder := filepath.Dir(file); folder != filepath.Dir(folder); folder = filepath.Dir(folder) {
+		if _, err := os.Stat(filepath.Join(folder, "package.json")); err == nil {
+			name := readPackage(folder).name
+			if name != "" && findPackage(name, from) == folder {
+				return name
+			}
+			return ""
+		}
+	}
+	return ""
 }
 
 // placeMarks are the words of code that depends on where it is.
