@@ -40,15 +40,16 @@ var floors = map[string]int{
 
 	module + "/internal/bus": 4,
 
-	module + "/internal/dispatch": 5,
-	module + "/internal/micro":    5,
-	module + "/internal/openapi":  5,
-	module + "/internal/project":  5,
-	module + "/internal/registry": 5,
-	module + "/internal/secrets":  5,
-	module + "/internal/logs":     5,
-	module + "/internal/peers":    5,
-	module + "/internal/runner":   5,
+	module + "/internal/dispatch":  5,
+	module + "/internal/micro":     5,
+	module + "/internal/openapi":   5,
+	module + "/internal/project":   5,
+	module + "/internal/registry":  5,
+	module + "/internal/inventory": 5,
+	module + "/internal/secrets":   5,
+	module + "/internal/logs":      5,
+	module + "/internal/peers":     5,
+	module + "/internal/runner":    5,
 
 	module + "/internal/gateway":        6,
 	module + "/internal/console":        6,
@@ -94,7 +95,7 @@ var guests = []string{
 // owners says which packages may import a third-party module.
 var owners = map[string][]string{
 	"github.com/nats-io/nats-server/v2":          {"internal/bus", "bench"},
-	"github.com/nats-io/nats.go":                 {"internal/bus", "internal/registry", "internal/secrets", "internal/logs", "internal/natstest", "bench", "examples/createtask/worker", "examples/hackernews"},
+	"github.com/nats-io/nats.go":                 {"internal/bus", "internal/registry", "internal/secrets", "internal/logs", "internal/inventory", "internal/natstest", "bench", "examples/createtask/worker", "examples/hackernews"},
 	"github.com/synadia-io/orbit.go/natscontext": {"internal/bus"},
 	"golang.org/x/sys":                           {"internal/bus", "internal/node", "internal/process"},
 	"github.com/klauspost/compress":              {"internal/bundle"},

@@ -40,6 +40,7 @@ type grammar struct {
 	Ping   ping       `cmd:"" group:"Inspect" usage:"[NAME]" help:"Ping every instance."`
 	Nodes  nodesVerb  `cmd:"" group:"Inspect" help:"List nodes."`
 	Routes routes     `cmd:"" group:"Inspect" help:"List HTTP routes."`
+	Doctor doctor     `cmd:"" group:"Inspect" usage:"[--accept]" help:"Check that the store is whole and the nodes are ready."`
 	Config configVerb `cmd:"" group:"Inspect" help:"Show a node's settings and where each comes from."`
 
 	Completion completion `cmd:"" group:"More" usage:"bash|zsh|fish" help:"Print a shell completion script."`

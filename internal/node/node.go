@@ -19,6 +19,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/console"
 	"github.com/mayfly-run/mayfly/internal/dispatch"
 	"github.com/mayfly-run/mayfly/internal/gateway"
+	"github.com/mayfly-run/mayfly/internal/inventory"
 	"github.com/mayfly-run/mayfly/internal/logs"
 	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/news"
@@ -56,6 +57,7 @@ type Node struct {
 	bus       *bus.Bus
 	directory *micro.Directory
 	store     *store
+	inventory *inventory.Inventory // nil unless the store is ours
 	keeper    *process.Keeper
 	runner    *runner.Runner
 	dispatch  *dispatch.Dispatcher
@@ -129,6 +131,12 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	closers = append(closers, n.store.close)
+	if n.bus.Embedded() { // any other store is its operator's responsibility
+		o := inventory.Options{File: RecordOf(n.folder.path), Log: logOf("inventory")}
+		if n.inventory, err = inventory.Open(ctx, n.bus, o); err != nil {
+			return nil, err
+		}
+	}
 
 	// Processes, and the runner that keeps them alive. The keeper is closed after the runner
 	// has stopped everything in order, and kills what is left.
@@ -213,7 +221,11 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.options.Watch != nil {
 		doors = append(doors, watcher{n.directory, n.options.Watch})
 	}
-	err := runStages(ctx, doors, []worker{n.roster}, []worker{n.runner})
+	followers := []worker{n.roster}
+	if n.inventory != nil {
+		followers = append(followers, n.inventory)
+	}
+	err := runStages(ctx, doors, followers, []worker{n.runner})
 	return errors.Join(err, n.close())
 }
 
@@ -228,8 +240,15 @@ func (n *Node) SecretsSet(ctx context.Context) <-chan map[mayfly.Name]struct{} {
 
 // ready returns nil, or why this node should get no traffic.
 func (n *Node) ready() error {
-	return cmp.Or(n.bus.Ready(), n.store.registry.Ready())
+	err := cmp.Or(n.bus.Ready(), n.store.registry.Ready())
+	if err == nil && n.inventory != nil {
+		err = n.inventory.Ready()
+	}
+	return err
 }
+
+// RecordOf returns the file in a data folder that says what the store should hold.
+func RecordOf(folder string) string { return filepath.Join(folder, "store.json") }
 
 // id returns the node's id, which never changes.
 func (n *Node) id() string { return n.folder.identity.ID }

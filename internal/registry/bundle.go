@@ -160,8 +160,9 @@ func (w *diskWriter) Write(p []byte) (int, error) {
 	return n, cacheError(err)
 }
 
-// checkBundles checks that the bundles of a deploy have been uploaded.
-func (r *Registry) checkBundles(ctx context.Context, bundles map[string]string) error {
+// CheckBundles checks that the bundles of a deploy, by platform, have been uploaded. The
+// error has code NotFound if one has not.
+func (r *Registry) CheckBundles(ctx context.Context, bundles map[string]string) error {
 	for _, digest := range bundles {
 		if err := checkDigest(digest); err != nil {
 			return err

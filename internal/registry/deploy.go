@@ -40,7 +40,7 @@ func deploy[T thing](ctx context.Context, r *Registry, key string, t T, project 
 	if err != nil {
 		return t, false, mayfly.Errorf(mayfly.Invalid, "the settings of %s cannot be stored: %w", nameOf(key), err)
 	}
-	if err := r.checkBundles(ctx, bundles); err != nil {
+	if err := r.CheckBundles(ctx, bundles); err != nil {
 		return t, false, err
 	}
 	return change[T](ctx, r, key, func(present entry) (entry, error) {
@@ -76,7 +76,7 @@ func (r *Registry) Rollback(ctx context.Context, ref mayfly.Ref) (_ mayfly.Unit,
 	}
 	bundles, err := old.bundles()
 	if err == nil {
-		err = r.checkBundles(ctx, bundles)
+		err = r.CheckBundles(ctx, bundles)
 	}
 	if err != nil {
 		return none, false, err
@@ -220,7 +220,14 @@ func (r *Registry) update(ctx context.Context, key string, author func(present e
 		if err != nil {
 			return entry{}, false, err
 		}
-		if !bytes.Equal(theirs.data, next.data) {
+		switch {
+		case present.broken != nil && theirs.broken != nil && theirs.kv == present.kv, theirs.kv == 0:
+			// The last message is damaged, so nobody knows its number.
+			if next.kv, err = r.overwrite(ctx, key, next.data); err != nil {
+				return entry{}, false, err
+			}
+			theirs = next
+		case !bytes.Equal(theirs.data, next.data):
 			if _, err := author(theirs); errors.Is(err, errUnchanged) {
 				return theirs, false, nil
 			}
@@ -236,6 +243,15 @@ func (r *Registry) update(ctx context.Context, key string, author func(present e
 	}
 	r.show(key, next, nil)
 	return next, true, nil
+}
+
+// overwrite stores a value, whatever there is.
+func (r *Registry) overwrite(ctx context.Context, key string, data []byte) (kv uint64, err error) {
+	err = r.bus.RetryBucket(ctx, "write "+key, mayfly.BucketRegistry, func(ctx context.Context, b jetstream.KeyValue) (err error) {
+		kv, err = b.Put(ctx, key, data)
+		return err
+	})
+	return kv, err
 }
 
 // read returns the present entry, with kv 0 if there never was one. It updates the
@@ -272,7 +288,7 @@ func lastWords(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValu
 	}
 	_, err = stream.GetLastMsgForSubject(ctx, "$KV."+mayfly.BucketRegistry+"."+key)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return entry{}, nil
+		return lastIntact(ctx, stream, key) // nearly always nothing
 	}
 	if err != nil {
 		return entry{}, err

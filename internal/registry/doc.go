@@ -26,7 +26,8 @@
 //   - Entries that other tools wrote are checked like a manifest before they are shown:
 //     TestHostileRoutesAreNotServed.
 //   - An entry that makes no sense blocks nothing, and the last good one serves:
-//     TestUnreadableEntryLocksNothing.
+//     TestUnreadableEntryLocksNothing. Neither does one that is damaged on disk:
+//     TestDamagedEntryStopsNoRead.
 //   - A writer reads its own writes; others see them, even after the connection was lost
 //     or replaced, or a backup was restored:
 //     TestPictureSurvivesTheServer, TestReplacedRegistryIsReadAgain.

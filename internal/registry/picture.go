@@ -156,6 +156,8 @@ func (r *Registry) show(key string, e entry, unreadable error) {
 const (
 	watchPause = 250 * time.Millisecond // before a watch that ended restarts
 	checkEvery = 2 * time.Second        // how often a watch asks whether the stream is still the same
+	readWait   = 10 * time.Second       // how long a new picture may make no progress
+	damagedFor = 30 * time.Second       // until a damaged registry is read again, unless it changes
 )
 
 // stream is the one behind the bucket.
@@ -164,6 +166,7 @@ const stream = "KV_" + mayfly.BucketRegistry
 var (
 	errInterrupted = errors.New("the connection was interrupted")
 	errReplaced    = errors.New("the stream was replaced")
+	errDamaged     = errors.New("a message is damaged")
 )
 
 // follow keeps the picture current until ctx ends. It closes complete when the first
@@ -173,7 +176,6 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
 	for {
 		err := r.watch(ctx, func() {
 			away = false
-			r.setLost(nil)
 			if complete != nil {
 				close(complete)
 				complete = nil
@@ -190,8 +192,10 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
 		case gone:
 			// Somebody deleted it under our feet, perhaps to restore a backup, which an
 			// empty one would prevent.
-			r.setLost(mayfly.Errorf(mayfly.Unavailable, "the registry's stream %s was deleted; what was deployed is still served", stream).
+			r.lose(mayfly.Errorf(mayfly.Unavailable, "the registry's stream %s was deleted; what was deployed is still served", stream).
 				WithHint("restore a backup of it, or restart the node to begin with an empty registry"))
+		case errors.Is(err, errDamaged):
+			r.awaitChange(ctx)
 		case errors.Is(err, errReplaced):
 			r.log.Warn("registry was replaced or went back, reading it again", "subject", stream)
 		}
@@ -206,12 +210,12 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
 	}
 }
 
-// setLost keeps and logs why there is no registry; nil once there is one.
-func (r *Registry) setLost(why error) {
+// lose keeps and logs why there is no registry, until the next picture.
+func (r *Registry) lose(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if why != nil && r.lost == nil {
-		r.log.Warn("registry lost", "err", why)
+	if r.lost == nil {
+		r.log.Warn("registry not read", "err", why)
 	}
 	r.lost = why
 }
@@ -253,6 +257,8 @@ func (r *Registry) watch(ctx context.Context, complete func()) error {
 	r.next = newPicture()
 	r.mu.Unlock()
 	seen := sight{extent: began}
+	stalled := time.NewTimer(readWait)
+	defer stalled.Stop()
 	check := time.NewTicker(checkEvery)
 	defer check.Stop()
 	for {
@@ -265,14 +271,26 @@ func (r *Registry) watch(ctx context.Context, complete func()) error {
 			if err := r.same(ctx, js, &seen); err != nil {
 				return err
 			}
+		case <-stalled.C:
+			damage, err := r.salvage(ctx, js, kv)
+			if err != nil {
+				return err
+			}
+			r.swap(damage)
+			complete()
+			return errDamaged
 		case stored, ok := <-watcher.Updates():
 			switch {
 			case !ok:
 				return errInterrupted
 			case stored == nil:
-				r.swap()
+				stalled.Stop()
+				r.swap(nil)
 				complete()
 			default:
+				if r.building() {
+					stalled.Reset(readWait)
+				}
 				seen.last, seen.at = stored.Revision(), stored.Created()
 				e, err := readable(ctx, kv, stored)
 				r.show(stored.Key(), e, err)
@@ -315,11 +333,23 @@ func (r *Registry) same(ctx context.Context, js jetstream.JetStream, seen *sight
 	return nil
 }
 
+// building reports whether the picture is not complete yet.
+func (r *Registry) building() bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.next != nil
+}
+
 // swap makes the new picture the current one. Entries that vanished without a trace,
-// because the bucket is a different one, disappear with the old.
-func (r *Registry) swap() {
+// because the bucket is a different one, disappear with the old. lost says what the new
+// one lacks.
+func (r *Registry) swap(lost error) {
+	if lost != nil {
+		r.lose(lost)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.lost = lost
 	if r.next != nil {
 		gone := r.picture.names()
 		r.picture, r.next = r.next, nil

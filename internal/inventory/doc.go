@@ -1,0 +1,20 @@
+// Package inventory notices that a store lost something: a damaged disk, an incomplete
+// copy of the folder, a crash that hid a file. JetStream starts with what it can read, and
+// says nothing.
+//
+//	store ──► look ──► record, beside the store      while the node runs
+//	store ──► look ──► compare with the record       at its start: Ready, the log, mayfly doctor
+//
+// A record holds, for each stream that must not lose anything, its last sequence number,
+// how many messages it has, and for each key the number and a digest of the newest value.
+// It is written after the store was synced, so it never promises more than that has.
+//
+// It restores nothing, and does not look at logs or at users' streams.
+//
+// # Invariants
+//
+//   - A store that lost something is told so, by name, and reading it has an end:
+//     TestDamageIsTold.
+//   - What is written again, restored or accepted is no longer missing:
+//     TestDamageIsSettled.
+package inventory

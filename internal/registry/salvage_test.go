@@ -1,0 +1,79 @@
+package registry_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/mayfly-run/mayfly/internal/registry"
+)
+
+// One flipped bit stops the consumer behind a watch for good. The rest is read anyway, and
+// a deploy heals the entry.
+func TestDamagedEntryStopsNoRead(t *testing.T) {
+	t.Parallel()
+	store := t.TempDir()
+	serve := func() *bus.Bus {
+		b, err := bus.Open(t.Context(), bus.Options{Server: &bus.ServerOptions{Store: store, MaxStore: 1 << 30, CoreKey: natstest.CoreKey}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { b.Close() })
+		return b
+	}
+	b := serve()
+	r, err := registry.Open(t.Context(), b, registry.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := upload(t, r, "one"), upload(t, r, "two")
+	for _, name := range []string{"a", "b", "c", "only"} {
+		deploy(t, r, function(name, "shop", one))
+	}
+	deploy(t, r, function("b", "shop", two))
+	deploy(t, r, function("c", "shop", two))
+	r.Close()
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	block := filepath.Join(store, "jetstream/CORE/streams/KV_mayfly_registry/msgs/1.blk")
+	data, err := os.ReadFile(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[bytes.LastIndex(data, []byte(`"name":"b"`))] ^= 1
+	data[bytes.LastIndex(data, []byte(`"name":"only"`))] ^= 1
+	if err := os.WriteFile(block, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	b = serve()
+	r = open(t, b, registry.Options{})
+	names := func() (all []string) {
+		for _, u := range r.List() {
+			all = append(all, u.String())
+		}
+		return all
+	}
+	if got := names(); !slices.Equal(got, []string{"a@1", "b@1", "c@2"}) {
+		t.Errorf("after the damage there is %v", got)
+	}
+	wantCode(t, r.Ready(), mayfly.Unavailable, "function/b, function/only", "restore")
+	if broken := r.Unreadable(); len(broken) != 2 {
+		t.Errorf("unreadable are %v", broken)
+	}
+	if again := deploy(t, r, function("b", "shop", two)); again.Revision != 3 {
+		t.Errorf("deployed again as %v", again)
+	}
+	deploy(t, r, function("only", "shop", two))
+	news := r.Watch(t.Context())
+	await(t, news, func() bool { return r.Ready() == nil })
+	if got := names(); !slices.Equal(got, []string{"a@1", "b@3", "c@2", "only@1"}) {
+		t.Errorf("after the deploys there is %v", got)
+	}
+}
