@@ -10,6 +10,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/secrets"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
 // secretWait bounds how long a start waits for the bucket of secrets.
@@ -19,7 +20,7 @@ const secretWait = 5 * time.Second
 // empty: the node's own environment may hold anything, and never reaches a function.
 func (n *Node) environment(p mayfly.Program, name string, revision uint64, instance string) ([]string, error) {
 	home := filepath.Join(n.folder.path, "home", name)
-	temporary := filepath.Join(n.folder.path, "tmp", name)
+	temporary := n.folder.temporary(name, instance)
 	for _, folder := range []string{home, temporary} {
 		if err := os.MkdirAll(folder, 0o700); err != nil {
 			return nil, cannotWrite(folder, err)
@@ -70,6 +71,13 @@ func (n *Node) environment(p mayfly.Program, name string, revision uint64, insta
 		env = append(env, "NATS_CREDS="+file)
 	}
 	return env, nil
+}
+
+// cleanUp removes what an instance that has ended left in its TMPDIR.
+func (n *Node) cleanUp(name, instance string) {
+	if err := os.RemoveAll(n.folder.temporary(name, instance)); err != nil {
+		n.options.Log.Warn("temporary files not removed", telemetry.KeyFunction, name, telemetry.KeyInstance, instance, telemetry.KeyErr, err)
+	}
 }
 
 // A Base is what instances take from the node's own environment.

@@ -27,6 +27,8 @@ const (
 	lockFile     = "lock"
 	coreKeyFile  = "core.key"
 	storeFolder  = "nats"
+
+	temporaryFolder = "tmp" // of instances; emptied at the start
 )
 
 // An Identity is node.json: the node's names, which never change, and its addresses while
@@ -91,6 +93,8 @@ func openFolder(path string, fresh bool) (_ *folder, err error) {
 			return nil, cannotWrite(path, err)
 		}
 	}
+	// Instances of a node that was killed left it behind. What cannot go only takes space.
+	_ = os.RemoveAll(filepath.Join(path, temporaryFolder))
 	f.identity, err = readIdentity(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -142,6 +146,11 @@ func (f *folder) store() string { return filepath.Join(f.path, storeFolder) }
 
 // bundles returns the folder of fetched code, unpacked.
 func (f *folder) bundles() string { return filepath.Join(f.path, "bundles") }
+
+// temporary returns the TMPDIR of an instance.
+func (f *folder) temporary(name, instance string) string {
+	return filepath.Join(f.path, temporaryFolder, name, instance)
+}
 
 // maxSockets is the longest path that sockets may return: systems allow about a
 // hundred bytes for the path of a socket, its name included (unix(7)).

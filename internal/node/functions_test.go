@@ -5,9 +5,13 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -127,6 +131,35 @@ func TestDeployedFunctionSurvivesARestart(t *testing.T) {
 		_, err := nc.Request("fn.hello", nil, patience)
 		return err == nats.ErrNoResponders
 	})
+}
+
+// A disk does not fill with what instances leave behind, nor with what those of a killed
+// node left.
+func TestTemporaryFilesGoWithTheirInstance(t *testing.T) {
+	t.Parallel()
+	o := options(t)
+	left := filepath.Join(o.Folder, "tmp", "hello", "killed")
+	if err := os.MkdirAll(left, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	n := start(t, o)
+	gone := func(path string) bool {
+		_, err := os.Stat(path)
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	if !gone(left) {
+		t.Error("files of a killed node are still there")
+	}
+	s := openShelf(t, n.NATS, t.TempDir())
+	s.deploy(t, shell("hello", `echo x >"$TMPDIR/x"; printf %s "$TMPDIR"`))
+	temporary := string(awaitStatus(t, n.Gateway+"/fn/hello", 200).body)
+	if gone(filepath.Join(temporary, "x")) {
+		t.Errorf("%q has no file while the instance is there", temporary)
+	}
+	if err := s.Remove(t.Context(), "hello"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the files of the instance are gone", func() bool { return gone(temporary) })
 }
 
 // The directory learns of a removal later than the registry; no call may see the gap.

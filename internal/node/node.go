@@ -100,6 +100,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 		}
 	}()
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	n.options.Log = o.Log
 	logOf := func(name string) *slog.Logger { return o.Log.With(telemetry.KeyPart, name) }
 	c := o.Config
 	n.options.Base = o.Base.withDefaults()
@@ -155,7 +156,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	}
 	n.runner = runner.New(runner.Options{
 		Engines: engines,
-		Env:     n.environment, Output: n.output, Node: n.id(), Drain: c.Drain, Log: logOf("runner"),
+		Env:     n.environment, Ended: n.cleanUp, Output: n.output, Node: n.id(), Drain: c.Drain, Log: logOf("runner"),
 	})
 	closers = append(closers, n.runner.Close)
 	if n.labels, err = c.LabelMap(); err != nil {

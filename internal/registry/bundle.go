@@ -32,6 +32,10 @@ const (
 	// spared is the age below which an unreferenced bundle is kept: a deploy uploads
 	// first and writes its entry after the nodes have tried the code.
 	spared = time.Hour
+
+	// sparedHere is that age for a node's unpacked copy, which can be fetched again, since it
+	// was last asked for: a node may be starting it for a deploy.
+	sparedHere = 10 * time.Minute
 )
 
 // Upload stores a packed bundle under the digest that Pack returned, unless it exists.
@@ -194,6 +198,35 @@ func (r *Registry) Collect(ctx context.Context, inUse ...string) (int, error) {
 	return r.collect(ctx, time.Now().Add(-spared), inUse)
 }
 
+// Sweep deletes unpacked bundles from the cache that no entry references, now or in its
+// history, unless they are in inUse or were asked for a moment ago. It reads the registry
+// only if there are any that an earlier Sweep has not seen.
+func (r *Registry) Sweep(ctx context.Context, inUse ...string) error {
+	return r.sweep(ctx, time.Now().Add(-sparedHere), inUse)
+}
+
+func (r *Registry) sweep(ctx context.Context, before time.Time, inUse []string) error {
+	if r.barred != nil || r.options.Cache == "" {
+		return nil
+	}
+	keep := map[string]bool{}
+	for _, digest := range inUse {
+		keep[digest] = true
+	}
+	if old, err := r.fetcher.old(r.options.Cache, before, keep); err != nil || !r.fetcher.unsure(old) {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, transfer)
+	defer cancel()
+	named, err := r.named(ctx)
+	if err != nil {
+		return err
+	}
+	maps.Copy(keep, named)
+	r.fetcher.settle(named)
+	return r.fetcher.forget(r.options.Cache, before, keep)
+}
+
 func (r *Registry) collect(ctx context.Context, before time.Time, inUse []string) (deleted int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, transfer)
 	defer cancel()
@@ -234,6 +267,7 @@ func (r *Registry) collect(ctx context.Context, before time.Time, inUse []string
 	if r.options.Cache == "" {
 		return deleted, nil
 	}
+	r.fetcher.settle(named)
 	return deleted, r.fetcher.forget(r.options.Cache, before, named)
 }
 

@@ -183,6 +183,46 @@ func TestFetchGoesOnForOthers(t *testing.T) {
 	wantCode(t, err, mayfly.Unavailable, "stops")
 }
 
+// A deploy that fails leaves its bundle unpacked on each node that tried.
+func TestSweepDeletesUnpackedBundlesOfNoRevision(t *testing.T) {
+	t.Parallel()
+	cache := t.TempDir()
+	r := open(t, natstest.New(t), registry.Options{Cache: cache})
+	old, now, failed, running := upload(t, r, "old"), upload(t, r, "now"), upload(t, r, "failed"), upload(t, r, "running")
+	deploy(t, r, function("hello", "", old))
+	deploy(t, r, function("hello", "", now))
+	then := time.Now().Add(-time.Minute)
+	for _, digest := range []string{old, now, failed, running} {
+		fetch(t, r, digest)
+		if err := os.Chtimes(filepath.Join(cache, digest), then, then); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fetch(t, r, failed) // a deploy tries it again
+	here := func(digest string) bool {
+		_, err := os.Stat(filepath.Join(cache, digest))
+		return err == nil
+	}
+	before := then.Add(time.Second)
+	if err := r.SweepBefore(t.Context(), before, running); err != nil || !here(failed) {
+		t.Fatal("what was asked for a moment ago is gone", err)
+	}
+	if err := os.Chtimes(filepath.Join(cache, failed), then, then); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SweepBefore(t.Context(), before, running); err != nil || here(failed) {
+		t.Fatal("what no revision has is still there", err)
+	}
+	for _, digest := range []string{old, now, running} {
+		if !here(digest) {
+			t.Errorf("%s is gone", digest)
+		}
+	}
+	if _, text := fetch(t, r, failed); text != "failed" {
+		t.Errorf("fetched %q, want it from the store again", text)
+	}
+}
+
 func TestCollectSparesWhatIsNamed(t *testing.T) {
 	t.Parallel()
 	b, cache := natstest.New(t), t.TempDir()

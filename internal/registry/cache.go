@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -55,6 +56,7 @@ func (r *Registry) Fetch(ctx context.Context, digest string) (string, error) {
 	folder := filepath.Join(r.options.Cache, digest)
 	if r.fetcher.knows(digest) {
 		if _, err := os.Stat(filepath.Join(folder, cacheMark)); err == nil {
+			asked(folder)
 			return filepath.Join(folder, cacheCode), nil
 		}
 	}
@@ -70,9 +72,13 @@ func (r *Registry) Fetch(ctx context.Context, digest string) (string, error) {
 	}
 }
 
+// asked notes on a folder of the cache that it is used: see sparedHere.
+func asked(folder string) { _ = os.Chtimes(folder, time.Time{}, time.Now()) }
+
 // fetch fills a folder of the cache.
 func (r *Registry) fetch(ctx context.Context, digest, folder string) error {
 	if whole(folder, digest) {
+		asked(folder)
 		return nil
 	}
 	if err := os.MkdirAll(r.options.Cache, 0o700); err != nil {
@@ -186,6 +192,7 @@ type fetcher struct {
 	mu      sync.Mutex
 	flights map[string]*flight
 	known   map[string]bool
+	named   map[string]bool // that an entry referenced at the last look
 	closed  bool
 	working sync.WaitGroup
 }
@@ -234,21 +241,46 @@ func (f *fetcher) join(digest string, work func(ctx context.Context) error) (*fl
 	return started, nil
 }
 
-// forget removes cached bundles that are old and unreferenced.
-func (f *fetcher) forget(cache string, before time.Time, named map[string]bool) error {
+// old returns the cached bundles that were not asked for lately, except those to keep.
+func (f *fetcher) old(cache string, before time.Time, keep map[string]bool) (digests []string, err error) {
 	entries, err := os.ReadDir(cache)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return cacheError(err)
+		return nil, cacheError(err)
 	}
 	for _, e := range entries {
 		info, err := e.Info()
-		if err != nil || checkDigest(e.Name()) != nil || named[e.Name()] || info.ModTime().After(before) {
-			continue
+		if err == nil && checkDigest(e.Name()) == nil && !keep[e.Name()] && !info.ModTime().After(before) {
+			digests = append(digests, e.Name())
 		}
-		if err := f.remove(cache, e.Name()); err != nil {
+	}
+	return digests, nil
+}
+
+// unsure reports whether a bundle was not referenced at the last look.
+func (f *fetcher) unsure(digests []string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(digests, func(digest string) bool { return !f.named[digest] })
+}
+
+// settle notes what is referenced.
+func (f *fetcher) settle(named map[string]bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.named = named
+}
+
+// forget removes cached bundles that are old and unreferenced.
+func (f *fetcher) forget(cache string, before time.Time, named map[string]bool) error {
+	digests, err := f.old(cache, before, named)
+	if err != nil {
+		return err
+	}
+	for _, digest := range digests {
+		if err := f.remove(cache, digest); err != nil {
 			return err
 		}
 	}

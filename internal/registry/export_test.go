@@ -15,3 +15,8 @@ func (r *Registry) CollectBefore(ctx context.Context, before time.Time, inUse ..
 func (r *Registry) UploadWithin(ctx context.Context, packed io.Reader, digest string, patience time.Duration) error {
 	return r.upload(ctx, packed, digest, patience)
 }
+
+// SweepBefore is Sweep with another idea of what is old.
+func (r *Registry) SweepBefore(ctx context.Context, before time.Time, inUse ...string) error {
+	return r.sweep(ctx, before, inUse)
+}

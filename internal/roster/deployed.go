@@ -82,19 +82,33 @@ func (r *Roster) Bundle(p mayfly.Program) runner.Folder {
 	}
 }
 
-// collect deletes bundles that no entry names and nothing here runs.
-func (r *Roster) collect(ctx context.Context) {
-	var used []string
+// used returns the bundles that anything here runs.
+func (r *Roster) used() (digests []string) {
 	r.mu.RLock()
 	for _, u := range r.units {
-		used = append(used, u.Bundle(mayfly.Platform()))
+		digests = append(digests, u.Bundle(mayfly.Platform()))
 	}
 	r.mu.RUnlock()
-	n, err := r.registry.Collect(ctx, used...)
+	for _, p := range r.runner.Programs() {
+		digests = append(digests, p.Bundle(mayfly.Platform()))
+	}
+	return digests
+}
+
+// collect deletes bundles that no entry names and nothing here runs.
+func (r *Roster) collect(ctx context.Context) {
+	n, err := r.registry.Collect(ctx, r.used()...)
 	if err != nil && ctx.Err() == nil {
 		r.log.Warn("unused bundles not deleted", telemetry.KeyErr, err)
 	}
 	if n > 0 {
 		r.log.Info("unused bundles deleted", "count", n)
+	}
+}
+
+// sweep deletes this node's copies of such bundles.
+func (r *Roster) sweep(ctx context.Context) {
+	if err := r.registry.Sweep(ctx, r.used()...); err != nil && ctx.Err() == nil {
+		r.log.Warn("unpacked bundles not deleted", telemetry.KeyErr, err)
 	}
 }

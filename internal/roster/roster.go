@@ -56,13 +56,19 @@ func New(o Options) *Roster {
 	return r
 }
 
-// collectEvery is how often unused bundles are looked for.
-const collectEvery = time.Hour
+// How often unused bundles are looked for: stored ones, and those unpacked on this node,
+// as each failed deploy leaves one.
+const (
+	collectEvery = time.Hour
+	sweepEvery   = 3 * time.Minute
+)
 
 // Run follows the registry until ctx ends, and deletes unused bundles.
 func (r *Roster) Run(ctx context.Context) error {
 	hourly := time.NewTicker(collectEvery)
 	defer hourly.Stop()
+	often := time.NewTicker(sweepEvery)
+	defer often.Stop()
 	deployed := r.registry.Watch(ctx)
 	for {
 		select {
@@ -75,6 +81,8 @@ func (r *Roster) Run(ctx context.Context) error {
 			}
 		case <-hourly.C:
 			r.collect(ctx)
+		case <-often.C:
+			r.sweep(ctx)
 		}
 	}
 }

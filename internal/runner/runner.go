@@ -22,6 +22,10 @@ type Options struct {
 	// an error, such as a missing secret, is a failed start. Nil means empty.
 	Env func(program mayfly.Program, name string, revision uint64, instance string) ([]string, error)
 
+	// Ended is told when an instance and all that it started are gone, or when it failed to
+	// start, so that what Env made for it can go; may be nil.
+	Ended func(name, instance string)
+
 	Output func(mayfly.Line) // gets what instances write and what is said about them; must not block
 	Log    *slog.Logger      // discards if nil
 	Node   string            // id, for messages
@@ -33,6 +37,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.Env == nil {
 		o.Env = func(mayfly.Program, string, uint64, string) ([]string, error) { return nil, nil }
+	}
+	if o.Ended == nil {
+		o.Ended = func(string, string) {}
 	}
 	if o.Output == nil {
 		o.Output = func(mayfly.Line) {}
@@ -284,6 +291,21 @@ func (r *Runner) Units() []mayfly.Unit {
 	slices.SortFunc(all, func(a, b mayfly.Unit) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 	})
+	return all
+}
+
+// Programs returns the programs of all revisions that have instances or may get some: those
+// leaving too.
+func (r *Runner) Programs() (all []mayfly.Program) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, u := range r.units {
+		u.mu.Lock()
+		for _, v := range u.revisions() {
+			all = append(all, v.value.Program)
+		}
+		u.mu.Unlock()
+	}
 	return all
 }
 

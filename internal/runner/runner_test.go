@@ -2,9 +2,11 @@ package runner
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -172,4 +174,44 @@ func TestEnginePanicsCostOneStart(t *testing.T) {
 	set(t, r, hello(1))
 	_, err := r.Call(t.Context(), "hello", &mayfly.Call{})
 	wantCode(t, err, mayfly.Internal)
+}
+
+// What was made for an instance can go when it has ended, however that came about.
+func TestEveryInstanceHasItsEnd(t *testing.T) {
+	t.Parallel()
+	made, ended := make(chan string, 100), make(chan string, 100)
+	var refuse atomic.Bool
+	p := &program{call: says, start: func(context.Context, Spec) error {
+		if refuse.Load() {
+			return errors.New("no")
+		}
+		return nil
+	}}
+	r := run(t, p, func(o *Options) {
+		o.Env = func(_ mayfly.Program, _ string, _ uint64, instance string) ([]string, error) {
+			made <- instance
+			return nil, nil
+		}
+		o.Ended = func(_, instance string) { ended <- instance }
+	})
+	call := func() {
+		_, _ = r.Call(t.Context(), "hello", &mayfly.Call{}) // it may fail to start
+	}
+	next := func(how string) {
+		t.Helper()
+		if got, want := <-ended, <-made; got != want {
+			t.Errorf("%s: %s ended, want %s", how, got, want)
+		}
+	}
+	set(t, r, hello(1))
+	call()
+	p.living(1)[0].crash()
+	next("a crash")
+	call()
+	r.Remove("hello")
+	next("a removal")
+	refuse.Store(true)
+	set(t, r, hello(2))
+	call()
+	next("a failed start")
 }

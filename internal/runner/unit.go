@@ -363,6 +363,7 @@ func newID() string { return strings.ToLower(rand.Text()[:8]) }
 // stops.
 func (u *unit) live(ctx context.Context, s *slot) {
 	defer u.runner.forget(u)
+	defer u.runner.options.Ended(string(u.name), s.id)
 	defer s.stop()
 	instance, err := u.start(ctx, s)
 	if err != nil {
