@@ -74,11 +74,12 @@ func (l *Batch) flush() {
 	defer l.writing.Unlock()
 	l.mu.Lock()
 	batch := l.lines
-	l.lines = l.spare[:0]
-	l.mu.Unlock()
-	if len(batch) == 0 {
+	if len(batch) == 0 { // the buffers stay where they are, or both would be the same one
+		l.mu.Unlock()
 		return
 	}
+	l.lines = l.spare[:0]
+	l.mu.Unlock()
 	_, err := l.w.Write(batch)
 	l.spare = batch
 	if err != nil {

@@ -102,3 +102,39 @@ func TestBatchReportsAFailedWrite(t *testing.T) {
 		t.Errorf("Write = %v, want %v", err, gone)
 	}
 }
+
+// A writerFunc is a writer.
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// Two flushes at once leave nothing for the second. Lines that come while a later batch is
+// being written must not land in it.
+func TestLinesComeWholeAfterAnEmptyFlush(t *testing.T) {
+	t.Parallel()
+	var b *Batch
+	var last string
+	busy := false
+	b = NewBatch(writerFunc(func(batch []byte) (int, error) {
+		if busy {
+			busy = false
+			_, _ = b.Write([]byte("late\n"))
+		}
+		last = string(batch)
+		return len(batch), nil
+	}))
+	for range 2 { // both buffers have room now
+		_, _ = b.Write([]byte("early\n"))
+		b.flush()
+	}
+	b.flush()
+	busy = true
+	for _, want := range []string{"early\n", "late\n"} {
+		if want == "early\n" {
+			_, _ = b.Write([]byte(want))
+		}
+		if b.flush(); last != want {
+			t.Errorf("wrote %q, want %q", last, want)
+		}
+	}
+}
