@@ -94,6 +94,10 @@ var (
 	// retry is safe for every method.
 	ErrNobody = errors.New("no responders")
 
+	// ErrSilent is the cause of an Unavailable call that a node took, and gave no sign of
+	// life for: which node is unknown.
+	ErrSilent = errors.New("no sign of life")
+
 	// ErrTooLarge is the cause of an Invalid call whose headers and body exceed the
 	// bus's message limit.
 	ErrTooLarge = errors.New("too large")

@@ -94,7 +94,7 @@ func (s silence) Error() string { return "silence" }
 func (s silence) explain(subject string) error {
 	const hint = "it may have run, in whole or in part: call again only if that does no harm; mayfly nodes lists the nodes that answer"
 	if s.node == "" {
-		return mayfly.Errorf(mayfly.Unavailable, "the node that took the call on subject %q does not answer", subject).WithHint(hint)
+		return mayfly.Errorf(mayfly.Unavailable, "the node that took the call on subject %q does not answer: %w", subject, mayfly.ErrSilent).WithHint(hint)
 	}
 	return mayfly.Errorf(mayfly.Crashed, "node %s stopped answering while it ran the call on subject %q", mayfly.Clip(oneLine(s.node)), subject).WithHint(hint)
 }

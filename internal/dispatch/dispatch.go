@@ -27,6 +27,8 @@ type Directory interface {
 	// Reach returns the subject of a node that answers, if others that run the function
 	// do not, and whether all of them send signs of life.
 	Reach(function mayfly.Name) (at mayfly.Subject, signs bool)
+	// Doubt tells it that some unknown node that runs the function does not answer.
+	Doubt(function mayfly.Name)
 }
 
 // Functions are those of this node.
@@ -283,8 +285,12 @@ func (d *Dispatcher) Call(ctx context.Context, t *Target, c mayfly.Call) (mayfly
 		c.Subject = t.subject
 		reply, err = d.admission.call(ctx, d.caller, t.name, c)
 	}
-	if err != nil && errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case err == nil:
+	case errors.Is(err, context.DeadlineExceeded):
 		err = t.late(err)
+	case errors.Is(err, mayfly.ErrSilent):
+		d.directory.Doubt(t.Function)
 	}
 	return reply, d.removed(t, err)
 }

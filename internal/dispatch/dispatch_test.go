@@ -22,10 +22,15 @@ type carrier struct {
 	reach     mayfly.Subject // of a node that answers; "" while all do
 	left      bool           // nobody listens there
 	signs     bool
+	lost      bool // a call falls silent
+	doubted   []mayfly.Name
 	bus, here []mayfly.Call
 }
 
 func (c *carrier) Call(_ context.Context, call mayfly.Call) (mayfly.Reply, error) {
+	if c.lost {
+		return mayfly.Reply{}, mayfly.Errorf(mayfly.Unavailable, "lost: %w", mayfly.ErrSilent)
+	}
 	return mayfly.Reply{Status: 200}, c.Send(context.Background(), call)
 }
 
@@ -45,6 +50,8 @@ func (c *carrier) Lookup(_ context.Context, service, endpoint string) (mayfly.En
 	}
 	return mayfly.Endpoint{}, mayfly.Errorf(mayfly.NotFound, "no service %q", service)
 }
+
+func (c *carrier) Doubt(name mayfly.Name) { c.doubted = append(c.doubted, name) }
 
 func (c *carrier) Reach(mayfly.Name) (mayfly.Subject, bool) { return c.reach, c.signs }
 
@@ -342,5 +349,19 @@ func TestSilentNodeGetsNoNewCalls(t *testing.T) {
 				t.Errorf("%s: called %q, want %q", tt.name, got, tt.want)
 			}
 		}
+	}
+}
+
+func TestSilentCallRaisesDoubt(t *testing.T) {
+	t.Parallel()
+	c := newCarrier()
+	c.lost = true
+	d := New(c, c, Options{Functions: held{c}})
+	target, err := d.Function(t.Context(), "theirs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Call(t.Context(), &target, mayfly.Call{}); !errors.Is(err, mayfly.ErrSilent) || !slices.Equal(c.doubted, []mayfly.Name{"theirs"}) {
+		t.Errorf("error %v, doubted %q", err, c.doubted)
 	}
 }

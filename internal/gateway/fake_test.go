@@ -57,6 +57,8 @@ type directory []mayfly.Service
 
 func (d directory) Services() []mayfly.Service { return d }
 
+func (d directory) Doubt(mayfly.Name) {}
+
 func (d directory) Reach(mayfly.Name) (mayfly.Subject, bool) { return "", false }
 
 func (d directory) Lookup(_ context.Context, service, endpoint string) (mayfly.Endpoint, error) {

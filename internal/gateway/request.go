@@ -13,7 +13,7 @@ import (
 // room for the eight that the gateway and the bus add. The values are shared with
 // r and must not be changed.
 func (g *Gateway) firewall(r *http.Request) http.Header {
-	h := make(http.Header, len(r.Header)+8)
+	h := make(http.Header, len(r.Header)+10)
 	proxied := r.TLS != nil
 	for name, values := range r.Header {
 		if mayfly.IsForwarded(name) {

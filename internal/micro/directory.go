@@ -61,7 +61,9 @@ type Directory struct {
 
 	changes news.Feed[struct{}] // of the picture
 
-	nodes map[string]*node // by id; run's own
+	nodes   map[string]*node          // by id; run's own
+	doubts  chan mayfly.Name          // functions of which a call fell silent
+	doubted map[mayfly.Name]time.Time // when that was last; run's own
 
 	mu    sync.Mutex
 	asked map[string]*question
@@ -87,6 +89,8 @@ func OpenDirectory(b *bus.Bus, log *slog.Logger) *Directory {
 		gone:    make(chan key, maxChecks),
 		asked:   map[string]*question{},
 		nodes:   map[string]*node{},
+		doubts:  make(chan mayfly.Name, 64),
+		doubted: map[mayfly.Name]time.Time{},
 	}
 	d.picture.Store(&Picture{})
 	d.inbox = b.Inbox(d.take)
@@ -259,7 +263,11 @@ func (d *Directory) run(ctx context.Context) {
 				changed = d.learn(known, <-d.answers, round, seed) || changed
 			}
 			changed = d.beat() || changed
+			changed = d.trust() || changed
 			beat.Reset(beatLeast + time.Duration(len(d.nodes))*refreshEach)
+		case name := <-d.doubts:
+			_, already := d.doubted[name]
+			d.doubted[name], changed = time.Now(), !already
 		case at := <-d.gone:
 			_, changed = known[at]
 			delete(known, at)
@@ -273,7 +281,11 @@ func (d *Directory) run(ctx context.Context) {
 		}
 		if changed {
 			d.represent(known)
-			d.picture.Store(newPicture(known))
+			p := newPicture(known)
+			for name := range d.doubted {
+				p.doubt(name)
+			}
+			d.picture.Store(p)
 			d.changes.Tell()
 		}
 	}

@@ -11,6 +11,9 @@ import (
 // less often, like services. A node that does not answer in that time is silent.
 const beatLeast = time.Second
 
+// doubtFor is how long a function whose call fell silent is called on nodes that answer.
+const doubtFor = 30 * time.Second
+
 // A node is one of Mayfly's, known by its functions. One that freezes stays subscribed
 // until NATS drops it minutes later, and takes its share of the calls. So each node is
 // asked often, and while one is silent, callers address the others: see Picture.Reach.
@@ -89,4 +92,24 @@ func (d *Directory) answered(n *node) bool {
 	n.silent = false
 	d.log.Info("node answers again", "node", n.id)
 	return true
+}
+
+// Doubt notes that a call of a function fell silent on an unknown node, perhaps one that
+// froze before we could learn of it.
+func (d *Directory) Doubt(function mayfly.Name) {
+	select {
+	case d.doubts <- function:
+	default: // the next silent call tells it again
+	}
+}
+
+// trust ends doubts that are old, and reports whether there were any.
+func (d *Directory) trust() (changed bool) {
+	for name, at := range d.doubted {
+		if time.Since(at) > doubtFor {
+			delete(d.doubted, name)
+			changed = true
+		}
+	}
+	return changed
 }

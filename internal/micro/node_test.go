@@ -83,6 +83,21 @@ func TestSilentNodeIsPassedBy(t *testing.T) {
 	waitFor(t, d, "NATS dropped c", func(p *micro.Picture) bool { return len(p.Services) == 1 && reach("")(p) })
 }
 
+// A gateway that starts beside a frozen node does not know it; a call that falls silent
+// shows that there is one.
+func TestUnknownSilentNodeIsPassedBy(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	newFakeNode(t, natstest.Connect(t, b), "a", "a-hello-1")
+	d := openDirectory(t, b)
+	at := func(want string) func(*micro.Picture) bool {
+		return func(p *micro.Picture) bool { at, signs := p.Reach("hello"); return signs && string(at) == want }
+	}
+	waitFor(t, d, "a", at(""))
+	d.Doubt("hello")
+	waitFor(t, d, "calls go to a alone", at("fn.hello.a"))
+}
+
 // A node of an earlier build sends no signs, so silence of the function proves nothing.
 func TestNodeOfAnEarlierBuildSendsNoSigns(t *testing.T) {
 	t.Parallel()

@@ -18,7 +18,7 @@ type Picture struct {
 // A reach is how to call a function.
 type reach struct {
 	signs  bool             // all its nodes send signs of life
-	silent bool             // one of them does not answer
+	silent bool             // one of them, or one that we do not know, does not answer
 	others []mayfly.Subject // where those that do are called
 }
 
@@ -76,6 +76,13 @@ func (p *Picture) addReach(in *instance) {
 		r.silent = true
 	default:
 		r.others = append(r.others, mayfly.Subject(mayfly.FunctionSubjectAt(mayfly.Name(name), in.node.id)))
+	}
+}
+
+// doubt has a function called on nodes that answer.
+func (p *Picture) doubt(function mayfly.Name) {
+	if r := p.reach[string(function)]; r != nil {
+		r.silent = true
 	}
 }
 
