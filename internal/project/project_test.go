@@ -30,6 +30,7 @@ routes:
     cors: {origins: [https://Shop.example, "http://localhost:3000"], methods: PUT, headers: [X-A], expose: X-B, credentials: true, maxage: 1h}
   create-task: {http: POST /createTask, subject: tasks, payload: 42, cors: "*"}
   orders: {http: "/orders/{id}/{rest...}", subject: "orders.*.>"}
+  paid: {http: POST /paid, service: Orders/order.paid}
   pay: {http: POST /pay, function: cashier, cors: https://shop.example}
 `)
 	list := func(all ...string) []string { return all }
@@ -50,6 +51,7 @@ routes:
 			Payload: template(t, "42"), Project: "shop", CORS: &mayfly.CORS{Origins: list("*")},
 		},
 		{Name: "orders", Pattern: pattern(t, "/orders/{id}/{rest...}"), Subject: subject(t, "orders.*.>"), Project: "shop"},
+		{Name: "paid", Pattern: pattern(t, "POST /paid"), Service: "Orders", Endpoint: "order.paid", Project: "shop"},
 		{Name: "pay", Pattern: pattern(t, "POST /pay"), Function: "cashier", Project: "shop", CORS: &mayfly.CORS{Origins: list("https://shop.example")}},
 		first, second,
 	}

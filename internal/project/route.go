@@ -26,7 +26,7 @@ var routeKeys = table[route]{
 		"`[METHOD ][HOST]/path/{name}/{rest...}` as in Go's http.ServeMux, or a list of them. Without a method, all methods match.").required("no request reaches it", "GET /orders/{id}"),
 	set("subject", asSubject, func(r *route) *mayfly.SubjectPattern { return &r.Subject },
 		"Subject to call. Its wildcards take the values of the path, in order."),
-	own("service", matching("^[A-Za-z0-9_-]+/[A-Za-z0-9_-]+$"), readEndpoint,
+	own("service", matching("^[A-Za-z0-9_-]+/[A-Za-z0-9_.-]+$"), readEndpoint,
 		"Endpoint to call instead, as Service/endpoint. It is found by name on each call, so it may move."),
 	set("function", asName, func(r *route) *mayfly.Name { return &r.Function },
 		"Function to call instead, of this project or another.").and(checkOneTarget),
@@ -54,8 +54,8 @@ var (
 		return parsed(n, mayfly.ParseTemplate)
 	}}
 
-	// endpoint names one of a service, both as ADR-32 has them.
-	endpoint = regexp.MustCompile(`^([A-Za-z0-9_-]+)/([A-Za-z0-9_-]+)$`)
+	// endpoint names one of a service, as ADR-32 has them; some libraries allow dots.
+	endpoint = regexp.MustCompile(`^([A-Za-z0-9_-]+)/([A-Za-z0-9_.-]+)$`)
 )
 
 // route reads one entry of routes.
@@ -108,7 +108,7 @@ func readEndpoint(_ *manifest, n *yamlfile.Node, r *route) error {
 	parts := endpoint.FindStringSubmatch(text)
 	if parts == nil {
 		return n.Errorf("service %q is not of the form Service/endpoint", mayfly.Clip(text)).
-			WithHint("both consist of letters, digits, _ and -, as `nats micro info` shows them")
+			WithHint("both consist of letters, digits, _ and -, and endpoints of dots too, as `nats micro info` shows them")
 	}
 	r.Service, r.Endpoint = parts[1], parts[2]
 	return nil
