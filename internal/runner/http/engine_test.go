@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -34,6 +35,7 @@ var programs = map[string]func(){
 	"reaper":   func() { _ = process.Reap(os.Stdin) },
 	"fixture":  fixture,
 	"deserter": deserter,
+	"patient":  patient,
 	"broken": func() {
 		for n := range 30 {
 			fmt.Fprintln(os.Stderr, "line", n)
@@ -62,6 +64,28 @@ func deserter() {
 		_, _ = http.ReadRequest(bufio.NewReader(c))
 		c.Close()
 	}
+}
+
+// patient ends on SIGTERM, once its clients have closed their connections.
+func patient() {
+	l, err := net.Listen("unix", os.Getenv(mayfly.EnvSocket))
+	if err != nil {
+		os.Exit(1)
+	}
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGTERM)
+	var open sync.WaitGroup
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			open.Go(func() { _, _ = io.Copy(io.Discard, c) })
+		}
+	}()
+	<-end
+	open.Wait()
 }
 
 // fixture acts by the path of a request.
@@ -336,6 +360,18 @@ func TestDeathEndsTheStream(t *testing.T) {
 	wantCode(t, err, mayfly.Crashed)
 	if string(body) != "half" || fmt.Sprint(err) != "hello crashed: exit status 3" {
 		t.Errorf("read %q, %v; want half and how it ended", body, err)
+	}
+}
+
+func TestNothingWaitsForAnIdleConnection(t *testing.T) {
+	t.Parallel()
+	e, _ := newEngine(t)
+	i, _ := start(t, e, program("patient"))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	i.Stop(ctx)
+	if ctx.Err() != nil {
+		t.Error("it was killed while it waited for us")
 	}
 }
 

@@ -68,6 +68,9 @@ func (i *instance) Stop(ctx context.Context) {
 	default:
 		i.stopped.Store(true)
 	}
+	// A server that waits for its connections, as Node.js does, would wait for those that
+	// have carried no call yet.
+	i.client.close()
 	i.process.Stop(ctx)
 	<-i.done
 }
