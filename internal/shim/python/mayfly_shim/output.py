@@ -40,7 +40,8 @@ class Log(io.TextIOBase):
             text_so_far = self.begun.pop(call, "") + text
             lines, end, rest = text_so_far.rpartition("\n")
             if len(rest) > LINE:
-                lines, end, rest = text_so_far, "\n", ""
+                keep = (len(rest) - 1) % LINE + 1  # never nothing: the line's end may come next
+                lines, end, rest = text_so_far[:-keep], "\n", rest[-keep:]
             if rest:
                 self.begun[call] = rest
             if end:
