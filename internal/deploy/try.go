@@ -60,7 +60,11 @@ func alike(a, b mayfly.Unit) bool {
 // start has all nodes start an instance of a function at once.
 func start(ctx context.Context, nodes Nodes, on []peers.Node, f mayfly.Unit) error {
 	return together(ctx, on, func(ctx context.Context, n peers.Node) error {
-		if err := nodes.Prepare(ctx, n, f); err != nil {
+		err := nodes.Prepare(ctx, n, f)
+		if mayfly.CodeOf(err) == mayfly.Conflict { // it may well start: other deploys of it are ahead
+			return fmt.Errorf("%s is being deployed by others: %w", f.Name, err)
+		}
+		if err != nil {
 			return fmt.Errorf("%s does not start on node %s: %w", f.Name, n.ID, err)
 		}
 		return nil
