@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
+	"unicode/utf8"
 )
 
 // A Code classifies an error and so says what the caller should do. The same nine codes
@@ -126,13 +126,13 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: err.Error(), Err: errors.Unwrap(err)}
 }
 
-// Clip shortens untrusted text for a message.
+// Clip shortens untrusted text for a message to 120 characters.
 func Clip(s string) string {
 	const most = 120
-	if len(s) <= most {
+	if utf8.RuneCountInString(s) <= most {
 		return s
 	}
-	return strings.ToValidUTF8(s[:most], "") + "..."
+	return string([]rune(s)[:most]) + "..."
 }
 
 // WithHint returns a copy of e with a hint.

@@ -41,8 +41,10 @@ func Unpack(r io.Reader, folder string, l Limits) (err error) {
 	if err := os.Chmod(temporary, 0o755); err != nil {
 		return err
 	}
-	err = os.Rename(temporary, folder)
-	if _, there := os.Lstat(folder); err != nil && there == nil {
+	if err = os.Rename(temporary, folder); err == nil {
+		return nil
+	}
+	if _, missing := os.Lstat(folder); missing == nil {
 		return mayfly.Errorf(mayfly.Conflict, "%s is already there", folder)
 	}
 	return err

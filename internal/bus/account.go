@@ -120,7 +120,7 @@ func (b *Bus) state() (*link, error) {
 	switch {
 	case err == nil:
 		h.known = true
-		h.err = mayfly.Errorf(mayfly.Denied, "what Mayfly keeps at %s is in an account of its own, and this login is for users' programs", b.remote).
+		h.err = mayfly.Errorf(mayfly.Denied, "Mayfly's state at %s is in a separate NATS account, and this login is for users' programs", b.remote).
 			WithHint("give --core.key FILE: core.key in the data folder of the node that runs the server; or --core.creds, --core.context")
 	case errors.Is(err, mayfly.ErrNobody), ctx.Err() != nil:
 		h.known = true

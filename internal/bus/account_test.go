@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"fmt"
 	"errors"
 	"strings"
 	"testing"
@@ -141,6 +142,18 @@ func TestKeyOpensTheAccountOfTheState(t *testing.T) {
 			}
 			if err := with.Keep(t.Context(), bus.State{KeyValue: &jetstream.KeyValueConfig{Bucket: "kept"}, Layout: 1}); err != nil {
 				t.Error(err)
+			}
+			if o.User != "" { // a context of the command line brings a login of its own
+				text := fmt.Sprintf(`{"url":%q,"user":%q,"password":%q}`, b.URL(), o.User, o.Password)
+				named := bus.Remote{Context: write(t, "work.json", []byte(text))}
+				c := open(t, bus.Options{Remote: named, Core: named.WithCoreKey(natstest.CoreKey)})
+				js, err := c.JetStream()
+				if err == nil {
+					_, err = js.KeyValue(t.Context(), "kept")
+				}
+				if err != nil {
+					t.Errorf("a context with the key: %v", err)
+				}
 			}
 			without := open(t, bus.Options{Remote: login})
 			err := without.Keep(t.Context(), bus.State{KeyValue: &jetstream.KeyValueConfig{Bucket: "kept"}, Layout: 1})

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -120,7 +121,7 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 // checkServer rejects a server that lacks what we need. The error names what it is and
 // what it should be.
 func (b *Bus) checkServer(ctx context.Context, needJetStream bool) error {
-	if v := "v" + b.ServerVersion(); semver.Compare(v, oldest) < 0 { // an invalid one is the lowest
+	if v := "v" + b.ServerVersion(); semver.Compare(strings.TrimSuffix(v, semver.Prerelease(v)), oldest) < 0 { // an invalid one is the lowest
 		return mayfly.Errorf(mayfly.Unavailable, "the server at %s is nats-server %s: Mayfly needs %s or newer", b.remote, v[1:], oldest[1:]).
 			WithHint("upgrade it, or leave out --nats to use the server inside Mayfly")
 	}
@@ -133,10 +134,13 @@ func (b *Bus) checkServer(ctx context.Context, needJetStream bool) error {
 		if err == nil {
 			return nil
 		}
-		none := errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount)
-		if none || ctx.Err() != nil {
-			return mayfly.Errorf(mayfly.Unavailable, "JetStream is not enabled for this account at %s: %w", b.remote, err).
+		switch none := errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount); {
+		case none:
+			return mayfly.Errorf(mayfly.Unavailable, "JetStream is not enabled for this account at %s", b.remote).
 				WithHint("enable it there (nats-server -js, and for the account), or leave out --nats to use the server inside Mayfly")
+		case ctx.Err() != nil:
+			return mayfly.Errorf(mayfly.Unavailable, "JetStream at %s did not answer in time: %w", b.remote, err).
+				WithHint("check the server's log; a cluster needs a JetStream leader")
 		}
 		select {
 		case <-ctx.Done():

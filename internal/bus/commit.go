@@ -187,7 +187,7 @@ func (c *committer) run() {
 	}
 	if err == nil {
 		if err = commit(); err != nil {
-			err = mayfly.Errorf(mayfly.Internal, "the disk does not keep what is written to it: %w", err).
+			err = mayfly.Errorf(mayfly.Internal, "writing to disk failed: %w", err).
 				WithHint("check the disk and the system log; the latest changes may be lost; then restart Mayfly")
 			c.fail(err)
 			close(c.broken)

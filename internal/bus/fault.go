@@ -47,7 +47,7 @@ func Fault(what string, err error) error {
 		return mayfly.Errorf(mayfly.Exhausted, "cannot %s: the store is full: %w", what, err).
 			WithHint("remove what is not needed, or give NATS more room (--bus.store)")
 	case apiError(err, tooMany):
-		return mayfly.Errorf(mayfly.Exhausted, "cannot %s: the NATS account may have no more streams: %w", what, err).
+		return mayfly.Errorf(mayfly.Exhausted, "cannot %s: the NATS account has reached its stream limit: %w", what, err).
 			WithHint("ask its operator to raise max_streams, or remove streams that are not needed")
 	case errors.Is(err, context.Canceled):
 		return mayfly.Errorf(mayfly.Timeout, "cannot %s: canceled: %w", what, err)
@@ -58,7 +58,7 @@ func Fault(what string, err error) error {
 		return mayfly.Errorf(mayfly.Denied, "cannot %s: %s", what, trimNATS(err)).
 			WithHint("ask its operator to allow it, or use another login (--creds, --user, --context)")
 	case Passing(err):
-		return mayfly.Errorf(mayfly.Unavailable, "cannot %s: NATS is away or just came back", what).
+		return mayfly.Errorf(mayfly.Unavailable, "cannot %s: NATS is unreachable or reconnecting", what).
 			WithHint("try again; if it persists, check the NATS server or the node that runs it")
 	default:
 		return mayfly.Errorf(mayfly.Unavailable, "cannot %s: %s", what, trimNATS(err)).

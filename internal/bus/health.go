@@ -161,7 +161,7 @@ func (b *Bus) Ready() error {
 		if fullDisk(*said) {
 			return failed.WithHint("free space on it; the node goes on by itself within seconds")
 		}
-		return failed.WithHint("check the disk, then restart the node: streams accept no writes until then")
+		return failed.WithHint("check the disk, then restart the node: streams reject writes until then")
 	}
 	for _, l := range b.all() {
 		if !l.up.Load() || l.silent.Load() > 0 {
@@ -190,13 +190,13 @@ type Stats struct {
 	Late        uint64                // replies that arrived after the call had ended
 	Retried     uint64                // calls sent a second time, for lack of responders
 	Nobody      uint64                // calls without responders the second time too
-	Diverted    uint64                // replies not sent: the message wanted them on a subject that is not an inbox
+	Rejected    uint64                // replies not sent: the reply subject is not an inbox
 	JetStream   jetstream.AccountInfo // as last seen
 }
 
 // Stats returns a snapshot.
 func (b *Bus) Stats() Stats {
-	s := Stats{Connections: len(b.all()), Retried: b.retried.Load(), Nobody: b.nobody.Load(), Diverted: b.inboxes.diverted.Load()}
+	s := Stats{Connections: len(b.all()), Retried: b.retried.Load(), Nobody: b.nobody.Load(), Rejected: b.inboxes.rejected.Load()}
 	for _, l := range b.all() {
 		if l.up.Load() {
 			s.Connected++

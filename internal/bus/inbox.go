@@ -12,7 +12,7 @@ import (
 // answer to $KV.x would write a bucket, one to $JS.API.STREAM.PURGE.x empty a stream.
 type inboxes struct {
 	own      []string // prefixes of our own logins
-	diverted atomic.Uint64
+	rejected atomic.Uint64
 }
 
 // add allows the prefix of a connection: a NATS context may set one.
@@ -36,12 +36,12 @@ func (i *inboxes) has(subject string) bool {
 	return false
 }
 
-// check removes a reply subject that is no inbox: the message is then one that was only
+// check removes a reply subject that is not an inbox: the message is then one that was only
 // published.
 func (i *inboxes) check(m *nats.Msg) *nats.Msg {
 	if m.Reply != "" && !i.has(m.Reply) {
 		m.Reply = ""
-		i.diverted.Add(1)
+		i.rejected.Add(1)
 	}
 	return m
 }

@@ -31,7 +31,7 @@ func TestRepliesGoToInboxesAlone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		before := b.Stats().Diverted
+		before := b.Stats().Rejected
 		bad := []string{"$KV.orders.17", "$JS.API.STREAM.PURGE.ORDERS", "_INBOX", "_inbox.a", "INBOX.a", "_R.a", "x._INBOX.a", "fn.echo2", answerer.subject + ".x"}
 		good := []string{"_INBOX.a", "_INBOX_ada.b", "_R_x.d"} // a client may not write _R_. itself
 		for _, reply := range append(bad, good...) {
@@ -54,8 +54,8 @@ func TestRepliesGoToInboxesAlone(t *testing.T) {
 				t.Errorf("%s: no reply on %s but on %v", name, reply, got)
 			}
 		}
-		if n := b.Stats().Diverted - before; n != uint64(len(bad)) {
-			t.Errorf("%s: %d replies diverted, want %d", name, n, len(bad))
+		if n := b.Stats().Rejected - before; n != uint64(len(bad)) {
+			t.Errorf("%s: %d replies rejected, want %d", name, n, len(bad))
 		}
 		_ = replies.Unsubscribe()
 	}

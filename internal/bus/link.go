@@ -82,7 +82,7 @@ func (l *link) keep(ctx context.Context) {
 			return
 		case <-l.conn.Load().closed:
 		}
-		l.log.Warn("connection closed for good, made anew")
+		l.log.Warn("connection replaced")
 		for l.connect(ctx) != nil {
 			select {
 			case <-ctx.Done():
@@ -168,11 +168,12 @@ func (l *link) dial() (*conn, error) {
 			close(c.closed)
 		}),
 	}
+	opts = append(opts, l.remote.login()...) // before a context's own
 	var err error
 	if l.remote.Context != "" {
 		c.Conn, _, err = natscontext.Connect(l.remote.Context, opts...)
 	} else {
-		c.Conn, err = nats.Connect(l.remote.URL, append(opts, l.remote.login()...)...)
+		c.Conn, err = nats.Connect(l.remote.URL, opts...)
 	}
 	return c, err
 }
@@ -388,7 +389,13 @@ type Remote struct {
 }
 
 func (r Remote) login() []nats.Option {
-	opts := []nats.Option{nats.UserInfo(r.User, r.Password), nats.Token(r.Token)}
+	var opts []nats.Option
+	if r.User != "" {
+		opts = append(opts, nats.UserInfo(r.User, r.Password))
+	}
+	if r.Token != "" {
+		opts = append(opts, nats.Token(r.Token))
+	}
 	if r.Creds != "" {
 		opts = append(opts, nats.UserCredentials(r.Creds))
 	}

@@ -84,10 +84,13 @@ func (l *Listener) resubscribe(nc *nats.Conn) error {
 func (l *Listener) Change(add, drop []Interest) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	reconnects := l.conn.Stats().Reconnects
+	var drained []<-chan nats.SubStatus
 	for _, interest := range drop {
-		if sub := l.subs[interest]; sub != nil && l.conn.IsConnected() {
-			_ = sub.Drain()
-		} else if sub != nil {
+		if sub := l.subs[interest]; sub == nil {
+		} else if closed := sub.StatusChanged(nats.SubscriptionClosed); interest.Queue != "" && l.conn.IsConnected() && sub.Drain() == nil {
+			drained = append(drained, closed) // calls; discovery may miss one question
+		} else {
 			_ = sub.Unsubscribe() // a closed connection has no subscriptions
 		}
 		delete(l.subs, interest)
@@ -108,7 +111,23 @@ func (l *Listener) Change(add, drop []Interest) error {
 	if err := l.conn.FlushTimeout(dialTimeout); err != nil && l.conn.IsConnected() {
 		return fmt.Errorf("listen: %w", unavailable(err))
 	}
+	if !await(drained) || l.conn.Stats().Reconnects != reconnects {
+		l.conn.Close() // a reconnect brings back what is being drained; a new connection does not
+	}
 	return nil // without a server now, it learns when we reconnect
+}
+
+// await reports whether all subscriptions closed in time.
+func await(closed []<-chan nats.SubStatus) bool {
+	late := time.After(dialTimeout)
+	for _, c := range closed {
+		select {
+		case <-c:
+		case <-late:
+			return false
+		}
+	}
+	return true
 }
 
 // Next waits for a message. It returns false when ctx has ended and none is pending.

@@ -47,20 +47,28 @@ func (m mover) move(store string) (left []string, err error) {
 			left = append(left, source)
 			continue
 		}
-		err := os.MkdirAll(to, 0o700)
-		if err == nil {
-			err = m.rename(source, target)
-		}
-		for _, folder := range []string{to, filepath.Dir(to), accounts, from} {
-			if err == nil {
-				err = m.sync(folder)
-			}
-		}
-		if err != nil {
+		if err := m.carry(source, target); err != nil {
 			return left, cannotMove(source, err)
 		}
 	}
 	return left, nil
+}
+
+// carry renames a stream's folder, and syncs every folder on the way.
+func (m mover) carry(source, target string) error {
+	from, to := filepath.Dir(source), filepath.Dir(target)
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return err
+	}
+	if err := m.rename(source, target); err != nil {
+		return err
+	}
+	for _, folder := range []string{to, filepath.Dir(to), filepath.Dir(filepath.Dir(to)), from} {
+		if err := m.sync(folder); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func cannotMove(stream string, err error) error {

@@ -84,7 +84,7 @@ func startServer(ctx context.Context, o ServerOptions) (*server.Server, error) {
 func (o *ServerOptions) serverOptions() (*server.Options, error) {
 	if (o.User == "") != (o.Password == "") {
 		// Half a login would leave the door open, or nearly.
-		return nil, mayfly.Errorf(mayfly.Invalid, "a user of the bus needs both a name and a password").
+		return nil, mayfly.Errorf(mayfly.Invalid, "bus.user and bus.password must be set together").
 			WithHint("give --bus.user and --bus.password, or --bus.token")
 	}
 	host, port, err := splitAddr(o.Addr)

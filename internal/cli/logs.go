@@ -39,8 +39,10 @@ const someLines = 100
 
 // Run is called by kong.
 func (l *logsVerb) Run(ctx context.Context, p *process) error {
-	if err := checkName(l.Name); l.Name != "" && err != nil {
-		return err
+	if l.Name != "" {
+		if err := checkName(l.Name); err != nil {
+			return err
+		}
 	}
 	query, err := l.query(p, time.Now())
 	if err != nil {

@@ -19,8 +19,10 @@ type ping struct {
 
 // Run is called by kong.
 func (v *ping) Run(ctx context.Context, p *process) error {
-	if err := checkName(v.Name); v.Name != "" && err != nil {
-		return err
+	if v.Name != "" {
+		if err := checkName(v.Name); err != nil {
+			return err
+		}
 	}
 	b, err := v.open(ctx, p)
 	if err != nil {

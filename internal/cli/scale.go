@@ -34,7 +34,7 @@ func (s *scale) Run(ctx context.Context, p *process) error {
 	minSet, maxSet := slices.Contains(p.set, "min"), slices.Contains(p.set, "max")
 	switch {
 	case s.Instances == nil && !minSet && !maxSet:
-		return mayfly.Errorf(mayfly.Invalid, "no number of instances given for %s", s.Name).
+		return mayfly.Errorf(mayfly.Invalid, "missing number of instances for %s", s.Name).
 			WithHint("run mayfly scale %s --min N --max N for a function, mayfly scale %[1]s N for a service", s.Name)
 	case s.Instances != nil && (minSet || maxSet):
 		return mayfly.Errorf(mayfly.Invalid, "cannot combine a number with --min or --max").

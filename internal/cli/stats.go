@@ -55,8 +55,10 @@ type sample struct {
 
 // Run is called by kong.
 func (s *stats) Run(ctx context.Context, p *process) error {
-	if err := checkName(s.Name); s.Name != "" && err != nil {
-		return err
+	if s.Name != "" {
+		if err := checkName(s.Name); err != nil {
+			return err
+		}
 	}
 	b, err := s.open(ctx, p)
 	if err != nil {

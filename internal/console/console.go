@@ -48,7 +48,7 @@ func New(o Options) (*Console, error) {
 	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol) // as go tool pprof asks
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "mayfly, the admin door\n\n/metrics\n/debug/pprof/\n/healthz\n")
+		fmt.Fprint(w, "mayfly admin server\n\n/metrics\n/debug/pprof/\n/healthz\n")
 	})
 	c := &Console{listener: l}
 	c.server = &http.Server{
@@ -68,7 +68,7 @@ func ownNames(addr net.Addr, next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !door.Own(r, nil) {
-			http.Error(w, "the admin door accepts only requests to localhost", http.StatusForbidden)
+			http.Error(w, "the admin server accepts only requests to localhost", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -95,7 +95,7 @@ func (c *Console) Run(ctx context.Context) error {
 	server.Go(func() { failed <- c.server.Serve(c.listener) })
 	select {
 	case err := <-failed:
-		return fmt.Errorf("serve the admin door: %w", err)
+		return fmt.Errorf("serve the admin server: %w", err)
 	case <-ctx.Done():
 	}
 	_ = c.server.Close() // its connections are gone either way

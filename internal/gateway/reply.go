@@ -84,7 +84,7 @@ func (g *Gateway) writeReply(x *exchange, r *http.Request, reply mayfly.Reply) e
 }
 
 // errLeft ends a stream whose client has left.
-var errLeft = mayfly.Errorf(mayfly.Timeout, "canceled by the client in the middle of the answer")
+var errLeft = mayfly.Errorf(mayfly.Timeout, "canceled by the client mid-reply")
 
 // writeStream answers with a reply whose body arrives in pieces. Each is flushed at
 // once, and read no faster than the client takes it.

@@ -70,7 +70,7 @@ func ownDestinations(mounts []Mount) (map[string]destination, error) {
 		m := &mounts[i]
 		have, taken := own[m.Segment]
 		if taken && (have.kind != kindNone || have.mount != nil) || m.Segment == "" || strings.Contains(m.Segment, "/") {
-			return nil, mayfly.Errorf(mayfly.Invalid, "cannot mount at %q: it is not a free first segment of paths", m.Segment)
+			return nil, mayfly.Errorf(mayfly.Invalid, "cannot mount at %q: the path prefix is taken", m.Segment)
 		}
 		own[m.Segment] = destination{kind: kindBuiltin, mount: m, serve: (*Gateway).serveMount}
 	}

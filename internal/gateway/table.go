@@ -194,7 +194,7 @@ func (t *table) match(r *http.Request) (*entry, error) {
 		}
 	}
 	return nil, mayfly.Errorf(mayfly.NotFound, "no route for %s %s", mayfly.Clip(r.Method), mayfly.Clip(r.URL.Path)).
-		WithHint("mayfly routes lists the routes; services are at /svc/<service>/<endpoint>")
+		WithHint("run mayfly routes to see the routes; services are at /svc/<service>/<endpoint>")
 }
 
 // askedFor returns the entry that a browser's preflight asks about, or nil, and r with its

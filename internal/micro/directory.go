@@ -131,7 +131,7 @@ func (d *Directory) Lookup(ctx context.Context, service, endpoint string) (mayfl
 	}
 	if d.Picture().Has(service) {
 		return mayfly.Endpoint{}, mayfly.Errorf(mayfly.NotFound, "service %q has no endpoint %q", service, endpoint).
-			WithHint("mayfly info %s lists its endpoints", service)
+			WithHint("run mayfly info %s to see its endpoints", service)
 	}
 	return mayfly.Endpoint{}, mayfly.Errorf(mayfly.NotFound, "no service %q", service).
 		WithHint("run mayfly list to see what is running")

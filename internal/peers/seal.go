@@ -40,24 +40,24 @@ func prepareQuestion(n Node, f mayfly.Unit) ([]byte, error) {
 func parsePrepare(node string, key hpke.PrivateKey, data []byte) (f mayfly.Unit, err error) {
 	var q sealed
 	if err := json.Unmarshal(data, &q); err != nil {
-		return f, mayfly.Errorf(mayfly.Invalid, "the question is not JSON: %w", err)
+		return f, mayfly.Errorf(mayfly.Invalid, "the request is not JSON: %w", err)
 	}
 	if q.V > Version {
-		return f, mayfly.Errorf(mayfly.Unavailable, "the question has format %d, and node %s knows formats up to %d", q.V, node, Version).
+		return f, mayfly.Errorf(mayfly.Unavailable, "the request has format %d, and node %s knows formats up to %d", q.V, node, Version).
 			WithHint("update the node; run mayfly nodes to see the version of each")
 	}
 	if len(q.Sealed) > 0 {
 		data, err = hpke.Open(key, hpke.HKDFSHA256(), hpke.ChaCha20Poly1305(), []byte(prepareSubject(node)), q.Sealed)
 		if err != nil {
-			return f, mayfly.Errorf(mayfly.Unavailable, "node %s cannot open the question: it has restarted since it was listed", node).
+			return f, mayfly.Errorf(mayfly.Unavailable, "node %s restarted, and its key has changed", node).
 				WithHint("deploy again")
 		}
 	}
 	if err := json.Unmarshal(data, &f); err != nil {
-		return f, mayfly.Errorf(mayfly.Invalid, "the question is not a function: %w", err)
+		return f, mayfly.Errorf(mayfly.Invalid, "the request is not a function: %w", err)
 	}
 	if f.Name == "" {
-		return f, mayfly.Errorf(mayfly.Invalid, "the question names no function")
+		return f, mayfly.Errorf(mayfly.Invalid, "the request names no function")
 	}
 	return f, nil
 }

@@ -20,8 +20,9 @@ type Spec struct {
 	Env    []string // NAME=value: exactly this, nothing is inherited; the last entry of a name counts
 
 	// Standard input and output. Nil is the null device. An *os.File is passed to
-	// the process as it is; anything else is copied, and a writer that is an io.Closer
-	// closed before Done. A failed Write closes the pipe, so that the program notices.
+	// the process as it is; anything else is copied. A writer that is an io.Closer is
+	// closed before Done: do not pass one for both. A failed Write closes the pipe, so
+	// that the program notices.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 

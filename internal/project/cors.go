@@ -64,7 +64,7 @@ func cors[T any](name string, field func(*T) **mayfly.CORS, doc string) key[T] {
 
 func checkCredentials(n *yamlfile.Node, c *mayfly.CORS) error {
 	if c.Credentials && slices.Contains(c.Origins, anyOrigin) {
-		return n.Errorf("credentials with origin * would let every web page act as its visitor").WithHint("list the origins")
+		return n.Errorf("credentials with origin * would let every web page act as its visitor").WithHint("replace * with the origins you trust")
 	}
 	return nil
 }

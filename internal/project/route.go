@@ -72,7 +72,7 @@ func (m *manifest) route(f yamlfile.Field) error {
 		return err
 	}
 	if r.Service == "" && r.Subject.String() == "" && r.Function == "" {
-		return f.Key.Errorf("%s has no subject, service or function: a call has nowhere to go", f.Value.Path)
+		return f.Key.Errorf("%s needs a subject, a service or a function", f.Value.Path)
 	}
 	for _, item := range r.patterns {
 		if r.Pattern, err = readPattern(item); err != nil {

@@ -102,7 +102,7 @@ func (r *Registry) fetch(ctx context.Context, digest, folder string) error {
 	// The existing folder is incomplete. Move it aside before removing it, so that a
 	// crash in between leaves nothing that looks like a bundle.
 	if err := os.Rename(folder, fresh+".old"); err == nil {
-		r.log.Warn("cached bundle was damaged, fetched anew", "file", folder)
+		r.log.Warn("damaged bundle refetched", "file", folder)
 		defer os.RemoveAll(fresh + ".old")
 	}
 	return cacheError(os.Rename(fresh, folder))

@@ -77,7 +77,7 @@ func (r *Registry) past(ctx context.Context, key string, number uint64) (entry, 
 	}
 	ref := mayfly.Ref{Name: mayfly.Name(nameOf(key)), Revision: number}
 	return entry{}, mayfly.Errorf(mayfly.NotFound, "the history has no %s", ref).
-		WithHint("mayfly history %s shows what is kept", nameOf(key))
+		WithHint("run mayfly history %s to see what is kept", nameOf(key))
 }
 
 // entries returns all readable values of an entry, newest first, and the present one.

@@ -70,7 +70,7 @@ func (r *Registry) warnOlderBuilds(ctx context.Context) {
 		err = r.bus.KeepAmongUsers(ctx, meta, signatureKey, ours)
 	}
 	if err != nil {
-		r.log.Warn("older builds of Mayfly are not refused in the users' account", "err", err)
+		r.log.Warn("cannot write the format marker to the users' account", "err", err)
 	}
 }
 
@@ -106,7 +106,7 @@ func (r *Registry) unreadable(err error) error {
 		jetstream.ErrJetStreamNotEnabledForAccount, nats.ErrNoResponders,
 	} {
 		if errors.Is(err, none) {
-			return mayfly.Errorf(mayfly.NotFound, "nothing was ever deployed at %s", r.bus.URL()).WithHint("mayfly deploy PATH")
+			return mayfly.Errorf(mayfly.NotFound, "nothing was ever deployed at %s", r.bus.URL()).WithHint("run mayfly deploy PATH")
 		}
 	}
 	return bus.Fault("read the store's format", err)
@@ -164,7 +164,7 @@ func (r *Registry) checkFormat(stored jetstream.KeyValueEntry) (format int, err 
 		return 0, mayfly.Errorf(mayfly.Invalid, "the store was written by a newer Mayfly: it has format %d, this version knows %d", theirs.Format, formatOwn).
 			WithHint("upgrade this Mayfly, or choose another --data folder or NATS account")
 	case theirs.Format > r.format():
-		return 0, mayfly.Errorf(mayfly.Denied, "what Mayfly keeps at %s is in an account of its own", r.bus.URL()).
+		return 0, mayfly.Errorf(mayfly.Denied, "Mayfly's state at %s is in a separate NATS account", r.bus.URL()).
 			WithHint("give the login for it: --core.key, --core.creds or --core.context")
 	}
 	return theirs.Format, nil

@@ -126,7 +126,7 @@ func (p *Responder) show(changed map[mayfly.Name]struct{}) {
 	}
 	drop = slices.DeleteFunc(drop, func(i bus.Interest) bool { return kept[i] })
 	if err := p.listener.Change(add, drop); err != nil {
-		p.options.Log.Warn("functions not shown on NATS", telemetry.KeyErr, err)
+		p.options.Log.Warn("cannot update NATS subscriptions", telemetry.KeyErr, err)
 	}
 }
 

@@ -104,7 +104,7 @@ func (u *unit) admit(x *delivery) (*ticket, error) {
 	v := u.route(x.began)
 	x.timeout = time.Duration(v.limits.Timeout)
 	if x.left(x.began) <= 0 {
-		err := mayfly.Errorf(mayfly.Timeout, "the deadline of the call to %s had passed when it came", u.name)
+		err := mayfly.Errorf(mayfly.Timeout, "the call to %s arrived after its deadline", u.name)
 		u.count.add(0, err.Error())
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func (u *unit) admit(x *delivery) (*ticket, error) {
 	case errors.Is(err, errFull):
 		u.count.Rejected++
 		return nil, mayfly.Errorf(mayfly.Exhausted, "%s is full: %d calls wait", v.value, v.pool.waiting.Len()).
-			WithHint("try again later; instances.max and concurrency say how many calls run at once, wait how many wait")
+			WithHint("try again later; raise instances.max, concurrency or wait")
 	case err != nil:
 		u.count.add(0, err.Error())
 		return nil, err
@@ -255,7 +255,7 @@ func (x *delivery) fail(ctx context.Context, err error) error {
 		err = mayfly.Errorf(mayfly.Timeout, "call %s: %w", name, cause)
 	case x.slot == nil:
 		err = mayfly.Errorf(mayfly.Timeout, "no instance of %s was free in time", name).
-			WithHint("try again later; instances.max and concurrency say how many calls run at once")
+			WithHint("try again later, or raise instances.max or concurrency")
 	case x.timeout <= x.left(x.began):
 		err = mayfly.Errorf(mayfly.Timeout, "%s gave no reply in %s", name, x.timeout).
 			WithHint("raise `timeout:` of %s in mayfly.yaml (now %s)", x.slot.revision.value.Name, x.timeout)

@@ -268,7 +268,7 @@ func TestTimeout(t *testing.T) {
 		{"too slow", slow(time.Hour), nil, 0, 2 * time.Second, "hello@1 gave no reply in 2s"},
 		{"the caller's deadline is earlier", slow(time.Hour), nil, time.Second, time.Second, "hello@1 gave no reply before the caller's deadline"},
 		{"the caller's deadline is later", slow(time.Hour), nil, time.Minute, 2 * time.Second, "hello@1 gave no reply in 2s"},
-		{"the caller's deadline has passed", slow(0), nil, -time.Second, 0, "the deadline of the call to hello had passed when it came"},
+		{"the caller's deadline has passed", slow(0), nil, -time.Second, 0, "the call to hello arrived after its deadline"},
 		{"from the request's end", slow(1900 * time.Millisecond), &slowReader{pieces: 10, each: time.Second}, 0, 0, ""},
 		{"too slow after the request's end", slow(time.Hour), &slowReader{pieces: 10, each: time.Second}, 0, 12 * time.Second, "hello@1 gave no reply in 2s"},
 		{"the request is never read", silent, &slowReader{pieces: 10, each: time.Second}, 0, 2 * time.Second, "hello@1 gave no reply in 2s"},

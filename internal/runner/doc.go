@@ -18,7 +18,7 @@
 // code's folder and the environment. It does not limit how much of a machine all
 // functions together use.
 //
-// A function without instances is an entry in a map, with no goroutine and no timer.
+// A function without instances is an entry in a map, with no goroutine and no running timer.
 // An instance has one goroutine, from its start to its end; Run and Close wait for all
 // of them. Lock order: a Runner's, a unit's. Output is called with a lock held.
 //

@@ -352,7 +352,7 @@ func (p *pool) coming() int {
 // tired returns what calls get during the rest after a crash.
 func (p *pool) tired(now time.Time) error {
 	left := max(p.rested.Sub(now), time.Millisecond)
-	return mayfly.Errorf(mayfly.CodeOf(p.failure), "%w; tried again in %s", p.failure, round(left))
+	return mayfly.Errorf(mayfly.CodeOf(p.failure), "%w; retrying in %s", p.failure, round(left))
 }
 
 // alive reports whether an instance is there for calls, now or soon.

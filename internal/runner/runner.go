@@ -181,7 +181,7 @@ func checkLimits(l mayfly.Limits) error {
 	n := l.Instances
 	switch {
 	case l.Concurrency < 0 || l.Timeout < 0 || n.Min < 0 || n.Max < 0 || n.Idle < 0 || n.Start < 0:
-		return mayfly.Errorf(mayfly.Invalid, "no limit but wait may be negative")
+		return mayfly.Errorf(mayfly.Invalid, "only wait may be negative")
 	case n.Max > 0 && n.Min > n.Max:
 		return mayfly.Errorf(mayfly.Invalid, "instances: min %d is more than max %d", n.Min, n.Max).WithHint("raise max, or lower min")
 	}

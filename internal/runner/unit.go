@@ -236,6 +236,7 @@ func (u *unit) end(err error) {
 	u.now, u.before, u.ready = nil, nil, nil
 	if u.timer != nil {
 		u.timer.Stop()
+		u.due = time.Time{}
 	}
 }
 
@@ -531,7 +532,7 @@ func round(d time.Duration) string {
 // resting returns what is said of the rest after a crash.
 func (p *pool) resting(now time.Time) string {
 	if left := p.rested.Sub(now); left > 0 {
-		return fmt.Sprintf("; rests %s", round(left))
+		return fmt.Sprintf("; next start in %s", round(left))
 	}
 	return ""
 }

@@ -128,7 +128,7 @@ func TestBadRevisionMakesNoStorm(t *testing.T) {
 		if s.Failing != "ended at its start" || !s.Rests.After(time.Now()) || len(s.Instances) != 0 {
 			t.Errorf("State = %+v", s)
 		}
-		if got := lines[len(lines)-1]; got.Source != mayfly.System || got.Text != "did not start: ended at its start; rests 30s" {
+		if got := lines[len(lines)-1]; got.Source != mayfly.System || got.Text != "did not start: ended at its start; next start in 30s" {
 			t.Errorf("the last line is %+v", got)
 		}
 		if s := stats(t, r); s.Crashes != uint64(p.started()) || s.Starts != s.Crashes || s.Errors != s.Requests {
@@ -146,7 +146,7 @@ func TestCallInARestIsToldItsEnd(t *testing.T) {
 		for _, want := range []string{
 			"ended at its start", // which costs no rest
 			"ended at its start",
-			"ended at its start; tried again in 100ms",
+			"ended at its start; retrying in 100ms",
 		} {
 			if _, err = r.Call(t.Context(), "hello", &mayfly.Call{}); err == nil || err.Error() != want {
 				t.Errorf("the call got %v, want %s", err, want)
