@@ -20,7 +20,7 @@ func TestBashCompletes(t *testing.T) {
 	}
 	for _, tt := range []struct{ name, words, want string }{
 		{"a command", "mayfly st", "stats"},
-		{"all commands", "mayfly ''", "new up ready deploy history rollback remove scale secret manifest call logs list info stats ping nodes routes config completion version"},
+		{"all commands", "mayfly ''", "new up ready deploy history rollback remove scale restart secret manifest call logs list info stats ping nodes routes doctor config completion version"},
 		{"a flag", "mayfly up --gateway.ad", "--gateway.addr"},
 		{"a flag of an alias", "mayfly ls --js", "--json"},
 		{"values of a flag", "mayfly up --log.format ''", "auto text json"},
