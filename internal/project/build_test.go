@@ -114,7 +114,7 @@ func TestBuildMakesEachLanguageRun(t *testing.T) {
 		},
 		{
 			"a folder of pages", "",
-			map[string]string{"index.html": "hi", "css/a.css": "", ".env": "A=1"},
+			map[string]string{"index.html": "hi", "css/a.css": "", ".env": "A=1", "mayfly.yml": "functions: {hello: {code: .}}"},
 			"",
 			mayfly.EngineStatic, "files files", mayfly.AnyPlatform,
 			[]string{"files/index.html", "files/css/a.css"},

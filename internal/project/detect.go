@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,7 +30,8 @@ import (
 //	a folder with index.html    static files        static
 //
 // In a folder: package.json's exports or main, else index.*, app.py, main.py or the Go package. Two
-// of them, or none, is an error that lists what was looked for.
+// of them, or none, is an error that lists what was looked for. A script of a page beside it
+// is no program.
 
 // A language decides how code is built.
 type language string
@@ -97,7 +99,7 @@ func detectFile(file string) (found, error) {
 	case strings.EqualFold(filepath.Ext(file), ".wasm"):
 		return f, mayfly.Errorf(mayfly.Invalid, "%s is WebAssembly, which this version does not support", file)
 	case strings.EqualFold(filepath.Ext(file), ".html"):
-		return f, mayfly.Errorf(mayfly.Invalid, "%s is a page, not a program", file).WithHint("name its folder, whose files are then served")
+		return f, mayfly.Errorf(mayfly.Invalid, "%s is an HTML page, not a program", file).WithHint("name its folder, whose files are then served")
 	}
 	head, err := readHead(file)
 	if err != nil {
@@ -184,6 +186,10 @@ func detectFolder(folder string) (found, error) {
 	}
 	switch len(all) {
 	case 1:
+		if main == "" && isFile(folder, indexPage) && !isFile(folder, packageFile) && isPageScript(all[0]) {
+			return found{}, mayfly.Errorf(mayfly.Invalid, "more than one thing to run in %s: %s, %s", folder, indexPage, names[0]).
+				WithHint("to serve the files, add a %s with engine: static; to run the script, name %s", Manifest, names[0])
+		}
 		return all[0], nil
 	case 0:
 		nothing := mayfly.Errorf(mayfly.NotFound, "nothing to run in %s: looked for %s, %s", folder, Manifest, sought)
@@ -202,6 +208,20 @@ func detectFolder(folder string) (found, error) {
 
 // indexPage makes a folder without a program one of static files.
 const indexPage = "index.html"
+
+// forNode matches what the script of a page does not have: exports, or what no browser offers.
+var forNode = regexp.MustCompile(`\bexport\s*(?:\{|(?:default|const|let|var|function|class|async)\b)` +
+	`|\bexports\b|\brequire\b|\bprocess\s*\.|\.\s*listen\s*\(|["\x27]node:`)
+
+// isPageScript reports whether code may be a script of a web page beside it.
+func isPageScript(f found) bool {
+	extension := filepath.Ext(f.entry)
+	if f.language != javaScript || extension != ".js" && extension != ".mjs" {
+		return false
+	}
+	source, err := os.ReadFile(f.entry)
+	return err == nil && !forNode.Match(source)
+}
 
 func isFile(folder, name string) bool {
 	info, err := os.Stat(filepath.Join(folder, name))

@@ -313,7 +313,7 @@ func readEnv(n *yamlfile.Node) (map[string]string, error) {
 
 // holdsNUL returns the error for a value that no process can be given.
 func holdsNUL(n *yamlfile.Node) error {
-	return n.Errorf("%s has a NUL character, which variables and arguments cannot have", n.Path).WithHint("remove it, or encode the value, such as in base64")
+	return n.Errorf("%s contains a NUL character, which is not allowed in variables or arguments", n.Path).WithHint("remove it, or encode the value, such as in base64")
 }
 
 // isOurs reports whether a node sets the variable itself in each instance.

@@ -132,6 +132,12 @@ func (r rules) matchOne(name string) bool {
 // own returns the rules without the defaults.
 func (r rules) own() rules { return r[:max(0, len(r)-len(defaults))] }
 
+// installed returns the rules for an installed package: its own files may start with a
+// dot, but secrets stay at home.
+func (r rules) installed() rules {
+	return append(slices.Clone(r.own()), newRule(".git"), newRule(".env*"), newRule(npmSettings))
+}
+
 // without returns the rules without one of the defaults.
 func (r rules) without(line string) rules {
 	own := len(r.own())

@@ -78,6 +78,20 @@ func TestByteOrderMarkIsNoText(t *testing.T) {
 	}
 }
 
+func TestIgnoreOfInstalledPackages(t *testing.T) {
+	t.Parallel()
+	all, err := parseRules("docs\n!node_modules/own/.env")
+	if err != nil {
+		t.Fatal(err)
+	}
+	installed := all.installed()
+	for name, want := range map[string]bool{".git/": true, ".env": true, ".env.local": true, ".npmrc": true, "docs/": true, "own/.env": false, ".config.js": false, "index.js": false} {
+		if got := installed.matchOne("node_modules/" + name); got != want {
+			t.Errorf("%s is ignored: %v", name, got)
+		}
+	}
+}
+
 func TestIgnoreWithoutOneOfTheDefaults(t *testing.T) {
 	t.Parallel()
 	all, err := parseRules("*.log")

@@ -124,15 +124,18 @@ func (b *builder) addFile(ctx context.Context, file, to string) error {
 }
 
 // addPackages puts packages into the output that cannot be in the bundle, without what
-// .mayflyignore lists. In development links do: Node.js follows them, and finds there
-// what a package needs.
+// .mayflyignore lists, and without secrets. In development links do: Node.js follows
+// them, and finds there what a package needs.
 func (b *builder) addPackages(ctx context.Context, packages map[string]string, out string) error {
-	ignored := b.ignored.own()
 	for _, place := range slices.Sorted(maps.Keys(packages)) {
-		if ignored.match(place + "/") {
+		from, to := packages[place], filepath.Join(out, filepath.FromSlash(place))
+		if b.ignored.own().match(place + "/") {
 			continue
 		}
-		from, to := packages[place], filepath.Join(out, filepath.FromSlash(place))
+		ignored := b.ignored // a package that npm links to is a folder that someone works in
+		if strings.Contains(filepath.ToSlash(from), "/"+modules+"/") {
+			ignored = b.ignored.installed()
+		}
 		link := b.Development && !slices.ContainsFunc(b.scratch, func(gone string) bool { _, inside := below(gone, from); return inside })
 		if _, err := os.Lstat(to); link && (err == nil || strings.LastIndex(place, modules) > 0) {
 			continue // not ignored, so it has been copied; or it is in one that is linked

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -122,6 +123,32 @@ func TestJavaScriptFindsItsFilesAndPackages(t *testing.T) {
 			"lib/package.json", `{"name":"@my/lib","dependencies":{"dep":"1"}}`, "lib/index.js", `exports.text = require("dep") + ` + place, "lib/text.txt", "read",
 			"node_modules/dep/index.js", `module.exports = "dep "`, "node_modules/@my/lib", "-> ../../lib",
 		}, "fn", "dep read", []string{"@my/lib", "dep"}},
+		{"secrets of packages", []string{
+			"package.json", "{}", "fn/index.js", `const { text } = require("@my/lib"); module.exports = () => text + require("reads")`,
+			"lib/package.json", `{"name":"@my/lib"}`, "lib/index.js", `exports.text = ` + place, "lib/text.txt", "read",
+			"lib/.env", "", "lib/.git/config", "", "lib/.npmrc", "", "lib/.cache/key", "", "lib/sub/__pycache__/a.pyc", "",
+			"node_modules/reads/index.js", `module.exports = require("fs").readFileSync(__dirname + "/.text", "utf8")`, "node_modules/reads/.text", " dots",
+			"node_modules/reads/.env.local", "", "node_modules/reads/.git/config", "", "node_modules/reads/lib/.npmrc", "",
+			"node_modules/@my/lib", "-> ../../lib",
+		}, "fn", "read dots", []string{"@my/lib", "reads"}},
+		{"a package of the workspace in TypeScript", []string{
+			"package.json", "{}", "fn/index.js", `const { text } = require("@my/lib"); module.exports = () => text + require(["d", "ep"].join(""))`, "fn/package.json", `{"dependencies":{"@my/lib":"*","dep":"1"}}`,
+			"lib/package.json", `{"name":"@my/lib","main":"src/index.ts"}`, "lib/src/index.ts", `export const text: string = "typed "`,
+			"node_modules/dep/index.js", `module.exports = "dep"`, "node_modules/@my/lib", "-> ../../lib",
+		}, "fn", "typed dep", []string{"dep"}},
+		{"workers and forks of packages", []string{
+			"index.js", `const { Worker, repo } = require("queue"); new Worker("jobs"); module.exports = () => repo.fork("queued") // not new Worker()`,
+			"node_modules/queue/index.js", `exports.Worker = class {}; exports.repo = { fork: (text) => text }`,
+		}, "", "queued", nil},
+		{"packages listed for development", []string{
+			"index.js", `const use = require("use"); module.exports = () => use("view") + require(["vi", "ew"].join(""))`, "package.json", `{"devDependencies":{"use":"1","view":"1","big":"1"}}`,
+			"node_modules/use/index.js", `module.exports = (name) => require(name)`, "node_modules/view/index.js", `module.exports = "view"`, "node_modules/big/index.js", "",
+		}, "", "viewview", []string{"use", "view"}},
+		{"optional peers", []string{
+			"index.js", `const use = require("use"); module.exports = () => use("driver")`, "package.json", `{"dependencies":{"use":"1","driver":"1"}}`,
+			"node_modules/use/index.js", `module.exports = (name) => require(name)`, "node_modules/use/package.json", `{"peerDependencies":{"driver":"*","compiler":"*"},"peerDependenciesMeta":{"driver":{"optional":true},"compiler":{"optional":true}}}`,
+			"node_modules/driver/index.js", `module.exports = "driven"`, "node_modules/compiler/index.js", "",
+		}, "", "driven", []string{"driver", "use"}},
 		{"native code of its own", []string{
 			"lib/index.js", `module.exports = () => { try { require("../build/it.node") } catch (e) { return e.code } }`, "package.json", `{"main":"lib"}`, "build/it.node", "\x7fELF",
 		}, "", "ERR_DLOPEN_FAILED", nil},
@@ -164,6 +191,9 @@ func TestJavaScriptFindsItsFilesAndPackages(t *testing.T) {
 				}
 				if slices.ContainsFunc(listing(t, built.Folder), func(name string) bool { return filepath.Base(name) == "big.txt" }) {
 					t.Error("it holds what is ignored")
+				}
+				if secret := regexp.MustCompile(`\.env|\.git/|\.npmrc|\.cache|__pycache__`).FindString(strings.Join(listing(t, built.Folder), "\n")); secret != "" {
+					t.Errorf("it holds %s", secret)
 				}
 				native := strings.Contains(strings.Join(tt.files, ""), "\x7fELF")
 				if want := map[bool]string{true: mayfly.Platform(), false: mayfly.AnyPlatform}[native]; built.Folders[want] == "" {

@@ -20,6 +20,9 @@ import (
 // Manifest is the name of the file that describes a project.
 const Manifest = "mayfly.yaml"
 
+// shortManifest is its other name.
+const shortManifest = "mayfly.yml"
+
 // A Project is what one manifest describes, or one function or service without a
 // manifest.
 type Project struct {
@@ -75,7 +78,7 @@ func Open(path string, env func(name string) (string, bool)) (*Project, error) {
 
 // ManifestIn returns the manifest in a folder, also under its short name, or "".
 func ManifestIn(folder string) string {
-	for _, name := range []string{Manifest, "mayfly.yml"} {
+	for _, name := range []string{Manifest, shortManifest} {
 		file := filepath.Join(folder, name)
 		if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
 			return file

@@ -116,7 +116,7 @@ func readEndpoint(_ *manifest, n *yamlfile.Node, r *route) error {
 
 func checkOneTarget(n *yamlfile.Node, r *route) error {
 	if r.Service != "" || r.Subject.String() != "" {
-		return n.Errorf("%s: a route has a subject, a service or a function, only one of them", n.Path)
+		return n.Errorf("%s: set only one of subject, service and function", n.Path)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ func (b *builder) static(ctx context.Context, folder string) error {
 		return err
 	}
 	b.inputs, err = copyTree(ctx, folder, to, func(name string) bool {
-		return name == Manifest || b.ignored.matchOne(name)
+		return name == Manifest || name == shortManifest || b.ignored.matchOne(name)
 	})
 	b.useFor(mayfly.AnyPlatform, out, engineStatic, []string{staticFolder})
 	return err

@@ -36,8 +36,14 @@ var (
 	// eventHandler matches a default export that takes an event, as at AWS and OpenFaaS.
 	eventHandler = regexp.MustCompile(`(\bmodule\s*\.\s*exports\s*=|\bexport\s+default)\s*(?:async\b\s*)?(?:function\b\s*\w*\s*)?\(\s*event\b[^,()]*,\s*(?:context|callback)\b`)
 
+	// ownExport matches a CommonJS module's export of a form that is served, beside which
+	// it may have another platform's: an app or a function, a named form, or an object with one.
+	ownExport = regexp.MustCompile(`\bmodule\s*\.\s*exports\s*=\s*[^\s{=]` +
+		`|\bexports\s*\.\s*(?:default|fetch|GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)\s*=` +
+		`|\bmodule\s*\.\s*exports\s*=\s*\{(?:(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*,)?\s*(?:async\s+)?["']?(?:default|fetch)["']?\s*[,:}(]`)
+
 	// foreignGlobal matches a call of what only another runtime has.
-	foreignGlobal = regexp.MustCompile(`(?m)^\s*(?:addEventListener\s*\(\s*["']fetch["']|Deno\s*\.\s*serve\s*\(|Bun\s*\.\s*serve\s*\()`)
+	foreignGlobal = regexp.MustCompile(`(?m)^([ \t]*)((?:addEventListener\s*\(\s*["']fetch["']|Deno\s*\.\s*serve\s*\(|Bun\s*\.\s*serve\s*\())`)
 
 	// listening matches a program, which may export what it likes.
 	listening = regexp.MustCompile(`\.\s*listen\s*\(`)
@@ -46,8 +52,8 @@ var (
 // isShort reports whether the entry is a short form, as its exports tell. Another
 // platform's handler is an error with what to write instead.
 func isShort(file string, source []byte, isModule bool) (short bool, err error) {
-	if found := foreignGlobal.Find(source); found != nil {
-		return false, mayfly.Errorf(mayfly.Invalid, "%s calls %s...), which Node.js does not have", filepath.Base(file), bytes.TrimSpace(found)).
+	if found := foreignCall(file, source, isModule); found != nil {
+		return false, mayfly.Errorf(mayfly.Invalid, "%s calls %s...), which Node.js does not have", filepath.Base(file), found).
 			WithHint("export default { fetch(request) { return new Response(\"hello\") } }")
 	}
 	if listening.Match(source) {
@@ -55,13 +61,33 @@ func isShort(file string, source []byte, isModule bool) (short bool, err error) 
 	} else if found := eventHandler.FindSubmatch(source); found != nil {
 		return false, mayfly.Errorf(mayfly.Invalid, "%s has the handler (event, context) of another platform", filepath.Base(file)).
 			WithHint("%s async (request) => new Response(await request.text(), { status: 200 })", bytes.Join(bytes.Fields(found[1]), []byte(" ")))
-	} else if found := foreignExport.FindSubmatch(source); found != nil && !isModule {
+	} else if found := foreignExport.FindSubmatch(source); found != nil && !isModule && !ownExport.Match(source) {
 		return false, noDefault(file, string(slices.Concat(found[1], found[2])), "module.exports =")
 	}
 	if isModule {
 		return moduleIsShort(file, source)
 	}
 	return handled.Match(source), nil
+}
+
+// foreignCall returns a call of what only another runtime has. Code with a handler for
+// Node.js may make it below a test for that runtime, so indented.
+func foreignCall(file string, source []byte, isModule bool) []byte {
+	calls := foreignGlobal.FindAllSubmatch(source, -1)
+	if len(calls) == 0 {
+		return nil
+	}
+	handles := !isModule && handled.Match(source)
+	if isModule {
+		exports, err := exportsOf(file)
+		handles = err == nil && slices.Contains(exports, "default")
+	}
+	for _, found := range calls {
+		if indented := len(found[1]) > 0; !indented || !handles {
+			return found[2]
+		}
+	}
+	return nil
 }
 
 // moduleIsShort is isShort for an ES module.

@@ -48,6 +48,9 @@ func TestJavaScriptForms(t *testing.T) {
 			method: "POST", send: `{`, header: []string{"Content-Type", "application/json"}, status: 400, want: "the request's body is not JSON",
 		},
 		{name: "(req, res) that reads its body", files: []string{"app.js", `export default (req, res) => { let body = ""; req.on("data", (d) => (body += d)).on("end", () => res.end(body)); }`}, method: "POST", send: "read", want: "read"},
+		{name: "an app with a Lambda handler", files: []string{"app.js", `const app = (req, res) => res.end("app"); module.exports = app; module.exports.handler = async (event) => ({});`}, want: "app"},
+		{name: "fetch beside a Lambda handler", files: []string{"app.js", `module.exports = { handler: async (event) => { return {}; }, fetch: () => new Response("fetch") };`}, want: "fetch"},
+		{name: "code for several runtimes", files: []string{"app.mjs", "const fetch = () => new Response(\"node\");\nif (globalThis.Deno) {\n  Deno.serve(fetch);\n}\nexport default { fetch };"}, want: "node"},
 		{name: "(request, context)", files: []string{"app.js", `export default (request, context) => typeof context.waitUntil`}, want: "function"},
 		{name: "a method's export", files: []string{"app.js", `export const GET = () => "get"; export async function POST(request) { return await request.text(); }`}, method: "POST", send: "post", want: "post"},
 		{name: "a method without an export", files: []string{"app.js", `exports.GET = () => "get"`}, method: "DELETE", status: 405},
@@ -80,6 +83,8 @@ func TestJavaScriptNamesOtherPlatformsForms(t *testing.T) {
 	for _, tt := range []struct{ name, file, text, message, hint string }{
 		{"Lambda", "a.mjs", `export const handler = async (event) => ({ statusCode: 200, body: "x" })`, "a.mjs exports handler but has no default export", "export default async (request)"},
 		{"Lambda in CommonJS", "a.js", `exports.handler = async (event) => ({ statusCode: 200, body: "x" })`, "a.js exports handler but has no default export", "module.exports = async (request)"},
+		{"Lambda that fetches", "a.js", `module.exports = { handler: async (event) => fetch("http://x") }`, "a.js exports handler but has no default export", "module.exports = async (request)"},
+		{"Deno in a function", "a.mjs", "function main() {\n  Deno.serve(() => new Response());\n}\nmain();", "a.mjs calls Deno.serve(...), which Node.js does not have", "export default { fetch(request)"},
 		{"OpenFaaS", "a.js", `"use strict"; module.exports = async (event, context) => context.status(200).succeed(event.body)`, "a.js has the handler (event, context) of another platform", "module.exports = async (request) =>"},
 		{"OpenFaaS, named", "a.mjs", `export function handle(event, context) {}`, "a.mjs exports handle but has no default export", "export default"},
 		{"a default (event, context)", "a.mjs", `export default async function handler(event, context) { return { statusCode: 200 } }`, "a.mjs has the handler (event, context) of another platform", "export default async (request) =>"},

@@ -2,6 +2,7 @@ package shim
 
 import (
 	"encoding/json"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -63,8 +64,10 @@ func (b *javaScriptBuild) separate(built api.BuildResult, meta metafile) bool {
 	maps.Copy(outside, required.packages)
 	if anything || required.anything {
 		b.keep(own)
-		for _, name := range dependencies(folder) {
-			outside[name] = true
+		for _, name := range b.dependencies(own) {
+			if !meta.mustStay(folder, findPackage(name, folder)) {
+				outside[name] = true
+			}
 		}
 	}
 	delete(outside, "") // the code itself
@@ -105,6 +108,22 @@ func isPlaced(file string) bool {
 	return err == nil && knowsItsPlace(source)
 }
 
+// mustStay reports whether a package must stay in the bundle: one that npm links to, with
+// code that Node.js cannot run as it is. As long as there are errors this is not known.
+func (m metafile) mustStay(base, folder string) bool {
+	if folder == "" || packageAt(folder) != "" {
+		return false
+	}
+	for name := range m.Inputs {
+		file := absolute(base, name)
+		extension := filepath.Ext(file)
+		if packageAt(file) == "" && within(folder, file) && !slices.Contains(plain, extension) && extension != ".json" && extension != ".node" {
+			return true
+		}
+	}
+	return m.Inputs == nil
+}
+
 // spread adds a package that imports one of those outside, if there is one left.
 func (m metafile) spread(outside map[string]bool) bool {
 	for file, in := range m.Inputs {
@@ -140,8 +159,12 @@ var (
 	literal = regexp.MustCompile("^(?:\\.resolve)?\\s*\\(\\s*(?:\"([^\"]+)\"|'([^']+)'|`([^`$]+)`)")
 	call    = regexp.MustCompile(`^(?:\.resolve)?\s*\(`)
 
-	// spawner matches where code runs files of its own as they are.
-	spawner = regexp.MustCompile(`\bnew\s+(?:[\w$]+\.)?Worker\s*\(|\bfork\s*\(`)
+	// worker and fork match where code runs files of its own as they are, threads and
+	// processes what it imports for that: others have workers and forks too.
+	worker    = regexp.MustCompile(`\bnew\s+(?:[\w$]+\.)?Worker\s*\(`)
+	threads   = regexp.MustCompile("[\"'`](?:node:)?worker_threads[\"'`]")
+	fork      = regexp.MustCompile(`\bfork\s*\(`)
+	processes = regexp.MustCompile("[\"'`](?:node:)?child_process[\"'`]")
 
 	// neighbor matches a file that code names by its own place.
 	neighbor = regexp.MustCompile(`\bnew\s+URL\s*\(\s*["'\x60]([^"'\x60$]+)["'\x60]\s*,\s*import\.meta\.url\b` +
@@ -158,7 +181,7 @@ func (b *javaScriptBuild) requires(own map[string]bool) demand {
 		if err != nil {
 			continue
 		}
-		d.anything = d.anything || spawner.Match(source)
+		d.anything = d.anything || worker.Match(source) && threads.Match(source) || fork.Match(source) && processes.Match(source)
 		if !knowsItsPlace(source) {
 			continue
 		}
@@ -215,12 +238,18 @@ func (b *javaScriptBuild) keep(own map[string]bool) {
 	}
 }
 
-// dependencies returns the packages that the code's package.json lists; without one,
-// or if it lists none, all that are installed beside it.
-func dependencies(folder string) []string {
+// dependencies returns the packages that the code's package.json lists; if it only lists
+// those for development, the ones that the code names; else all that are installed
+// beside it.
+func (b *javaScriptBuild) dependencies(own map[string]bool) []string {
+	folder := filepath.Dir(b.Entry)
 	for {
-		if listed := readPackage(folder).needs; len(listed) > 0 {
-			return listed
+		p := readPackage(folder)
+		if len(p.needs) > 0 {
+			return p.needs
+		}
+		if p.develops {
+			return b.named(own)
 		}
 		var names []string
 		for _, pattern := range []string{"*", "@*/*"} {
@@ -237,6 +266,31 @@ func dependencies(folder string) []string {
 		}
 		folder = above
 	}
+}
+
+// packageName matches what may name a package or a file of one.
+var packageName = regexp.MustCompile("[\"'`](\\w[\\w.-]*|@\\w[\\w.-]*/\\w[\\w.-]*)(?:/[\\w./-]*)?[\"'`]")
+
+// named returns the installed packages that own code names, in an import or otherwise.
+func (b *javaScriptBuild) named(own map[string]bool) []string {
+	names := map[string]bool{}
+	read := func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() && d.Name() == nodeModules {
+			return fs.SkipDir
+		}
+		source, _ := os.ReadFile(file) // a folder has none
+		for _, found := range packageName.FindAllSubmatch(source, -1) {
+			names[string(found[1])] = true
+		}
+		return nil
+	}
+	for _, places := range []map[string]bool{own, b.files} {
+		for place := range places {
+			_ = filepath.WalkDir(place, read) // read returns no error
+		}
+	}
+	maps.DeleteFunc(names, func(name string, _ bool) bool { return findPackage(name, filepath.Dir(b.Entry)) == "" })
+	return slices.Sorted(maps.Keys(names))
 }
 
 // needModule reports whether code imports a package that CommonJS cannot load.

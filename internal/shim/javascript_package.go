@@ -21,6 +21,8 @@ type pkg struct {
 	place  string // where the output has it, with slashes: node_modules/a, or in another's node_modules
 
 	needs    []string // its dependencies of all kinds
+	optional []string // peers that it can do without
+	develops bool     // it lists packages for development
 	onlyESM  bool     // require cannot load it
 	name     string   // as its package.json says
 	manifest string
@@ -31,17 +33,28 @@ func readPackage(folder string) pkg {
 	p := pkg{folder: folder, manifest: filepath.Join(folder, "package.json")}
 	var m struct {
 		Name, Type, Main                                     string
-		Exports                                              json.RawMessage
+		Exports, DevDependencies, PeerDependenciesMeta       json.RawMessage
 		Dependencies, OptionalDependencies, PeerDependencies map[string]json.RawMessage
 	}
 	data, err := os.ReadFile(p.manifest)
 	if err != nil || json.Unmarshal(data, &m) != nil {
 		return p // Node.js takes it for one without dependencies
 	}
+	var development map[string]json.RawMessage
+	p.develops = json.Unmarshal(m.DevDependencies, &development) == nil && len(development) > 0
+	var peers map[string]struct{ Optional bool }
+	_ = json.Unmarshal(m.PeerDependenciesMeta, &peers) // most have none
+	for name := range m.PeerDependencies {
+		if peers[name].Optional {
+			delete(m.PeerDependencies, name)
+			p.optional = append(p.optional, name)
+		}
+	}
 	for _, some := range []map[string]json.RawMessage{m.Dependencies, m.OptionalDependencies, m.PeerDependencies} {
 		p.needs = slices.AppendSeq(p.needs, maps.Keys(some))
 	}
 	p.name = m.Name
+	slices.Sort(p.optional)
 	slices.Sort(p.needs)
 	p.needs = slices.Compact(p.needs)
 	entries := cmp.Or(string(m.Exports), m.Main)
@@ -69,13 +82,15 @@ func findPackage(name, from string) string {
 type shipment map[string]pkg // by place
 
 // add adds the packages of those names that code in a folder finds, and what they
-// need. As npm does, it puts a package at the top unless another of its name is there.
+// need; of optional peers those that the code lists, if it lists any packages. As npm
+// does, it puts a package at the top unless another of its name is there.
 func (s shipment) add(from string, names ...string) {
 	type want struct {
 		name string
 		by   pkg
 	}
 	var wanted []want
+	listed := listedFor(from)
 	for _, name := range names {
 		wanted = append(wanted, want{name, pkg{folder: from}})
 	}
@@ -96,7 +111,20 @@ func (s shipment) add(from string, names ...string) {
 		for _, name := range p.needs {
 			wanted = append(wanted, want{name, p})
 		}
+		for _, name := range p.optional {
+			if len(listed) == 0 || slices.Contains(listed, name) {
+				wanted = append(wanted, want{name, p})
+			}
+		}
 	}
+}
+
+// listedFor returns the packages that package.json lists in a folder and above it.
+func listedFor(folder string) (names []string) {
+	for ; folder != filepath.Dir(folder); folder = filepath.Dir(folder) {
+		names = append(names, readPackage(folder).needs...)
+	}
+	return names
 }
 
 // place returns where a package goes that is needed at a place, and whether it is there.

@@ -100,7 +100,7 @@ func (r *reader) checkTokens(tokens token.Tokens) error {
 	for i, t := range tokens {
 		at := t.Position
 		if i == MaxTokens {
-			return r.errorAt(at.Line, at.Column, "the file has more than %d words and signs", MaxTokens).WithHint(tooLarge)
+			return r.errorAt(at.Line, at.Column, "the file has more than %d tokens", MaxTokens).WithHint(tooLarge)
 		}
 		if at.Line != line {
 			line, opened = at.Line, 0
@@ -185,7 +185,7 @@ func (r *reader) node(value ast.Node, path string, depth int) (*Node, error) {
 		return nil, n.Errorf("maps and lists are nested deeper than %d", MaxDepth)
 	}
 	if r.values++; r.values > MaxValues {
-		return nil, n.Errorf("with its aliases the file has more than %d values", MaxValues).WithHint(tooLarge)
+		return nil, n.Errorf("aliases expand to more than %d values", MaxValues).WithHint(tooLarge)
 	}
 	switch v := value.(type) {
 	case *ast.AnchorNode:

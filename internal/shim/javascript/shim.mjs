@@ -75,7 +75,7 @@ function watchListen() {
 // leave runs a module without a handler as a program, which may listen later, unless
 // there is nothing left to run.
 function leave(elsewhere) {
-  if (elsewhere !== undefined) process.stderr.write(`it listens on ${elsewhere}: listen on process.env.PORT\n`);
+  if (elsewhere !== undefined) process.stderr.write(`listening on ${elsewhere}, but Mayfly expects process.env.PORT\n`);
   process.once("beforeExit", () => {
     process.stderr.write("no handler: export default (request) => new Response() or { fetch(request) { } }\n");
     process.exit(1);
