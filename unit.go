@@ -55,6 +55,9 @@ func (p Program) Uses(secret Name) bool {
 	return secret != "" && (p.Creds == string(secret) || slices.Contains(p.Secrets, string(secret)))
 }
 
+// NoHeaders reports whether replies cannot have headers: a plain script prints the body alone.
+func (p Program) NoHeaders() bool { return p.Engine == EngineExec && !p.CGI }
+
 // A Kind is how a unit is reached.
 type Kind int
 

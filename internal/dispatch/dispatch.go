@@ -74,12 +74,13 @@ func (d *Dispatcher) MaxBody() int64 { return d.options.MaxBody }
 
 // A Target is who takes a call, and what the call may take.
 type Target struct {
-	Function mayfly.Name   // "" if it is none
-	Here     bool          // a function of this node, which takes and returns streams
-	Timeout  time.Duration // until the reply
-	MaxBody  int64         // bytes
-	Limit    string        // what sets MaxBody, for messages
-	CORS     *mayfly.CORS  // of the function; nil if it has none
+	Function  mayfly.Name   // "" if it is none
+	Here      bool          // a function of this node, which takes and returns streams
+	Timeout   time.Duration // until the reply
+	MaxBody   int64         // bytes
+	Limit     string        // what sets MaxBody, for messages
+	CORS      *mayfly.CORS  // of the function; nil if it has none
+	NoHeaders bool          // a function that cannot set headers, as far as this node knows
 
 	name    string // the subject with its wildcards: what admission counts by
 	subject mayfly.Subject
@@ -123,6 +124,7 @@ func (d *Dispatcher) Function(ctx context.Context, name mayfly.Name) (Target, er
 	}
 	t := d.target(mayfly.FunctionSubject(name), time.Duration(f.Timeout))
 	t.Function, t.CORS, t.setBy = name, f.CORS, setting{ofFunction, string(name)}
+	t.NoHeaders = f.NoHeaders()
 	t.Timeout = cmp.Or(t.Timeout, functionTimeout)
 	if f.Body > 0 {
 		t.MaxBody, t.Limit = f.Body, "the function's `body`"

@@ -150,6 +150,9 @@ func (g *Gateway) checkPage(r *http.Request, to destination, c *mayfly.CORS, fun
 	case entry != nil || to.kind == kindService:
 		e = e.WithHint("write a route with `cors: %s` in mayfly.yaml", write)
 	}
+	if origin == "null" && e.Hint != "" {
+		e = e.WithHint("%s; the origin null (of files, sandboxed frames and Referrer-Policy: no-referrer) matches `*` alone", e.Hint)
+	}
 	refused := &statusError{status: e.Code.Status(), err: e}
 	if origin != "" { // the page may read why
 		refused.header = http.Header{allowedOrigin: {origin}, "Vary": {"Origin"}}
@@ -176,21 +179,31 @@ func (g *Gateway) checkCaller(x *exchange, r *http.Request, c mayfly.Call) error
 	return err
 }
 
+// unasked are the types of bodies that browsers send to other origins without asking: those
+// of forms (Fetch standard, "CORS-safelisted"), of pings and of reports.
+var unasked = []string{
+	"application/x-www-form-urlencoded", "multipart/form-data", "text/plain",
+	"text/ping", "application/csp-report", "application/reports+json",
+}
+
 // isPreflighted reports whether browsers ask before they let a page of another origin send
-// r (Fetch standard, "CORS-safelisted"), apart from GET and HEAD.
+// r, apart from GET and HEAD.
 func isPreflighted(r *http.Request) bool {
 	if r.Method != http.MethodPost {
 		return true
 	}
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode != "" && mode != "cors" {
+		return false
+	}
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	return err == nil && !slices.Contains([]string{"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}, media)
+	return err == nil && !slices.Contains(unasked, media)
 }
 
 // permits asks a function whether a page may send what no browser asks about. The function
 // must name the origin if the request has a login.
 func (g *Gateway) permits(x *exchange, r *http.Request, c mayfly.Call) bool {
 	origin := r.Header.Get("Origin")
-	if origin == "" {
+	if origin == "" || x.target.NoHeaders {
 		return false
 	}
 	c.Method, c.Header = http.MethodOptions, maps.Clone(c.Header)

@@ -65,6 +65,8 @@ func openFunctions(t *testing.T, o gateway.Options) *door {
 	service.Service, service.Endpoint = "own", "call"
 	o.Functions = shelf{code, map[mayfly.Name]*mayfly.Unit{
 		"own": {Name: "own"}, "any": {Name: "any"}, "plain": {Name: "plain"}, "declared": {Name: "declared", CORS: shop},
+		"script": {Name: "script", Program: mayfly.Program{Engine: mayfly.EngineExec}},
+		"cgi":    {Name: "cgi", Program: mayfly.Program{Engine: mayfly.EngineExec, CGI: true}},
 	}, []mayfly.Route{
 		to("own", "POST /own/{id}", "own"), to("to-plain", "/plain", "plain"), to("to-declared", "POST /declared", "declared"), service,
 	}}
@@ -98,6 +100,16 @@ func TestPageOfAnotherOriginUsesFunctions(t *testing.T) {
 			{"POST", "/fn/own/a", shop, []string{"Content-Type", "text/plain", "Cookie", "a=b"}, 200, shop, "POST /a"},
 			{"POST", "/fn/own", evil, []string{"Content-Type", "text/plain; charset=application/json"}, 403, evil, "functions.own"},
 			{"POST", "/fn/own", "null", nil, 403, "null", "cors: ORIGIN"},
+			{"POST", "/fn/own", "null", nil, 403, "null", "matches `*` alone"},
+			{"POST", "/fn/own", evil, []string{"Content-Type", "application/json", "Sec-Fetch-Mode", "cors"}, 200, "", "POST"},
+			{"POST", "/fn/own", evil, []string{"Content-Type", "application/json", "Sec-Fetch-Mode", "no-cors"}, 403, evil, "functions.own"},
+			{"POST", "/fn/own", evil, []string{"Content-Type", "text/ping"}, 403, evil, "functions.own"},
+			{"POST", "/fn/own", evil, []string{"Content-Type", "application/csp-report"}, 403, evil, "functions.own"},
+			{"POST", "/fn/own", evil, []string{"Content-Type", "application/reports+json"}, 403, evil, "functions.own"},
+			{"POST", "/fn/own", shop, []string{"Content-Type", "application/reports+json"}, 200, shop, "POST"},
+			{"POST", "/fn/own", evil, nil, 403, evil, "functions.own"}, // no type
+			{"POST", "/fn/script", shop, nil, 403, shop, "functions.script"},
+			{"POST", "/fn/cgi", shop, nil, 200, shop, "POST"},
 			{"DELETE", "/fn/own", shop, nil, 200, shop, "DELETE"},
 			{"POST", "/own/7", shop, []string{"Content-Type", "application/json"}, 200, shop, "7"},
 			{"POST", "/service/7", shop, []string{"Content-Type", "application/json"}, 200, shop, "7"},
@@ -157,8 +169,20 @@ func TestRedirectsAndCookiesStayBelowThePrefix(t *testing.T) {
 	f := functionsFunc(func(context.Context, *mayfly.Call) (mayfly.Reply, error) {
 		return mayfly.Reply{Status: 302, Header: header.Clone()}, nil
 	})
-	g := newGateway(t, replying(reply(200, "")), directory{}, gateway.Options{Functions: f})
+	units := map[mayfly.Name]*mayfly.Unit{"f": {Name: "f"}}
+	g := newGateway(t, replying(reply(200, "")), directory{}, gateway.Options{
+		Functions: shelf{f, units, []mayfly.Route{route(t, "home", "/dashboard/{page...}", "x", ""), route(t, "post", "POST /posts", "x", ""), route(t, "site", "/{path...}", "x", "")}},
+		Mounts:    []gateway.Mount{{Segment: "system", Serve: func(http.ResponseWriter, *http.Request) error { return nil }}},
+	})
 	for _, tt := range []struct{ name, given, want string }{
+		{"Location", "/dashboard/home?a=b", "/dashboard/home?a=b"},
+		{"Location", "http://localhost:80/dashboard/", "http://localhost:80/dashboard/"},
+		{"Location", "/posts", "/fn/f/posts"}, // GET has no route
+		{"Location", "/system/x", "/system/x"},
+		{"Location", "/healthz", "/healthz"},
+		{"Location", "/healthz/x", "/fn/f/healthz/x"},
+		{"Location", "/openapi.json", "/openapi.json"},
+		{"Location", "/jobs", "/fn/f/jobs"},
 		{"Location", "/login?to=/x", "/fn/f/login?to=/x"},
 		{"Location", "/", "/fn/f/"},
 		{"Location", "login", "login"},

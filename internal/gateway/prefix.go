@@ -2,14 +2,16 @@ package gateway
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 )
 
 // belowPrefix moves the redirects and cookies of a function that was reached below
 // /fn/<name> to there: the function does not see that part of its paths, so it names them
-// without. One that knows the prefix, by X-Forwarded-Prefix, is left alone.
-func belowPrefix(x *exchange, r *http.Request) {
+// without. One that knows the prefix, by X-Forwarded-Prefix, is left alone, and so is a
+// redirect to what the gateway has outside of it.
+func (g *Gateway) belowPrefix(x *exchange, r *http.Request) {
 	if x.prefix == "" {
 		return
 	}
@@ -21,7 +23,9 @@ func belowPrefix(x *exchange, r *http.Request) {
 				at = len(scheme) + len(r.Host)
 			}
 		}
-		to[0] = to[0][:at] + below(x.prefix, to[0][at:])
+		if !g.serves(r, to[0][at:]) {
+			to[0] = to[0][:at] + below(x.prefix, to[0][at:])
+		}
 	}
 	for i, cookie := range h["Set-Cookie"] {
 		if strings.HasPrefix(cookie, "__Host-") {
@@ -40,6 +44,27 @@ func belowPrefix(x *exchange, r *http.Request) {
 		}
 		h["Set-Cookie"][i] = strings.Join(parts, ";")
 	}
+}
+
+// serves reports whether a redirect to a path leads to a path of the gateway's own, a mount
+// or a route. A route for every path, such as that of a site at /, does not count: it would
+// take the function's paths too.
+func (g *Gateway) serves(r *http.Request, path string) bool {
+	u, err := url.Parse(path)
+	if err != nil || u.Host != "" || !strings.HasPrefix(u.Path, "/") {
+		return false
+	}
+	first, _, deeper := strings.Cut(u.Path[1:], "/")
+	if own, ok := g.own[first]; ok {
+		return (own.kind != kindNone || own.mount != nil) && !(own.exact && deeper)
+	}
+	for _, method := range []string{http.MethodGet, r.Method} { // 307 and 308 keep the method
+		e, err := g.table.Load().match(&http.Request{Method: method, Host: r.Host, URL: u})
+		if err == nil && first != "" && e.Pattern.First() == first {
+			return true
+		}
+	}
+	return false
 }
 
 // below returns path below prefix, unless it names a path of the gateway's or is none.

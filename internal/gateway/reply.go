@@ -57,7 +57,7 @@ func (g *Gateway) writeReply(x *exchange, r *http.Request, reply mayfly.Reply) e
 	}
 	h := x.Header()
 	copyHeader(x, reply)
-	belowPrefix(x, r)
+	g.belowPrefix(x, r)
 	h["X-Content-Type-Options"] = nosniff
 	status := reply.Status
 	if notModified(r, reply) {
@@ -102,7 +102,7 @@ func (g *Gateway) writeStream(x *exchange, r *http.Request, reply mayfly.Reply) 
 	}
 	h := x.Header()
 	copyHeader(x, reply)
-	belowPrefix(x, r)
+	g.belowPrefix(x, r)
 	h["X-Content-Type-Options"] = nosniff
 	if reply.Length >= 0 {
 		h["Content-Length"] = contentLength(reply.Length)
