@@ -186,6 +186,56 @@ func TestASGIFinishesCallsBeforeItStops(t *testing.T) {
 	}
 }
 
+// A call that never ends keeps neither the process nor its lifespan from ending.
+func TestASGIShutsDownWhileStreamsAreOpen(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "asgi.py")
+	for _, path := range []string{"/events", "/hang"} {
+		resp, err := i.client.Get("http://localhost" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+	}
+	i.stop(t)
+	said := i.stdout.String()
+	for _, word := range []string{"told of the end\n", "hang ended\n"} {
+		if !strings.Contains(said, word) {
+			t.Errorf("it said %s, want %q", said, word)
+		}
+	}
+	if !strings.HasSuffix(said, "shut down\n") || i.stderr.String() != "" {
+		t.Errorf("it said %s\n%s", said, i.stderr)
+	}
+}
+
+func TestASGISendThatIsCanceledCutsTheConnection(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "asgi.py")
+	resp, err := i.client.Get("http://localhost/stall")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	i.stdout.wait(t, "cut\n")
+	if text, err := io.ReadAll(resp.Body); err == nil || strings.Trim(string(text), "x") != "" {
+		t.Errorf("read %d bytes to the end", len(text))
+	}
+}
+
+func TestASGIGivesNoPieceTwice(t *testing.T) {
+	t.Parallel()
+	i := startPython(t, "asgi.py")
+	resp, err := i.client.Post("http://localhost/twice", "text/plain", io.MultiReader(strings.NewReader("once"))) // of no known length
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if text, err := io.ReadAll(resp.Body); string(text) != "once" || err != nil {
+		t.Errorf("read %q, %v", text, err)
+	}
+}
+
 func TestASGIThatCannotStartSaysWhy(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ code, want string }{
@@ -299,6 +349,11 @@ func TestFastAPI(t *testing.T) {
 			}
 			resp.Body.Close()
 			i.stdout.wait(t, "events ended\n")
+			open, err := i.client.Get("http://localhost/events")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer open.Body.Close()
 			i.stop(t)
 			if got := i.stdout.String(); !strings.HasPrefix(got, "started\n") || !strings.HasSuffix(got, "shut down\n") {
 				t.Errorf("it said %s", got)

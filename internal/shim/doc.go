@@ -44,7 +44,8 @@
 //     TestPythonLinesCarryTheirCall, TestPythonFinishesCallsBeforeItStops,
 //     TestPythonSaysWhatIsWrong; and for WSGI and ASGI: TestWSGI, TestWSGICrashIsSaid,
 //     TestASGI, TestASGICrashIsSaid, TestASGIClientThatLeavesIsReported,
-//     TestASGILinesCarryTheirCall, TestASGIFinishesCallsBeforeItStops.
+//     TestASGILinesCarryTheirCall, TestASGIFinishesCallsBeforeItStops,
+//     TestASGIShutsDownWhileStreamsAreOpen.
 //   - Frameworks run unchanged: TestFastAPI, TestFlask.
 //   - A signal stops the Python server cleanly at any moment:
 //     TestPythonStopsWhateverItIsAt.

@@ -59,6 +59,6 @@ def serve(path, answer):
         if not answer.serve(path):
             os._exit(1)  # it has said why
         return
-    Server(path, answer).run()
+    deadline = Server(path, answer).run()
     if hasattr(answer, "close"):
-        answer.close()
+        answer.close(deadline)

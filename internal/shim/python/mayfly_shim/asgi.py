@@ -7,6 +7,7 @@ block; writing does not block but waits on the loop until the client takes more.
 import asyncio
 import queue
 import socket
+import time
 
 from .connection import Loop
 from .crash import trace
@@ -17,6 +18,7 @@ from .request import Gone, unquote
 VERSION = {"version": "3.0", "spec_version": "2.3"}
 PIECE = 64 << 10  # most bytes of a long body in one message
 DISCONNECT = {"type": "http.disconnect"}
+LAST = 0.25  # seconds for calls to end once they are told to
 
 
 class Disconnected(OSError):
@@ -36,12 +38,17 @@ class Application:
     def __call__(self, request, reply):
         Exchange(self, request, reply).run()
 
-    def close(self):
-        """Waits for what the calls left running, and lets the application clean up."""
+    def close(self, deadline):
+        """Lets what the calls left running finish until the deadline, and cancels it then;
+        lets the application clean up."""
 
         async def end():
-            while self.tasks:
-                await asyncio.wait(self.tasks)
+            if self.tasks:
+                await asyncio.wait(self.tasks, timeout=max(LAST, deadline - time.monotonic()))
+            if self.tasks:
+                for task in self.tasks:
+                    task.cancel()
+                await asyncio.wait(self.tasks, timeout=LAST)
             await self.lifespan.end()
 
         try:
@@ -203,7 +210,10 @@ class Exchange:
         if self.piece is None:
             self.piece = self.loop.create_future()
             self.wanted.put(self.piece)
-        data = await asyncio.shield(self.piece)  # if this is canceled, the next call gets it
+        piece = self.piece
+        data = await asyncio.shield(piece)  # if this is canceled, the next call gets it
+        if self.piece is not piece:
+            return await self.receive()  # another one, at the same time, got it
         self.piece = None
         if self.left:
             return DISCONNECT
@@ -224,7 +234,7 @@ class Exchange:
                 raise RuntimeError("app sent http.response.body before http.response.start")
             self.put(message.get("body", b""), message.get("more_body", False))
         else:
-            raise RuntimeError(f"app sent {message['type']!r}, which is no part of a response")
+            raise RuntimeError(f"app sent {message['type']!r}, which is not a response message")
         await self.flush()
         if message["type"] == "http.response.body" and not message.get("more_body", False):
             self.end()
@@ -265,12 +275,16 @@ class Exchange:
             except OSError:
                 self.leave()
             if not self.left:
+                sent = False
                 try:
                     await self.writable
+                    sent = True
                 finally:
                     self.writable = None
                     if not self.left:
                         self.loop.remove_writer(self.connection.sock)
+                    if not sent:  # canceled mid-message, after which nothing can follow
+                        self.end(Gone())
             if self.left:
                 raise Disconnected("the client has disconnected")
 

@@ -5,6 +5,7 @@ import select
 import signal
 import socket
 import threading
+import time
 
 from .connection import Connection
 from .output import ERR
@@ -12,6 +13,7 @@ from .output import ERR
 CONNECTIONS = 1024  # most open at once; further ones wait
 SIGNALS = signal.SIGTERM, signal.SIGINT
 TICK = 0.5  # seconds between checks for disconnected clients
+PATIENCE = 3.5  # seconds for calls to finish after SIGTERM; after 5, the node kills us
 
 
 class Server:
@@ -27,7 +29,8 @@ class Server:
         self.listener.listen(CONNECTIONS)
 
     def run(self):
-        """Serves until SIGTERM, then finishes the calls in flight."""
+        """Serves until SIGTERM, then finishes the calls in flight, or interrupts them at the
+        deadline, which it returns."""
         self.signals, told = os.pipe()
         os.set_blocking(told, False)
         signal.set_wakeup_fd(told, warn_on_full_buffer=False)
@@ -36,18 +39,29 @@ class Server:
         os.register_at_fork(before=block, after_in_parent=unblock, after_in_child=self.forked)
         while not self.stopping:
             self.accept()
+        deadline = time.monotonic() + PATIENCE
         self.listener.close()
         with self.lock:
             for c in self.connections:
                 if c.request is None:
                     c.wake()
-        while True:
+        if not self.ended(deadline):
+            with self.lock:
+                for c in self.connections:
+                    c.interrupt()
+            self.ended(deadline + TICK)
+        return deadline
+
+    def ended(self, deadline):
+        """Waits for all connections to end, and returns whether they have by the deadline."""
+        while (left := deadline - time.monotonic()) > 0:
             with self.lock:
                 last = next(iter(self.connections), None)
             if last is None:
-                return
-            last.thread.join(TICK)
+                return True
+            last.thread.join(min(TICK, left))
             self.look()
+        return False
 
     def stop(self, *_):
         """Handles a signal by setting a flag: an exception would interrupt whatever the

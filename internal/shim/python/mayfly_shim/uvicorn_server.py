@@ -1,5 +1,6 @@
 """Serves an ASGI application by uvicorn, where the project has it."""
 
+import asyncio
 import signal
 
 import uvicorn
@@ -7,6 +8,7 @@ import uvicorn
 from .asgi import describe
 from .crash import CRASH, report
 from .output import CALL, ERR, OUT
+from .server import PATIENCE
 
 
 class Application:
@@ -27,7 +29,7 @@ class Application:
             date_header=False,
             timeout_keep_alive=24 * 60 * 60,  # Mayfly closes its connections itself
         )
-        server = uvicorn.Server(config)
+        self.server = server = Server(config)
         for number in signal.SIGTERM, signal.SIGINT:
             signal.signal(number, lambda *_: None)  # uvicorn raises again what it was stopped by
         server.run()
@@ -47,6 +49,9 @@ class Application:
 
         try:
             await self.app(describe(scope), receive, watch)
+        except asyncio.CancelledError:
+            if not self.server.should_exit:
+                raise  # uvicorn, too, would show the trace; now it cuts the response
         except Exception as e:
             if scope["type"] != "http":
                 raise
@@ -60,6 +65,22 @@ class Application:
         finally:
             OUT.finish(call)
             ERR.finish(call)
+
+
+class Server(uvicorn.Server):
+    """One that cancels the calls that do not finish after SIGTERM. Older versions of uvicorn
+    have no timeout_graceful_shutdown."""
+
+    async def shutdown(self, sockets=None):
+        timer = asyncio.get_running_loop().call_later(PATIENCE, self.cancel)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
+
+    def cancel(self):
+        for task in self.server_state.tasks:
+            task.cancel()
 
 
 class Call:

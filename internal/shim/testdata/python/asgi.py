@@ -84,6 +84,26 @@ async def app(scope, receive, send):
                 await part(send, b"x" * (1 << 20), True)
         finally:
             print("flood ended")
+    elif path == "/hang":
+        await start(send, headers=[(b"content-type", b"text/event-stream")])
+        try:
+            await asyncio.Event().wait()
+        finally:
+            print("hang ended")
+    elif path == "/stall":
+        await start(send)
+        try:
+            await asyncio.wait_for(part(send, b"x" * (8 << 20), True), 0.05)
+        except asyncio.TimeoutError:
+            pass
+        try:
+            await part(send, b"more")
+        except RuntimeError:
+            print("cut")
+    elif path == "/twice":
+        messages = await asyncio.gather(receive(), receive())
+        await start(send)
+        await part(send, b"".join(m["body"] for m in messages))
     elif path == "/after":
         await start(send)
         await part(send, b"done")
