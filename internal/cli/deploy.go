@@ -56,7 +56,7 @@ func (d *deployVerb) Run(ctx context.Context, p *process) error {
 	cache, _ := config.CacheHome(p.lookup) // without a home nothing is cached
 	results, err := deploy.Projects(ctx, projects, deploy.Options{
 		Registry: s.Registry, Nodes: peers.New(s.bus), Folder: folder, Cache: cache,
-		Take: d.Take, NoWait: d.NoWait, Note: d.Note, Tell: progress.step,
+		Take: d.Take, NoWait: d.NoWait, Note: d.Note, Tell: progress.step, Warn: progress.warn,
 	})
 	progress.close()
 	if e := printResults(p, results, s.gateway()); e != nil {

@@ -17,8 +17,9 @@ type progress struct {
 	w        io.Writer
 	terminal bool
 
-	mu   sync.Mutex
-	text string
+	mu       sync.Mutex
+	text     string
+	warnings []string // to be printed at the end
 
 	end    chan struct{}
 	ending sync.Once
@@ -47,6 +48,13 @@ func (p *progress) step(e deploy.Event) {
 		text += fmt.Sprintf(" %d of %d MiB", e.Bytes>>20, (e.Of+1<<20-1)>>20)
 	}
 	p.say(text)
+}
+
+// warn keeps a warning for the end.
+func (p *progress) warn(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.warnings = append(p.warnings, text)
 }
 
 const clearLine = "\r\x1b[K"
@@ -89,8 +97,13 @@ func (p *progress) each(interval time.Duration, paint func(i int, text string)) 
 	}
 }
 
-// close ends it. It may be called twice.
+// close ends it and prints the warnings. It may be called twice.
 func (p *progress) close() {
-	p.ending.Do(func() { close(p.end) })
-	p.shown.Wait()
+	p.ending.Do(func() {
+		close(p.end)
+		p.shown.Wait()
+		for _, text := range p.warnings {
+			fmt.Fprintln(p.w, "warning: "+plain(text))
+		}
+	})
 }

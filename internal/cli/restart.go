@@ -54,28 +54,32 @@ func notRun(ctx context.Context, b *bus.Bus, name string) error {
 }
 
 // restart asks the nodes, one after the other, to replace instances, and prints what each
-// has done. It returns how many answers named a unit.
+// has done. It returns how many answers named a unit. What fails stops no other; the error
+// names all that failed.
 func (p *process) restart(ctx context.Context, b *bus.Bus, r peers.Restart) (units int, err error) {
 	all := peers.New(b)
 	nodes, err := all.List(ctx)
 	if err != nil {
 		return 0, err
 	}
+	var failed error
 	for _, n := range nodes {
 		name := cmp.Or(n.Name, n.ID)
 		restarted, err := all.Restart(ctx, n.ID, r)
 		if mayfly.CodeOf(err) == mayfly.Unavailable {
-			err = mayfly.Errorf(mayfly.Unavailable, "node %s does not restart instances: %w", name, err).
+			err = mayfly.Errorf(mayfly.Unavailable, "node %s cannot restart instances: %w", name, err).
 				WithHint("if it runs an earlier Mayfly, update it; see mayfly nodes")
 		}
-		if err != nil {
-			return units, err
+		if err != nil && ctx.Err() != nil {
+			return units, also(failed, err)
 		}
+		failed = also(failed, err)
 		for _, u := range restarted {
 			units++
 			if u.Error != "" {
-				return units, mayfly.Errorf(mayfly.Crashed, "%s did not restart on node %s: %s", u.Name, name, u.Error).
-					WithHint("its old instances stay; see mayfly info %s and mayfly logs %[1]s", u.Name)
+				failed = also(failed, mayfly.Errorf(mayfly.Crashed, "%s did not restart on node %s: %s", u.Name, name, u.Error).
+					WithHint("its old instances stay; see mayfly info %s and mayfly logs %[1]s", u.Name))
+				continue
 			}
 			if u.Instances == 0 {
 				p.note("%s has no running instances on node %s", u.Name, name)
@@ -86,5 +90,16 @@ func (p *process) restart(ctx context.Context, b *bus.Bus, r peers.Restart) (uni
 			}
 		}
 	}
-	return units, nil
+	return units, failed
+}
+
+// also joins two errors in one line; either may be nil.
+func also(first, second error) error {
+	switch {
+	case first == nil:
+		return second
+	case second == nil:
+		return first
+	}
+	return fmt.Errorf("%w; %w", first, second)
 }

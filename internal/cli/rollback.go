@@ -40,7 +40,7 @@ func (r *rollback) Run(ctx context.Context, p *process) error {
 	progress := newProgress(p.stderr)
 	defer progress.close()
 	done, err := deploy.Rollback(ctx, ref, deploy.Options{
-		Registry: s.Registry, Nodes: peers.New(s.bus), NoWait: r.NoWait, Tell: progress.step,
+		Registry: s.Registry, Nodes: peers.New(s.bus), NoWait: r.NoWait, Tell: progress.step, Warn: progress.warn,
 	})
 	progress.close()
 	if done.Revision > 0 {

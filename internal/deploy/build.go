@@ -87,15 +87,21 @@ func (d *deployment) platforms() []string {
 // fit returns the nodes that can run a program.
 func fit(nodes []peers.Node, p mayfly.Program) (fitting []peers.Node) {
 	for _, n := range nodes {
-		labelled := true
-		for key, value := range p.Labels {
-			labelled = labelled && n.Labels[key] == value
-		}
-		if labelled && p.Bundle(n.Platform) != "" {
+		if labelled(n, p) && p.Bundle(n.Platform) != "" {
 			fitting = append(fitting, n)
 		}
 	}
 	return fitting
+}
+
+// labelled reports whether a node has all the labels that a program asks for.
+func labelled(n peers.Node, p mayfly.Program) bool {
+	for key, value := range p.Labels {
+		if n.Labels[key] != value {
+			return false
+		}
+	}
+	return true
 }
 
 // noNode says what a node needs to run a program.

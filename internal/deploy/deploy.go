@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/peers"
@@ -32,7 +33,8 @@ type Options struct {
 	NoWait bool   // also deploy what no node can run; and do not wait until it serves
 	Note   string // for the history
 
-	Tell func(Event) // gets each step, one call at a time; may be nil
+	Tell func(Event)  // gets each step, one call at a time; may be nil
+	Warn func(string) // gets what does not stop the deploy, before its first step; may be nil
 }
 
 // An Event is a step that may take long.
@@ -59,7 +61,7 @@ type Result struct {
 //
 // Errors before anything has changed: Denied if a name is another project's, Conflict if
 // it is of the other kind or listed twice, Invalid and Unavailable from building,
-// Unavailable if a node is not ready or none can run something, Crashed with a mayfly.Trace if a node could
+// Unavailable if a node that is needed is not ready or none can run something, Crashed with a mayfly.Trace if a node could
 // not start it. Errors afterward, with the results so far: Conflict if another deploy
 // changed the same name at the same time, Timeout or Crashed if a node does not serve what
 // is deployed. If several units fail, the error is that of the first in the projects'
@@ -123,7 +125,11 @@ type unit struct {
 // try does everything that changes nothing.
 func (d *deployment) try(ctx context.Context) error {
 	var err error
-	if d.nodes, err = d.readyNodes(ctx); err != nil {
+	programs := make([]mayfly.Program, len(d.units))
+	for i, u := range d.units {
+		programs[i] = u.source.Unit.Program
+	}
+	if d.nodes, err = d.readyNodes(ctx, programs); err != nil {
 		return err
 	}
 	if len(d.nodes) == 0 && !d.NoWait && len(d.units) > 0 {
@@ -138,19 +144,45 @@ func (d *deployment) try(ctx context.Context) error {
 	return d.prepare(ctx)
 }
 
-// readyNodes returns the nodes. If one cannot store anything, that is the error: a full
-// disk, for example, takes no bundle either.
-func (o Options) readyNodes(ctx context.Context) ([]peers.Node, error) {
-	nodes, err := o.Nodes.List(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("ask for nodes: %w", err)
-	}
-	for _, n := range nodes {
-		if n.Unready != "" {
-			return nil, mayfly.Errorf(mayfly.Unavailable, "node %s is not ready: %s", n.ID, n.Unready).WithHint("%s", n.Hint)
+// unreadyFor is how long a node may be unready before that is an error: NATS may just have
+// lost a connection.
+const unreadyFor = time.Second
+
+// readyNodes returns the nodes. If one that has the store, or the labels of a program, cannot
+// store anything, that is the error: a full disk, for example, takes no bundle either. Of
+// others it warns.
+func (o Options) readyNodes(ctx context.Context, programs []mayfly.Program) ([]peers.Node, error) {
+	for again := false; ; again = true {
+		nodes, err := o.Nodes.List(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("ask for nodes: %w", err)
+		}
+		unready := slices.DeleteFunc(slices.Clone(nodes), func(n peers.Node) bool { return n.Unready == "" })
+		i := slices.IndexFunc(unready, func(n peers.Node) bool {
+			return n.Store || slices.ContainsFunc(programs, func(p mayfly.Program) bool { return labelled(n, p) })
+		})
+		switch {
+		case i < 0:
+			o.warn(unready)
+			return nodes, nil
+		case again:
+			return nil, mayfly.Errorf(mayfly.Unavailable, "node %s is not ready: %s", unready[i].ID, unready[i].Unready).WithHint("%s", unready[i].Hint)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(unreadyFor):
 		}
 	}
-	return nodes, nil
+}
+
+// warn tells of nodes that are not ready, and not needed.
+func (o Options) warn(unready []peers.Node) {
+	for _, n := range unready {
+		if o.Warn != nil {
+			o.Warn(fmt.Sprintf("node %s is not ready: %s; it is not needed for this", n.ID, n.Unready))
+		}
+	}
 }
 
 // checkNames rejects names that cannot be deployed, before anything is built or written:

@@ -244,6 +244,27 @@ func TestNodeThatIsNotReadyIsToldFirst(t *testing.T) {
 	}
 }
 
+// A node that nothing here is for stops nobody.
+func TestNodeThatIsNotReadyMayBeAnother(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t,
+		peers.Node{ID: "eu", Platform: mayfly.Platform(), Labels: map[string]string{"zone": "eu"}},
+		peers.Node{ID: "us", Platform: mayfly.Platform(), Labels: map[string]string{"zone": "us"}, Unready: "the disk is full"},
+	)
+	one := p.project("project: shop\nfunctions: {a: {code: ./a.sh, labels: {zone: eu}}}\n", nil)
+	o := p.options()
+	var warnings []string
+	o.Warn = func(text string) { warnings = append(warnings, text) }
+	p.deploy(o, one)
+	want(t, "deployed", p.names(), []string{"a@1"})
+	want(t, "warnings", warnings, []string{"node us is not ready: the disk is full; it is not needed for this"})
+
+	p.fleet.nodes[1].Store = true
+	if _, err := Projects(t.Context(), []*project.Project{one}, o); err == nil || !strings.Contains(err.Error(), "node us is not ready") {
+		t.Errorf("error is %v, though the node has the store", err)
+	}
+}
+
 func TestSameContentIsUnchanged(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)

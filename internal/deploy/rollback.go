@@ -15,7 +15,11 @@ func Rollback(ctx context.Context, ref mayfly.Ref, o Options) (Result, error) {
 		o.Tell = func(Event) {}
 	}
 	r := Result{Name: string(ref.Name)}
-	nodes, err := o.readyNodes(ctx)
+	var program mayfly.Program // without labels, so that all nodes count, if it is not deployed
+	if current := o.Registry.Current(ref.Name); current != nil {
+		program = current.Program
+	}
+	nodes, err := o.readyNodes(ctx, []mayfly.Program{program})
 	if err != nil {
 		return r, err
 	}

@@ -28,8 +28,13 @@ const (
 
 	// missedRounds is after how many unanswered rounds we forget an instance that is
 	// still subscribed: it may be busy, and calls may reach it. An unsubscribed one is
-	// forgotten after the first, and one of a node only then: see node.
-	missedRounds = 30
+	// forgotten after the first. While anybody subscribes to everything, the server takes
+	// each for subscribed. So an instance of a node that answers for others is forgotten
+	// after replacedRounds, and one of a silent node after silentRounds, longer than NATS
+	// needs to drop a frozen one: see node.
+	missedRounds   = 30
+	replacedRounds = 2
+	silentRounds   = 10 * missedRounds
 
 	// maxChecks bounds how many instances a round pings to see if they are still there.
 	maxChecks = 500
@@ -262,7 +267,7 @@ func (d *Directory) run(ctx context.Context) {
 			for range len(d.answers) { // in time, if not yet read
 				changed = d.learn(known, <-d.answers, round, seed) || changed
 			}
-			changed = d.beat() || changed
+			changed = d.beat(known) || changed
 			changed = d.trust() || changed
 			beat.Reset(beatLeast + time.Duration(len(d.nodes))*refreshEach)
 		case name := <-d.doubts:
@@ -295,9 +300,14 @@ func (d *Directory) run(ctx context.Context) {
 // has its own subject, and without a subscriber there the server says so at once.
 func (d *Directory) miss(known map[key]*instance, round int) (changed bool) {
 	checks := 0
+	heard := map[*node]int{} // the last round
+	for _, in := range known {
+		heard[in.node] = max(heard[in.node], in.round)
+	}
 	for at, in := range known {
+		replaced := in.node != nil && in.round < heard[in.node]
 		switch missed := round - in.round - 1; {
-		case missed > missedRounds && in.node == nil:
+		case in.node == nil && missed > missedRounds, replaced && missed >= replacedRounds, missed > silentRounds:
 			delete(known, at)
 			changed = true
 		case missed > 0 && checks < maxChecks:
@@ -341,6 +351,7 @@ func (d *Directory) learn(known map[key]*instance, data []byte, round int, seed 
 	in := known[at]
 	back := in != nil && d.answered(in.node)
 	if kind.Type == typeOf(ping) && in != nil {
+		in.round = round
 		return back
 	}
 	if kind.Type == typeOf(stats) {

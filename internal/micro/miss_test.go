@@ -1,6 +1,7 @@
 package micro
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -71,10 +72,54 @@ func TestFunctionOfASilentNodeIsKept(t *testing.T) {
 	}
 	t.Cleanup(func() { b.Close() })
 	d := &Directory{bus: b, gone: make(chan key, 1)}
-	if d.miss(known, 10*missedRounds) || known[at] == nil {
+	if d.miss(known, silentRounds) || known[at] == nil {
 		t.Error("it is forgotten, though it may be subscribed")
 	}
 	if gone := <-d.gone; gone != at { // it is not: the server says so
 		t.Errorf("%v is gone, want %v", gone, at)
+	}
+}
+
+// While anybody subscribes to everything, the server takes each instance for subscribed. One
+// of an old revision is forgotten all the same, and its silence is not its node's.
+func TestReplacedInstanceIsForgottenWithoutTheServer(t *testing.T) {
+	t.Parallel()
+	b, err := bus.Open(t.Context(), bus.Options{Server: &bus.ServerOptions{Store: t.TempDir()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	nc, err := nats.Connect(b.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	if _, err := nc.SubscribeSync(">"); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	old, current, other := key{"hello", "a-hello-1"}, key{"hello", "a-hello-2"}, key{"hello", "c-hello-2"}
+	a, c := &node{id: "a", at: old, asked: true}, &node{id: "c", at: other}
+	known := map[key]*instance{old: {node: a, round: 1}, current: {node: a, round: 2}, other: {node: c, round: 2}}
+	d := &Directory{
+		bus: b, log: slog.New(slog.DiscardHandler), gone: make(chan key, 9), answers: make(chan []byte, 9),
+		nodes: map[string]*node{"a": a, "c": c},
+	}
+	if d.beat(known) || a.silent || a.at != current {
+		t.Errorf("the silence of an old instance counts for its node, asked at %v", a.at)
+	}
+	if !d.beat(known) || !a.silent {
+		t.Error("the silence of the new one does not count")
+	}
+	if d.miss(known, 3) || known[old] == nil {
+		t.Error("the old instance is forgotten after one round")
+	}
+	if !d.miss(known, 4) || known[old] != nil || known[current] == nil || known[other] == nil {
+		t.Errorf("after %d rounds: %v", replacedRounds, known)
+	}
+	if !d.miss(known, silentRounds+4) || len(known) != 0 {
+		t.Errorf("after %d rounds: %v", silentRounds, known)
 	}
 }

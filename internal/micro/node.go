@@ -45,14 +45,25 @@ func isFunction(s mayfly.Service) bool {
 	})
 }
 
-// represent drops nodes without functions, and has each other asked at one that it runs.
-func (d *Directory) represent(known map[key]*instance) {
+// newest returns one instance of each node, of those heard last; rather another than the
+// one that is asked.
+func newest(known map[key]*instance) map[*node]key {
 	some := map[*node]key{}
 	for at, in := range known {
-		if in.node != nil {
+		if in.node == nil {
+			continue
+		}
+		have, there := some[in.node]
+		if !there || in.round > known[have].round || in.round == known[have].round && have == in.node.at {
 			some[in.node] = at
 		}
 	}
+	return some
+}
+
+// represent drops nodes without functions, and has each other asked at one that it runs.
+func (d *Directory) represent(known map[key]*instance) {
+	some := newest(known)
 	for id, n := range d.nodes {
 		at, there := some[n]
 		switch {
@@ -64,13 +75,23 @@ func (d *Directory) represent(known map[key]*instance) {
 	}
 }
 
-// beat asks all nodes, and reports whether one has fallen silent since the last time.
-func (d *Directory) beat() (changed bool) {
+// beat asks all nodes, and reports whether one has fallen silent since the last time. One
+// that has not answered is asked at another instance: the first may have been replaced. If
+// that was heard later, the silence does not count yet.
+func (d *Directory) beat(known map[key]*instance) (changed bool) {
 	if len(d.nodes) < 2 {
 		return false // there is no other node to call
 	}
+	var some map[*node]key // found if needed
 	for _, n := range d.nodes {
-		if n.asked && !n.silent {
+		replaced := false
+		if n.asked {
+			if some == nil {
+				some = newest(known)
+			}
+			replaced = n.move(some, known)
+		}
+		if n.asked && !n.silent && !replaced {
 			n.silent, changed = true, true
 			d.log.Warn("node does not answer, calls go to others", "node", n.id)
 		}
@@ -78,6 +99,18 @@ func (d *Directory) beat() (changed bool) {
 		d.check(n.at)
 	}
 	return changed
+}
+
+// move has a node asked at one of some, and reports whether that was heard later than the one
+// before.
+func (n *node) move(some map[*node]key, known map[key]*instance) (later bool) {
+	at, there := some[n]
+	if !there {
+		return false
+	}
+	before := known[n.at]
+	n.at = at
+	return before != nil && known[at].round > before.round
 }
 
 // answered notes that a node has answered, and reports whether it was silent.

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -17,7 +18,7 @@ func (n *Node) answers(log *slog.Logger) peers.Options {
 	return peers.Options{
 		Self: peers.Node{
 			ID: n.id(), Name: n.folder.identity.Server, Platform: mayfly.Platform(), Version: n.options.Version,
-			Limiter: n.keeper.Limiter(), Started: n.started, Labels: n.labels,
+			Limiter: n.keeper.Limiter(), Started: n.started, Labels: n.labels, Store: n.bus.Embedded(),
 		},
 		Ready:  n.bus.Ready, // a registry that lacks something can be mended by a deploy
 		Routes: n.routes,
@@ -33,8 +34,8 @@ func (n *Node) answers(log *slog.Logger) peers.Options {
 	}
 }
 
-// restart replaces the instances that r means, unit by unit at the same time, and tells
-// watchers of secrets.
+// restart replaces the instances that r means, and tells watchers of secrets. As many units
+// as there are CPUs start at once: with all at once none might be ready in time.
 func (n *Node) restart(ctx context.Context, r peers.Restart) []peers.Restarted {
 	if r.Secret != "" {
 		n.secretsSet.Tell(r.Secret)
@@ -43,9 +44,12 @@ func (n *Node) restart(ctx context.Context, r peers.Restart) []peers.Restarted {
 		return string(u.Name) != r.Name && !u.Uses(r.Secret)
 	})
 	all := make([]peers.Restarted, len(units))
+	places := make(chan struct{}, runtime.GOMAXPROCS(0))
 	var restarts sync.WaitGroup
 	for i, u := range units {
+		places <- struct{}{}
 		restarts.Go(func() {
+			defer func() { <-places }()
 			all[i] = peers.Restarted{Name: string(u.Name), Kind: u.Kind.String()}
 			var err error
 			if all[i].Instances, err = n.runner.Restart(ctx, u.Name); err != nil {

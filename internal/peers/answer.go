@@ -30,6 +30,7 @@ type Node struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	Account  string            `json:"account,omitempty"` // where Mayfly's state is: own, or shared with users
 
+	Store   bool   `json:"store,omitempty"`   // its NATS server is embedded, and stores what is deployed
 	Unready string `json:"unready,omitempty"` // why it cannot store anything now; "" if it can
 	Hint    string `json:"hint,omitempty"`    // what to do about that
 

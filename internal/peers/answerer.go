@@ -120,7 +120,7 @@ func (a *Answerer) prepare(ctx context.Context, in bus.Inbound) error {
 func (a *Answerer) restart(ctx context.Context, in bus.Inbound) error {
 	var r Restart
 	if err := json.Unmarshal(in.Call().Body, &r); err != nil || (r.Name == "") == (r.Secret == "") {
-		return in.Fail(mayfly.Errorf(mayfly.Invalid, "the question names no function, service or secret"), false)
+		return in.Fail(mayfly.Errorf(mayfly.Invalid, "the request names no function, service or secret"), false)
 	}
 	ctx, cancel := context.WithTimeout(ctx, restartTimeout)
 	defer cancel()

@@ -73,7 +73,7 @@ func (r *Registry) upload(ctx context.Context, packed io.Reader, digest string, 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stalled := time.AfterFunc(patience, func() {
-		cancel(mayfly.Errorf(mayfly.Timeout, "cannot store a bundle: the NATS server has taken nothing for %s", patience).
+		cancel(mayfly.Errorf(mayfly.Timeout, "cannot store a bundle: the upload has stalled: no data accepted for %s", patience).
 			WithHint("check the disk of the server, and that its node is ready: mayfly ready"))
 	})
 	defer stalled.Stop()

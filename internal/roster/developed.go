@@ -63,7 +63,7 @@ func (r *Roster) Built(ctx context.Context, name mayfly.Name) error {
 	if b.err == nil {
 		return nil
 	}
-	return mayfly.Errorf(mayfly.Crashed, "function %q has no build that works: %w", name, b.err).
+	return mayfly.Errorf(mayfly.Crashed, "function %q failed to build: %w", name, b.err).
 		WithHint("%s", cmp.Or(mayfly.HintOf(b.err), "fix the code and save it"))
 }
 

@@ -271,7 +271,7 @@ func (p *pool) probe(now time.Time) orders {
 // instances start, surplus ones stop.
 func (p *pool) settle(now time.Time) (o orders) {
 	p.serve()
-	o.stop = p.retired()
+	o.stop = append(p.retired(), p.unused(now)...)
 	for range p.missing(now) {
 		o.start = append(o.start, p.add())
 	}
@@ -332,11 +332,12 @@ func (p *pool) due(now time.Time) time.Time {
 	if !p.leaving && now.Before(p.rested) && (p.waiting.Len() > 0 || live < p.instances.Min || p.stale() > 0 && !p.replacing()) {
 		due = p.rested
 	}
-	if live <= p.least() {
+	if live <= p.instances.Min {
 		return due
 	}
 	for _, s := range p.slots {
-		if at := p.expiry(s); s.phase == ready && s.calls == 0 && !s.stale && (due.IsZero() || at.Before(due)) {
+		expires := s.phase == ready && s.calls == 0 && (!s.stale && live > p.least() || s.stale && p.count(ready) > p.instances.Min)
+		if at := p.expiry(s); expires && (due.IsZero() || at.Before(due)) {
 			due = at
 		}
 	}

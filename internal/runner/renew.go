@@ -82,6 +82,19 @@ func (p *pool) retired() (all []*slot) {
 	return all
 }
 
+// unused stops the stale slots that nobody has called for Idle, as if nothing replaced them:
+// a pool whose new instances fail would otherwise try again for ever. Min of those that are
+// ready stay.
+func (p *pool) unused(now time.Time) (all []*slot) {
+	for _, s := range p.slots {
+		if s.stale && s.phase == ready && s.calls == 0 && !now.Before(p.expiry(s)) && p.count(ready) > p.instances.Min {
+			s.phase = stopping
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
 // least returns how many slots do not expire: one replacement comes on top.
 func (p *pool) least() int {
 	if p.stale() > 0 {

@@ -66,6 +66,46 @@ func TestRenewalKeepsTheOldWhileTheNewFails(t *testing.T) {
 	}
 }
 
+// A restart that failed is not tried again once nobody calls the function.
+func TestFailedRenewalRests(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(1e9, 0)
+	p := newPool(mayfly.Limits{Concurrency: 1, Instances: mayfly.Instances{Max: 1, Idle: mayfly.Duration(time.Minute)}})
+	_, o, _ := p.join(now)
+	old := o.start[0]
+	p.started(old, now)
+	p.leave(old, now)
+	_, o = p.renew(now)
+	for until := now.Add(time.Minute); now.Before(until); {
+		for len(o.start) > 0 {
+			o = p.failed(o.start[0], errors.New("broken"), now)
+		}
+		due := p.due(now)
+		if due.IsZero() {
+			t.Fatal("nothing is due while the old instance is idle")
+		}
+		now = due
+		o = p.settle(now)
+	}
+	if len(o.start) != 0 || len(o.stop) != 1 || o.stop[0] != old {
+		t.Fatalf("after Idle %d start, and %d stop, want the old one alone", len(o.start), len(o.stop))
+	}
+	if o = p.stopped(old, now.Add(time.Hour)); len(o.start) != 0 || !p.due(now.Add(time.Hour)).IsZero() {
+		t.Fatal("it does not rest")
+	}
+
+	// What is to be kept warm stays, and is tried again.
+	p = renewable(1, now)
+	_, o = p.renew(now)
+	for len(o.start) > 0 { // the first crash is forgiven
+		o = p.failed(o.start[0], errors.New("broken"), now)
+	}
+	now = now.Add(time.Hour)
+	if o = p.settle(now); len(o.start) != 1 || len(o.stop) != 0 {
+		t.Fatalf("%d start and %d stop, want 1 and 0", len(o.start), len(o.stop))
+	}
+}
+
 func TestRenewalStartsWhatFailed(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1e9, 0)
