@@ -585,7 +585,7 @@ func TestFormatSaysWhichAccount(t *testing.T) {
 	}
 	t.Cleanup(func() { one.Close() })
 	_, err = registry.Open(t.Context(), one, registry.Options{})
-	wantCode(t, err, mayfly.Denied, "account of its own", "--core.creds")
+	wantCode(t, err, mayfly.Denied, "separate NATS account", "--core.creds")
 	if _, err := bucket(t, b, mayfly.BucketMeta).PutString(t.Context(), "format", shared); err != nil {
 		t.Fatal(err)
 	}
