@@ -51,6 +51,7 @@ type Bus struct {
 	health  *health
 	wedged  atomic.Pointer[string] // what our server said when a stream's disk failed
 
+	starts    starts      // of its JetStream
 	committer *committer  // nil for a Remote
 	synced    atomic.Bool // a Remote's committer has answered, so it exists
 

@@ -78,7 +78,7 @@ func (l *link) leave() {
 }
 
 func (h *health) watchJetStream(ctx context.Context, b *Bus) {
-	m := mender{bus: b}
+	m := newMender(b)
 	every(ctx, probeEvery, func() {
 		m.try()
 		info, err := b.jetStream(ctx)

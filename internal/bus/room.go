@@ -2,6 +2,7 @@ package bus
 
 import (
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -22,8 +23,21 @@ func fullDisk(said string) bool {
 // streams accept no writes. They are read from disk as at a start of the server; streams
 // in memory are lost, as then.
 type mender struct {
-	bus  *Bus
-	last time.Time
+	bus    *Bus
+	config server.JetStreamConfig // the first: the server forgets it if it cannot start again
+	last   time.Time
+}
+
+func newMender(b *Bus) *mender {
+	m := &mender{bus: b}
+	if b.server == nil {
+		return m
+	}
+	if c := b.server.JetStreamConfig(); c != nil {
+		m.config = *c
+	}
+	m.config.StoreDir = b.store
+	return m
 }
 
 // try mends the store if that is needed and possible.
@@ -37,21 +51,39 @@ func (m *mender) try() {
 		return
 	}
 	m.last = time.Now()
-	b.log.Warn("disk has room again, JetStream starts anew", "file", b.store)
-	if err := restartJetStream(b.server, b.store); err != nil {
-		b.log.Error("JetStream not started", "err", err)
+	b.log.Warn("disk space is available again; restarting JetStream", "file", b.store)
+	if err := m.restart(); err != nil {
+		b.log.Error("cannot restart JetStream", "err", err)
 		return
 	}
 	b.wedged.CompareAndSwap(said, nil)
 }
 
-func restartJetStream(s *server.Server, store string) error {
-	c := s.JetStreamConfig()
-	if err := s.ShutdownJetStream(); err != nil {
+// restart may be called again after it failed: what is stopped is not stopped twice.
+func (m *mender) restart() error {
+	m.bus.starts.down.Store(true)
+	if err := m.bus.server.ShutdownJetStream(); err != nil {
 		return err
 	}
-	return s.EnableJetStream(&server.JetStreamConfig{
-		StoreDir: store, SyncInterval: c.SyncInterval, SyncAlways: c.SyncAlways,
-		MaxMemory: c.MaxMemory, MaxStore: c.MaxStore, Domain: c.Domain, Strict: c.Strict,
-	})
+	c := m.config // the server changes what it is given
+	if err := m.bus.server.EnableJetStream(&c); err != nil {
+		return err
+	}
+	m.bus.starts.n.Add(1)
+	m.bus.starts.down.Store(false)
+	return nil
+}
+
+// starts counts the starts of our server's JetStream after the first.
+type starts struct {
+	n    atomic.Uint64
+	down atomic.Bool // from the stop until all streams are back
+}
+
+// Starts returns how often our server's JetStream was started again, and whether it is
+// up: if not, streams may be missing that come back. It is always up if the server is
+// not ours.
+func (b *Bus) Starts() (n uint64, up bool) {
+	up = b.server == nil || !b.starts.down.Load() && b.server.JetStreamEnabled()
+	return b.starts.n.Load(), up
 }

@@ -13,7 +13,7 @@ import (
 // doctor is the verb doctor.
 type doctor struct {
 	client `embed:""`
-	Accept bool `name:"accept" help:"Take the store as it is: what is missing now is no longer reported."`
+	Accept bool `name:"accept" help:"Accept the store's current contents: what is missing now is no longer reported."`
 }
 
 // Help is shown by mayfly doctor --help.
@@ -30,16 +30,16 @@ func (d *doctor) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	s := &store{bus: b, local: d.local(p, b)}
+	s := &store{bus: b, local: d.localThat(p, b, func(r node.Running) bool { return r.Embedded })}
 	defer s.Close()
 	if d.Accept {
 		if s.local.Folder == "" {
-			return mayfly.Errorf(mayfly.Unavailable, "no node of this machine uses %s", b.URL()).WithHint("run this where the node runs, or pass --data")
+			return mayfly.Errorf(mayfly.Unavailable, "no node on this machine runs the NATS server at %s", b.URL()).WithHint("run this where the node runs, or pass --data")
 		}
 		if err := inventory.Accept(node.RecordOf(s.local.Folder)); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintln(p.stdout, "the store is taken as it is")
+		_, err := fmt.Fprintln(p.stdout, "accepted the store's current contents")
 		return err
 	}
 	wrong := 0
@@ -63,15 +63,16 @@ func (d *doctor) Run(ctx context.Context, p *process) error {
 	}
 	if wrong > 0 {
 		return mayfly.Errorf(mayfly.Unavailable, "problems found: %d", wrong).
-			WithHint("restore a backup, or deploy what is missing again; --accept takes the store as it is")
+			WithHint("restore a backup, or deploy what is missing again; --accept accepts the store's current contents")
 	}
 	return nil
 }
 
-// lostInStore returns what the store of the node on this machine lacks.
+// lostInStore returns what the store of the node on this machine that runs the server
+// lacks. A record in the folder of any other node is left from an earlier store.
 func lostInStore(ctx context.Context, s *store) (found []string, err error) {
 	if s.local.Folder == "" {
-		return nil, nil // another machine's
+		return nil, nil
 	}
 	losses, err := inventory.Check(ctx, s.bus, node.RecordOf(s.local.Folder))
 	for _, l := range losses {

@@ -86,12 +86,17 @@ func has(ctx context.Context, b *bus.Bus, stream string) (bool, error) {
 
 // local returns the node on this machine that uses the same server as b.
 func (c *client) local(p *process, b *bus.Bus) node.Running {
+	return c.localThat(p, b, func(node.Running) bool { return true })
+}
+
+// localThat is local for the first of these nodes that is something.
+func (c *client) localThat(p *process, b *bus.Bus, is func(node.Running) bool) node.Running {
 	loaded, err := p.load(config.Config{Data: c.Data}, "")
 	if err != nil {
 		return node.Running{} // open has reported it
 	}
 	for _, r := range p.running(loaded.Data) {
-		if r.NATS == b.URL() {
+		if r.NATS == b.URL() && is(r) {
 			return r
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"os"
 	"sync"
 	"time"
@@ -28,8 +29,9 @@ type Inventory struct {
 	patience time.Duration
 	log      *slog.Logger
 
-	record record
-	seen   map[string]bus.Extent // when the record was last compared or written
+	record  record
+	seen    map[string]bus.Extent // when the record was last compared or written
+	started uint64                // the start of JetStream that the record was compared after
 
 	mu     sync.Mutex
 	losses []Loss
@@ -37,45 +39,64 @@ type Inventory struct {
 
 const patience = 10 * time.Second
 
-// Open compares the store with its record. A store without a record is taken as it is.
+// openLooks is how often Open looks at a store that does not answer in full, as on a busy disk.
+const openLooks = 3
+
+// Open compares the store with its record. Without a record, what can be read becomes
+// the record. A stream that cannot be read counts as lost until a later look succeeds.
 func Open(ctx context.Context, b *bus.Bus, o Options) (*Inventory, error) {
 	i := &Inventory{
 		bus: b, file: o.File, patience: cmp.Or(o.Patience, patience), log: cmp.Or(o.Log, slog.New(slog.DiscardHandler)),
 	}
+	i.started, _ = b.Starts()
 	var err error
 	if i.record, err = load(o.File); err != nil {
-		i.log.Warn("record of the store not read, a new one begins", "file", o.File, "err", err)
+		i.log.Warn("cannot read the record of the store; starting a new one", "file", o.File, "err", err)
 	}
-	now, seen := i.look(ctx)
-	i.seen = seen
-	i.losses = i.record.compare(now)
-	for _, l := range i.losses {
-		i.log.Error("store is damaged", "subject", l.Stream, "err", l.Why)
+	accepted := exists(acceptance(o.File))
+	v := i.look(ctx)
+	for n := 1; n < openLooks && len(v.missed) > 0 && ctx.Err() == nil; n++ {
+		v = i.look(ctx)
 	}
-	if len(i.losses) == 0 {
-		i.write(ctx, now)
+	var losses []Loss
+	if !accepted {
+		losses = append(i.record.compare(v.record), v.unread()...)
+		i.tell(losses)
 	}
+	i.conclude(ctx, v, losses, accepted)
 	return i, nil
 }
 
 // Check compares the store with the record in a file, without changing either.
 func Check(ctx context.Context, b *bus.Bus, file string) ([]Loss, error) {
 	r, err := load(file)
-	if err != nil {
+	switch {
+	case exists(acceptance(file)):
+		r = record{} // the node is about to begin a new one
+	case err != nil:
 		return nil, mayfly.Errorf(mayfly.Invalid, "cannot read the record of the store: %w", err).
-			WithHint("remove %s; the node then takes the store as it is", file)
+			WithHint("run mayfly doctor --accept to accept the store's current contents")
 	}
 	i := &Inventory{bus: b, patience: patience, log: slog.New(slog.DiscardHandler)}
-	now, _ := i.look(ctx)
-	return r.compare(now), nil
+	v := i.look(ctx)
+	return append(r.compare(v.record), v.unread()...), nil
 }
 
-// Accept has the node take the store as it is.
+// Accept has the node accept the store's current contents. A record that is merely gone
+// is written again, losses and all.
 func Accept(file string) error {
-	if err := os.Remove(file); err != nil && !os.IsNotExist(err) {
-		return mayfly.Errorf(mayfly.Denied, "cannot remove the record of the store: %w", err).WithHint("run this as the user of the node")
+	if err := os.WriteFile(acceptance(file), nil, 0o600); err != nil {
+		return mayfly.Errorf(mayfly.Denied, "cannot write beside the record of the store: %w", err).WithHint("run this as the user of the node")
 	}
 	return nil
+}
+
+// acceptance returns the file that Accept leaves for the node, which removes it.
+func acceptance(file string) string { return file + ".accept" }
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
 }
 
 // Ready returns nil, or what the store lacks. It answers from memory.
@@ -108,34 +129,79 @@ func (i *Inventory) Run(ctx context.Context) error {
 	}
 }
 
-// keep brings the record in step with the store if that has changed.
+// keep brings the record in step with the store if that has changed, and looks again as
+// long as something is lost. While JetStream restarts, its streams come back one by one:
+// what is missing then says nothing.
 func (i *Inventory) keep(ctx context.Context) {
-	_, err := os.Stat(i.file)
-	accepted := os.IsNotExist(err)
-	if !accepted && !i.changed(ctx) {
+	started, up := i.bus.Starts()
+	if !up {
 		return
 	}
-	now, seen := i.look(ctx)
-	if ctx.Err() != nil {
+	i.mu.Lock()
+	known := i.losses
+	i.mu.Unlock()
+	accepted, restarted := exists(acceptance(i.file)), started != i.started
+	if !accepted && !restarted && len(known) == 0 && exists(i.file) && !i.changed(ctx) {
+		return
+	}
+	v := i.look(ctx)
+	if again, up := i.bus.Starts(); !up || again != started || ctx.Err() != nil {
 		return
 	}
 	var left []Loss
 	if !accepted {
-		left = i.settle(now, seen)
+		left = i.left(v, known, restarted)
 	}
-	i.seen = seen
+	if restarted {
+		i.tell(left)
+	}
+	if accepted || len(v.missed) == 0 {
+		i.started = started
+	}
+	if len(known) > 0 && len(left) == 0 && !accepted {
+		i.log.Info("the store is complete again")
+	}
+	i.conclude(ctx, v, left, accepted)
+}
+
+// tell logs losses.
+func (i *Inventory) tell(losses []Loss) {
+	for _, l := range losses {
+		i.log.Error("store is damaged", "subject", l.Stream, "err", l.Why)
+	}
+}
+
+// conclude keeps what a look has found. Of a stream that it missed everything stays as it
+// was. With losses the record stays too, apart from streams that are new to it.
+func (i *Inventory) conclude(ctx context.Context, v view, losses []Loss, accepted bool) {
+	for name := range v.missed {
+		if s := i.record.Streams[name]; s != nil {
+			v.Streams[name] = s
+		}
+		if extent, ok := i.seen[name]; ok {
+			v.seen[name] = extent
+		}
+	}
+	written := false
+	if len(losses) > 0 {
+		maps.Copy(v.Streams, i.record.Streams)
+		written = maps.Equal(v.seen, i.seen) && exists(i.file)
+	}
+	i.seen = v.seen
 	i.mu.Lock()
-	had := len(i.losses)
-	i.losses = left
+	i.losses = losses
 	i.mu.Unlock()
-	if len(left) > 0 {
-		i.write(ctx, i.record)
+	if written {
 		return
 	}
-	if had > 0 {
-		i.log.Warn("store is taken as it is from here on")
+	if accepted {
+		i.log.Warn("accepted the store's current contents")
 	}
-	i.write(ctx, now)
+	if i.write(ctx, v.record) && accepted {
+		if err := os.Remove(acceptance(i.file)); err != nil && !os.IsNotExist(err) {
+			i.log.Warn("cannot remove the mark that the store is accepted", "file", acceptance(i.file), "err", err)
+		}
+	}
 }
 
 // changed reports whether a stream holds something else than at the last look.
@@ -148,32 +214,47 @@ func (i *Inventory) changed(ctx context.Context) bool {
 	return false
 }
 
-// settle returns the losses that are left. What was written since is no longer missing,
-// and a stream that was replaced while we looked is what its operator wants.
-func (i *Inventory) settle(now record, seen map[string]bus.Extent) []Loss {
+// left returns the losses that are left after a look. A restart of JetStream may lose
+// something as a start of the node may, so nothing is settled then.
+func (i *Inventory) left(v view, known []Loss, restarted bool) (losses []Loss) {
+	if !restarted {
+		i.settle(v)
+	}
+	if restarted || len(known) > 0 { // else it was whole, and only its writers have changed it
+		losses = i.record.compare(v.record)
+	}
+	for _, l := range known {
+		if v.missed[l.Stream] != nil {
+			losses = append(losses, l)
+		}
+	}
+	return losses
+}
+
+// settle has the record follow what was written since the last look, and a stream that
+// was replaced while we looked: that is what its operator wants.
+func (i *Inventory) settle(v view) {
 	for name, s := range i.record.Streams {
-		before, there := i.seen[name], seen[name]
+		before, looked := i.seen[name]
+		now, there := v.Streams[name], v.seen[name]
+		if s == nil || now == nil || !looked {
+			continue
+		}
 		if !there.Created.Equal(before.Created) || there.Last < before.Last {
-			i.record.Streams[name] = now.Streams[name]
+			i.record.Streams[name] = now
 			continue
 		}
 		for key := range s.Keys {
-			if v := now.Streams[name].Keys[key]; v.Seq > before.Last {
-				s.Keys[key] = v
+			if value := now.Keys[key]; value.Seq > before.Last {
+				s.Keys[key] = value
 			}
 		}
 	}
-	i.mu.Lock()
-	known := i.losses
-	i.mu.Unlock()
-	if len(known) == 0 {
-		return nil // it was whole, and only its writers have changed it
-	}
-	return i.record.compare(now)
 }
 
-// write stores the record, once the store would survive a power loss itself.
-func (i *Inventory) write(ctx context.Context, now record) {
+// write stores the record, once the store would survive a power loss itself. It reports
+// whether that succeeded.
+func (i *Inventory) write(ctx context.Context, now record) bool {
 	i.record = now
 	err := i.bus.Sync(ctx)
 	if err == nil {
@@ -182,4 +263,5 @@ func (i *Inventory) write(ctx context.Context, now record) {
 	if err != nil && ctx.Err() == nil {
 		i.log.Warn("record of the store not written", "file", i.file, "err", err)
 	}
+	return err == nil
 }

@@ -308,6 +308,55 @@ func TestDamageIsTold(t *testing.T) {
 	}
 }
 
+// Removing the record accepts nothing: a value that cannot be read is told until it is
+// written again.
+func TestRecordThatIsGoneAcceptsNothing(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	t.Run("prepare", func(t *testing.T) {
+		p := open(t, folder)
+		for _, key := range []string{"function/a", "function/b", "function/c"} {
+			p.put(mayfly.BucketRegistry, key, content(key))
+		}
+	})
+	flip("two function/b", 1)(t, filepath.Join(folder, "nats/jetstream/CORE/streams/KV_mayfly_registry"), "")
+	for _, start := range []string{"first", "second"} {
+		t.Run(start, func(t *testing.T) {
+			must(t, os.Remove(file(folder)))
+			p := open(t, folder)
+			for range 2 {
+				if err := p.inventory.Ready(); err == nil || !strings.Contains(err.Error(), "function/b") {
+					t.Fatalf("of the damage is told %v", err)
+				}
+				p.inventory.Keep(t.Context())
+			}
+		})
+	}
+}
+
+// An upload that is aborted removes its chunks without a trace.
+func TestAbortedUploadIsNotDamage(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	t.Run("prepare", func(t *testing.T) {
+		p := open(t, folder)
+		js, err := p.bus.JetStream()
+		must(t, err)
+		const chunk = "$O." + mayfly.BucketCode + ".C.aborted"
+		for _, subject := range []string{chunk, "$O." + mayfly.BucketCode + ".C.finished"} {
+			_, err = js.Publish(t.Context(), subject, []byte("chunk"))
+			must(t, err)
+		}
+		p.inventory.Keep(t.Context())
+		stream, err := js.Stream(t.Context(), "OBJ_"+mayfly.BucketCode)
+		must(t, err)
+		must(t, stream.Purge(t.Context(), jetstream.WithPurgeSubject(chunk)))
+	})
+	if err := open(t, folder).inventory.Ready(); err != nil {
+		t.Errorf("told is %v", err)
+	}
+}
+
 // A loss ends when the key is written again, the stream restored, or the loss accepted.
 func TestDamageIsSettled(t *testing.T) {
 	t.Parallel()

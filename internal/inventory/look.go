@@ -14,32 +14,51 @@ import (
 
 // streams are those of Mayfly's state that must not lose anything, with the subjects whose
 // last message counts. Logs may: they age.
-var streams = []struct{ name, prefix string }{
-	{"KV_" + mayfly.BucketMeta, "$KV." + mayfly.BucketMeta + "."},
-	{"KV_" + mayfly.BucketRegistry, "$KV." + mayfly.BucketRegistry + "."},
-	{"KV_" + mayfly.BucketSecrets, "$KV." + mayfly.BucketSecrets + "."},
-	{"OBJ_" + mayfly.BucketCode, "$O." + mayfly.BucketCode + ".M."},
+var streams = []struct {
+	name, prefix string
+	chunks       bool // it also holds chunks of values, which come and go
+}{
+	{"KV_" + mayfly.BucketMeta, "$KV." + mayfly.BucketMeta + ".", false},
+	{"KV_" + mayfly.BucketRegistry, "$KV." + mayfly.BucketRegistry + ".", false},
+	{"KV_" + mayfly.BucketSecrets, "$KV." + mayfly.BucketSecrets + ".", false},
+	{"OBJ_" + mayfly.BucketCode, "$O." + mayfly.BucketCode + ".M.", true},
 }
 
-// look reads what the store holds. A stream that cannot be asked for now is left out.
-func (i *Inventory) look(ctx context.Context) (record, map[string]bus.Extent) {
-	now, seen := record{V: version, Streams: map[string]*holding{}}, map[string]bus.Extent{}
+// A view is what one look at the store has found.
+type view struct {
+	record
+	seen   map[string]bus.Extent
+	missed map[string]error // streams that could not be looked at: that says nothing about what they hold
+}
+
+// unread returns the streams that could not be looked at as losses.
+func (v view) unread() (losses []Loss) {
+	for _, s := range streams {
+		if err := v.missed[s.name]; err != nil {
+			losses = append(losses, Loss{Stream: s.name, Why: s.name + ": cannot be read: " + err.Error()})
+		}
+	}
+	return losses
+}
+
+// look reads what the store holds.
+func (i *Inventory) look(ctx context.Context) view {
+	v := view{record{V: version, Streams: map[string]*holding{}}, map[string]bus.Extent{}, map[string]error{}}
 	for _, s := range streams {
 		extent, err := i.bus.Extent(ctx, s.name)
-		if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			i.log.Debug("stream not looked at", "subject", s.name, "err", err)
-			continue
-		}
+		gone := errors.Is(err, jetstream.ErrStreamNotFound)
 		h := &holding{Last: extent.Last, Messages: extent.Messages, Keys: map[string]value{}}
 		if err == nil && extent.Messages > 0 {
-			if err := i.read(ctx, s.name, s.prefix, h); err != nil {
-				i.log.Debug("stream not read", "subject", s.name, "err", err)
-				continue
-			}
+			err = i.read(ctx, s.name, s.prefix, h)
 		}
-		now.Streams[s.name], seen[s.name] = h, extent
+		if err != nil && !gone {
+			i.log.Debug("cannot look at a stream", "subject", s.name, "err", err)
+			v.missed[s.name] = err
+			continue
+		}
+		v.Streams[s.name], v.seen[s.name] = h, extent
 	}
-	return now, seen
+	return v
 }
 
 // read reads the last message of each key. A damaged message stops a consumer for good, so
@@ -100,15 +119,46 @@ func (i *Inventory) readEach(ctx context.Context, stream jetstream.Stream, prefi
 		if _, ok := h.Keys[key]; ok {
 			continue
 		}
-		one, done := context.WithTimeout(ctx, time.Second)
-		m, err := stream.GetLastMsgForSubject(one, subject)
-		done()
-		if err != nil {
+		m, err := last(ctx, stream, subject)
+		switch {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
 			h.unread = append(h.unread, key)
-			continue
+		case err != nil:
+			return err
+		case m != nil:
+			h.Keys[key] = value{m.Sequence, sumOf(m.Data)}
 		}
-		h.Keys[key] = value{m.Sequence, sumOf(m.Data)}
 	}
 	slices.Sort(h.unread)
 	return nil
+}
+
+const (
+	readTries = 3
+	readWait  = 2 * time.Second
+)
+
+// last returns the newest message of a subject, or nil if it was purged meanwhile. The
+// error is ErrMsgNotFound if the server repeatedly lists a message and does not find it;
+// any other, as of a slow disk or a lost connection, says nothing about the store.
+func last(ctx context.Context, stream jetstream.Stream, subject string) (m *jetstream.RawStreamMsg, err error) {
+	for range readTries {
+		one, done := context.WithTimeout(ctx, readWait)
+		m, err = stream.GetLastMsgForSubject(one, subject)
+		done()
+		if err == nil || ctx.Err() != nil {
+			return m, err
+		}
+		if !errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		info, failed := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
+		if failed != nil {
+			return nil, failed
+		}
+		if info.State.Subjects[subject] == 0 {
+			return nil, nil
+		}
+	}
+	return nil, err
 }

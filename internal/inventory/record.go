@@ -99,7 +99,7 @@ func (r record) compare(now record) (losses []Loss) {
 	for _, s := range streams {
 		there := now.Streams[s.name]
 		if there == nil {
-			continue // not looked at: NATS was away
+			continue // not looked at
 		}
 		for _, key := range there.unread {
 			losses = append(losses, Loss{s.name, key, s.name + ": the value of " + key + " cannot be read"})
@@ -116,9 +116,9 @@ func (r record) compare(now record) (losses []Loss) {
 			case have.Seq == 0:
 				losses = append(losses, Loss{s.name, key, s.name + ": " + key + " is missing"})
 			case have.Seq < want.Seq:
-				losses = append(losses, Loss{s.name, key, fmt.Sprintf("%s: %s has an old value (message %d, not %d)", s.name, key, have.Seq, want.Seq)})
+				losses = append(losses, Loss{s.name, key, fmt.Sprintf("%s: %s is at an older revision (message %d, expected %d)", s.name, key, have.Seq, want.Seq)})
 			case have.Seq == want.Seq && have.Sum != want.Sum:
-				losses = append(losses, Loss{s.name, key, s.name + ": " + key + " has another value under the same number"})
+				losses = append(losses, Loss{s.name, key, fmt.Sprintf("%s: %s differs from the recorded value (message %d)", s.name, key, want.Seq)})
 			}
 		}
 		if len(losses) > found {
@@ -126,7 +126,8 @@ func (r record) compare(now record) (losses []Loss) {
 		}
 		switch {
 		case there.Last < should.Last:
-			losses = append(losses, Loss{s.name, "", fmt.Sprintf("%s: it ends at message %d, not %d", s.name, there.Last, should.Last)})
+			losses = append(losses, Loss{s.name, "", fmt.Sprintf("%s: it ends at message %d, expected %d", s.name, there.Last, should.Last)})
+		case s.chunks: // an aborted upload purges its own
 		case there.Last == should.Last && there.Messages < should.Messages:
 			losses = append(losses, Loss{s.name, "", fmt.Sprintf("%s: %d of %d messages are missing", s.name, should.Messages-there.Messages, should.Messages)})
 		}
@@ -151,5 +152,5 @@ func Lost(losses []Loss) error {
 		text += fmt.Sprintf("; and %d more", more)
 	}
 	return mayfly.Errorf(mayfly.Unavailable, "the store is damaged: %s", text).
-		WithHint("restore a backup, or deploy what is missing again; mayfly doctor lists everything, mayfly doctor --accept takes the store as it is")
+		WithHint("restore a backup, or deploy what is missing again; mayfly doctor lists everything, mayfly doctor --accept accepts the store's current contents")
 }

@@ -43,11 +43,12 @@ type Identity struct {
 
 // Listening holds the addresses of a running node.
 type Listening struct {
-	PID     int    `json:"pid"`
-	NATS    string `json:"nats"`
-	Gateway string `json:"gateway"`
-	Admin   string `json:"admin,omitempty"`
-	CoreKey string `json:"core_key,omitempty"` // path of the file with the key of our state's account, if a key opens it
+	PID      int    `json:"pid"`
+	NATS     string `json:"nats"`
+	Gateway  string `json:"gateway"`
+	Admin    string `json:"admin,omitempty"`
+	Embedded bool   `json:"embedded,omitempty"` // whether the node runs the NATS server
+	CoreKey  string `json:"core_key,omitempty"` // path of the file with the key of our state's account, if a key opens it
 }
 
 // A folder is the data folder of one node, locked while it is open.

@@ -47,7 +47,7 @@ func TestNodeKeepsItsName(t *testing.T) {
 	o := options(t)
 	first := start(t, o)
 	while := readNode(t, o.Folder)
-	if while.Listening == nil || while.Listening.Gateway != first.Gateway || while.Listening.PID != os.Getpid() {
+	if while.Listening == nil || while.Listening.Gateway != first.Gateway || while.Listening.PID != os.Getpid() || !while.Listening.Embedded {
 		t.Errorf("node.json of a running node = %+v", while)
 	}
 	name := connect(t, first.NATS).ConnectedServerName()

@@ -326,7 +326,7 @@ func gatewayOptions(o Options, embedded bool, log *slog.Logger) gateway.Options 
 
 // findListening collects the addresses of the doors, once: they do not change.
 func (n *Node) findListening() *Listening {
-	l := &Listening{PID: os.Getpid(), NATS: n.bus.URL(), Gateway: n.gateway.URL(), CoreKey: n.coreKey}
+	l := &Listening{PID: os.Getpid(), NATS: n.bus.URL(), Gateway: n.gateway.URL(), Embedded: n.bus.Embedded(), CoreKey: n.coreKey}
 	if n.console != nil {
 		l.Admin = n.console.URL()
 	}
