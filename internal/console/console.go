@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -106,6 +107,8 @@ func (c *Console) Run(ctx context.Context) error {
 
 // Close releases the address of a console that never ran.
 func (c *Console) Close() error {
-	_ = c.listener.Close() // fails only where Run has closed it
+	if err := c.listener.Close(); !errors.Is(err, net.ErrClosed) { // Run has closed it
+		return err
+	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -196,6 +197,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 
 // Close frees the address of a gateway that was never run.
 func (g *Gateway) Close() error {
-	_ = g.listener.Close() // fails only where Run has closed it
+	if err := g.listener.Close(); !errors.Is(err, net.ErrClosed) { // Run has closed it
+		return err
+	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (r *Registry) History(ctx context.Context, name string) ([]Revision, error)
 	if err != nil {
 		return nil, err
 	}
-	var revisions []Revision
+	revisions := []Revision{}
 	for _, e := range entries {
 		bundles, err := e.bundles()
 		if err != nil {
