@@ -88,7 +88,7 @@ func (l *Listener) Change(add, drop []Interest) error {
 	var drained []<-chan nats.SubStatus
 	for _, interest := range drop {
 		if sub := l.subs[interest]; sub == nil {
-		} else if closed := sub.StatusChanged(nats.SubscriptionClosed); interest.Queue != "" && l.conn.IsConnected() && sub.Drain() == nil {
+		} else if closed := sub.StatusChanged(nats.SubscriptionClosed); strings.HasPrefix(interest.Subject, mayfly.SubjectFunctions+".") && l.conn.IsConnected() && sub.Drain() == nil {
 			drained = append(drained, closed) // calls; discovery may miss one question
 		} else {
 			_ = sub.Unsubscribe() // a closed connection has no subscriptions

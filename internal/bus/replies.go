@@ -103,7 +103,8 @@ func (r *replies) await(ctx context.Context, w *waiter, deadline time.Time) (*na
 			return m, nil
 		case <-ctx.Done():
 			return r.giveUp(w, ctx.Err())
-		case now := <-w.timer.C:
+		case <-w.timer.C:
+			now := time.Now() // the timer tells when it was due
 			if !deadline.IsZero() && !now.Before(deadline) {
 				return r.giveUp(w, context.DeadlineExceeded)
 			}
