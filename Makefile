@@ -1,6 +1,6 @@
 # What CI runs, and the parts of it by themselves.
 
-.PHONY: check test race lint build fuzz fire release
+.PHONY: check test race lint build fuzz fire engine release
 
 check:
 	bash .ci/run
@@ -29,6 +29,10 @@ release:
 # they want the machine for themselves.
 fire:
 	go test -count=1 -tags fire -run '^TestFire' -timeout 20m ./internal/node -fire 20s -outage 3m -v
+
+# compose.yaml on a Docker engine of the test's own.
+engine:
+	go test -count=1 -tags engine -run '^TestComposeOnAnEngine$$' -v ./internal/image
 
 # Each fuzz target for a while: make fuzz TIME=1m
 TIME ?= 20s

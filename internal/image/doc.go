@@ -5,6 +5,7 @@
 //	compose.yaml ──► JSON Schema, services, ports, volumes
 //	Dockerfile   ──► stages, go build ──► static binaries
 //
-// No container engine takes part: the files are read, and what they build is built
-// with the go command of this machine.
+// The files are read, and what they build is built with the go command of this machine.
+// With the build tag engine, a real container engine builds and runs them:
+// TestComposeOnAnEngine.
 package image
