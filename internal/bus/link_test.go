@@ -72,7 +72,7 @@ func TestCallWhileDisconnectedFailsAtOnce(t *testing.T) {
 // nats.go does not connect again after that.
 func TestClosedConnectionIsMadeAnew(t *testing.T) {
 	t.Parallel()
-	log := newDiary("made anew")
+	log := newDiary("connection replaced")
 	b := open(t, bus.Options{Server: &bus.ServerOptions{Store: t.TempDir()}, Log: log.log()})
 	answers := make(chan string, 1)
 	inbox := b.Inbox(func(answer []byte, _ bool) { answers <- string(answer) })

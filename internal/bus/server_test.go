@@ -68,8 +68,8 @@ func TestServerSaysWhyItCannotStart(t *testing.T) {
 		{"the address is not ours", bus.ServerOptions{Addr: "192.0.2.1:0"}, mayfly.Unavailable, "cannot listen on 192.0.2.1:0 (bus.addr)", "--bus.addr"},
 		{"the store is below a file", bus.ServerOptions{Store: filepath.Join(file, "store")}, mayfly.Unavailable, "cannot be written: not a directory", "--data"},
 		{"the store is a file", bus.ServerOptions{Store: file}, mayfly.Unavailable, "cannot be written: not a directory", "--data"},
-		{"a user without password", bus.ServerOptions{User: "ada"}, mayfly.Invalid, "both", "--bus.password"},
-		{"a password without user", bus.ServerOptions{Password: "s3cret"}, mayfly.Invalid, "both", "--bus.user"},
+		{"a user without password", bus.ServerOptions{User: "ada"}, mayfly.Invalid, "together", "--bus.password"},
+		{"a password without user", bus.ServerOptions{Password: "s3cret"}, mayfly.Invalid, "together", "--bus.user"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

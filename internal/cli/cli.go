@@ -143,7 +143,7 @@ func usageError(parser *kong.Kong, err error) error {
 		}
 		return unknown.WithHint("run mayfly --help to list the commands")
 	case guessed && strings.Count(guess, ",") < mostGuesses:
-		return mayfly.Errorf(mayfly.Invalid, "%s", text).WithHint("did you mean %s?", strings.ReplaceAll(guess, `"`, ""))
+		return mayfly.Errorf(mayfly.Invalid, "%s", text).WithHint("did you mean %s", strings.ReplaceAll(guess, `"`, ""))
 	case strings.HasPrefix(text, `expected "<`):
 		name, _, _ := strings.Cut(text[len(`expected "<`):], ">")
 		return withHelp(mayfly.Errorf(mayfly.Invalid, "%s is missing", strings.ToUpper(name)), command)

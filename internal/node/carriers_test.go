@@ -219,7 +219,7 @@ func TestCarriersAnswerAlike(t *testing.T) {
 		{name: "a preflight", method: "OPTIONS", to: "web/echo", header: []string{"Origin: http://example.org", "Access-Control-Request-Method: PUT"}, status: 200},
 		{name: "from another site", method: "POST", to: "web/echo", header: []string{"Origin: http://example.org", "Sec-Fetch-Site: cross-site"}, status: 403},
 		{name: "a method of one's own", method: "BREW", to: "web/pot", status: 200, has: []string{"BREW /pot"}},
-		{name: "trace", method: "TRACE", to: "web/echo", status: 200},
+		{name: "trace", method: "TRACE", to: "web/echo", status: 405},
 
 		{name: "a query", to: "web/q?a=1&b=%20x&a=2&&c", status: 200, has: []string{"GET /q?a=1&b=%20x&a=2&&c"}},
 		{name: "an empty query", to: "web/q?", status: 200},

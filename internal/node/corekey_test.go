@@ -86,7 +86,7 @@ func TestNodeWithoutTheCoreKeyIsRefused(t *testing.T) {
 	o := options(t)
 	o.Config.NATS = first.NATS
 	_, err := node.New(t.Context(), o)
-	wantError(t, err, mayfly.Denied, "in an account of its own", "--core.key")
+	wantError(t, err, mayfly.Denied, "in a separate NATS account", "--core.key")
 	o.Config.Core.Key = filepath.Join(o.Folder, "core.key") // that of the first, see newOptions
 	second := start(t, o)
 	if s := second.Node.Status(); !s.Own || s.Embedded {
