@@ -180,7 +180,8 @@ func startMayfly(ctx context.Context, mayfly, role starter, dir, nats string) (*
 	return c, c.waitReady(ctx)
 }
 
-// startNode starts mayfly up with args, on free ports.
+// startNode starts mayfly up with args, on free ports. With a log in text it also prints
+// its greeting, which startProcess waits for.
 func startNode(mayfly starter, dir, nats string, args ...string) (*contestant, string, error) {
 	gateway, err1 := freeAddr()
 	admin, err2 := freeAddr()
@@ -188,7 +189,7 @@ func startNode(mayfly starter, dir, nats string, args ...string) (*contestant, s
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, "", err
 	}
-	args = append([]string{"up", "--data", dir, "--gateway.addr", gateway, "--admin.addr", admin, "--gateway.expose", "*"}, args...)
+	args = append([]string{"up", "--data", dir, "--gateway.addr", gateway, "--admin.addr", admin, "--gateway.expose", "*", "--log.format", "text"}, args...)
 	if nats == "" {
 		args = append(args, "--bus.addr", bus)
 	} else {
