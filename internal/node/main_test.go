@@ -10,6 +10,6 @@ import (
 
 func TestMain(m *testing.M) {
 	if !playPart() {
-		goleak.VerifyTestMain(m)
+		goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/nats-io/nats.go/jetstream.(*jetStream).resetPendingAcksOnReconnect"))
 	}
 }
