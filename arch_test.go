@@ -238,6 +238,11 @@ func TestOnlyTablesNameEngines(t *testing.T) {
 			if s, ok := n.(*ast.SelectorExpr); ok && strings.HasPrefix(selector(s), "mayfly.Engine") && s.Sel.Name != "Engine" && !f.test && !own {
 				named = append(named, f.path)
 			}
+			for _, compared := range operands(n) {
+				if id, ok := compared.(*ast.Ident); ok && strings.HasPrefix(id.Name, "engine") && ast.IsExported(strings.TrimPrefix(id.Name, "engine")) {
+					t.Errorf("%s compares with %s: ask for a trait of the engine", f.path, id.Name)
+				}
+			}
 			return true
 		})
 	}
@@ -245,6 +250,19 @@ func TestOnlyTablesNameEngines(t *testing.T) {
 	if named = slices.Compact(named); !slices.Equal(named, tables) {
 		t.Errorf("engines are named in %v, want in %v alone", named, tables)
 	}
+}
+
+// operands returns what n compares with something else.
+func operands(n ast.Node) []ast.Expr {
+	switch n := n.(type) {
+	case *ast.BinaryExpr:
+		if n.Op == token.EQL || n.Op == token.NEQ {
+			return []ast.Expr{n.X, n.Y}
+		}
+	case *ast.CaseClause:
+		return n.List
+	}
+	return nil
 }
 
 func TestEveryPackageSaysWhatItIsFor(t *testing.T) {

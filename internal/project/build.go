@@ -114,7 +114,7 @@ func (b *builder) finish(ctx context.Context) (built Built, err error) {
 	defer func() { err = errors.Join(err, b.clean(err != nil)) }()
 	if b.Build != "" || len(b.Start) > 0 {
 		err = b.custom(ctx)
-	} else if b.Engine == engineStatic {
+	} else if traits[b.Engine].files {
 		err = b.static(ctx, b.Code)
 	} else if f, fault := detect(b.Code); fault != nil {
 		err = fault
@@ -159,7 +159,7 @@ func (b *builder) custom(ctx context.Context) error {
 		code = filepath.Join(work, filepath.Base(b.Code))
 	}
 	inputs := b.inputs
-	if b.Engine == engineStatic {
+	if traits[b.Engine].files {
 		err = b.static(ctx, code)
 	} else if f, fault := detect(code); fault != nil {
 		err = fault
@@ -181,7 +181,7 @@ func (b *builder) copyCode(ctx context.Context, folder bool, to string) ([]strin
 
 // language builds what detect found.
 func (b *builder) language(ctx context.Context, f found) error {
-	if f.engine == engineService && b.Unit.Kind == mayfly.KindFunction && b.Engine == "" {
+	if traits[f.engine].speaksNATS && b.Unit.Kind == mayfly.KindFunction && b.Engine == "" {
 		return mayfly.Errorf(mayfly.Invalid, "%s speaks NATS itself (it imports nats.go and not net/http), so it is a service", b.Name).
 			WithHint("move it to services:, or set engine: http if it does serve HTTP")
 	}
@@ -199,7 +199,7 @@ func (b *builder) language(ctx context.Context, f found) error {
 	default:
 		err = b.script(ctx, f)
 	}
-	if err != nil || !short || b.engine == engineHTTP {
+	if err != nil || !short || traits[b.engine].handlers {
 		return err
 	}
 	if b.Unit.Kind == mayfly.KindService {

@@ -73,7 +73,7 @@ var instanceKeys = table[mayfly.Instances]{
 var functionKeys = slices.Concat(
 	codeKeys,
 	table[Source]{
-		own("engine", matching("^(http|exec|static)$").with(schema{"examples": engines}), readEngine,
+		own("engine", matching("^("+strings.Join(engines, "|")+")$").with(schema{"examples": engines}), readEngine,
 			"`http`, `exec` or `static`, where Mayfly would detect the wrong one."),
 		own("http", asPatterns.schema, readPatterns,
 			"Paths of its own besides `/fn/<name>`: a pattern or a list, as in routes."),
@@ -231,7 +231,7 @@ func readEngine(_ *manifest, n *yamlfile.Node, s *Source) error {
 	case slices.Contains(engines, text):
 		s.Engine = e
 		return nil
-	case e == engineService:
+	case traits[e].speaksNATS:
 		return n.Errorf("%s: a program that speaks NATS itself is not a function", n.Path).WithHint("move %s to services:", s.Name)
 	case e == "wasm" || e == "container":
 		return n.Errorf("engine %s is not supported in this version", e).WithHint("use http, exec or static")
@@ -282,7 +282,7 @@ func fixInstances(_ *yamlfile.Node, s *Source) error {
 }
 
 func checkCGI(n *yamlfile.Node, s *Source) error {
-	if s.Unit.CGI && s.Engine != "" && s.Engine != engineExec {
+	if s.Unit.CGI && s.Engine != "" && !traits[s.Engine].cgi {
 		return n.Errorf("%s is for engine exec: an %s function sets status and headers itself", n.Path, s.Engine)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package project
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -48,18 +49,13 @@ func (b *builder) result() (Built, error) {
 	}
 	u := *b.Unit
 	u.Engine, u.Start = b.engine, b.start
-	if u.CGI && u.Engine != engineExec {
+	if u.CGI && !traits[u.Engine].cgi {
 		return built, mayfly.Errorf(mayfly.Invalid, "cgi is only for engine exec, but %s has engine %s", b.Name, u.Engine).WithHint("remove cgi")
 	}
-	if u.Fallback != "" && u.Engine != engineStatic {
+	if u.Fallback != "" && !traits[u.Engine].files {
 		return built, mayfly.Errorf(mayfly.Invalid, "fallback is only for static files, but %s has engine %s", b.Name, u.Engine).WithHint("remove fallback")
 	}
-	switch u.Engine {
-	case engineExec:
-		u.Concurrency = 1
-	case engineStatic:
-		u.Concurrency = maxConcurrency // they cost no process
-	}
+	u.Concurrency = cmp.Or(traits[u.Engine].concurrency, u.Concurrency)
 	built.Unit = u
 	return built, nil
 }

@@ -126,8 +126,8 @@ func openCode(path string) (*Project, error) {
 	if s.ignored, err = readRules(code); err != nil {
 		return nil, err
 	}
-	if found.engine == engineService {
-		s.Engine = engineService
+	if traits[found.engine].speaksNATS {
+		s.Engine = found.engine
 		s.Unit.Kind, s.Unit.Instances = mayfly.KindService, mayfly.Exactly(1)
 		p.Services = []Source{s}
 		return p, nil

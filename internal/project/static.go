@@ -16,7 +16,7 @@ func (b *builder) static(ctx context.Context, folder string) error {
 	if b.Unit.Kind == mayfly.KindService {
 		return mayfly.Errorf(mayfly.Invalid, "%s is a folder of files, so it is a function, not a service", b.Name).WithHint("move it to functions:")
 	}
-	if b.Engine != "" && b.Engine != engineStatic {
+	if b.Engine != "" && !traits[b.Engine].files {
 		return mayfly.Errorf(mayfly.Invalid, "%s is a folder of files, which engine %s cannot run", b.Name, b.Engine).WithHint("remove engine")
 	}
 	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
