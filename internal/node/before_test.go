@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -51,6 +52,42 @@ func TestFolderOfTheBuildBefore(t *testing.T) {
 		t.Errorf("the node is another one now: %s %v", state, err)
 	}
 	checkBefore(t, n)
+}
+
+// A node that is killed while it moves that state into its own account loses none of it:
+// ten points, from the first moment until it is ready.
+func TestFolderOfTheBuildBeforeSurvivesKills(t *testing.T) {
+	t.Parallel()
+	core := filepath.Join("nats", "jetstream", mayfly.AccountCore)
+	points := []string{".", "core.key", core, filepath.Join(core, "streams")}
+	for _, stream := range []string{
+		"KV_" + mayfly.BucketMeta, "KV_" + mayfly.BucketRegistry, "OBJ_" + mayfly.BucketCode, "KV_" + mayfly.BucketSecrets, mayfly.StreamLogs,
+	} {
+		points = append(points, filepath.Join(core, "streams", stream))
+	}
+	for _, point := range append(points, "ready") {
+		t.Run(point, func(t *testing.T) {
+			o := options(t)
+			o.Base.Path = os.Getenv("PATH")
+			unpackBefore(t, o.Folder)
+			n, ready := launchNode(t, o.Folder)
+			for isReady := false; !isReady; {
+				if _, err := os.Lstat(filepath.Join(o.Folder, point)); err == nil {
+					break
+				}
+				select {
+				case err := <-ready:
+					if err != nil || point != "ready" {
+						t.Fatalf("ready before there was %s: %v", point, err)
+					}
+					isReady = true
+				default:
+				}
+			}
+			n.end(t, syscall.SIGKILL)
+			checkBefore(t, start(t, o))
+		})
+	}
 }
 
 // checkBefore checks that a node has all that was in the folder of the build before.

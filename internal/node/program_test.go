@@ -296,6 +296,23 @@ type nodePart struct {
 // startNode starts a node whose state is in folder, and returns when it is ready.
 func startNode(t *testing.T, folder string, change ...func(*nodePart)) *started {
 	t.Helper()
+	began := time.Now()
+	n, ready := launchNode(t, folder, change...)
+	select {
+	case err := <-ready:
+		if err != nil {
+			t.Fatalf("the node does not start: %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatalf("the node does not start in %s", patience)
+	}
+	n.took = time.Since(began)
+	return n
+}
+
+// launchNode is startNode without the wait: ready tells when it is, or that it failed.
+func launchNode(t *testing.T, folder string, change ...func(*nodePart)) (n *started, ready <-chan error) {
+	t.Helper()
 	told := nodePart{Folder: folder, Reaper: []string{os.Args[0], partReaper}}
 	for _, c := range change {
 		c(&told)
@@ -304,7 +321,7 @@ func startNode(t *testing.T, folder string, change ...func(*nodePart)) *started 
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &started{process: exec.Command(os.Args[0]), exited: make(chan struct{})}
+	n = &started{process: exec.Command(os.Args[0]), exited: make(chan struct{})}
 	n.process.Env = append(os.Environ(), partVariable+"="+partNode, "PART="+string(part))
 	n.process.Stderr = t.Output()
 	in, err := n.process.StdinPipe()
@@ -316,14 +333,13 @@ func startNode(t *testing.T, folder string, change ...func(*nodePart)) *started 
 		t.Fatal(err)
 	}
 	n.in = in
-	began := time.Now()
 	if err := n.process.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ready := make(chan error, 1)
+	decoded := make(chan error, 1)
 	go func() {
 		defer close(n.exited)
-		ready <- json.NewDecoder(out).Decode(&n.Listening)
+		decoded <- json.NewDecoder(out).Decode(&n.Listening)
 		_, _ = io.Copy(io.Discard, out)
 		_ = n.process.Wait() // killed, mostly
 	}()
@@ -332,16 +348,7 @@ func startNode(t *testing.T, folder string, change ...func(*nodePart)) *started 
 		in.Close()
 		<-n.exited
 	})
-	select {
-	case err := <-ready:
-		if err != nil {
-			t.Fatalf("the node does not start: %v", err)
-		}
-	case <-time.After(patience):
-		t.Fatalf("the node does not start in %s", patience)
-	}
-	n.took = time.Since(began)
-	return n
+	return n, decoded
 }
 
 // end sends a signal and returns how long the process took to go.
