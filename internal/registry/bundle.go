@@ -213,7 +213,8 @@ func (r *Registry) sweep(ctx context.Context, before time.Time, inUse []string) 
 	for _, digest := range inUse {
 		keep[digest] = true
 	}
-	if old, err := r.fetcher.old(r.options.Cache, before, keep); err != nil || !r.fetcher.unsure(old) {
+	old, err := unasked(r.options.Cache, before, keep)
+	if err != nil || !r.fetcher.unsure(old) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, transfer)
@@ -222,9 +223,8 @@ func (r *Registry) sweep(ctx context.Context, before time.Time, inUse []string) 
 	if err != nil {
 		return err
 	}
-	maps.Copy(keep, named)
 	r.fetcher.settle(named)
-	return r.fetcher.forget(r.options.Cache, before, keep)
+	return r.fetcher.forget(r.options.Cache, before, slices.DeleteFunc(old, func(digest string) bool { return named[digest] }))
 }
 
 func (r *Registry) collect(ctx context.Context, before time.Time, inUse []string) (deleted int, err error) {
@@ -267,8 +267,12 @@ func (r *Registry) collect(ctx context.Context, before time.Time, inUse []string
 	if r.options.Cache == "" {
 		return deleted, nil
 	}
+	old, err := unasked(r.options.Cache, before, named)
+	if err != nil {
+		return deleted, err
+	}
 	r.fetcher.settle(named)
-	return deleted, r.fetcher.forget(r.options.Cache, before, named)
+	return deleted, r.fetcher.forget(r.options.Cache, before, old)
 }
 
 // named returns the digests that any entry references, old values included. If a newest

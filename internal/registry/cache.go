@@ -186,6 +186,24 @@ func sweepCache(cache string) error {
 	return nil
 }
 
+// unasked returns the cached bundles that were not asked for lately, except those to keep.
+func unasked(cache string, before time.Time, keep map[string]bool) (digests []string, err error) {
+	entries, err := os.ReadDir(cache)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, cacheError(err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && checkDigest(e.Name()) == nil && !keep[e.Name()] && !info.ModTime().After(before) {
+			digests = append(digests, e.Name())
+		}
+	}
+	return digests, nil
+}
+
 // A fetcher lets concurrent callers share one fetch of a bundle, and remembers which
 // folders are complete. The zero fetcher is ready.
 type fetcher struct {
@@ -241,24 +259,6 @@ func (f *fetcher) join(digest string, work func(ctx context.Context) error) (*fl
 	return started, nil
 }
 
-// old returns the cached bundles that were not asked for lately, except those to keep.
-func (f *fetcher) old(cache string, before time.Time, keep map[string]bool) (digests []string, err error) {
-	entries, err := os.ReadDir(cache)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, cacheError(err)
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err == nil && checkDigest(e.Name()) == nil && !keep[e.Name()] && !info.ModTime().After(before) {
-			digests = append(digests, e.Name())
-		}
-	}
-	return digests, nil
-}
-
 // unsure reports whether a bundle was not referenced at the last look.
 func (f *fetcher) unsure(digests []string) bool {
 	f.mu.Lock()
@@ -273,14 +273,10 @@ func (f *fetcher) settle(named map[string]bool) {
 	f.named = named
 }
 
-// forget removes cached bundles that are old and unreferenced.
-func (f *fetcher) forget(cache string, before time.Time, named map[string]bool) error {
-	digests, err := f.old(cache, before, named)
-	if err != nil {
-		return err
-	}
+// forget removes cached bundles, except those that were asked for since they were listed.
+func (f *fetcher) forget(cache string, before time.Time, digests []string) error {
 	for _, digest := range digests {
-		if err := f.remove(cache, digest); err != nil {
+		if err := f.remove(cache, before, digest); err != nil {
 			return err
 		}
 	}
@@ -289,15 +285,16 @@ func (f *fetcher) forget(cache string, before time.Time, named map[string]bool) 
 
 // remove holds the lock, so that the bundle is not fetched meanwhile. It moves the
 // folder aside first: the folder is complete or gone.
-func (f *fetcher) remove(cache, digest string) error {
+func (f *fetcher) remove(cache string, before time.Time, digest string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.flights[digest] != nil {
+	folder := filepath.Join(cache, digest)
+	if info, err := os.Stat(folder); f.flights[digest] != nil || err == nil && info.ModTime().After(before) {
 		return nil
 	}
 	delete(f.known, digest)
 	aside := filepath.Join(cache, strings.TrimSuffix(cachePattern, "*")+digest)
-	if err := os.Rename(filepath.Join(cache, digest), aside); err != nil {
+	if err := os.Rename(folder, aside); err != nil {
 		return cacheError(err)
 	}
 	return cacheError(os.RemoveAll(aside))

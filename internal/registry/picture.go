@@ -210,11 +210,16 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
 	}
 }
 
-// lose keeps and logs why there is no registry, until the next picture.
+// lose keeps why there is no registry, until the next picture.
 func (r *Registry) lose(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.lost == nil {
+	r.lack(why)
+}
+
+// lack keeps what the registry lacks, and logs the first reason. The caller holds the lock.
+func (r *Registry) lack(why error) {
+	if r.lost == nil && why != nil {
 		r.log.Warn("registry not read", "err", why)
 	}
 	r.lost = why
@@ -344,12 +349,9 @@ func (r *Registry) building() bool {
 // because the bucket is a different one, disappear with the old. lost says what the new
 // one lacks.
 func (r *Registry) swap(lost error) {
-	if lost != nil {
-		r.lose(lost)
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lost = lost
+	r.lack(lost)
 	if r.next != nil {
 		gone := r.picture.names()
 		r.picture, r.next = r.next, nil

@@ -83,7 +83,7 @@ func lastIntact(ctx context.Context, s jetstream.Stream, key string) (entry, err
 		if err != nil {
 			break
 		}
-		intact = append(intact, stored{m, key})
+		intact = append(intact, rawEntry{m, key})
 		next = m.Sequence + 1
 	}
 	_, present, err := values(key, intact)
@@ -95,20 +95,20 @@ func lastIntact(ctx context.Context, s jetstream.Stream, key string) (entry, err
 	return present, nil
 }
 
-// stored is a message as an entry of the bucket.
-type stored struct {
+// A rawEntry is a message as an entry of the bucket.
+type rawEntry struct {
 	*jetstream.RawStreamMsg
 	key string
 }
 
-func (s stored) Bucket() string     { return mayfly.BucketRegistry }
-func (s stored) Key() string        { return s.key }
-func (s stored) Value() []byte      { return s.Data }
-func (s stored) Revision() uint64   { return s.Sequence }
-func (s stored) Created() time.Time { return s.Time }
-func (s stored) Delta() uint64      { return 0 }
+func (s rawEntry) Bucket() string     { return mayfly.BucketRegistry }
+func (s rawEntry) Key() string        { return s.key }
+func (s rawEntry) Value() []byte      { return s.Data }
+func (s rawEntry) Revision() uint64   { return s.Sequence }
+func (s rawEntry) Created() time.Time { return s.Time }
+func (s rawEntry) Delta() uint64      { return 0 }
 
-func (s stored) Operation() jetstream.KeyValueOp {
+func (s rawEntry) Operation() jetstream.KeyValueOp {
 	switch s.Header.Get("KV-Operation") {
 	case "DEL":
 		return jetstream.KeyValueDelete
