@@ -7,10 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
-	"github.com/mayfly-run/mayfly"
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -157,40 +154,4 @@ func (s State) name() string {
 func layoutOf(c jetstream.StreamConfig) int {
 	n, _ := strconv.Atoi(c.Metadata[layoutName])
 	return n
-}
-
-// An Extent says what a stream holds. A stream that was replaced has another one.
-type Extent struct {
-	Created     time.Time
-	First, Last uint64 // sequence numbers
-	Messages    uint64
-}
-
-// Extent returns that of a stream of Mayfly's state. Our own server is asked directly, so
-// that the trace shows the user's traffic and not ours. Errors are NATS's own.
-func (b *Bus) Extent(ctx context.Context, stream string) (Extent, error) {
-	if b.server != nil {
-		account, err := b.server.JszAccount(&server.JSzOptions{Account: mayfly.AccountCore, Streams: true})
-		if err != nil {
-			return Extent{}, err
-		}
-		for _, s := range account.Streams {
-			if s.Name == stream {
-				return Extent{s.Created, s.State.FirstSeq, s.State.LastSeq, s.State.Msgs}, nil
-			}
-		}
-		return Extent{}, jetstream.ErrStreamNotFound
-	}
-	js, err := b.JetStream()
-	if err != nil {
-		return Extent{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, tryFor)
-	defer cancel()
-	there, err := js.Stream(ctx, stream)
-	if err != nil {
-		return Extent{}, err
-	}
-	info := there.CachedInfo()
-	return Extent{info.Created, info.State.FirstSeq, info.State.LastSeq, info.State.Msgs}, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
@@ -119,46 +118,16 @@ func (i *Inventory) readEach(ctx context.Context, stream jetstream.Stream, prefi
 		if _, ok := h.Keys[key]; ok {
 			continue
 		}
-		m, err := last(ctx, stream, subject)
+		m, damaged, err := bus.LastOf(ctx, stream, subject)
 		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
-			h.unread = append(h.unread, key)
 		case err != nil:
 			return err
+		case damaged:
+			h.unread = append(h.unread, key)
 		case m != nil:
 			h.Keys[key] = value{m.Sequence, sumOf(m.Data)}
 		}
 	}
 	slices.Sort(h.unread)
 	return nil
-}
-
-const (
-	readTries = 3
-	readWait  = 2 * time.Second
-)
-
-// last returns the newest message of a subject, or nil if it was purged meanwhile. The
-// error is ErrMsgNotFound if the server repeatedly lists a message and does not find it;
-// any other, as of a slow disk or a lost connection, says nothing about the store.
-func last(ctx context.Context, stream jetstream.Stream, subject string) (m *jetstream.RawStreamMsg, err error) {
-	for range readTries {
-		one, done := context.WithTimeout(ctx, readWait)
-		m, err = stream.GetLastMsgForSubject(one, subject)
-		done()
-		if err == nil || ctx.Err() != nil {
-			return m, err
-		}
-		if !errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
-		}
-		info, failed := stream.Info(ctx, jetstream.WithSubjectFilter(subject))
-		if failed != nil {
-			return nil, failed
-		}
-		if info.State.Subjects[subject] == 0 {
-			return nil, nil
-		}
-	}
-	return nil, err
 }

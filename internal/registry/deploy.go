@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/nearest"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -286,12 +287,14 @@ func lastWords(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValu
 	if err != nil {
 		return entry{}, err
 	}
-	_, err = stream.GetLastMsgForSubject(ctx, "$KV."+mayfly.BucketRegistry+"."+key)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return lastIntact(ctx, stream, key) // nearly always nothing
-	}
-	if err != nil {
+	m, damaged, err := bus.LastOf(ctx, stream, subjects+key)
+	switch {
+	case err != nil:
 		return entry{}, err
+	case damaged:
+		return lastIntact(ctx, stream, key)
+	case m == nil:
+		return entry{}, nil // nearly always
 	}
 	stored, err := kv.History(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {

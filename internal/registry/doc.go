@@ -27,7 +27,8 @@
 //     TestHostileRoutesAreNotServed.
 //   - An entry that makes no sense blocks nothing, and the last good one serves:
 //     TestUnreadableEntryLocksNothing. Neither does one that is damaged on disk:
-//     TestDamagedEntryStopsNoRead.
+//     TestDamagedEntryStopsNoRead. A read that fails otherwise says nothing:
+//     TestSlowReadIsNotDamage.
 //   - A writer reads its own writes; others see them, even after the connection was lost
 //     or replaced, or a backup was restored:
 //     TestPictureSurvivesTheServer, TestReplacedRegistryIsReadAgain.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // CollectBefore is Collect with another idea of what is old.
@@ -19,4 +21,12 @@ func (r *Registry) UploadWithin(ctx context.Context, packed io.Reader, digest st
 // SweepBefore is Sweep with another idea of what is old.
 func (r *Registry) SweepBefore(ctx context.Context, before time.Time, inUse ...string) error {
 	return r.sweep(ctx, before, inUse)
+}
+
+// Salvage fills a new picture by salvage alone.
+func (r *Registry) Salvage(ctx context.Context, js jetstream.JetStream) (damage, err error) {
+	r.mu.Lock()
+	r.next = newPicture()
+	r.mu.Unlock()
+	return r.salvage(ctx, js)
 }

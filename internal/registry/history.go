@@ -101,10 +101,7 @@ func (r *Registry) entries(ctx context.Context, key string) (all []entry, presen
 func values(key string, stored []jetstream.KeyValueEntry) (good []entry, present entry, err error) {
 	present.kind, _ = kindOf(key)
 	for _, s := range stored {
-		e, err := entryOf(s)
-		if err == nil {
-			err = sound(key, e)
-		}
+		e, err := soundEntryOf(s)
 		switch {
 		case e.V > version:
 			return nil, e, err
@@ -123,10 +120,7 @@ func values(key string, stored []jetstream.KeyValueEntry) (good []entry, present
 // readable returns the entry whose newest value is stored. If that makes no sense, it is
 // the last good one, with the reason: that one serves until the next deploy.
 func readable(ctx context.Context, kv jetstream.KeyValue, stored jetstream.KeyValueEntry) (entry, error) {
-	e, err := entryOf(stored)
-	if err == nil {
-		err = sound(stored.Key(), e)
-	}
+	e, err := soundEntryOf(stored)
 	if err == nil || e.V > version {
 		return e, err
 	}

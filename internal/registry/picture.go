@@ -58,15 +58,15 @@ func (p *picture) put(key string, e entry, unreadable error) (bool, error) {
 	return true, cmp.Or(p.fill(key, e), e.broken)
 }
 
-// sound returns why a live entry cannot be shown, or nil.
-func sound(key string, e entry) error {
-	if !e.live() {
-		return nil
+// soundEntryOf is entryOf that also rejects a live entry that cannot be shown.
+func soundEntryOf(stored jetstream.KeyValueEntry) (entry, error) {
+	e, err := entryOf(stored)
+	if err == nil && e.live() {
+		if err = newPicture().fill(stored.Key(), e); err != nil {
+			err = senseless(stored.Key(), err)
+		}
 	}
-	if err := newPicture().fill(key, e); err != nil {
-		return senseless(key, err)
-	}
-	return nil
+	return e, err
 }
 
 // fill shows what a live entry holds, if it matches its key.
@@ -277,7 +277,7 @@ func (r *Registry) watch(ctx context.Context, complete func()) error {
 				return err
 			}
 		case <-stalled.C:
-			damage, err := r.salvage(ctx, js, kv)
+			damage, err := r.salvage(ctx, js)
 			if err != nil {
 				return err
 			}

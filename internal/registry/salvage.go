@@ -8,14 +8,16 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
 const subjects = "$KV." + mayfly.BucketRegistry + "."
 
 // salvage adds to the new picture what a watch did not bring: a damaged message stops its
-// consumer for good, without a word. It returns which entries are damaged.
-func (r *Registry) salvage(ctx context.Context, js jetstream.JetStream, kv jetstream.KeyValue) (damage, err error) {
+// consumer for good, without a word. damage says which entries are damaged. With err, as of
+// a slow disk or a lost connection, nobody knows what the store holds.
+func (r *Registry) salvage(ctx context.Context, js jetstream.JetStream) (damage, err error) {
 	s, err := js.Stream(ctx, stream)
 	if err != nil {
 		return nil, err
@@ -33,14 +35,14 @@ func (r *Registry) salvage(ctx context.Context, js jetstream.JetStream, kv jetst
 		if there {
 			continue
 		}
-		e, err := salvageOne(ctx, s, kv, key)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		e, unreadable, err := salvageOne(ctx, s, key)
+		if err != nil {
+			return nil, err
 		}
-		if e.broken != nil {
+		if errors.Is(e.broken, errDamaged) {
 			damaged = append(damaged, key)
 		}
-		r.show(key, e, err)
+		r.show(key, e, unreadable)
 	}
 	if damaged == nil {
 		return nil, nil
@@ -50,43 +52,66 @@ func (r *Registry) salvage(ctx context.Context, js jetstream.JetStream, kv jetst
 		WithHint("deploy what is damaged again, or restore a backup"), nil
 }
 
-// salvageOne reads the entry of a key of which the stream has messages.
-func salvageOne(ctx context.Context, s jetstream.Stream, kv jetstream.KeyValue, key string) (entry, error) {
-	one, done := context.WithTimeout(ctx, historyWait)
-	defer done()
-	if _, err := s.GetLastMsgForSubject(one, subjects+key); err != nil {
-		e, err := lastIntact(ctx, s, key)
+// salvageOne reads the entry of a key of which the stream has messages. unreadable is why
+// the picture cannot show it; err says nothing about the entry.
+func salvageOne(ctx context.Context, s jetstream.Stream, key string) (e entry, unreadable, err error) {
+	m, damaged, err := bus.LastOf(ctx, s, subjects+key)
+	switch {
+	case err != nil:
+		return entry{}, nil, err
+	case damaged:
+		if e, err = lastIntact(ctx, s, key); e.V > version {
+			return e, err, nil
+		}
 		if e.kv == 0 {
 			e.kv, e.broken = 1, senseless(key, errDamaged) // there is one, of whatever number
 		}
-		return e, err
+		return e, nil, err
+	case m == nil:
+		return entry{}, nil, nil // purged meanwhile
 	}
-	stored, err := kv.Get(one, key)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return entry{}, nil // deleted
+	newest := rawEntry{m, key}
+	if e, unreadable = soundEntryOf(newest); unreadable == nil || e.V > version {
+		return e, unreadable, nil
 	}
+	all, err := intact(ctx, s, key)
 	if err != nil {
-		return entry{}, err
+		return entry{}, nil, err
 	}
-	return readable(one, kv, stored)
+	if n := len(all); n == 0 || all[n-1].Revision() < m.Sequence {
+		all = append(all, newest) // an older one is damaged
+	}
+	_, e, unreadable = values(key, all)
+	return e, unreadable, nil
+}
+
+// intact returns the values of a key that can be read from disk, oldest first, up to the
+// first one that is damaged.
+func intact(ctx context.Context, s jetstream.Stream, key string) (all []jetstream.KeyValueEntry, err error) {
+	ctx, done := context.WithTimeout(ctx, historyWait)
+	defer done()
+	for next := uint64(1); ; {
+		m, err := s.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subjects+key))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rawEntry{m, key})
+		next = m.Sequence + 1
+	}
 }
 
 // lastIntact returns the last value of a key that can be read from disk, as a broken
 // entry; kv is 0 if there is none. The message after it is damaged, and so its number is
 // unknown.
 func lastIntact(ctx context.Context, s jetstream.Stream, key string) (entry, error) {
-	ctx, done := context.WithTimeout(ctx, historyWait)
-	defer done()
-	var intact []jetstream.KeyValueEntry
-	for next := uint64(1); ; {
-		m, err := s.GetMsg(ctx, next, jetstream.WithGetMsgSubject(subjects+key))
-		if err != nil {
-			break
-		}
-		intact = append(intact, rawEntry{m, key})
-		next = m.Sequence + 1
+	all, err := intact(ctx, s, key)
+	if err != nil {
+		return entry{}, err
 	}
-	_, present, err := values(key, intact)
+	_, present, err := values(key, all)
 	if err != nil || present.kv == 0 {
 		return present, err
 	}

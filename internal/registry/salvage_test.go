@@ -2,6 +2,8 @@ package registry_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +13,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 	"github.com/mayfly-run/mayfly/internal/registry"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // One flipped bit stops the consumer behind a watch for good. The rest is read anyway, and
@@ -75,5 +78,71 @@ func TestDamagedEntryStopsNoRead(t *testing.T) {
 	await(t, news, func() bool { return r.Ready() == nil })
 	if got := names(); !slices.Equal(got, []string{"a@1", "b@3", "c@2", "only@1"}) {
 		t.Errorf("after the deploys there is %v", got)
+	}
+}
+
+// slow is JetStream where some reads fail.
+type slow struct {
+	jetstream.JetStream
+	last, next error
+}
+
+type slowStream struct {
+	jetstream.Stream
+	slow
+}
+
+func (s slow) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	stream, err := s.JetStream.Stream(ctx, name)
+	return slowStream{stream, s}, err
+}
+
+func (s slowStream) GetLastMsgForSubject(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	if s.last != nil {
+		return nil, s.last
+	}
+	return s.Stream.GetLastMsgForSubject(ctx, subject)
+}
+
+func (s slowStream) GetMsg(ctx context.Context, seq uint64, o ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	if s.next != nil {
+		return nil, s.next
+	}
+	return s.Stream.GetMsg(ctx, seq, o...)
+}
+
+// A disk that is slow, or a connection that is lost, has damaged nothing: no older revision
+// becomes the current one.
+func TestSlowReadIsNotDamage(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	r := open(t, b, registry.Options{})
+	deploy(t, r, function("a", "shop", upload(t, r, "one")))
+	deploy(t, r, function("a", "shop", upload(t, r, "two")))
+	js, err := b.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name       string
+		last, next error
+		damaged    bool
+		err        error
+	}{
+		{"whole", nil, nil, false, nil},
+		{"damaged", jetstream.ErrMsgNotFound, nil, true, nil},
+		{"slow", context.DeadlineExceeded, nil, false, context.DeadlineExceeded},
+		{"not reached", jetstream.ErrNoStreamResponse, nil, false, jetstream.ErrNoStreamResponse},
+		{"damaged, then slow", jetstream.ErrMsgNotFound, context.DeadlineExceeded, false, context.DeadlineExceeded},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			damage, err := r.Salvage(t.Context(), slow{js, tt.last, tt.next})
+			if (damage != nil) != tt.damaged || !errors.Is(err, tt.err) {
+				t.Errorf("damage %v, error %v", damage, err)
+			}
+			if u := r.Current("a"); u == nil || u.Revision != 2 {
+				t.Errorf("current is %v", u)
+			}
+		})
 	}
 }
