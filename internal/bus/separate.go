@@ -2,11 +2,9 @@ package bus
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"github.com/mayfly-run/mayfly"
 )
@@ -77,20 +75,4 @@ func cannotMove(stream string, err error) error {
 	}
 	return mayfly.Errorf(mayfly.Unavailable, "cannot move stream %s to the account of Mayfly's state: %w", stream, err).
 		WithHint("give the folder to this user, or copy the whole data folder to one file system and start there with --data; what has not been moved is moved at the next start")
-}
-
-// SyncPath syncs a file, or a folder's list of files, to disk.
-func SyncPath(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil // Windows cannot sync folders, and journals them itself
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", path, err)
-	}
-	return nil
 }

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
 )
 
 // A record is what the store should hold.
@@ -69,22 +69,7 @@ func (r record) save(file string) error {
 	if err != nil {
 		return err
 	}
-	fresh, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(fresh.Name())
-	_, err = fresh.Write(data)
-	if err == nil {
-		err = fresh.Sync()
-	}
-	if e := fresh.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(fresh.Name(), file)
-	}
-	return err
+	return bus.ReplaceFile(file, data)
 }
 
 // A Loss is something that the store should hold and does not.

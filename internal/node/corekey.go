@@ -26,7 +26,7 @@ func (f *folder) coreKey(named string) (key, path string, err error) {
 	}
 	if _, err := os.Lstat(path); named == "" && errors.Is(err, fs.ErrNotExist) {
 		text := "# Opens the NATS account of this Mayfly's state. Keep it private: its owner can deploy.\n" + rand.Text() + "\n"
-		if err := secrets.WriteKey(path, text, os.Rename); err != nil {
+		if err := bus.ReplaceFile(path, []byte(text)); err != nil {
 			return "", "", cannotWrite(f.path, err)
 		}
 	}

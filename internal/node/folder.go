@@ -186,11 +186,6 @@ func (f *folder) separateState() (left []string, err error) {
 	if err := f.write(); err != nil {
 		return nil, err
 	}
-	for _, path := range []string{filepath.Join(f.path, identityFile), f.path} {
-		if err := bus.SyncPath(path); err != nil {
-			return nil, cannotWrite(f.path, err)
-		}
-	}
 	if left, err = bus.SeparateState(f.store()); err != nil {
 		return left, err
 	}
@@ -210,11 +205,7 @@ func (f *folder) write() error {
 	if err != nil {
 		return mayfly.Errorf(mayfly.Internal, "write %s: %w", identityFile, err)
 	}
-	path := filepath.Join(f.path, identityFile)
-	if err := os.WriteFile(path+".new", append(data, '\n'), 0o600); err != nil {
-		return cannotWrite(f.path, err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := bus.ReplaceFile(filepath.Join(f.path, identityFile), append(data, '\n')); err != nil {
 		return cannotWrite(f.path, err)
 	}
 	return nil

@@ -9,13 +9,13 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 
 	"filippo.io/age"
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/bus"
 )
 
 // A key is the file with the identity that opens the secrets. It is read on each use and
@@ -82,26 +82,11 @@ func (k key) make() (*age.X25519Identity, error) {
 		return nil, fmt.Errorf("generate a key: %w", err)
 	}
 	text := fmt.Sprintf("# Opens the secrets of this Mayfly. Keep a copy; without it they are lost.\n# public key: %s\n%s\n", identity.Recipient(), identity)
-	if err := WriteKey(k.path, text, os.Link); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := bus.CreateFile(k.path, []byte(text)); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, mayfly.Errorf(mayfly.Unavailable, "cannot write the key for secrets: %w", err).
 			WithHint("make the folder writable for this user, free some space, or choose another with --data")
 	}
 	return k.read()
-}
-
-// WriteKey makes a key file, whole or not at all. move is os.Rename, or os.Link, which
-// fails with fs.ErrExist where there is one.
-func WriteKey(path, text string, move func(from, to string) error) error {
-	file, err := os.CreateTemp(filepath.Dir(path), ".secret-*") // with mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(file.Name())
-	_, err = file.WriteString(text)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return err
-	}
-	return move(file.Name(), path)
 }
 
 // seal encrypts a value together with its name, so that a writer to the bucket cannot
