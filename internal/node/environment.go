@@ -18,7 +18,7 @@ const secretWait = 5 * time.Second
 
 // environment returns an instance's environment, except what the engine adds. It starts
 // empty: the node's own environment may hold anything, and never reaches a function.
-func (n *Node) environment(p mayfly.Program, name string, revision uint64, instance string) ([]string, error) {
+func (n *Node) environment(ctx context.Context, p mayfly.Program, name string, revision uint64, instance string) ([]string, error) {
 	home := filepath.Join(n.folder.path, "home", name)
 	temporary := n.folder.temporary(name, instance)
 	for _, folder := range []string{home, temporary} {
@@ -46,7 +46,7 @@ func (n *Node) environment(p mayfly.Program, name string, revision uint64, insta
 	if len(p.Secrets) == 0 && p.Creds == "" {
 		return env, nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), secretWait)
+	ctx, cancel := context.WithTimeout(ctx, secretWait)
 	defer cancel()
 	for _, text := range p.Secrets {
 		secret, err := mayfly.ParseName(text)

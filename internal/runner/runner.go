@@ -19,8 +19,9 @@ type Options struct {
 	Engines map[mayfly.Engine]Engine
 
 	// Env returns an instance's environment, except what the engine adds, as NAME=value;
-	// an error, such as a missing secret, is a failed start. Nil means empty.
-	Env func(program mayfly.Program, name string, revision uint64, instance string) ([]string, error)
+	// an error, such as a missing secret, is a failed start. The start's time limit begins
+	// after it. ctx ends if nobody wants the instance anymore. Nil means empty.
+	Env func(ctx context.Context, program mayfly.Program, name string, revision uint64, instance string) ([]string, error)
 
 	// Ended is told when an instance and all that it started are gone, or when it failed to
 	// start, so that what Env made for it can go; may be nil.
@@ -36,7 +37,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.Env == nil {
-		o.Env = func(mayfly.Program, string, uint64, string) ([]string, error) { return nil, nil }
+		o.Env = func(context.Context, mayfly.Program, string, uint64, string) ([]string, error) { return nil, nil }
 	}
 	if o.Ended == nil {
 		o.Ended = func(string, string) {}

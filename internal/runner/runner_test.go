@@ -188,7 +188,7 @@ func TestEveryInstanceHasItsEnd(t *testing.T) {
 		return nil
 	}}
 	r := run(t, p, func(o *Options) {
-		o.Env = func(_ mayfly.Program, _ string, _ uint64, instance string) ([]string, error) {
+		o.Env = func(_ context.Context, _ mayfly.Program, _ string, _ uint64, instance string) ([]string, error) {
 			made <- instance
 			return nil, nil
 		}

@@ -390,7 +390,8 @@ func (u *unit) live(ctx context.Context, s *slot) {
 	u.stopped(s)
 }
 
-// start makes an instance. Its time limit starts when the bundle is available.
+// start makes an instance. Its time limit begins when the bundle and the environment are
+// there: neither is the program's to wait for.
 func (u *unit) start(ctx context.Context, s *slot) (instance Instance, err error) {
 	v, o := s.revision, u.runner.options
 	defer func() {
@@ -403,12 +404,12 @@ func (u *unit) start(ctx context.Context, s *slot) (instance Instance, err error
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(v.limits.Instances.Start))
-	defer cancel()
-	env, err := o.Env(v.value.Program, string(u.name), v.value.Revision, s.id)
+	env, err := o.Env(ctx, v.value.Program, string(u.name), v.value.Revision, s.id)
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(v.limits.Instances.Start))
+	defer cancel()
 	return o.Engines[v.value.Engine].Start(ctx, Spec{
 		Name: string(u.name), Revision: v.value.Revision, Program: v.value.Program, Limits: v.limits,
 		Folder: folder, Instance: s.id, Env: env, Output: o.Output,

@@ -507,7 +507,7 @@ func TestRevisionThatRecoversTakesOver(t *testing.T) {
 		missing := true
 		p := &program{call: says}
 		r := run(t, p, func(o *Options) {
-			o.Env = func(_ mayfly.Program, _ string, revision uint64, _ string) ([]string, error) {
+			o.Env = func(_ context.Context, _ mayfly.Program, _ string, revision uint64, _ string) ([]string, error) {
 				if missing && revision == 2 {
 					return nil, mayfly.Errorf(mayfly.NotFound, `no secret "api-key"`)
 				}
@@ -801,6 +801,45 @@ func TestStartAsksForTheFolderOneAtATime(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if n := len(p.living(0)); n != 3 {
 			t.Errorf("%d instances", n)
+		}
+	})
+}
+
+// What the node needs for an environment, such as an answer about a secret, is no time of
+// the program's.
+func TestSlowEnvironmentCostsTheStartNoTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{call: says, start: func(ctx context.Context, _ Spec) error {
+			select {
+			case <-time.After(time.Second):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}}
+		gone := make(chan error, 1)
+		r := run(t, p, func(o *Options) {
+			o.Env = func(ctx context.Context, _ mayfly.Program, _ string, revision uint64, _ string) ([]string, error) {
+				if revision == 1 {
+					time.Sleep(3 * time.Second)
+					return nil, nil
+				}
+				<-ctx.Done()
+				gone <- context.Cause(ctx)
+				return nil, ctx.Err()
+			}
+		})
+		limit := func(f *mayfly.Unit) { f.Instances.Start = mayfly.Duration(2 * time.Second) }
+		set(t, r, hello(1, limit))
+		if got := call(t, r, &mayfly.Call{}); got != "hello@1" {
+			t.Errorf("answered by %s", got)
+		}
+		set(t, r, hello(2, limit, func(f *mayfly.Unit) { f.Instances.Min = 1 }))
+		synctest.Wait()
+		r.Remove("hello")
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Errorf("the environment of what nobody wants ended with %v", err)
 		}
 	})
 }
