@@ -1,5 +1,5 @@
-// Package door is what a node's HTTP doors share: how they listen, and to which host
-// names they answer.
+// Package door is what a node's HTTP doors share: how they listen, their URL, and to which
+// host names they answer.
 //
 // A door on loopback only answers to names of this machine. Otherwise a web page could
 // point its own host name to 127.0.0.1 (DNS rebinding) and make the visitor's browser
@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -32,6 +33,20 @@ func Listen(key, addr string) (net.Listener, error) {
 			WithHint("set --%s to a host:port of this machine", key)
 	}
 	return l, nil
+}
+
+// URL returns where clients on this machine reach what serves on l, a listener of Listen.
+func URL(l net.Listener, https bool) string {
+	scheme := "http"
+	if https {
+		scheme = "https"
+	}
+	addr := l.Addr().(*net.TCPAddr)
+	host := "localhost"
+	if !addr.IP.IsLoopback() && !addr.IP.IsUnspecified() {
+		host = addr.IP.String()
+	}
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(addr.Port))
 }
 
 // Loopback reports whether only this machine can reach a listener.

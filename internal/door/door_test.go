@@ -1,6 +1,7 @@
 package door
 
 import (
+	"net"
 	"net/http"
 	"testing"
 
@@ -59,3 +60,30 @@ func TestListenSaysWhatIsWrong(t *testing.T) {
 		t.Errorf("a port that is none: %v, want invalid", err)
 	}
 }
+
+func TestURLIsForClientsOnThisMachine(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		ip    string
+		https bool
+		want  string
+	}{
+		{"127.0.0.1", false, "http://localhost:80"},
+		{"0.0.0.0", true, "https://localhost:80"},
+		{"::", false, "http://localhost:80"},
+		{"10.0.0.7", false, "http://10.0.0.7:80"},
+		{"fd00::7", false, "http://[fd00::7]:80"},
+	} {
+		if got := URL(at{addr: net.TCPAddr{IP: net.ParseIP(tt.ip), Port: 80}}, tt.https); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.ip, got, tt.want)
+		}
+	}
+}
+
+// An at is a listener that only says where it listens.
+type at struct {
+	net.Listener
+	addr net.TCPAddr
+}
+
+func (a at) Addr() net.Addr { return &a.addr }

@@ -26,6 +26,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/dispatch"
+	listen "github.com/mayfly-run/mayfly/internal/door"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/natstest"
@@ -259,6 +260,22 @@ func TestExposeSaysWhichServicesAreReached(t *testing.T) {
 	}
 	if w := serve(newGateway(t, &recorder{}, services, gateway.Options{Expose: []string{}}), "GET /svc HTTP/1.1\r\nHost: localhost\r\n\r\n"); !strings.Contains(w.Body.String(), `"services": []`) {
 		t.Errorf("an empty list is %s", w.Body)
+	}
+}
+
+// Whoever must know the URL first, listens first.
+func TestGatewayServesOnAGivenListener(t *testing.T) {
+	t.Parallel()
+	l, err := listen.Listen("gateway.addr", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := run(t, replying(reply(200, "hello")), directory{}, gateway.Options{Listener: l, Functions: projects{route(t, "r", "/r", "r", "")}})
+	if d.URL() != listen.URL(l, false) {
+		t.Errorf("it is at %s, not at %s", d.URL(), listen.URL(l, false))
+	}
+	if a := d.ask(t, "GET", "/r", ""); a.StatusCode != 200 || a.body != "hello" {
+		t.Errorf("%d %s", a.StatusCode, a.body)
 	}
 }
 

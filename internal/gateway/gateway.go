@@ -49,12 +49,13 @@ type Functions interface {
 // Options say how a Gateway listens and what it lets through. By
 // default it listens on a free local port and exposes no service.
 type Options struct {
-	Addr      string   // "127.0.0.1:0" if empty
-	Cert, Key string   // PEM files; HTTPS if set
-	Expose    []string // services that /svc and metadata may reach, as path.Match patterns
-	Hosts     []string // names besides localhost that a loopback gateway answers to
-	Trust     bool     // believe X-Forwarded-*: a proxy in front sets them
-	NoFront   bool     // net/http serves all requests, package front none
+	Listener  net.Listener // of door.Listen; New makes one for Addr if nil
+	Addr      string       // "127.0.0.1:0" if empty
+	Cert, Key string       // PEM files; HTTPS if set
+	Expose    []string     // services that /svc and metadata may reach, as path.Match patterns
+	Hosts     []string     // names besides localhost that a loopback gateway answers to
+	Trust     bool         // believe X-Forwarded-*: a proxy in front sets them
+	NoFront   bool         // net/http serves all requests, package front none
 
 	Directory Directory    // of services; required
 	Functions Functions    // of this node; required
@@ -131,12 +132,12 @@ func New(d *dispatch.Dispatcher, o Options) (*Gateway, error) {
 		}
 	}
 	g.Refresh()
-	listener, err := door.Listen("gateway.addr", o.Addr)
-	if err != nil {
-		return nil, err
+	if g.listener = o.Listener; g.listener == nil {
+		if g.listener, err = door.Listen("gateway.addr", o.Addr); err != nil {
+			return nil, err
+		}
 	}
-	g.listener = listener
-	g.loopback, g.protection = door.Loopback(listener.Addr()), http.NewCrossOriginProtection()
+	g.loopback, g.protection = door.Loopback(g.Addr()), http.NewCrossOriginProtection()
 	g.server = &front.Server{
 		Handler:           g,
 		Off:               o.NoFront,
@@ -157,16 +158,7 @@ func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
 // URL returns where clients on this machine reach the gateway.
 func (g *Gateway) URL() string {
-	scheme := "http"
-	if g.certificate != nil { // not server.TLSConfig: net/http sets it while it serves
-		scheme = "https"
-	}
-	addr := g.Addr().(*net.TCPAddr)
-	host := "localhost"
-	if !addr.IP.IsLoopback() && !addr.IP.IsUnspecified() {
-		host = addr.IP.String()
-	}
-	return fmt.Sprintf("%s://%s", scheme, net.JoinHostPort(host, fmt.Sprint(addr.Port)))
+	return door.URL(g.listener, g.certificate != nil) // not server.TLSConfig: net/http sets it while it serves
 }
 
 // Run serves until ctx ends, then stops accepting, answers what is in flight for

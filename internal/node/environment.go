@@ -26,10 +26,6 @@ func (n *Node) environment(ctx context.Context, p mayfly.Program, name string, r
 			return nil, cannotWrite(folder, err)
 		}
 	}
-	<-n.doors
-	if n.gateway == nil {
-		return nil, mayfly.Errorf(mayfly.Unavailable, "the node is stopping")
-	}
 	nats := n.bus.InstanceURL()
 	env := []string{
 		"PATH=" + n.options.Base.Path, "HOME=" + home, "TMPDIR=" + temporary,
@@ -38,7 +34,7 @@ func (n *Node) environment(ctx context.Context, p mayfly.Program, name string, r
 		mayfly.EnvFunction + "=" + name,
 		mayfly.EnvRevision + "=" + strconv.FormatUint(revision, 10),
 		mayfly.EnvInstance + "=" + instance,
-		mayfly.EnvURL + "=" + n.gateway.URL(),
+		mayfly.EnvURL + "=" + n.url,
 	}
 	for key, value := range p.Env {
 		env = append(env, key+"="+value)

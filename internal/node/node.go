@@ -18,6 +18,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/console"
 	"github.com/mayfly-run/mayfly/internal/dispatch"
+	"github.com/mayfly-run/mayfly/internal/door"
 	"github.com/mayfly-run/mayfly/internal/gateway"
 	"github.com/mayfly-run/mayfly/internal/inventory"
 	"github.com/mayfly-run/mayfly/internal/logs"
@@ -62,7 +63,7 @@ type Node struct {
 	runner    *runner.Runner
 	dispatch  *dispatch.Dispatcher
 	gateway   *gateway.Gateway
-	doors     chan struct{} // closed once gateway is set, or New has failed
+	url       string // of the gateway
 	responder *responder.Responder
 	console   *console.Console // nil if admin.addr is off
 	listening *Listening       // set by New, never changed
@@ -162,17 +163,20 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if n.labels, err = c.LabelMap(); err != nil {
 		return nil, err
 	}
-	// Deployed instances start from here on, but need the gateway's address.
-	n.doors = make(chan struct{})
-	openDoors := sync.OnceFunc(func() { close(n.doors) })
-	closers = append(closers, func() error { openDoors(); return nil })
+	// Deployed instances start with the roster, and are told where the gateway is.
+	listener, err := door.Listen("gateway.addr", c.Gateway.Addr)
+	if err != nil {
+		return nil, err
+	}
+	closers = append(closers, func() error { _ = listener.Close(); return nil }) // Run has closed it
+	n.url = door.URL(listener, c.Gateway.Cert != "" || c.Gateway.Key != "")
 	n.roster = roster.New(roster.Options{
 		Registry: n.store.registry, Runner: n.runner, Labels: n.labels, Routes: o.Routes, Log: logOf("roster"),
 	})
 
-	// The doors listen last, once there is something behind them.
+	// The doors open last, once there is something behind them.
 	g := gatewayOptions(o, n.bus.Embedded(), logOf("gateway"))
-	g.Directory, g.Functions, g.Ready = n.directory, n.roster, n.ready
+	g.Listener, g.Directory, g.Functions, g.Ready = listener, n.directory, n.roster, n.ready
 	n.dispatch = dispatch.New(n.bus, n.directory, dispatch.Options{
 		Functions: n.roster, Remote: !c.Gateway.Local,
 		Timeout: c.Gateway.Timeout, MaxBody: int64(c.Gateway.MaxBody), InFlight: c.Gateway.InFlight,
@@ -180,8 +184,6 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 	if n.gateway, err = gateway.New(n.dispatch, g); err != nil {
 		return nil, err
 	}
-	openDoors()
-	closers = append(closers, n.gateway.Close)
 	n.responder, err = responder.New(ctx, n.bus, n.roster, n.runner, responder.Options{
 		Node: n.id(), Name: n.folder.identity.Server, DrainTimeout: c.Drain, Development: c.Dev, Log: logOf("responder"),
 	})
@@ -317,7 +319,7 @@ func gatewayOptions(o Options, embedded bool, log *slog.Logger) gateway.Options 
 		expose = []string{"*"}
 	}
 	return gateway.Options{
-		Addr: g.Addr, Cert: g.Cert, Key: g.Key, Expose: expose, Hosts: g.Hosts, Trust: g.Trust, NoFront: !g.Front,
+		Cert: g.Cert, Key: g.Key, Expose: expose, Hosts: g.Hosts, Trust: g.Trust, NoFront: !g.Front,
 		HeaderTimeout: g.HeaderTimeout, BodyTimeout: g.BodyTimeout, WriteTimeout: g.WriteTimeout,
 		IdleTimeout: g.IdleTimeout, DrainTimeout: o.Config.Drain, MaxHeader: int(g.MaxHeader),
 		Development: o.Config.Dev, Version: o.Version, Access: o.Access, Log: log,
@@ -326,7 +328,7 @@ func gatewayOptions(o Options, embedded bool, log *slog.Logger) gateway.Options 
 
 // findListening collects the addresses of the doors, once: they do not change.
 func (n *Node) findListening() *Listening {
-	l := &Listening{PID: os.Getpid(), NATS: n.bus.URL(), Gateway: n.gateway.URL(), Embedded: n.bus.Embedded(), CoreKey: n.coreKey}
+	l := &Listening{PID: os.Getpid(), NATS: n.bus.URL(), Gateway: n.url, Embedded: n.bus.Embedded(), CoreKey: n.coreKey}
 	if n.console != nil {
 		l.Admin = n.console.URL()
 	}

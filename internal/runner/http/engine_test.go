@@ -302,7 +302,9 @@ func TestKillUnderLoadCostsTheCallsInHand(t *testing.T) {
 	e, _ := newEngine(t)
 	r := runner.New(runner.Options{
 		Engines: map[mayfly.Engine]runner.Engine{mayfly.EngineHTTP: e},
-		Env:     func(context.Context, mayfly.Program, string, uint64, string) ([]string, error) { return environment(), nil },
+		Env: func(context.Context, mayfly.Program, string, uint64, string) ([]string, error) {
+			return environment(), nil
+		},
 	})
 	t.Cleanup(func() { r.Close() })
 	f := mayfly.Unit{Name: "hello", Program: program("fixture")}
