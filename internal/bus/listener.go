@@ -85,15 +85,11 @@ func (l *Listener) Change(add, drop []Interest) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	reconnects := l.conn.Stats().Reconnects
-	var drained []<-chan nats.SubStatus
+	var draining []<-chan nats.SubStatus
 	for _, interest := range drop {
-		if sub := l.subs[interest]; sub == nil {
-		} else if closed := sub.StatusChanged(nats.SubscriptionClosed); strings.HasPrefix(interest.Subject, mayfly.SubjectFunctions+".") && l.conn.IsConnected() && sub.Drain() == nil {
-			drained = append(drained, closed) // calls; discovery may miss one question
-		} else {
-			_ = sub.Unsubscribe() // a closed connection has no subscriptions
+		if closed := l.end(interest); closed != nil {
+			draining = append(draining, closed)
 		}
-		delete(l.subs, interest)
 	}
 	for _, interest := range add {
 		if own(interest.Subject) != l.own {
@@ -111,10 +107,27 @@ func (l *Listener) Change(add, drop []Interest) error {
 	if err := l.conn.FlushTimeout(dialTimeout); err != nil && l.conn.IsConnected() {
 		return fmt.Errorf("listen: %w", unavailable(err))
 	}
-	if !await(drained) || l.conn.Stats().Reconnects != reconnects {
+	if len(draining) > 0 && !await(draining) || l.conn.Stats().Reconnects != reconnects {
 		l.conn.Close() // a reconnect brings back what is being drained; a new connection does not
 	}
 	return nil // without a server now, it learns when we reconnect
+}
+
+// end stops listening on a subject. Calls on their way still arrive: the channel tells when
+// no more can. It is nil for other subjects: discovery may miss one question.
+func (l *Listener) end(interest Interest) (closed <-chan nats.SubStatus) {
+	sub := l.subs[interest]
+	delete(l.subs, interest)
+	if sub == nil {
+		return nil
+	}
+	if strings.HasPrefix(interest.Subject, mayfly.SubjectFunctions+".") && l.conn.IsConnected() {
+		if closed = sub.StatusChanged(nats.SubscriptionClosed); sub.Drain() == nil {
+			return closed
+		}
+	}
+	_ = sub.Unsubscribe() // a closed connection has no subscriptions
+	return nil
 }
 
 // await reports whether all subscriptions closed in time.
