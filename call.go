@@ -36,6 +36,10 @@ type Call struct {
 	// Signs reports that whoever takes the call sends signs of life while it works, so
 	// that silence means that the call is lost.
 	Signs bool
+
+	// Once reports that the caller has another subject for the call: where nothing listens,
+	// it fails at once.
+	Once bool
 }
 
 // A Reply is the result of a call.

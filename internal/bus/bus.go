@@ -176,7 +176,7 @@ const retryAfter = 25 * time.Millisecond
 
 // Call sends c and waits for the reply until its deadline, if it has one, or the end
 // of ctx. It owns c.Header. A call without responders is sent once more, which is safe
-// because it was not delivered.
+// because it was not delivered, unless it has Once set.
 //
 // An error has the code Unavailable (cause mayfly.ErrNobody if nothing listens),
 // Timeout, Invalid (cause mayfly.ErrTooLarge) or Crashed (a reply that breaks the
@@ -201,13 +201,18 @@ func (b *Bus) Ask(ctx context.Context, c mayfly.Call) (mayfly.Reply, error) {
 
 // call sends c over a link that pick returns.
 func (b *Bus) call(ctx context.Context, pick func() *link, c mayfly.Call) (mayfly.Reply, error) {
-	m, how := encode(c), watchOf(c)
-	if how != unwatched {
+	left := timeLeft(c.Deadline)
+	m, silence := encode(c, left), meaningOf(c, left)
+	if silence != nothing {
 		m.Header[mayfly.HeaderSigns] = signsWanted
 	}
-	reply, err := pick().request(ctx, m, c.Deadline, how)
-	if errors.Is(err, mayfly.ErrNobody) {
-		reply, err = b.again(ctx, pick, m, c.Deadline, how, err)
+	reply, err := pick().request(ctx, m, c.Deadline, silence)
+	switch {
+	case !errors.Is(err, mayfly.ErrNobody):
+	case c.Once:
+		b.tellNobody(m.Subject)
+	default:
+		reply, err = b.again(ctx, pick, m, c.Deadline, silence, err)
 	}
 	if err != nil {
 		return mayfly.Reply{}, err
@@ -216,8 +221,8 @@ func (b *Bus) call(ctx context.Context, pick func() *link, c mayfly.Call) (mayfl
 }
 
 // again is the second try of a call without responders.
-func (b *Bus) again(ctx context.Context, pick func() *link, m *nats.Msg, deadline time.Time, how watch, first error) (*nats.Msg, error) {
-	if !deadline.IsZero() && time.Until(deadline) < retryAfter {
+func (b *Bus) again(ctx context.Context, pick func() *link, m *nats.Msg, deadline time.Time, silence meaning, first error) (*nats.Msg, error) {
+	if timeLeft(deadline) < retryAfter {
 		return nil, first
 	}
 	select {
@@ -226,14 +231,18 @@ func (b *Bus) again(ctx context.Context, pick func() *link, m *nats.Msg, deadlin
 	case <-time.After(retryAfter):
 	}
 	b.retried.Add(1)
-	reply, err := pick().request(ctx, m, deadline, how)
+	reply, err := pick().request(ctx, m, deadline, silence)
 	if errors.Is(err, mayfly.ErrNobody) {
 		b.nobody.Add(1)
-		if f := b.onNobody.Load(); f != nil {
-			(*f)(m.Subject)
-		}
+		b.tellNobody(m.Subject)
 	}
 	return reply, err
+}
+
+func (b *Bus) tellNobody(subject string) {
+	if f := b.onNobody.Load(); f != nil {
+		(*f)(subject)
+	}
 }
 
 // OnNobody registers f to be called with the subject of each call without responders.
@@ -251,8 +260,8 @@ func (b *Bus) OnNobody(f func(subject string)) {
 // sent, not stored. Errors are those of Call without Crashed.
 func (b *Bus) Send(ctx context.Context, c mayfly.Call) error {
 	l := b.link()
-	w, inbox := l.replies.register(unwatched)
-	m := encode(c)
+	w, inbox := l.replies.register(nothing)
+	m := encode(c, timeLeft(c.Deadline))
 	m.Reply = inbox
 	if err := l.publish(m); err != nil {
 		l.replies.giveUp(w, nil)
@@ -266,6 +275,9 @@ func (b *Bus) Send(ctx context.Context, c mayfly.Call) error {
 		return err
 	}
 	if first != nil && nobody(first) {
+		if c.Once {
+			b.tellNobody(m.Subject)
+		}
 		return nobodyError(m.Subject)
 	}
 	return nil

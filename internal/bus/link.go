@@ -260,9 +260,9 @@ func (l *link) deaf() bool {
 
 // request sends m and waits for the reply. Its errors have the codes Unavailable
 // (with cause mayfly.ErrNobody if nothing listens), Invalid (with cause
-// mayfly.ErrTooLarge), Timeout, and those of a watched call that falls silent.
-func (l *link) request(ctx context.Context, m *nats.Msg, deadline time.Time, how watch) (*nats.Msg, error) {
-	w, inbox := l.replies.register(how)
+// mayfly.ErrTooLarge), Timeout, and those of a call that falls silent.
+func (l *link) request(ctx context.Context, m *nats.Msg, deadline time.Time, silence meaning) (*nats.Msg, error) {
+	w, inbox := l.replies.register(silence)
 	m.Reply = inbox
 	if err := l.publish(m); err != nil {
 		l.replies.giveUp(w, nil)
@@ -281,7 +281,7 @@ func (l *link) request(ctx context.Context, m *nats.Msg, deadline time.Time, how
 // echo sends a message to ourselves and waits until it is back: by then, everything
 // that the server sent earlier has arrived.
 func (l *link) echo(ctx context.Context, deadline time.Time) error {
-	w, inbox := l.replies.register(unwatched)
+	w, inbox := l.replies.register(nothing)
 	if err := l.publish(&nats.Msg{Subject: inbox}); err != nil {
 		l.replies.giveUp(w, nil)
 		return err

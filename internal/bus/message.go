@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"math"
 	"net/http"
 	"net/textproto"
 	"strconv"
@@ -14,8 +15,8 @@ import (
 const maxReplyHeader = 64 << 10
 
 // encode makes the message of a call. It adds Mayfly's headers to the call's own
-// map, which it owns by mayfly.Call's contract.
-func encode(c mayfly.Call) *nats.Msg {
+// map, which it owns by mayfly.Call's contract. left is how much time the call has.
+func encode(c mayfly.Call, left time.Duration) *nats.Msg {
 	h := c.Header
 	if h == nil {
 		h = make(http.Header, 8)
@@ -37,9 +38,17 @@ func encode(c mayfly.Call) *nats.Msg {
 	set(mayfly.HeaderCall, c.ID)
 	if !c.Deadline.IsZero() {
 		set(mayfly.HeaderDeadline, strconv.FormatInt(c.Deadline.UnixMilli(), 10))
-		set(mayfly.HeaderTimeout, strconv.FormatInt(max(1, time.Until(c.Deadline).Milliseconds()), 10))
+		set(mayfly.HeaderTimeout, strconv.FormatInt(max(1, left.Milliseconds()), 10))
 	}
 	return &nats.Msg{Subject: string(c.Subject), Header: nats.Header(h), Data: c.Body}
+}
+
+// timeLeft returns how long it is until a deadline; forever, if that is zero.
+func timeLeft(deadline time.Time) time.Duration {
+	if deadline.IsZero() {
+		return math.MaxInt64
+	}
+	return time.Until(deadline)
 }
 
 // wireSize returns what m counts against max_payload: body and encoded headers.

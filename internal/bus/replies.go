@@ -46,9 +46,9 @@ type waiter struct {
 	reply chan *nats.Msg // holds one
 	timer *time.Timer
 
-	watch watch     // set before the call is sent
-	heard time.Time // when the last sign of life came; guarded by the shard
-	node  string    // that sent it; "" before the first
+	silence meaning   // set before the call is sent
+	heard   time.Time // when the last sign of life came; guarded by the shard
+	node    string    // that sent it; "" before the first
 }
 
 var waiters = sync.Pool{New: func() any {
@@ -69,12 +69,9 @@ func newReplies(inbox string) *replies {
 func (r *replies) shard(token uint64) *shard { return &r.shards[token%uint64(len(r.shards))] }
 
 // register takes a waiter and returns it with the inbox to answer to.
-func (r *replies) register(how watch) (*waiter, string) {
+func (r *replies) register(silence meaning) (*waiter, string) {
 	w := waiters.Get().(*waiter)
-	w.token, w.watch = rand.Uint64(), how
-	if how != unwatched {
-		w.heard, w.node = time.Now(), ""
-	}
+	w.token, w.silence, w.heard, w.node = rand.Uint64(), silence, time.Time{}, ""
 	s := r.shard(w.token)
 	s.mu.Lock()
 	s.waiting[w.token] = w
@@ -86,15 +83,15 @@ func (r *replies) register(how watch) (*waiter, string) {
 
 // await returns the reply to w's inbox, or the error of whichever comes first:
 // the context's end, context.DeadlineExceeded at the deadline, if there is one, or
-// silence, if w is watched. The waiter returns to the pool.
+// silence, if it means something. The waiter returns to the pool.
 func (r *replies) await(ctx context.Context, w *waiter, deadline time.Time) (*nats.Msg, error) {
-	wake := deadline
-	if w.watch != unwatched {
-		wake = earlier(deadline, time.Now().Add(silenceLimit))
+	now, wake := time.Now(), deadline
+	if w.silence != nothing {
+		wake = earlier(deadline, now.Add(silenceLimit))
 	}
 	for {
 		if !wake.IsZero() {
-			w.timer.Reset(time.Until(wake))
+			w.timer.Reset(wake.Sub(now))
 		}
 		select {
 		case m := <-w.reply:
@@ -104,7 +101,7 @@ func (r *replies) await(ctx context.Context, w *waiter, deadline time.Time) (*na
 		case <-ctx.Done():
 			return r.giveUp(w, ctx.Err())
 		case <-w.timer.C:
-			now := time.Now() // the timer tells when it was due
+			now = time.Now() // the timer tells when it was due
 			if !deadline.IsZero() && !now.Before(deadline) {
 				return r.giveUp(w, context.DeadlineExceeded)
 			}
@@ -151,7 +148,7 @@ func (r *replies) deliver(m *nats.Msg) {
 	s := r.shard(token)
 	s.mu.Lock()
 	w := s.waiting[token]
-	if w != nil && w.watch != unwatched && sign(m) {
+	if w != nil && w.silence != nothing && sign(m) {
 		w.heard, w.node = time.Now(), m.Header.Get(mayfly.HeaderWorking)
 		s.mu.Unlock()
 		return

@@ -33,23 +33,23 @@ const (
 // signsWanted is the value of Mayfly-Signs. It is shared, and never changed.
 var signsWanted = []string{"1"}
 
-// A watch is what silence means for a call.
-type watch byte
+// A meaning is what silence means for a call.
+type meaning byte
 
 const (
-	unwatched watch = iota // nothing
-	hopeful                // the call is lost, if there was a sign before
-	certain                // the call is lost
+	nothing meaning = iota
+	hopeful         // the call is lost, if there was a sign before
+	certain         // the call is lost
 )
 
-// watchOf returns how to watch a call: functions send signs, and calls that end before
-// silence is noticed need none.
-func watchOf(c mayfly.Call) watch {
+// meaningOf returns what silence means for a call that has that much time left: functions
+// send signs, and calls that end before silence is noticed need none.
+func meaningOf(c mayfly.Call, left time.Duration) meaning {
 	switch {
 	case !strings.HasPrefix(string(c.Subject), mayfly.SubjectFunctions+"."):
-		return unwatched
-	case !c.Deadline.IsZero() && time.Until(c.Deadline) <= silenceLimit:
-		return unwatched
+		return nothing
+	case left <= silenceLimit:
+		return nothing
 	case c.Signs:
 		return certain
 	default:
@@ -70,7 +70,7 @@ func (r *replies) listenFor(w *waiter, wake, now time.Time) (next time.Time, nod
 	if end := heard.Add(silenceLimit); end.After(now) {
 		return end, node
 	}
-	proof := w.watch == certain || node != ""
+	proof := w.silence == certain || node != ""
 	if !proof || r.deaf() || now.Sub(wake) > overslept {
 		return now.Add(silenceLimit), node
 	}

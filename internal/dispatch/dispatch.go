@@ -129,7 +129,6 @@ func (d *Dispatcher) Function(ctx context.Context, name mayfly.Name) (Target, er
 	if f.Body > 0 {
 		t.MaxBody, t.Limit = f.Body, "the function's `body`"
 	}
-	t.Function = name
 	if d.options.Remote {
 		t.Timeout += grace
 		d.bound(&t)
@@ -281,10 +280,10 @@ func (d *Dispatcher) Call(ctx context.Context, t *Target, c mayfly.Call) (mayfly
 		return d.options.Functions.Call(ctx, t.Function, &held)
 	}
 	c.Deadline = time.Now().Add(t.Timeout)
-	c.Subject, c.Signs = d.address(t)
+	d.address(t, &c)
 	reply, err := d.admission.call(ctx, d.caller, t.name, c)
-	if c.Subject != t.subject && errors.Is(err, mayfly.ErrNobody) { // that node has just left
-		c.Subject = t.subject
+	if c.Once && errors.Is(err, mayfly.ErrNobody) { // that node has just left
+		c.Subject, c.Once = t.subject, false
 		reply, err = d.admission.call(ctx, d.caller, t.name, c)
 	}
 	switch {
@@ -305,23 +304,24 @@ func (t *Target) late(cause error) error {
 	return e
 }
 
-// address returns where to send a call: a function's subject is its group's, unless a
-// node in it is silent.
-func (d *Dispatcher) address(t *Target) (subject mayfly.Subject, signs bool) {
+// address says where to send a call: a function's subject is its group's, unless a node in
+// it is silent. Then the call goes to one that answers, and to the group if that is gone.
+func (d *Dispatcher) address(t *Target, c *mayfly.Call) {
+	c.Subject = t.subject
 	if t.Function == "" {
-		return t.subject, false
+		return
 	}
 	at, signs := d.directory.Reach(t.Function)
-	return cmp.Or(at, t.subject), signs
+	c.Subject, c.Signs, c.Once = cmp.Or(at, t.subject), signs, at != ""
 }
 
 // Send makes the call without waiting for a reply: it is sent, not stored.
 func (d *Dispatcher) Send(ctx context.Context, t *Target, c mayfly.Call) error {
 	c.Deadline = time.Now().Add(t.Timeout)
-	c.Subject, _ = d.address(t)
+	d.address(t, &c)
 	err := d.caller.Send(ctx, c)
-	if c.Subject != t.subject && errors.Is(err, mayfly.ErrNobody) {
-		c.Subject = t.subject
+	if c.Once && errors.Is(err, mayfly.ErrNobody) {
+		c.Subject, c.Once = t.subject, false
 		err = d.caller.Send(ctx, c)
 	}
 	return d.removed(t, err)

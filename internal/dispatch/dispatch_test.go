@@ -344,6 +344,9 @@ func TestSilentNodeGetsNoNewCalls(t *testing.T) {
 				if !call.Signs {
 					t.Errorf("%s: the bus does not know of the signs", tt.name)
 				}
+				if direct := call.Subject == tt.reach; call.Once != direct {
+					t.Errorf("%s: %s is called once: %v", tt.name, call.Subject, call.Once)
+				}
 			}
 			if !slices.Equal(got, tt.want) {
 				t.Errorf("%s: called %q, want %q", tt.name, got, tt.want)

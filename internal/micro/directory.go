@@ -406,11 +406,15 @@ func hasRoutes(s mayfly.Service) bool {
 	return slices.ContainsFunc(s.Endpoints, func(e mayfly.Endpoint) bool { return e.Metadata[mayfly.MetaHTTP] != "" })
 }
 
-// dropSubject removes endpoints with exactly that subject and reports whether there were
-// any.
+// dropSubject removes endpoints with exactly that subject, or a function on the node whose
+// subject it is, and reports whether there were any.
 func dropSubject(known map[key]*instance, subject string) (changed bool) {
 	for _, in := range known {
-		kept := slices.DeleteFunc(slices.Clone(in.service.Endpoints), func(e mayfly.Endpoint) bool { return e.Subject == subject })
+		name, gone := mayfly.Name(in.service.Name), subject
+		if in.node != nil && subject == mayfly.FunctionSubjectAt(name, in.node.id) {
+			gone = mayfly.FunctionSubject(name)
+		}
+		kept := slices.DeleteFunc(slices.Clone(in.service.Endpoints), func(e mayfly.Endpoint) bool { return e.Subject == gone })
 		if len(kept) == len(in.service.Endpoints) {
 			continue
 		}

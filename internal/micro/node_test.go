@@ -1,11 +1,13 @@
 package micro_test
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 	"github.com/nats-io/nats.go"
@@ -81,6 +83,34 @@ func TestSilentNodeIsPassedBy(t *testing.T) {
 	waitFor(t, d, "c is passed by", reach("fn.hello.a"))
 	c.nc.Close()
 	waitFor(t, d, "NATS dropped c", func(p *micro.Picture) bool { return len(p.Services) == 1 && reach("")(p) })
+}
+
+// A node that does not take a function's calls anymore is forgotten at the first one, which
+// counts for nothing if another node takes it.
+func TestNodeThatHasLeftIsNotCalledAgain(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	a := newFakeNode(t, natstest.Connect(t, b), "a", "a-hello-1")
+	newFakeNode(t, natstest.Connect(t, b), "c", "c-hello-1") // takes no calls
+	d := openDirectory(t, b)
+	at := func(want mayfly.Subject) func(*micro.Picture) bool {
+		return func(p *micro.Picture) bool { at, _ := p.Reach("hello"); return len(p.Services) == 2 && at == want }
+	}
+	waitFor(t, d, "both nodes", at(""))
+	a.frozen.Store(true)
+	waitFor(t, d, "a is passed by", at("fn.hello.c"))
+	if _, err := b.Call(t.Context(), mayfly.Call{Subject: "fn.hello.c", Once: true}); !errors.Is(err, mayfly.ErrNobody) {
+		t.Fatalf("error %v", err)
+	}
+	waitFor(t, d, "c is forgotten", at(""))
+	waitFor(t, d, "c has answered a question", at("fn.hello.c"))
+	if err := b.Send(t.Context(), mayfly.Call{Subject: "fn.hello.c", Once: true}); !errors.Is(err, mayfly.ErrNobody) {
+		t.Fatalf("error %v", err)
+	}
+	waitFor(t, d, "c is forgotten again", at(""))
+	if s := b.Stats(); s.Nobody != 0 || s.Retried != 0 {
+		t.Errorf("%d calls found nobody, %d were sent again", s.Nobody, s.Retried)
+	}
 }
 
 // A gateway that starts beside a frozen node does not know it; a call that falls silent
