@@ -14,18 +14,23 @@
 //	function   code that answers calls, known by a name
 //	revision   one immutable deployed version of a function: hello@7
 //	service    a program that speaks NATS micro (ADR-32) itself; Mayfly routes to it
+//	unit       a function or a service that Mayfly runs, as a project lists and deploys them
 //	endpoint   one subject of a service, with a name and metadata
 //	instance   one running copy of a revision, or of a service that Mayfly runs
-//	engine     how an instance is started and called: http, exec, service
-//	runner     the part of a node that runs functions
+//	engine     how an instance is started and called: http, exec, service, static
+//	runner     the part of a node that runs units
+//	roster     what a node serves: deployed units that fit it, and developed ones
 //	bundle     the built output of a revision, named by its sha256
 //	call       one request to a function or service, and its reply
+//	sign       says that a node still works on a call: a sign of life
 //	job        a call that is stored and retried until it succeeds or is dead
 //	route      maps HTTP requests to calls: a pattern and a target
 //	project    what one mayfly.yaml (or one file) describes
 //	session    mayfly up during development: build, reload, serve
 //	registry   what is deployed: entries in a bucket, bundles in an object store
+//	inventory  what the store should hold, to notice a loss
 //	node       one mayfly process
+//	door       where requests enter a node: gateway, responder, console
 //	bus        the NATS connection, and the embedded server if there is one
 //	directory  the live picture of all services on the bus
 //	gateway    the public HTTP server; console is the private one (metrics, pprof)
