@@ -61,11 +61,11 @@ type Result struct {
 //
 // Errors before anything has changed: Denied if a name is another project's, Conflict if
 // it is of the other kind or listed twice, Invalid and Unavailable from building,
-// Unavailable if a node that is needed is not ready or none can run something, Crashed with a mayfly.Trace if a node could
-// not start it. Errors afterward, with the results so far: Conflict if another deploy
-// changed the same name at the same time, Timeout or Crashed if a node does not serve what
-// is deployed. If several units fail, the error is that of the first in the projects'
-// order; it names the others.
+// Unavailable if a node that is needed is not ready or none can run something, Crashed
+// with a mayfly.Trace if a node could not start it. Errors afterward, with the results so
+// far: Conflict if another deploy changed the same name at the same time, Timeout or
+// Crashed if a node does not serve what is deployed. If several units fail, the error is
+// that of the first in the projects' order; it names the others.
 func Projects(ctx context.Context, projects []*project.Project, o Options) ([]Result, error) {
 	o.Tell = oneByOne(o.Tell)
 	d := &deployment{

@@ -124,9 +124,9 @@ func (g *Gateway) guard(r *http.Request, to destination) error {
 	return g.checkPage(r, to, nil, "")
 }
 
-// checkTarget rejects what no route or service can mean: CONNECT, which asks for a
-// proxy, TRACE, whose echo may show a page its cookies, dot segments, which some proxies fold and some do not, control
-// characters and what is not UTF-8.
+// checkTarget rejects what no route or service can mean: CONNECT, which asks for a proxy,
+// TRACE, whose echo may show a page its cookies, dot segments, which some proxies fold and
+// some do not, control characters and what is not UTF-8.
 func checkTarget(r *http.Request) error {
 	if r.Method == http.MethodConnect || r.Method == http.MethodTrace {
 		text := "this gateway is not a proxy"

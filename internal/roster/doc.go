@@ -10,8 +10,8 @@
 // node alone. A developed function is not public while a deployed one has its name:
 // callers of the one would get answers of the other.
 //
-// It starts no instances and sees no requests: that is for the runner and the doors. A
-// change of one name looks at that name alone, however many there are.
+// It starts no instances and takes no requests: Call only hands one to the runner. A change
+// of one name looks at that name alone, however many there are.
 //
 // Invariants, and the tests that guard them:
 //   - what is developed takes precedence, until it is removed: TestDevelopedTakesPrecedence
