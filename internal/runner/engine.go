@@ -19,12 +19,11 @@ type Engine interface {
 	Start(ctx context.Context, s Spec) (Instance, error)
 }
 
-// Traits say how an engine's instances differ from the usual ones, which are called,
-// take several calls at once, and have a process all the time.
+// Traits say how an engine's instances differ from the usual ones, which take several
+// calls at once and have a process all the time.
 type Traits struct {
-	Uncalled bool // they answer on the bus themselves; Call fails
-	OneCall  bool // at a time
-	PerCall  bool // no process between calls: starts and stops are not logged
+	OneCall bool // at a time
+	PerCall bool // no process between calls: starts and stops are not logged
 }
 
 // An Instance is one live copy of a revision.

@@ -39,7 +39,7 @@ type fixtures struct {
 	//	/child    starts a process that ignores SIGTERM and outlives the call, with the
 	//	          pipe open, in its own session; replies "born"
 	//
-	// A program that is not called (runner.Traits) instead writes its environment to
+	// An uncalled program instead writes its environment to
 	// stdout, one entry per line, then "to stderr" to stderr, starts what /child starts if
 	// PIPE is set, writes "ready" to stdout, and exits with status 0 on SIGTERM; or, if
 	// CRASH is set, with status 3 after "last words" on stderr.
@@ -54,6 +54,8 @@ type fixtures struct {
 	// if the engine starts nothing before a call.
 	silent  mayfly.Program
 	patient runner.Engine // for broken and silent, if the engine takes programs to be ready after a while
+
+	uncalled bool // the program answers on the bus itself; Call fails
 
 	adds []string // variables that the engine adds; "HTTP_*" matches all with that prefix
 	raw  bool     // replies have no status and no headers
@@ -97,7 +99,7 @@ func TestEnginesConform(t *testing.T) {
 		{"exec", exec.New(exec.Options{Keeper: keeper}), running("script", false)},
 		{"exec with CGI", exec.New(exec.Options{Keeper: keeper}), running("cgi", true)},
 		{"service", service.New(service.Options{Keeper: keeper}), fixtures{
-			program: program("service"), broken: program("broken"), brokenSays: "last words",
+			uncalled: true, program: program("service"), broken: program("broken"), brokenSays: "last words",
 			silent: program("silent"), patient: service.New(service.Options{Keeper: keeper, Grace: time.Hour}),
 		}},
 	} {

@@ -28,7 +28,7 @@ type suite struct {
 func (s *suite) run(t *testing.T) {
 	t.Run("start", s.start)
 	t.Run("stop", s.stop)
-	if s.Uncalled {
+	if s.uncalled {
 		t.Run("service", s.service)
 		return
 	}
@@ -241,7 +241,7 @@ func (s *suite) stop(t *testing.T) {
 	t.Run("waits and leaves no process", func(t *testing.T) {
 		t.Parallel()
 		sub := s.open(t)
-		if !s.Uncalled {
+		if !s.uncalled {
 			if _, body := ask(t, sub, call(t, "/child")); string(body) != "born" {
 				t.Fatalf("/child replied %q", body)
 			}
@@ -274,7 +274,7 @@ func (s *suite) stop(t *testing.T) {
 			t.Error("it succeeded")
 		}
 	})
-	if s.Uncalled {
+	if s.uncalled {
 		return
 	}
 	t.Run("ends the calls in flight", func(t *testing.T) {

@@ -30,7 +30,7 @@ func New(o Options) *Engine {
 }
 
 // Traits implements runner.Engine.
-func (*Engine) Traits() runner.Traits { return runner.Traits{Uncalled: true} }
+func (*Engine) Traits() runner.Traits { return runner.Traits{} }
 
 // Start implements runner.Engine.
 func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Instance, error) {

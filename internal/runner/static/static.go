@@ -8,7 +8,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/mayfly-run/mayfly"
@@ -24,7 +23,11 @@ func (Engine) Traits() runner.Traits { return runner.Traits{PerCall: true} }
 // Start implements runner.Engine. The program's Start is the folder of the files,
 // within the bundle's.
 func (Engine) Start(_ context.Context, s runner.Spec) (runner.Instance, error) {
-	root, err := os.OpenRoot(filepath.Join(s.Folder, strings.Join(s.Program.Start, "")))
+	if len(s.Program.Start) != 1 {
+		return nil, mayfly.Errorf(mayfly.Crashed, "%s does not name one folder of files, but %q", s.Name, s.Program.Start).
+			WithHint("deploy it again")
+	}
+	root, err := os.OpenRoot(filepath.Join(s.Folder, s.Program.Start[0]))
 	if err != nil {
 		return nil, mayfly.Errorf(mayfly.Crashed, "cannot open the files of %s: %w", s.Name, err)
 	}

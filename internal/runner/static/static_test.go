@@ -155,6 +155,18 @@ func TestFallbackMustBeThere(t *testing.T) {
 	}
 }
 
+// Without a folder the whole bundle would be served, its description included.
+func TestFolderMustBeNamed(t *testing.T) {
+	t.Parallel()
+	folder := write(t, map[string]string{"index.html": ""})
+	for _, start := range [][]string{nil, {"files", "more"}, {"fi", "les"}} {
+		s := runner.Spec{Name: "site", Folder: folder, Program: mayfly.Program{Start: start}}
+		if _, err := (static.Engine{}).Start(t.Context(), s); mayfly.CodeOf(err) != mayfly.Crashed || mayfly.HintOf(err) == "" {
+			t.Errorf("%q: err = %v", start, err)
+		}
+	}
+}
+
 func TestInstanceStops(t *testing.T) {
 	t.Parallel()
 	i := open(t, write(t, map[string]string{"index.html": strings.Repeat("x", 100<<10)}), "")
