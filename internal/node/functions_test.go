@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -25,6 +26,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/deploy"
 	"github.com/mayfly-run/mayfly/internal/natstest"
 	"github.com/mayfly-run/mayfly/internal/peers"
+	"github.com/mayfly-run/mayfly/internal/project"
 	"github.com/mayfly-run/mayfly/internal/registry"
 	"github.com/nats-io/nats.go"
 )
@@ -229,6 +231,41 @@ func TestDeployUnderLoadFailsNoCall(t *testing.T) {
 	}
 	close(stop)
 	clients.Wait()
+}
+
+// Of many deploys of one name at once each gets through, or is told that another was
+// faster; the last one serves.
+func TestManyDeploysOfOneName(t *testing.T) {
+	t.Parallel()
+	n := start(t, options(t))
+	s := openShelf(t, n.NATS, t.TempDir())
+	var all sync.WaitGroup
+	revisions := make([]uint64, 8) // that each one got
+	for i := range revisions {
+		file := filepath.Join(t.TempDir(), "hello.js")
+		if err := os.WriteFile(file, fmt.Appendf(nil, "export default () => 'number %d'\n", i), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p, err := project.Open(file, func(string) (string, bool) { return "", false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := deploy.Options{Registry: s.Registry, Nodes: peers.New(openBus(t, n.NATS)), Folder: t.TempDir()}
+		all.Go(func() {
+			results, err := deploy.Projects(t.Context(), []*project.Project{p}, o)
+			switch {
+			case err == nil:
+				revisions[i] = results[0].Revision
+			case mayfly.CodeOf(err) != mayfly.Conflict || !strings.Contains(err.Error(), "another deploy changed"):
+				t.Errorf("deploy %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	last := slices.Max(revisions)
+	if got, want := ask(t, "GET", n.Gateway+"/fn/hello", nil), fmt.Sprint("number ", slices.Index(revisions, last)); last == 0 || string(got.body) != want {
+		t.Errorf("the deploys became revisions %d, and %v answers, want %s", revisions, got, want)
+	}
 }
 
 // What a function says before it dies is in the log, and the client hears why.

@@ -148,25 +148,35 @@ func (r *Runner) Set(value mayfly.Unit, folder Folder) error {
 
 // Prepare starts an instance of a revision and keeps it for a minute, for a Set of
 // the same value. Errors: those of Set, Crashed with a Trace if it did not start,
-// Timeout if ctx ended. A service is not prepared: it would register itself on the
-// bus and share the calls with the revision before.
+// Timeout if ctx ended. Of many at once for one name, some wait until others have
+// started. A service is not prepared: it would register itself on the bus and share the
+// calls with the revision before.
 func (r *Runner) Prepare(ctx context.Context, value mayfly.Unit, folder Folder) error {
 	if err := r.check(value); err != nil || value.Kind == mayfly.KindService {
 		return err
 	}
-	r.mu.Lock()
-	if r.closed {
+	for {
+		r.mu.Lock()
+		if r.closed {
+			r.mu.Unlock()
+			return r.unavailable()
+		}
+		owner := r.of(value)
+		v, t := owner.prepare(value, folder)
 		r.mu.Unlock()
-		return r.unavailable()
+		var err error
+		if v != nil {
+			err = owner.prepared(ctx, v, t)
+		} else {
+			err = owner.awaitTurn(ctx, value)
+		}
+		if err != nil {
+			r.forget(owner)
+		}
+		if v != nil || err != nil {
+			return err
+		}
 	}
-	owner := r.of(value)
-	v, t := owner.prepare(value, folder)
-	r.mu.Unlock()
-	err := owner.prepared(ctx, v, t)
-	if err != nil {
-		r.forget(owner)
-	}
-	return err
 }
 
 // check returns what is wrong with a unit that was not validated before.
@@ -197,7 +207,7 @@ func (r *Runner) of(value mayfly.Unit) *unit {
 		u = nil
 	}
 	if u == nil {
-		u = &unit{runner: r, kind: value.Kind, name: value.Name}
+		u = &unit{runner: r, kind: value.Kind, name: value.Name, starting: make(chan struct{}, mostPrepared)}
 		r.units[value.Name] = u
 	}
 	return u

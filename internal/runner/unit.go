@@ -37,12 +37,14 @@ type unit struct {
 	mu      sync.Mutex
 	now     *revision   // that new calls go to; nil if there is none yet
 	before  []*revision // fallbacks of now, newest first: a function has one, until now has started once
-	ready   []*revision // prepared, for a later Set
+	ready   []*revision // prepared, or about to be, for a later Set
 	leaving []*revision // with calls in flight
 	ended   error       // for calls: removed, or the node is stopping
 	timer   *time.Timer // of tick; nil if never needed
 	due     time.Time   // when it fires; zero if it is stopped
 	count   Stats       // Instances and Failing are not kept
+
+	starting chan struct{} // one entry for each of ready that has not started yet
 }
 
 // A revision is one value that was Set or is prepared, and its instances.
@@ -53,7 +55,7 @@ type revision struct {
 	asking  chan struct{} // holds one value while folder is asked
 	pool    *pool
 	taken   int       // of a service: places taken from earlier revisions
-	expires time.Time // while it is prepared
+	expires time.Time // if it is prepared; zero while it starts
 }
 
 // A life is what a slot stands for.
@@ -241,15 +243,20 @@ func (u *unit) end(err error) {
 }
 
 // prepare starts an instance of a revision that may become current. Like a call, it uses
-// a ticket.
+// a ticket. It returns nil while as many others start as may be prepared: none of them is
+// given up for it, only one that has started already.
 func (u *unit) prepare(value mayfly.Unit, folder Folder) (*revision, *ticket) {
+	select {
+	case u.starting <- struct{}{}:
+	default:
+		return nil, nil
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	v := u.newRevision(value, folder)
-	v.expires = time.Now().Add(keepPrepared)
 	v.pool.instances.Min = 0 // until it is current, one is enough
 	if len(u.ready) == mostPrepared {
-		u.discard(u.ready[0])
+		u.discard(u.ready[slices.IndexFunc(u.ready, (*revision).prepared)])
 	}
 	u.ready = append(u.ready, v)
 	t, o, _ := v.pool.join(time.Now()) // a new pool has room for one
@@ -257,8 +264,22 @@ func (u *unit) prepare(value mayfly.Unit, folder Folder) (*revision, *ticket) {
 	return v, t
 }
 
+func (v *revision) prepared() bool { return !v.expires.IsZero() }
+
+// awaitTurn returns when another start has ended.
+func (u *unit) awaitTurn(ctx context.Context, value mayfly.Unit) error {
+	select {
+	case u.starting <- struct{}{}:
+		<-u.starting
+		return nil
+	case <-ctx.Done():
+		return mayfly.Errorf(mayfly.Timeout, "prepare %s, while %d other revisions start: %w", value, mostPrepared, context.Cause(ctx))
+	}
+}
+
 // prepared waits for the instance.
 func (u *unit) prepared(ctx context.Context, v *revision, t *ticket) error {
+	defer func() { <-u.starting }()
 	select {
 	case <-t.done:
 	case <-ctx.Done():
@@ -267,6 +288,7 @@ func (u *unit) prepared(ctx context.Context, v *revision, t *ticket) error {
 	defer u.mu.Unlock()
 	switch {
 	case t.slot != nil:
+		v.expires = time.Now().Add(keepPrepared)
 		u.carry(v, v.pool.leave(t.slot, time.Now()))
 		u.plan()
 		return nil
@@ -295,7 +317,7 @@ func (u *unit) tick() {
 	u.due = time.Time{}
 	now := time.Now()
 	for _, v := range slices.Clone(u.ready) {
-		if !now.Before(v.expires) {
+		if v.prepared() && !now.Before(v.expires) {
 			u.discard(v)
 		}
 	}

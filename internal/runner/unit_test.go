@@ -636,6 +636,46 @@ func TestPreparedInstanceThatNobodyWantsStops(t *testing.T) {
 	})
 }
 
+// Ten deploys of one name at once, each of which starts for two minutes: those that start
+// are not given up for the others, nor for the time they take.
+func TestPreparesOfOneNameWaitTheirTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{start: func(ctx context.Context, _ Spec) error {
+			select {
+			case <-time.After(2 * time.Minute):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}}
+		r := run(t, p)
+		slow := func(revision uint64) mayfly.Unit {
+			return hello(revision, func(f *mayfly.Unit) { f.Instances.Start = mayfly.Duration(time.Hour) })
+		}
+		var all sync.WaitGroup
+		for i := range uint64(10) {
+			all.Go(func() {
+				if err := r.Prepare(t.Context(), slow(i+1), here); err != nil {
+					t.Errorf("revision %d: %v", i+1, err)
+				}
+			})
+		}
+		synctest.Wait()
+		if n := p.started(); n != mostPrepared {
+			t.Errorf("%d start at once, want %d", n, mostPrepared)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wantCode(t, r.Prepare(ctx, slow(11), here), mayfly.Timeout)
+		all.Wait()
+		synctest.Wait()
+		if n := len(p.living(0)); n != 2 {
+			t.Errorf("%d are prepared, want those of the last minute", n)
+		}
+	})
+}
+
 func TestRemovedFunctionEndsItsCalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
