@@ -86,6 +86,7 @@ func forTests(pkg string) bool { return pkg == natstest || pkg == conformance ||
 var guests = []string{
 	module + "/bench",
 	module + "/examples/createtask/worker",
+	module + "/examples/first-week/servemux",
 	module + "/examples/hackernews",
 	module + "/examples/hello-go",
 	module + "/examples/upload",

@@ -85,22 +85,43 @@ func TestOrdinaryProgramHasItsOwnPaths(t *testing.T) {
 	}
 }
 
-// The packages are the system's: requirements.txt would fetch them.
 func TestPythonFrameworks(t *testing.T) {
 	for _, name := range []string{"fastapi", "flask"} {
 		t.Run(name, func(t *testing.T) {
-			var missing error
-			if exec.Command("python3", "-I", "-c", "import "+name).Run() != nil {
-				missing = exec.Command("/usr/bin/python3", "-I", "-c", "import "+name).Run()
-				t.Setenv("PATH", "/usr/bin"+string(filepath.ListSeparator)+os.Getenv("PATH"))
-			}
-			natstest.Require(t, name, missing, "install it, on Debian as python3-"+name)
-			root := clone(t, name)
-			if err := os.Remove(filepath.Join(root, "examples", name, "requirements.txt")); err != nil {
-				t.Fatal(err)
-			}
-			up(t, root, "examples/"+name).follow(name)
+			up(t, cloneForPython(t, name, name), "examples/"+name).follow(name)
 		})
+	}
+}
+
+// cloneForPython copies an example without its requirements.txt: its modules are the system's.
+func cloneForPython(t *testing.T, example string, modules ...string) (root string) {
+	t.Helper()
+	for _, name := range modules {
+		var missing error
+		if exec.Command("python3", "-I", "-c", "import "+name).Run() != nil {
+			missing = exec.Command("/usr/bin/python3", "-I", "-c", "import "+name).Run()
+			t.Setenv("PATH", "/usr/bin"+string(filepath.ListSeparator)+os.Getenv("PATH"))
+		}
+		natstest.Require(t, name, missing, "install it, on Debian as python3-"+name)
+	}
+	root = clone(t, example)
+	if err := os.Remove(filepath.Join(root, "examples", example, "requirements.txt")); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// One project holds what people write in their first week, and one command runs it all.
+func TestFirstWeek(t *testing.T) {
+	for _, tool := range []string{"node", "npm"} {
+		_, err := exec.LookPath(tool)
+		natstest.Require(t, tool, err, "install Node.js 20 or newer")
+	}
+	root := cloneForPython(t, "first-week", "fastapi", "flask")
+	n := up(t, root, "examples/first-week")
+	n.follow("first-week")
+	for _, name := range []string{"hono", "fastify", "fastapi", "flask", "servemux", "upload", "cart", "tokens", "site", "counter"} {
+		n.await("^" + name + " is live ")
 	}
 }
 

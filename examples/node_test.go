@@ -51,6 +51,7 @@ var build = sync.OnceValues(func() (string, error) {
 type node struct {
 	t     *testing.T
 	url   string // of the gateway
+	data  string // folder of its state
 	cmd   *exec.Cmd
 	leash *os.File       // ends when no process holds its other end: the node, or what it started
 	said  sync.WaitGroup // its output is read to the end
@@ -74,8 +75,8 @@ func up(t *testing.T, folder, path string) *node {
 	if err := os.WriteFile(settings, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, more: make(chan struct{})}
-	n.cmd = exec.Command(mayfly, "up", "--config", settings, "--data", filepath.Join(t.TempDir(), "data"),
+	n := &node{t: t, data: filepath.Join(t.TempDir(), "data"), more: make(chan struct{})}
+	n.cmd = exec.Command(mayfly, "up", "--config", settings, "--data", n.data,
 		"--bus.addr", "127.0.0.1:0", "--gateway.addr", "127.0.0.1:0", "--admin.addr", "127.0.0.1:0",
 		"--log.format", "text", path) // as on a terminal
 	n.cmd.Dir = folder

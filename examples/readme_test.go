@@ -44,20 +44,20 @@ func (n *node) follow(example string) {
 	}
 	_, err = exec.LookPath("curl")
 	natstest.Require(n.t, "curl", err, "install curl")
-	calls := 0
+	runs := false
 	for _, s := range steps(string(text)) {
 		switch {
 		case s.command == "", s.command == "mayfly up examples/"+example:
 			n.awaitEach(s.shown)
-		case strings.Contains(s.command, "curl "):
-			n.curl(s)
-			calls++
+		case strings.Contains(s.command, "curl "), strings.Contains(s.command, "mayfly secret "):
+			n.run(s)
+			runs = true
 		default:
 			n.t.Errorf("%s: nobody follows %q", readme, s.command)
 		}
 	}
-	if calls == 0 {
-		n.t.Errorf("%s calls nothing", readme)
+	if !runs {
+		n.t.Errorf("%s shows no command", readme)
 	}
 }
 
@@ -75,11 +75,13 @@ func (n *node) awaitEach(lines string) {
 	}
 }
 
-// curl runs a command, which must print what is shown.
-func (n *node) curl(s step) {
+// run runs a command, which must print what is shown.
+func (n *node) run(s step) {
 	n.t.Helper()
 	here := strings.NewReplacer("localhost:8080", strings.TrimPrefix(n.url, "http://"), "curl ", "curl -sS ").Replace(s.command)
 	sh := exec.CommandContext(n.t.Context(), "sh", "-c", here)
+	sh.Dir = n.cmd.Dir
+	sh.Env = append(environment(), "MAYFLY_DATA="+n.data, "PATH="+filepath.Dir(n.cmd.Path)+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	var stderr strings.Builder
 	sh.Stderr = &stderr
 	printed, err := sh.Output()
