@@ -77,8 +77,11 @@ func run(ctx context.Context, p *process, args []string) error {
 	if args[0] == reaperName {
 		return p.reaper()
 	}
-	if args[0] == "help" {
+	switch args[0] {
+	case "help":
 		args = append(slices.Clone(args[1:]), "--help")
+	case "--version":
+		args = append([]string{"version"}, args[1:]...)
 	}
 	parser, err := newParser()
 	if err != nil {

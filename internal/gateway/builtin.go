@@ -130,7 +130,14 @@ func (g *Gateway) serveServices(x *exchange, r *http.Request) error {
 		}
 	}
 	slices.SortFunc(list, func(a, b *listing) int { return strings.Compare(a.Name, b.Name) })
-	return g.writeJSON(x, map[string]any{"services": list})
+	answer := struct {
+		Services []*listing `json:"services"`
+		Hint     string     `json:"hint,omitempty"`
+	}{Services: list}
+	if len(g.options.Expose) == 0 {
+		answer.Hint = exposeNone
+	}
+	return g.writeJSON(x, answer)
 }
 
 // serveOpenAPI answers GET /openapi.json from the routes in force and the services'

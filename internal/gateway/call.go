@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"cmp"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/dispatch"
+	"github.com/mayfly-run/mayfly/internal/nearest"
 )
 
 // serveService answers /svc/<service>/<endpoint>[/<rest>]: the payload is the
@@ -70,13 +72,30 @@ func (g *Gateway) serveFunction(x *exchange, r *http.Request) error {
 		return errNoJobs
 	}
 	if x.target, err = g.dispatch.Function(r.Context(), name); err != nil {
-		return cmp.Or(g.checkPage(r, x.destination, nil, name), err)
+		return cmp.Or(g.checkPage(r, x.destination, nil, name), g.guess(err, name))
 	}
 	x.prefix = prefix
 	g.allowOrigin(x, r, x.target.CORS)
 	c := g.newCall(x, r, rest)
 	c.Header["X-Forwarded-Prefix"] = []string{prefix}
 	return g.callFunction(x, r, c)
+}
+
+// mostGuessed bounds what a mistyped name costs.
+const mostGuessed = 100
+
+// guess returns err, with the function of this node that name may be a typo of as the hint.
+func (g *Gateway) guess(err error, name mayfly.Name) error {
+	all := g.options.Functions.Functions()
+	e, ok := errors.AsType[*mayfly.Error](err)
+	if !ok || e.Code != mayfly.NotFound || len(g.options.Expose) == 0 || len(all) > mostGuessed {
+		return err
+	}
+	names := make([]string, len(all))
+	for i, f := range all {
+		names[i] = string(f.Name)
+	}
+	return e.WithHint("%s", nearest.Hint(string(name), names, e.Hint))
 }
 
 // functionOf returns the function that /fn/<name>[/<rest>] names, the part of the path

@@ -258,8 +258,31 @@ func TestExposeSaysWhichServicesAreReached(t *testing.T) {
 			}
 		})
 	}
-	if w := serve(newGateway(t, &recorder{}, services, gateway.Options{Expose: []string{}}), "GET /svc HTTP/1.1\r\nHost: localhost\r\n\r\n"); !strings.Contains(w.Body.String(), `"services": []`) {
+	if w := serve(newGateway(t, &recorder{}, services, gateway.Options{Expose: []string{}}), "GET /svc HTTP/1.1\r\nHost: localhost\r\n\r\n"); !strings.Contains(w.Body.String(), `"services": []`) || !strings.Contains(w.Body.String(), "set --gateway.expose") {
 		t.Errorf("an empty list is %s", w.Body)
+	}
+}
+
+// A typo costs the developer no second look; a gateway that names nothing names no function.
+func TestUnknownFunctionNamesTheNearest(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, path string
+		expose     []string
+		guessed    bool
+	}{
+		{"a typo", "/fn/g", nil, true},
+		{"another word", "/fn/hello", nil, false},
+		{"a gateway that lists nothing", "/fn/g", []string{}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			g := newGateway(t, &recorder{}, directory{}, gateway.Options{Functions: functionsFunc(nil), Expose: tt.expose})
+			w := serve(g, "GET "+tt.path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			if w.Code != http.StatusNotFound || strings.Contains(w.Body.String(), `"did you mean f?"`) != tt.guessed {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		})
 	}
 }
 

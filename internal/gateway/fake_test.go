@@ -177,7 +177,8 @@ func (functionsFunc) Function(name mayfly.Name) (*mayfly.Unit, bool) {
 	}
 	return &mayfly.Unit{Name: name}, false
 }
-func (functionsFunc) Functions() []*mayfly.Unit                             { return nil }
+
+func (functionsFunc) Functions() []*mayfly.Unit                             { return []*mayfly.Unit{{Name: "f"}} }
 func (functionsFunc) Routes() []mayfly.Route                                { return nil }
 func (functionsFunc) Watch(context.Context) <-chan map[mayfly.Name]struct{} { return nil }
 func (functionsFunc) Deployed(mayfly.Name) bool                             { return false }

@@ -123,7 +123,7 @@ func (m *manifest) function(f yamlfile.Field) error {
 		return f.Key.Wrap(err)
 	}
 	s := Source{Name: string(name), Unit: &mayfly.Unit{Name: name, Project: m.Name}}
-	if err := checkReserved(f.Value); err != nil {
+	if err := checkMap(f); err != nil {
 		return err
 	}
 	if err := functionKeys.read(m, f.Key, f.Value, &s); err != nil {
@@ -131,6 +131,14 @@ func (m *manifest) function(f yamlfile.Field) error {
 	}
 	m.Functions = append(m.Functions, s)
 	return nil
+}
+
+// checkMap rejects an entry that is the code alone or has reserved keys.
+func checkMap(f yamlfile.Field) error {
+	if v := f.Value; v.Kind == yamlfile.String {
+		return v.Errorf("%s must be a map, not text", v.Path).WithHint("write %s: {code: %s}", f.Key.Text, mayfly.Clip(v.Text))
+	}
+	return checkReserved(f.Value)
 }
 
 // service reads one entry of services, which come after the functions.
@@ -145,7 +153,7 @@ func (m *manifest) service(f yamlfile.Field) error {
 	if v := f.Value.Get("engine"); v != nil {
 		return v.Errorf("%s is not needed: everything under services: has engine service", v.Path).WithHint("remove it, or move %s to functions:", name)
 	}
-	if err := checkReserved(f.Value); err != nil {
+	if err := checkMap(f); err != nil {
 		return err
 	}
 	if err := serviceKeys.read(m, f.Key, f.Value, &s); err != nil {

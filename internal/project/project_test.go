@@ -79,6 +79,7 @@ func TestParseNamesEachMistake(t *testing.T) {
 		"project: [a]\n",
 		"rotues: {}\n",
 		"functions:\n  hello: {}\n",
+		"functions:\n  hello: ./hello.js\n",
 		"functions:\n  hello:\n",
 		"functions:\n  Hello: {code: .}\n",
 		"functions: [a]\n",
