@@ -120,10 +120,14 @@ type Error struct {
 	Err     error  // the cause; may be nil
 }
 
-// Errorf returns an *Error. A %w among the verbs makes its operand the cause.
+// Errorf returns an *Error. The operands of %w among the verbs are its causes.
 func Errorf(code Code, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: code, Message: err.Error(), Err: errors.Unwrap(err)}
+	cause := errors.Unwrap(err)
+	if _, several := err.(interface{ Unwrap() []error }); several {
+		cause = err
+	}
+	return &Error{Code: code, Message: err.Error(), Err: cause}
 }
 
 // Clip shortens untrusted text for a message to 120 characters.

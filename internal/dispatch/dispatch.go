@@ -38,6 +38,9 @@ type Functions interface {
 	Function(name mayfly.Name) (f *mayfly.Unit, building bool)
 	// Built waits for the end of a build and returns why it failed.
 	Built(ctx context.Context, name mayfly.Name) error
+	// Coming waits, after a call that nothing took, until a service of this node may take
+	// another. Otherwise it says what is wrong with it. See roster.Roster.
+	Coming(ctx context.Context, service string) (again bool, problem error)
 	// Call gives a function one call. ctx governs the reply's Stream, too.
 	Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error)
 	// Deployed reports whether a unit is deployed under a name, here or elsewhere.
@@ -82,6 +85,7 @@ type Target struct {
 	CORS      *mayfly.CORS  // of the function; nil if it has none
 	NoHeaders bool          // a function that cannot set headers, as far as this node knows
 
+	service string // that was named; "" if only the subject was
 	name    string // the subject with its wildcards: what admission counts by
 	subject mayfly.Subject
 	pattern mayfly.SubjectPattern
@@ -158,7 +162,7 @@ func (d *Dispatcher) functionElsewhere(ctx context.Context, name mayfly.Name) (T
 // Endpoint finds who takes calls of a service's endpoint. Errors: NotFound, also
 // for a function; Invalid for a subject that must not be called.
 func (d *Dispatcher) Endpoint(ctx context.Context, service, endpoint string) (Target, error) {
-	e, err := d.directory.Lookup(ctx, service, endpoint)
+	e, err := d.lookup(ctx, service, endpoint, 0)
 	if err != nil {
 		return Target{}, err
 	}
@@ -170,7 +174,40 @@ func (d *Dispatcher) Endpoint(ctx context.Context, service, endpoint string) (Ta
 	if err != nil {
 		return Target{}, err
 	}
-	return d.subject(pattern, e.Timeout(), setting{ofEndpoint, endpoint}), nil
+	t := d.subject(pattern, e.Timeout(), setting{ofEndpoint, endpoint})
+	t.service = service
+	return t, nil
+}
+
+// lookup asks the directory, and waits for a service of this node that is on its way.
+func (d *Dispatcher) lookup(ctx context.Context, service, endpoint string, timeout time.Duration) (e mayfly.Endpoint, err error) {
+	end := time.Now().Add(cmp.Or(timeout, d.options.Timeout))
+	err = d.patiently(ctx, service, end, func() error {
+		e, err = d.directory.Lookup(ctx, service, endpoint)
+		return err
+	})
+	return e, err
+}
+
+// patiently tries until something takes a call, as long as a service of this node may be
+// about to.
+func (d *Dispatcher) patiently(ctx context.Context, service string, end time.Time, try func() error) error {
+	for {
+		err := try()
+		if err == nil || !errors.Is(err, mayfly.ErrNobody) && mayfly.CodeOf(err) != mayfly.NotFound {
+			return err
+		}
+		waiting, cancel := context.WithDeadline(ctx, end)
+		again, problem := d.options.Functions.Coming(waiting, service)
+		cancel()
+		switch {
+		case again:
+		case problem == nil:
+			return err
+		default:
+			return mayfly.Errorf(mayfly.Unavailable, "%w; %w", err, problem).WithHint("%s", mayfly.HintOf(problem))
+		}
+	}
 }
 
 // Route finds who takes calls of a route. A project's route to a service by name
@@ -190,7 +227,7 @@ func (d *Dispatcher) Route(ctx context.Context, r *mayfly.Route) (Target, error)
 			return d.functionOf(ctx, r, mayfly.Name(r.Service))
 		}
 	}
-	e, err := d.directory.Lookup(ctx, r.Service, r.Endpoint)
+	e, err := d.lookup(ctx, r.Service, r.Endpoint, own)
 	if err != nil {
 		return Target{}, mayfly.Errorf(mayfly.Unavailable, "route %q has no target: %w", r.Name, err)
 	}
@@ -201,10 +238,12 @@ func (d *Dispatcher) Route(ctx context.Context, r *mayfly.Route) (Target, error)
 	if err != nil {
 		return Target{}, err
 	}
+	t := d.subject(pattern, e.Timeout(), setting{ofEndpoint, e.Name})
 	if own > 0 {
-		return d.subject(pattern, own, setting{ofRoute, r.Name}), nil
+		t = d.subject(pattern, own, setting{ofRoute, r.Name})
 	}
-	return d.subject(pattern, e.Timeout(), setting{ofEndpoint, e.Name}), nil
+	t.service = r.Service
+	return t, nil
 }
 
 // functionOf finds a route's function. The route's own timeout may only be shorter.
@@ -281,11 +320,11 @@ func (d *Dispatcher) Call(ctx context.Context, t *Target, c mayfly.Call) (mayfly
 	}
 	c.Deadline = time.Now().Add(t.Timeout)
 	d.address(t, &c)
-	reply, err := d.admission.call(ctx, d.caller, t.name, c)
-	if c.Once && errors.Is(err, mayfly.ErrNobody) { // that node has just left
-		c.Subject, c.Once = t.subject, false
+	var reply mayfly.Reply
+	err := d.again(ctx, t, &c, func() (err error) {
 		reply, err = d.admission.call(ctx, d.caller, t.name, c)
-	}
+		return err
+	})
 	switch {
 	case err == nil:
 	case errors.Is(err, context.DeadlineExceeded):
@@ -294,6 +333,20 @@ func (d *Dispatcher) Call(ctx context.Context, t *Target, c mayfly.Call) (mayfly
 		d.directory.Doubt(t.Function)
 	}
 	return reply, d.removed(t, err)
+}
+
+// again makes a call until something takes it: a node may just have left, or a service be
+// on its way.
+func (d *Dispatcher) again(ctx context.Context, t *Target, c *mayfly.Call, try func() error) error {
+	if t.Function == "" {
+		return d.patiently(ctx, t.service, c.Deadline, try)
+	}
+	err := try()
+	if c.Once && errors.Is(err, mayfly.ErrNobody) {
+		c.Subject, c.Once = t.subject, false
+		err = try()
+	}
+	return err
 }
 
 // late returns the error for a reply that did not come in time, with what sets the time.
@@ -319,11 +372,7 @@ func (d *Dispatcher) address(t *Target, c *mayfly.Call) {
 func (d *Dispatcher) Send(ctx context.Context, t *Target, c mayfly.Call) error {
 	c.Deadline = time.Now().Add(t.Timeout)
 	d.address(t, &c)
-	err := d.caller.Send(ctx, c)
-	if c.Once && errors.Is(err, mayfly.ErrNobody) {
-		c.Subject, c.Once = t.subject, false
-		err = d.caller.Send(ctx, c)
-	}
+	err := d.again(ctx, t, &c, func() error { return d.caller.Send(ctx, c) })
 	return d.removed(t, err)
 }
 

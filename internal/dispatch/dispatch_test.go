@@ -24,6 +24,8 @@ type carrier struct {
 	signs     bool
 	lost      bool // a call falls silent
 	doubted   []mayfly.Name
+	coming    func() (bool, error) // what Coming returns; nil if nothing is
+	meant     string               // service that Coming was asked for
 	bus, here []mayfly.Call
 }
 
@@ -64,6 +66,14 @@ func (h held) Function(name mayfly.Name) (*mayfly.Unit, bool) {
 
 func (held) Built(context.Context, mayfly.Name) error {
 	return mayfly.Errorf(mayfly.Crashed, "it does not compile")
+}
+
+func (h held) Coming(_ context.Context, service string) (bool, error) {
+	h.meant = service
+	if h.coming == nil {
+		return false, nil
+	}
+	return h.coming()
 }
 
 func (h held) Call(_ context.Context, _ mayfly.Name, call *mayfly.Call) (mayfly.Reply, error) {
@@ -366,5 +376,64 @@ func TestSilentCallRaisesDoubt(t *testing.T) {
 	}
 	if _, err := d.Call(t.Context(), &target, mayfly.Call{}); !errors.Is(err, mayfly.ErrSilent) || !slices.Equal(c.doubted, []mayfly.Name{"theirs"}) {
 		t.Errorf("error %v, doubted %q", err, c.doubted)
+	}
+}
+
+// A service that this node is building or starting takes the calls that came too early.
+func TestCallsWaitForAServiceOnItsWay(t *testing.T) {
+	t.Parallel()
+	failed := mayfly.Errorf(mayfly.Crashed, "it does not compile: %w", mayfly.Trace("line 1")).WithHint("mend it")
+	subject, _ := mayfly.ParseSubjectPattern("tasks")
+	tasks := mayfly.Route{Name: "tasks", Subject: subject, Project: "p"}
+	late := mayfly.Route{Name: "late", Service: "Late", Endpoint: "get", Project: "p"}
+	for _, tt := range []struct {
+		name  string
+		meant string
+		call  func(d *Dispatcher) error
+	}{
+		{"a call of a subject", "", func(d *Dispatcher) error {
+			target, err := d.Route(t.Context(), &tasks)
+			if err == nil {
+				_, err = d.Call(t.Context(), &target, mayfly.Call{})
+			}
+			return err
+		}},
+		{"one that waits for no reply", "", func(d *Dispatcher) error {
+			target, err := d.Route(t.Context(), &tasks)
+			if err == nil {
+				err = d.Send(t.Context(), &target, mayfly.Call{})
+			}
+			return err
+		}},
+		{"an endpoint", "Late", func(d *Dispatcher) error {
+			_, err := d.Endpoint(t.Context(), "Late", "get")
+			return err
+		}},
+		{"a route to an endpoint", "Late", func(d *Dispatcher) error {
+			_, err := d.Route(t.Context(), &late)
+			return err
+		}},
+	} {
+		c := newCarrier()
+		d := New(c, c, Options{Functions: held{c}})
+		asked := 0
+		c.silent, c.coming = true, func() (bool, error) {
+			if asked++; asked < 2 {
+				return true, nil
+			}
+			c.silent = false
+			c.endpoints["Late/get"] = mayfly.Endpoint{Name: "get", Subject: "late.get"}
+			return true, nil
+		}
+		if err := tt.call(d); err != nil || asked != 2 || c.meant != tt.meant {
+			t.Errorf("%s: %v after %d questions about %q", tt.name, err, asked, c.meant)
+		}
+		c.silent, c.coming = true, func() (bool, error) { return false, failed }
+		delete(c.endpoints, "Late/get")
+		err := tt.call(d)
+		trace, _ := errors.AsType[mayfly.Trace](err)
+		if mayfly.CodeOf(err) != mayfly.Unavailable || mayfly.HintOf(err) != "mend it" || trace != "line 1" || !strings.Contains(err.Error(), "it does not compile") {
+			t.Errorf("%s: %v (hint %q)", tt.name, err, mayfly.HintOf(err))
+		}
 	}
 }

@@ -17,6 +17,7 @@
 //   - a name that nobody answers to never becomes a subject:
 //     TestFunctionIsTakenHereElsewhereOrByNobody
 //   - a function's silent node gets no new calls: TestSilentNodeGetsNoNewCalls
+//   - a call waits for a service of this node that is on its way: TestCallsWaitForAServiceOnItsWay
 //   - a body over the bus fits into one message: TestBodyLimitIsTheSmallestBound
 //   - an overloaded service stays useful, and normal use is never refused:
 //     TestAdmissionKeepsAnOverloadedServiceUseful, TestAdmissionRefusesNothingInNormalUse

@@ -144,6 +144,7 @@ type projects []mayfly.Route
 
 func (projects) Function(mayfly.Name) (*mayfly.Unit, bool)             { return nil, false }
 func (projects) Built(context.Context, mayfly.Name) error              { return nil }
+func (projects) Coming(context.Context, string) (bool, error)          { return false, nil }
 func (projects) Functions() []*mayfly.Unit                             { return nil }
 func (p projects) Routes() []mayfly.Route                              { return p }
 func (projects) Deployed(mayfly.Name) bool                             { return false }
@@ -179,6 +180,7 @@ func (functionsFunc) Function(name mayfly.Name) (*mayfly.Unit, bool) {
 }
 
 func (functionsFunc) Functions() []*mayfly.Unit                             { return []*mayfly.Unit{{Name: "f"}} }
+func (functionsFunc) Coming(context.Context, string) (bool, error)          { return false, nil }
 func (functionsFunc) Routes() []mayfly.Route                                { return nil }
 func (functionsFunc) Watch(context.Context) <-chan map[mayfly.Name]struct{} { return nil }
 func (functionsFunc) Deployed(mayfly.Name) bool                             { return false }

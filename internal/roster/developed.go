@@ -1,8 +1,8 @@
 package roster
 
 import (
-	"cmp"
 	"context"
+	"sync"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -11,9 +11,11 @@ import (
 
 // A build is one that a session has announced.
 type build struct {
-	began time.Time
-	ended chan struct{} // closed when it has
-	err   error         // why it failed, once it has
+	kind   mayfly.Kind
+	began  time.Time
+	wanted func()        // tells the session that a call waits
+	ended  chan struct{} // closed when it has
+	err    error         // why it failed, once it has
 }
 
 func (b *build) running() bool {
@@ -25,23 +27,25 @@ func (b *build) running() bool {
 	}
 }
 
-// Expect announces that a session is building a function. Set, Fail or Remove ends that.
-func (r *Roster) Expect(name mayfly.Name) {
+// Expect announces that a session is building a unit. Set, Fail or Remove ends that. The
+// first call that waits for it calls wanted.
+func (r *Roster) Expect(kind mayfly.Kind, name mayfly.Name, wanted func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if b := r.building[name]; b == nil || !b.running() {
-		r.building[name] = &build{began: time.Now(), ended: make(chan struct{})}
+		r.building[name] = &build{kind: kind, began: time.Now(), wanted: sync.OnceFunc(wanted), ended: make(chan struct{})}
 	}
 }
 
-// Fail ends the build of a function that Expect has announced. Until the next one its
-// callers are told why, unless an earlier one serves.
+// Fail ends the build of a unit that Expect has announced. Until the next one its callers
+// are told why, unless an earlier one serves.
 func (r *Roster) Fail(name mayfly.Name, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if b := r.building[name]; b != nil && b.running() {
 		b.err = err
 		close(b.ended)
+		r.news.Tell(name)
 	}
 }
 
@@ -54,17 +58,12 @@ func (r *Roster) Built(ctx context.Context, name mayfly.Name) error {
 	if b == nil {
 		return nil
 	}
+	b.wanted()
 	select {
 	case <-b.ended:
 	case <-ctx.Done():
-		return mayfly.Errorf(mayfly.Unavailable, "function %q has been building for %s", name, time.Since(b.began).Round(time.Second)).
-			WithHint("see the terminal of mayfly up")
 	}
-	if b.err == nil {
-		return nil
-	}
-	return mayfly.Errorf(mayfly.Crashed, "function %q failed to build: %w", name, b.err).
-		WithHint("%s", cmp.Or(mayfly.HintOf(b.err), "fix the code and save it"))
+	return b.condition(name).Problem()
 }
 
 // Prepare starts an instance of u, to see whether it can, and keeps it for a Set.

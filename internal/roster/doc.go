@@ -17,6 +17,8 @@
 //   - what is developed takes precedence, until it is removed: TestDevelopedTakesPrecedence
 //   - a developed function is public only under a free name: TestDevelopedIsPublicUnderAFreeName
 //   - a call waits for the build of a function, and is told why it failed: TestCallersWaitForABuild
+//   - so does one that nothing took, while a service is on its way: TestCallersWaitForAService
+//   - what a call waits for is built first: TestFirstCallHastensABuild
 //   - what does not fit this node is not served: TestOnlyWhatFitsIsServed
 //   - each change is told once, to every watcher: TestWatchTellsWhatChanged
 //   - one change among 10,000 functions is in force at once: BenchmarkDeploy

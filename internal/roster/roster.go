@@ -38,7 +38,7 @@ type Roster struct {
 	mu        sync.RWMutex // guards the fields below; writers hold both locks
 	units     map[mayfly.Name]*mayfly.Unit
 	developed map[mayfly.Name]bool   // units that a session has set
-	building  map[mayfly.Name]*build // functions that a session has announced but not set
+	building  map[mayfly.Name]*build // units that a session has announced but not set
 	sessions  []mayfly.Route
 	routes    []mayfly.Route // all of them; nil after a change, until the next read
 }
@@ -95,7 +95,8 @@ func (r *Roster) Function(name mayfly.Name) (f *mayfly.Unit, building bool) {
 	if u := r.units[name]; u != nil && u.Kind == mayfly.KindFunction {
 		return u, false
 	}
-	return nil, r.building[name] != nil
+	b := r.building[name]
+	return nil, b != nil && b.kind == mayfly.KindFunction
 }
 
 // Functions returns all functions that this node serves, by name.

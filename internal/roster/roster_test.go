@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -35,6 +36,9 @@ type engine struct{}
 func (engine) Traits() runner.Traits { return runner.Traits{} }
 
 func (engine) Start(_ context.Context, s runner.Spec) (runner.Instance, error) {
+	if s.Program.Env["CRASH"] != "" {
+		return nil, errors.New("it crashed")
+	}
 	return &instance{who: mayfly.Unit{Name: mayfly.Name(s.Name), Revision: s.Revision}.String(), done: make(chan struct{})}, nil
 }
 
@@ -165,7 +169,7 @@ func TestDevelopedTakesPrecedence(t *testing.T) {
 	}
 	s.deploy(t, revision("one"))
 	s.awaitAnswer(t, "hello", "hello@1")
-	s.Expect("hello")
+	s.Expect(mayfly.KindFunction, "hello", func() {})
 	if f, building := s.Function("hello"); f == nil || building {
 		t.Error("what is deployed does not answer while another is built")
 	}
@@ -194,7 +198,7 @@ func TestCallersWaitForABuild(t *testing.T) {
 	if err := s.Built(t.Context(), "mine"); err != nil {
 		t.Errorf("nothing is built: %v", err)
 	}
-	s.Expect("mine")
+	s.Expect(mayfly.KindFunction, "mine", func() {})
 	late, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Built(late, "mine"); mayfly.CodeOf(err) != mayfly.Unavailable {
@@ -208,13 +212,13 @@ func TestCallersWaitForABuild(t *testing.T) {
 	if trace, ok := errors.AsType[mayfly.Trace](err); mayfly.CodeOf(err) != mayfly.Crashed || !ok || trace != "line 1" {
 		t.Errorf("after a build that fails: %v", err)
 	}
-	s.Expect("mine")
+	s.Expect(mayfly.KindFunction, "mine", func() {})
 	wait()
 	s.develop(t, s.function("mine"))
 	if err := <-waited; err != nil {
 		t.Errorf("after a build that works: %v", err)
 	}
-	s.Expect("other")
+	s.Expect(mayfly.KindFunction, "other", func() {})
 	go func() { waited <- s.Built(t.Context(), "other") }()
 	s.Remove("other")
 	if err := <-waited; err != nil {
@@ -222,10 +226,117 @@ func TestCallersWaitForABuild(t *testing.T) {
 	}
 }
 
+// What a session announces is built before the rest once a call waits for it.
+func TestFirstCallHastensABuild(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	wanted := make(chan mayfly.Name, 10)
+	for _, name := range []mayfly.Name{"idle", "called"} {
+		s.Expect(mayfly.KindFunction, name, func() { wanted <- name })
+	}
+	s.Expect(mayfly.KindService, "worker", func() { wanted <- "worker" })
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 2 {
+		_ = s.Built(late, "called")
+		_, _ = s.Coming(late, "")
+	}
+	if got := []mayfly.Name{<-wanted, <-wanted}; got[0] != "called" || got[1] != "worker" || len(wanted) != 0 {
+		t.Errorf("wanted: %v and %d more", got, len(wanted))
+	}
+}
+
+func TestCallersWaitForAService(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	service := func(name mayfly.Name) mayfly.Unit {
+		return s.function(name, func(u *mayfly.Unit) {
+			u.Kind, u.Engine, u.Instances = mayfly.KindService, mayfly.EngineService, mayfly.Exactly(1)
+		})
+	}
+	if again, problem := s.Coming(t.Context(), ""); again || problem != nil {
+		t.Errorf("nothing is on its way: %v, %v", again, problem)
+	}
+	s.Expect(mayfly.KindService, "worker", func() {})
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	if again, problem := s.Coming(late, ""); again || mayfly.CodeOf(problem) != mayfly.Unavailable || !strings.Contains(problem.Error(), `service "worker" has been building for 0s`) {
+		t.Errorf("a caller that leaves: %v, %v", again, problem)
+	}
+	type answer struct {
+		again   bool
+		problem error
+	}
+	waited := make(chan answer)
+	wait := func(name string) {
+		go func() {
+			again, problem := s.Coming(t.Context(), name)
+			waited <- answer{again, problem}
+		}()
+	}
+	wait("")
+	s.Fail("worker", mayfly.Errorf(mayfly.Invalid, "it does not compile"))
+	if a := <-waited; a.again { // the news may have come before the wait
+		a.again, a.problem = s.Coming(t.Context(), "")
+		if a.again || mayfly.CodeOf(a.problem) != mayfly.Crashed || !strings.Contains(a.problem.Error(), "it does not compile") {
+			t.Errorf("after a build that fails: %+v", a)
+		}
+	}
+	s.Expect(mayfly.KindService, "other", func() {})
+	if again, problem := s.Coming(t.Context(), "worker"); again || problem == nil {
+		t.Errorf("another one is built: %v, %v", again, problem)
+	}
+	wait("other")
+	s.develop(t, service("other")) // it may not listen yet
+	for range 3 {
+		if a := <-waited; !a.again {
+			t.Errorf("a service that is connecting: %+v", a)
+		}
+		wait("other")
+	}
+	<-waited
+	s.Remove("other")
+	s.Remove("worker")
+	if again, problem := s.Coming(t.Context(), ""); again || problem != nil {
+		t.Errorf("after they left the manifest: %v, %v", again, problem)
+	}
+}
+
+func TestConditionsNameWhatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	s.Expect(mayfly.KindFunction, "built", func() {})
+	s.Expect(mayfly.KindFunction, "broken", func() {})
+	s.Fail("broken", errors.New("line 1"))
+	s.develop(t, s.function("idle"))
+	s.develop(t, s.function("crashing", func(f *mayfly.Unit) { f.Env["CRASH"] = "1" }))
+	s.develop(t, s.function("worker", func(u *mayfly.Unit) {
+		u.Kind, u.Engine, u.Instances = mayfly.KindService, mayfly.EngineService, mayfly.Exactly(1)
+	}))
+	if _, err := s.runner.Call(t.Context(), "crashing", &mayfly.Call{}); err == nil {
+		t.Fatal("it started")
+	}
+	var got []string
+	for _, c := range s.Conditions() {
+		state := c.State
+		if state == roster.Starting && c.Name == "worker" {
+			state = roster.Running // depends on the machine
+		}
+		got = append(got, fmt.Sprintf("%s %s %s %v", c.Kind, c.Name, state, c.Err))
+	}
+	want := []string{
+		"function broken failed line 1", "function built building <nil>",
+		"function crashing failing it crashed", "service worker running <nil>",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestDevelopedIsPublicUnderAFreeName(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	s.Expect("mine")
+	s.Expect(mayfly.KindFunction, "mine", func() {})
 	if f, building := s.Function("mine"); f != nil || !building {
 		t.Errorf("%v, %v while it is built", f, building)
 	}

@@ -160,3 +160,33 @@ func oneLine(text string) string {
 		return r
 	}, text)
 }
+
+// A Health says whether a unit can answer. It is cheap to ask for.
+type Health struct {
+	Starting, Ready int       // instances
+	Began           time.Time // the last start of these; zero if there are none
+	Failure         error     // of the last start or instance; nil once one has been ready since
+}
+
+// Health returns that of a unit; the zero value if there is none.
+func (r *Runner) Health(name mayfly.Name) (h Health) {
+	u := r.find(name)
+	if u == nil {
+		return h
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.now != nil {
+		h.Failure = u.now.pool.failure
+	}
+	for _, v := range u.serving() {
+		h.Starting += v.pool.count(starting)
+		h.Ready += v.pool.count(ready)
+		for _, s := range v.pool.slots {
+			if s.began.After(h.Began) {
+				h.Began = s.began
+			}
+		}
+	}
+	return h
+}

@@ -19,5 +19,6 @@
 //   - what a build or a manifest lacked is built when it comes: TestWhatWasMissingIsBuiltWhenItComes
 //   - a touch and a turned link are changes: TestTouchAndLinksAreChanges
 //   - of very many functions only some are started before their first calls: TestNotEverythingStartsAtOnce
+//   - what is called is built first: TestWhatIsCalledIsBuiltFirst
 //   - of saves in a row the last one is served: TestLastSaveWins
 package session

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -24,7 +25,8 @@ import (
 
 // A Runner keeps what a session builds running. In a node it is the runner.Runner.
 type Runner interface {
-	Expect(name mayfly.Name)
+	// Expect announces a build. If a call waits for it, wanted is called.
+	Expect(kind mayfly.Kind, name mayfly.Name, wanted func())
 	Fail(name mayfly.Name, err error)
 	Prepare(ctx context.Context, u mayfly.Unit, folder runner.Folder) error
 	Set(u mayfly.Unit, folder runner.Folder) error
@@ -79,7 +81,7 @@ type Session struct {
 	telling sync.Mutex
 	work    sync.WaitGroup
 
-	builders, starters chan struct{} // limits on concurrent builds and first starts
+	builders, starters *line // for builds and first starts
 
 	following bool          // somebody is setting the watcher's targets
 	due       bool          // they have to be set once more
@@ -97,6 +99,7 @@ type key struct {
 type unit struct {
 	key    key
 	source project.Source
+	wanted atomic.Bool // a call has waited for a build
 
 	dirty   time.Time // time of the change not built yet; zero if none
 	busy    bool      // a goroutine is building
@@ -129,7 +132,7 @@ func New(o Options) (*Session, error) {
 	s := &Session{
 		options: o, projects: slices.Clone(o.Projects), units: map[key]*unit{}, lacking: map[string]string{},
 		started:  make(chan struct{}),
-		builders: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))), starters: make(chan struct{}, 4*max(2, runtime.GOMAXPROCS(0))),
+		builders: newLine(max(2, runtime.GOMAXPROCS(0))), starters: newLine(4 * max(2, runtime.GOMAXPROCS(0))),
 	}
 	if o.Watch {
 		var err error
@@ -137,7 +140,20 @@ func New(o Options) (*Session, error) {
 			return nil, err
 		}
 	}
+	for _, p := range s.projects {
+		for _, source := range p.Sources() {
+			s.announce(key{source.Unit.Kind, source.Unit.Name}) // the node may have callers before Run
+		}
+	}
 	return s, nil
+}
+
+// announce adds a unit that is not built yet. The caller holds mu.
+func (s *Session) announce(k key) *unit {
+	u := &unit{key: k}
+	s.units[k] = u
+	s.expect(u)
+	return u
 }
 
 // Run builds everything, then whatever changes, until ctx ends.
@@ -165,28 +181,29 @@ func (s *Session) Run(ctx context.Context) error {
 // adopt makes the units match the projects, and has new ones and those with changed
 // settings built. The caller holds mu.
 func (s *Session) adopt(ctx context.Context, now time.Time) {
-	listed := map[key]project.Source{}
+	var sources []project.Source
+	listed := map[key]bool{}
 	for _, p := range s.projects {
 		for _, source := range p.Sources() {
-			listed[key{source.Unit.Kind, source.Unit.Name}] = source
+			sources = append(sources, source)
+			listed[key{source.Unit.Kind, source.Unit.Name}] = true
 		}
 	}
 	for k, u := range s.units {
-		if _, ok := listed[k]; !ok {
+		if !listed[k] {
 			u.gone = true
 			delete(s.units, k)
 			s.options.Runner.Remove(k.name)
 		}
 	}
-	for k, source := range listed {
+	for _, source := range sources { // by name
+		k := key{source.Unit.Kind, source.Unit.Name}
 		u := s.units[k]
 		if u != nil && reflect.DeepEqual(u.source, source) {
 			continue
 		}
 		if u == nil {
-			u = &unit{key: k}
-			s.units[k] = u
-			s.expect(u)
+			u = s.announce(k)
 		}
 		u.source = source
 		s.build(ctx, u, now)
@@ -241,11 +258,13 @@ func (s *Session) next(ctx context.Context, u *unit) bool {
 	return true
 }
 
-// expect announces the build of a function, for which its callers wait.
+// expect announces a build, for which callers wait. One that they wait for goes first.
 func (s *Session) expect(u *unit) {
-	if u.key.kind == mayfly.KindFunction {
-		s.options.Runner.Expect(u.key.name)
-	}
+	s.options.Runner.Expect(u.key.kind, u.key.name, func() {
+		u.wanted.Store(true)
+		s.builders.hurry(u)
+		s.starters.hurry(u)
+	})
 }
 
 // abandon ends the builds that the end of the session has prevented.
@@ -277,7 +296,7 @@ func (s *Session) Started() <-chan struct{} { return s.started }
 
 // make builds a source into folder and puts it in force.
 func (s *Session) make(ctx context.Context, u *unit, source project.Source, folder string) error {
-	if err := enter(ctx, s.builders); err != nil {
+	if err := s.builders.enter(ctx, u); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -288,7 +307,7 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 		Development: s.options.Development, Output: s.options.Output, Python: python,
 		Progress: func(step string) { s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Step: step}) },
 	})
-	<-s.builders
+	s.builders.leave()
 	s.mu.Lock()
 	if err != nil { // it may not have come to the files that are to be changed
 		built.Inputs = slices.Compact(slices.Sorted(slices.Values(slices.Concat(built.Inputs, u.inputs))))
@@ -332,21 +351,11 @@ func (s *Session) try(ctx context.Context, u *unit, built mayfly.Unit, here runn
 		return nil
 	}
 	// A unit that starts slowly does not delay other builds.
-	if err := enter(ctx, s.starters); err != nil {
+	if err := s.starters.enter(ctx, u); err != nil {
 		return err
 	}
-	defer func() { <-s.starters }()
+	defer s.starters.leave()
 	return s.options.Runner.Prepare(ctx, built, here)
-}
-
-// enter takes a place; on success the caller must release it.
-func enter(ctx context.Context, places chan struct{}) error {
-	select {
-	case places <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // discard removes all but two builds of a unit.

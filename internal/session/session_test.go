@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,6 +30,8 @@ type shelf struct {
 	services map[mayfly.Name]mayfly.Unit
 	failed   map[mayfly.Name]error // of the last build
 	changes  chan struct{}
+	order    []mayfly.Name // of Set
+	called   mayfly.Name
 	prepared int  // calls of Prepare
 	well     bool // what has "broken" starts too
 }
@@ -58,7 +61,12 @@ func read(ctx context.Context, folder runner.Folder) (string, error) {
 	return text.String(), nil
 }
 
-func (s *shelf) Expect(mayfly.Name) {}
+// Expect says that a call waits for what is called.
+func (s *shelf) Expect(_ mayfly.Kind, name mayfly.Name, wanted func()) {
+	if name == s.called {
+		wanted()
+	}
+}
 
 func (s *shelf) Fail(name mayfly.Name, err error) { s.change(func() { s.failed[name] = err }) }
 
@@ -91,7 +99,7 @@ func (s *shelf) Set(f mayfly.Unit, folder runner.Folder) error {
 	if err != nil {
 		return err
 	}
-	s.change(func() { s.texts[string(f.Name)] = text })
+	s.change(func() { s.texts[string(f.Name)], s.order = text, append(s.order, f.Name) })
 	return nil
 }
 
@@ -366,11 +374,7 @@ func TestTouchAndLinksAreChanges(t *testing.T) {
 // A thousand instances at once would leave nothing of the machine.
 func TestNotEverythingStartsAtOnce(t *testing.T) {
 	t.Parallel()
-	files, names := map[string]string{}, []string{}
-	for i := range 200 {
-		name := fmt.Sprintf("f%d", i)
-		names, files[name+".sh"] = append(names, name), fmt.Sprintf(script, name)
-	}
+	files, names := many(200)
 	files["mayfly.yaml"] = manifest(names...)
 	s := begin(t, files)
 	s.shelf.mu.Lock()
@@ -381,4 +385,27 @@ func TestNotEverythingStartsAtOnce(t *testing.T) {
 	if n := s.shelf.prepared; n == 0 || n > 80 {
 		t.Errorf("%d instances were started", n)
 	}
+}
+
+// With very many functions, one that is called does not wait for the others.
+func TestWhatIsCalledIsBuiltFirst(t *testing.T) {
+	t.Parallel()
+	files, names := many(300)
+	files["mayfly.yaml"] = manifest(names...)
+	s := begin(t, files, func(o *session.Options) { o.Runner.(*shelf).called = "f99" }) // the last by name
+	s.shelf.mu.Lock()
+	defer s.shelf.mu.Unlock()
+	if at := slices.Index(s.shelf.order, "f99"); at < 0 || at > 50 {
+		t.Errorf("it is number %d of %d", at, len(s.shelf.order))
+	}
+}
+
+// many returns n scripts, and the names of their functions.
+func many(n int) (files map[string]string, names []string) {
+	files = map[string]string{}
+	for i := range n {
+		name := fmt.Sprintf("f%d", i)
+		names, files[name+".sh"] = append(names, name), fmt.Sprintf(script, name)
+	}
+	return files, names
 }
