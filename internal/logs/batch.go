@@ -3,6 +3,7 @@ package logs
 import (
 	"crypto/rand"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,52 +14,68 @@ import (
 )
 
 const (
-	mostWaiting  = 16 << 20  // bytes of all queued lines
-	mostInstance = 2 << 20   // of those, from one instance: a flood must not push out the others
-	mostMessage  = 256 << 10 // bytes of one message
-	mostText     = 16 << 10  // bytes of one line; the rest is cut off
-	escaped      = 6         // bytes that JSON may need for one: a control character is \u0000
-	ample        = 1 << 10   // for a line's other fields and a message's headers
+	window = time.Second // the bounds that follow are for as long, or until NATS takes lines again
+
+	mostAll       = 4 << 20   // bytes of all lines
+	mostInstance  = 1 << 20   // of those, from one instance: a flood must not push out the others
+	leastInstance = 32 << 10  // that each may write, however many flood
+	mostMessage   = 256 << 10 // bytes of one message
+	mostText      = 16 << 10  // bytes of one line; the rest is cut off
+	escaped       = 6         // bytes that JSON may need for one: a control character is \u0000
+	ample         = 1 << 10   // for a line's other fields and a message's headers
 )
 
-// A waiting holds the queued lines by instance.
+// A waiting holds the queued lines by instance, and counts those of the current window.
+// The bound on a window protects the node's memory and the store, which a flood would
+// otherwise fill with its own lines alone.
 type waiting struct {
-	limit   int // bytes of a message
-	size    int // bytes of all
-	batches map[string]*batch
+	limit   int       // bytes of a message
+	began   time.Time // the window
+	size    int       // bytes of all in the window
+	batches map[writer]*batch
 	order   []*batch // as they began
 }
+
+// A writer is an instance of a function or service.
+type writer struct{ function, instance string }
 
 // A batch holds the queued lines of one instance.
 type batch struct {
 	subject string
 	from    mayfly.Line // the writer: function, revision, instance
 	parts   [][]byte    // one for each message, JSON lines
-	size    int
-	lines   int
-	dropped int
+	lines   int         // in parts
+	size    int         // bytes in the window
+	dropped int         // in the window
 }
 
 // newWaiting takes the server's limit for a message.
 func newWaiting(maxPayload int64) *waiting {
-	limit := mostMessage
+	w := &waiting{batches: map[writer]*batch{}}
+	w.fit(maxPayload)
+	return w
+}
+
+// fit takes the server's limit for a message, which may have changed.
+func (w *waiting) fit(maxPayload int64) {
+	w.limit = mostMessage
 	if maxPayload > 0 {
-		limit = min(limit, int(maxPayload)-ample)
+		w.limit = min(w.limit, int(maxPayload)-ample)
 	}
-	return &waiting{limit: limit, batches: map[string]*batch{}}
 }
 
 // add queues a line, or counts it as dropped and returns false.
-func (w *waiting) add(line mayfly.Line) bool {
-	subject := subjectOf(line.Function, line.Instance)
-	b := w.batches[subject]
-	if b == nil {
-		b = &batch{subject: subject, from: mayfly.Line{Function: line.Function, Revision: line.Revision, Instance: line.Instance}}
-		w.batches[subject] = b
-		w.order = append(w.order, b)
+func (w *waiting) add(line mayfly.Line, now time.Time) bool {
+	if w.began.IsZero() {
+		w.began = now
 	}
-	if w.size+len(line.Text) > mostWaiting || b.size+len(line.Text) > mostInstance {
-		b.dropped++ // cheap in a flood: before any JSON
+	b := w.batches[writer{line.Function, line.Instance}]
+	if b == nil {
+		b = w.begin(line)
+	}
+	size := b.size + len(line.Text)
+	if b.dropped > 0 || size > mostInstance || w.size+len(line.Text) > mostAll && size > leastInstance {
+		b.dropped++ // cheap in a flood: before any JSON; and all the others of the window, so that the gap is one
 		return false
 	}
 	data := encode(line, w.limit)
@@ -67,26 +84,39 @@ func (w *waiting) add(line mayfly.Line) bool {
 	return true
 }
 
+func (w *waiting) begin(line mayfly.Line) *batch {
+	b := &batch{
+		subject: subjectOf(line.Function, line.Instance),
+		from:    mayfly.Line{Function: line.Function, Revision: line.Revision, Instance: line.Instance},
+	}
+	w.batches[writer{line.Function, line.Instance}] = b
+	w.order = append(w.order, b)
+	return b
+}
+
 func (b *batch) add(line []byte, limit int) {
 	b.size += len(line)
 	b.lines++
 	if n := len(b.parts); n > 0 && len(b.parts[n-1])+len(line) <= limit {
-		b.parts[n-1] = append(b.parts[n-1], line...)
+		part := b.parts[n-1]
+		if room := cap(part) - len(part); room < len(line) {
+			// In steps of four: append's own of a quarter leave four times as much garbage.
+			part = slices.Grow(part, max(len(line), min(3*cap(part), limit-len(part))))
+		}
+		b.parts[n-1] = append(part, line...)
 		return
 	}
 	b.parts = append(b.parts, line)
 }
 
-// messages returns the queued lines as messages, and their number. A notice stands in
-// for lines that were dropped.
-func (w *waiting) messages(now time.Time) (messages []*nats.Msg, lines int) {
+// take returns the queued lines as messages, and their number. At the end of a window, or
+// with last, a notice stands in for lines that were dropped, and a new window begins.
+func (w *waiting) take(now time.Time, last bool) (messages []*nats.Msg, lines int) {
+	over := last || now.Sub(w.began) >= window
 	for _, b := range w.order {
 		lines += b.lines
-		if b.dropped > 0 {
-			notice := b.from
-			notice.Time, notice.Source = now, mayfly.System
-			notice.Text = strconv.Itoa(b.dropped) + " lines dropped here: they came faster than they could be stored"
-			b.add(encode(notice, w.limit), w.limit)
+		if over && b.dropped > 0 {
+			b.add(encode(b.notice(now), w.limit), w.limit)
 		}
 		for _, part := range b.parts {
 			m := nats.NewMsg(b.subject)
@@ -94,8 +124,20 @@ func (w *waiting) messages(now time.Time) (messages []*nats.Msg, lines int) {
 			m.Data = part
 			messages = append(messages, m)
 		}
+		b.parts, b.lines = nil, 0
+	}
+	if over {
+		*w = waiting{limit: w.limit, batches: map[writer]*batch{}}
 	}
 	return messages, lines
+}
+
+// notice says how many lines are missing.
+func (b *batch) notice(now time.Time) mayfly.Line {
+	line := b.from
+	line.Time, line.Source = now, mayfly.System
+	line.Text = strconv.Itoa(b.dropped) + " lines of " + line.Function + " dropped here: they came faster than they could be stored"
+	return line
 }
 
 // encode returns a line as JSON with a newline. Text that is too long is truncated and

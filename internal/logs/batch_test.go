@@ -1,6 +1,8 @@
 package logs
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -60,10 +62,10 @@ func TestABatchIsDividedByLines(t *testing.T) {
 	w := newWaiting(8 << 10)
 	const many = 1000
 	for i := range many {
-		w.add(mayfly.Line{Function: "hello", Instance: "a", Revision: uint64(i)})
-		w.add(mayfly.Line{Function: "hello", Instance: "b", Revision: uint64(i)})
+		w.add(mayfly.Line{Function: "hello", Instance: "a", Revision: uint64(i)}, time.Time{})
+		w.add(mayfly.Line{Function: "hello", Instance: "b", Revision: uint64(i)}, time.Time{})
 	}
-	messages, lines := w.messages(time.Time{})
+	messages, lines := w.take(time.Now(), true)
 	if lines != 2*many {
 		t.Errorf("%d lines", lines)
 	}
@@ -86,33 +88,68 @@ func TestABatchIsDividedByLines(t *testing.T) {
 	}
 }
 
-func TestOneThatFloodsTakesNoOthersRoom(t *testing.T) {
+func TestAFloodTakesNoOthersRoom(t *testing.T) {
 	t.Parallel()
-	w := newWaiting(1 << 20)
-	line := mayfly.Line{Function: "flood", Revision: 7, Instance: "a", Text: strings.Repeat("x", 10<<10)}
-	kept := 0
+	w, now := newWaiting(1<<20), time.Now()
+	kept := map[string]int{}
 	for range 1000 {
-		if w.add(line) {
-			kept++
-		}
-	}
-	if !w.add(mayfly.Line{Function: "quiet", Text: "hello"}) {
-		t.Error("the quiet one has no room")
-	}
-	if kept == 0 || kept == 1000 || w.size > mostInstance+20<<10 {
-		t.Errorf("%d lines of the flood are kept, %d bytes", kept, w.size)
-	}
-	messages, _ := w.messages(time.Now())
-	var last mayfly.Line
-	for _, m := range messages {
-		for _, l := range decode(m.Data) {
-			if l.Function == "flood" {
-				last = l
+		for i := range 20 {
+			line := mayfly.Line{Function: "flood", Revision: 7, Instance: strconv.Itoa(i), Text: strings.Repeat("x", 10<<10)}
+			if w.add(line, now) {
+				kept[line.Instance] += len(line.Text)
 			}
 		}
 	}
-	if last.Source != mayfly.System || last.Revision != 7 || last.Instance != "a" || !strings.Contains(last.Text, "lines dropped here") {
-		t.Errorf("the last line of the flood is %+v", last)
+	for i, n := range kept {
+		if n < leastInstance/2 || n > mostInstance {
+			t.Errorf("%d bytes of instance %s are kept", n, i)
+		}
+	}
+	if most := mostAll + 20*leastInstance; w.size > most {
+		t.Errorf("%d bytes are kept, want at most %d", w.size, most)
+	}
+	if !w.add(mayfly.Line{Function: "quiet", Text: "hello"}, now) {
+		t.Error("the quiet one has no room")
+	}
+}
+
+func TestAFloodIsBoundedHoweverLong(t *testing.T) {
+	t.Parallel()
+	const seconds, ticks, each = 3, 10, 5000
+	w, now := newWaiting(1<<20), time.Now()
+	line := mayfly.Line{Function: "flood", Revision: 7, Instance: "a", Text: strings.Repeat("x", 1<<10)}
+	var size, kept, told, notices int
+	for i := range seconds*ticks + 1 {
+		for range each {
+			if w.add(line, now) {
+				kept++
+			}
+		}
+		now = now.Add(time.Second / ticks)
+		messages, _ := w.take(now, i == seconds*ticks)
+		for _, m := range messages {
+			size += len(m.Data)
+			for _, l := range decode(m.Data) {
+				if l.Source != mayfly.System {
+					continue
+				}
+				var n int
+				if _, err := fmt.Sscanf(l.Text, "%d lines of flood dropped here", &n); err != nil || l.Revision != 7 || l.Instance != "a" {
+					t.Errorf("the notice is %+v", l)
+				}
+				told += n
+				notices++
+			}
+		}
+	}
+	if most := (seconds + 1) * (mostInstance + 1<<10); size > most {
+		t.Errorf("%d bytes in %d s, want at most %d", size, seconds, most)
+	}
+	if want := (seconds*ticks + 1) * each; kept+told != want || notices != seconds+1 {
+		t.Errorf("of %d lines %d are kept and %d told as dropped, in %d notices", want, kept, told, notices)
+	}
+	if len(w.order) != 0 || len(w.batches) != 0 || w.size != 0 {
+		t.Error("the window leaves something behind")
 	}
 }
 

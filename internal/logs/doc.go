@@ -20,6 +20,8 @@
 //   - Close stores what was appended before it: TestCloseStoresTheRest.
 //   - A line is stored once or counted as dropped, and the log says so:
 //     TestDroppedLinesAreTold.
+//   - A flood leaves room for the others, and has a bound in memory and in the stream:
+//     TestAFloodTakesNoOthersRoom, TestAFloodIsBoundedHoweverLong, TestAFloodCostsLittleMemory.
 //   - A follower gets each line once, even across an interruption:
 //     TestFollowGoesOnOverAnInterruption.
 //   - Nothing in the stream breaks a reader: FuzzDecode.

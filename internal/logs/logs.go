@@ -44,7 +44,7 @@ type Logs struct {
 // Stats count what was appended since Open.
 type Stats struct {
 	Lines   uint64
-	Dropped uint64 // of them, those not stored: NATS was unreachable or too slow
+	Dropped uint64 // of them, those not stored: written too fast, or NATS was unreachable or too slow
 }
 
 // Open creates the stream if it is missing. It keeps lines for a week, within 5 % of
@@ -64,16 +64,21 @@ func Open(ctx context.Context, b *bus.Bus, o Options) (*Logs, error) {
 	return l, nil
 }
 
-// Append queues a line for storage. It never blocks: if the queue is full it drops the
+// Append queues a line for storage. It never blocks: if there are too many it drops the
 // line and counts it, and the log says so once it can. It is safe for concurrent use.
 func (l *Logs) Append(line mayfly.Line) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stats.Lines++
-	if l.closed || !l.waiting.add(line) {
+	if l.closed || !l.waiting.add(line, time.Now()) {
 		l.stats.Dropped++
 		return
 	}
+	l.signal()
+}
+
+// signal wakes the writer.
+func (l *Logs) signal() {
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -102,33 +107,35 @@ func (l *Logs) Close() error {
 	return nil
 }
 
-// write stores lines until Close. It sleeps while there are none.
+// write stores lines until Close. It sleeps while there are none and the window is over.
 func (l *Logs) write(ctx context.Context) {
 	defer l.giveUp()
 	for {
 		select {
 		case <-l.wake:
 		case <-l.closing:
-			l.flush(ctx)
+			l.flush(ctx, true)
 			return
 		}
 		select {
 		case <-time.After(interval):
 		case <-l.closing:
 		}
-		l.flush(ctx)
+		l.flush(ctx, false)
 	}
 }
 
 // flush stores the queued lines, or loses them when ctx ends. Lines appended meanwhile
 // wait for the next flush.
-func (l *Logs) flush(ctx context.Context) {
-	fresh := newWaiting(l.bus.MaxPayload()) // not under the lock: it may take as long as a dial
+func (l *Logs) flush(ctx context.Context, last bool) {
+	maxPayload := l.bus.MaxPayload() // not under the lock: it may take as long as a dial
 	l.mu.Lock()
-	taken := l.waiting
-	l.waiting = fresh
+	l.waiting.fit(maxPayload)
+	messages, lines := l.waiting.take(time.Now(), last)
+	if len(l.waiting.order) > 0 {
+		l.signal() // the window goes on
+	}
 	l.mu.Unlock()
-	messages, lines := taken.messages(time.Now())
 	if len(messages) == 0 {
 		return
 	}

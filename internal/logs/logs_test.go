@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -251,9 +254,46 @@ func TestDroppedLinesAreTold(t *testing.T) {
 	}
 	server.end()
 	texts := follow(t, l, logs.Query{Function: "hello"})
-	got := want(t, texts, "lines dropped here")
+	got := want(t, texts, "lines of hello dropped here")
 	if !strings.HasPrefix(got, fmt.Sprint(dropped, " ")) {
 		t.Errorf("the log says %q, dropped were %d", got, dropped)
+	}
+}
+
+// TestAFloodCostsLittleMemory is not parallel: it measures the whole process, with the
+// embedded server, which holds a block of 8 MiB that it writes.
+func TestAFloodCostsLittleMemory(t *testing.T) {
+	l := open(t, natstest.New(t))
+	inUse := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := inUse()
+	flooding, stop := context.WithCancel(t.Context())
+	defer stop()
+	var writers sync.WaitGroup
+	text := strings.Repeat("x", 80)
+	for i := range 8 {
+		writers.Go(func() {
+			for flooding.Err() == nil {
+				l.Append(mayfly.Line{Time: time.Now(), Function: "flood", Instance: strconv.Itoa(i), Text: text})
+			}
+		})
+	}
+	var most int64
+	for start := time.Now(); time.Since(start) < 4*time.Second; {
+		most = max(most, inUse()-before)
+	}
+	stop()
+	writers.Wait()
+	if s := l.Stats(); s.Dropped == 0 || s.Dropped == s.Lines {
+		t.Errorf("of %d lines %d were dropped", s.Lines, s.Dropped)
+	}
+	t.Logf("%.1f MiB in use at most", float64(most)/(1<<20))
+	if most > 32<<20 {
+		t.Errorf("%d bytes more in use", most)
 	}
 }
 
@@ -329,8 +369,16 @@ func TestStreamIsBounded(t *testing.T) {
 	if c.MaxBytes <= 0 || c.MaxAge != 7*24*time.Hour || c.Discard != jetstream.DiscardOld || c.Replicas != 1 {
 		t.Errorf("stream = %+v", c)
 	}
+	c.Compression, c.Metadata["mayfly.layout"] = jetstream.S2Compression, "1"
+	if _, err := js.UpdateStream(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	open(t, b)
+	if stream, err = js.Stream(t.Context(), mayfly.StreamLogs); err != nil || stream.CachedInfo().Config.Compression != jetstream.NoCompression {
+		t.Errorf("the first layout was left as it was: %v", err)
+	}
 	c = stream.CachedInfo().Config
-	c.Description, c.Metadata["mayfly.layout"] = "made by the future", "2"
+	c.Description, c.Metadata["mayfly.layout"] = "made by the future", "3"
 	if _, err := js.UpdateStream(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}

@@ -15,8 +15,10 @@ var state = bus.State{
 		Subjects:  []string{mayfly.SubjectLogs + ".*.*"},
 		Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
 		MaxAge: 7 * 24 * time.Hour, MaxConsumers: -1,
-		Duplicates:  time.Minute, // for our own second tries
-		Compression: jetstream.S2Compression,
+		Duplicates: time.Minute, // for our own second tries
+		// Compression would read, compress and write each block of 8 MiB anew: in a flood that
+		// is most of the node's memory. The limit counts bytes before compression anyway.
+		Compression: jetstream.NoCompression,
 	},
-	Layout: 1, Percent: 5, Bytes: 256 << 20,
+	Layout: 2, Percent: 5, Bytes: 256 << 20,
 }

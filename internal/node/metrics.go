@@ -21,7 +21,7 @@ func newMetrics(n *Node) *telemetry.Metrics {
 	functionMetrics(m, n.runner)
 	m.Counter("mayfly_log_lines_total", "Lines written by instances.",
 		func() float64 { return float64(n.store.logStats().Lines) })
-	m.Counter("mayfly_log_lines_dropped_total", "Lines that were not stored because NATS was unreachable or too slow.",
+	m.Counter("mayfly_log_lines_dropped_total", "Lines that were not stored: written too fast, or NATS was unreachable or too slow.",
 		func() float64 { return float64(n.store.logStats().Dropped) })
 	busMetrics(m, n.bus, n.ready)
 	m.Gauge("mayfly_services", "Known instances of micro services.",
