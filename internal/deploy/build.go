@@ -134,7 +134,9 @@ func (d *deployment) store(ctx context.Context, name, folder string) (digest str
 		return "", err
 	}
 	return digest, d.once(digest, func() error {
-		return d.Registry.Upload(ctx, &told{r: file, tell: d.Tell, event: Event{Name: name, Step: "upload", Of: size}}, digest)
+		return d.whileReady(ctx, func(ctx context.Context) error {
+			return d.Registry.Upload(ctx, &told{r: file, tell: d.Tell, event: Event{Name: name, Step: "upload", Of: size}}, digest)
+		})
 	})
 }
 

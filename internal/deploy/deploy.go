@@ -125,11 +125,7 @@ type unit struct {
 // try does everything that changes nothing.
 func (d *deployment) try(ctx context.Context) error {
 	var err error
-	programs := make([]mayfly.Program, len(d.units))
-	for i, u := range d.units {
-		programs[i] = u.source.Unit.Program
-	}
-	if d.nodes, err = d.readyNodes(ctx, programs); err != nil {
+	if d.nodes, err = d.readyNodes(ctx, d.programs()); err != nil {
 		return err
 	}
 	if len(d.nodes) == 0 && !d.NoWait && len(d.units) > 0 {
@@ -144,29 +140,34 @@ func (d *deployment) try(ctx context.Context) error {
 	return d.prepare(ctx)
 }
 
-// unreadyFor is how long a node may be unready before that is an error: NATS may just have
-// lost a connection.
-const unreadyFor = time.Second
+func (d *deployment) programs() []mayfly.Program {
+	all := make([]mayfly.Program, len(d.units))
+	for i, u := range d.units {
+		all[i] = u.source.Unit.Program
+	}
+	return all
+}
 
-// readyNodes returns the nodes. If one that has the store, or the labels of a program, cannot
-// store anything, that is the error: a full disk, for example, takes no bundle either. Of
+// How long a node may be unready before that is an error: NATS may just have lost a
+// connection, or, while an upload waits for it, a leader.
+const (
+	unreadyFor     = time.Second
+	unreadyForLong = 3 * time.Second
+)
+
+// readyNodes returns the nodes. If one that is needed stays unready, that is the error. Of
 // others it warns.
 func (o Options) readyNodes(ctx context.Context, programs []mayfly.Program) ([]peers.Node, error) {
 	for again := false; ; again = true {
-		nodes, err := o.Nodes.List(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("ask for nodes: %w", err)
-		}
-		unready := slices.DeleteFunc(slices.Clone(nodes), func(n peers.Node) bool { return n.Unready == "" })
-		i := slices.IndexFunc(unready, func(n peers.Node) bool {
-			return n.Store || slices.ContainsFunc(programs, func(p mayfly.Program) bool { return labelled(n, p) })
-		})
+		nodes, lacks, err := o.nodesFor(ctx, programs)
 		switch {
-		case i < 0:
-			o.warn(unready)
+		case err != nil:
+			return nil, fmt.Errorf("ask for nodes: %w", err)
+		case lacks == nil:
+			o.warn(nodes)
 			return nodes, nil
 		case again:
-			return nil, mayfly.Errorf(mayfly.Unavailable, "node %s is not ready: %s", unready[i].ID, unready[i].Unready).WithHint("%s", unready[i].Hint)
+			return nil, lacks
 		}
 		select {
 		case <-ctx.Done():
@@ -176,10 +177,51 @@ func (o Options) readyNodes(ctx context.Context, programs []mayfly.Program) ([]p
 	}
 }
 
-// warn tells of nodes that are not ready, and not needed.
-func (o Options) warn(unready []peers.Node) {
-	for _, n := range unready {
-		if o.Warn != nil {
+// nodesFor returns the nodes, and what one lacks that has the store, or the labels of a
+// program, and cannot store anything: a full disk, for example, takes no bundle either.
+func (o Options) nodesFor(ctx context.Context, programs []mayfly.Program) (nodes []peers.Node, lacks, err error) {
+	nodes, err = o.Nodes.List(ctx)
+	for _, n := range nodes {
+		if n.Unready != "" && (n.Store || slices.ContainsFunc(programs, func(p mayfly.Program) bool { return labelled(n, p) })) {
+			return nodes, mayfly.Errorf(mayfly.Unavailable, "node %s is not ready: %s", n.ID, n.Unready).WithHint("%s", n.Hint), err
+		}
+	}
+	return nodes, nil, err
+}
+
+// whileReady does work, and ends it with the reason once a node that is needed stays unready.
+func (d *deployment) whileReady(ctx context.Context, work func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		ready := time.Now()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(unreadyFor):
+			}
+			_, lacks, err := d.nodesFor(ctx, d.programs())
+			if err != nil || lacks == nil {
+				ready = time.Now()
+			} else if time.Since(ready) > unreadyForLong {
+				cancel(lacks)
+			}
+		}
+	})
+	err := work(ctx)
+	cancel(nil)
+	asking.Wait()
+	if cause := context.Cause(ctx); err != nil && mayfly.CodeOf(cause) == mayfly.Unavailable {
+		return cause
+	}
+	return err
+}
+
+// warn tells of those among nodes that are not ready; they are not needed.
+func (o Options) warn(nodes []peers.Node) {
+	for _, n := range nodes {
+		if n.Unready != "" && o.Warn != nil {
 			o.Warn(fmt.Sprintf("node %s is not ready: %s; it is not needed for this", n.ID, n.Unready))
 		}
 	}

@@ -244,6 +244,20 @@ func TestNodeThatIsNotReadyIsToldFirst(t *testing.T) {
 	}
 }
 
+// A disk that gets full holds no upload until its time is up.
+func TestUploadEndsWhenItsNodeStaysUnready(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t, peers.Node{ID: "n1", Store: true, Unready: "the disk is full", Hint: "free space"})
+	d := &deployment{Options: p.options()}
+	err := d.whileReady(t.Context(), func(ctx context.Context) error {
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if mayfly.CodeOf(err) != mayfly.Unavailable || !strings.Contains(err.Error(), "the disk is full") || mayfly.HintOf(err) != "free space" {
+		t.Errorf("error is %v, hint %q", err, mayfly.HintOf(err))
+	}
+}
+
 // A node that nothing here is for stops nobody.
 func TestNodeThatIsNotReadyMayBeAnother(t *testing.T) {
 	t.Parallel()
