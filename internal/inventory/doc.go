@@ -2,8 +2,8 @@
 // copy of the folder, a crash that hid a file. JetStream starts with what it can read, and
 // says nothing.
 //
-//	store ──► look ──► record, beside the store      while the node runs
-//	store ──► look ──► compare with the record       at its start: Ready, the log, mayfly doctor
+//	store ──► look ──► compare with the record ──► Ready, the log, mayfly doctor
+//	                          └── nothing is missing ──► record, beside the store
 //
 // A record holds, for each stream that must not lose anything, its last sequence number,
 // how many messages it has, and for each key the number and a digest of the newest value.
@@ -14,7 +14,8 @@
 // # Invariants
 //
 //   - A store that lost something is told so, by name, and reading it has an end:
-//     TestDamageIsTold.
+//     TestDamageIsTold, TestDamageWhileTheNodeRunsIsTold.
 //   - What is written again, restored or accepted is no longer missing:
-//     TestDamageIsSettled.
+//     TestDamageIsSettled, TestUnreadableValueMayBeAccepted.
+//   - Values that are replaced while it looks are not lost: TestWritersAreNotDamage.
 package inventory

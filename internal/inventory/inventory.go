@@ -1,18 +1,19 @@
 package inventory
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"errors"
+	"encoding/json"
 	"log/slog"
 	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Options are those of Open.
@@ -30,8 +31,8 @@ type Inventory struct {
 	log      *slog.Logger
 
 	record  record
-	seen    map[string]bus.Extent // when the record was last compared or written
-	started uint64                // the start of JetStream that the record was compared after
+	last    view   // when the record was last compared or written
+	started uint64 // the start of JetStream that the record was compared after
 
 	mu     sync.Mutex
 	losses []Loss
@@ -39,8 +40,9 @@ type Inventory struct {
 
 const patience = 10 * time.Second
 
-// openLooks is how often Open looks at a store that does not answer in full, as on a busy disk.
-const openLooks = 3
+// looks is how often a store is looked at that does not answer in full, as on a busy disk,
+// and before something new counts as lost.
+const looks = 3
 
 // Open compares the store with its record. Without a record, what can be read becomes
 // the record. A stream that cannot be read counts as lost until a later look succeeds.
@@ -54,9 +56,9 @@ func Open(ctx context.Context, b *bus.Bus, o Options) (*Inventory, error) {
 		i.log.Warn("cannot read the record of the store; starting a new one", "file", o.File, "err", err)
 	}
 	accepted := exists(acceptance(o.File))
-	v := i.look(ctx)
-	for n := 1; n < openLooks && len(v.missed) > 0 && ctx.Err() == nil; n++ {
-		v = i.look(ctx)
+	v := i.look(ctx, view{})
+	for n := 1; n < looks && len(v.missed) > 0 && ctx.Err() == nil; n++ {
+		v = i.look(ctx, v)
 	}
 	var losses []Loss
 	if !accepted {
@@ -78,7 +80,7 @@ func Check(ctx context.Context, b *bus.Bus, file string) ([]Loss, error) {
 			WithHint("run mayfly doctor --accept to accept the store's current contents")
 	}
 	i := &Inventory{bus: b, patience: patience, log: slog.New(slog.DiscardHandler)}
-	v := i.look(ctx)
+	v := i.look(ctx, view{})
 	return append(r.compare(v.record), v.unread()...), nil
 }
 
@@ -144,17 +146,23 @@ func (i *Inventory) keep(ctx context.Context) {
 	if !accepted && !restarted && len(known) == 0 && exists(i.file) && !i.changed(ctx) {
 		return
 	}
-	v := i.look(ctx)
-	if again, up := i.bus.Starts(); !up || again != started || ctx.Err() != nil {
-		return
+	before := i.last.without(known)
+	if restarted {
+		before = view{}
 	}
+	v := i.look(ctx, before)
 	var left []Loss
 	if !accepted {
 		left = i.left(v, known, restarted)
 	}
-	if restarted {
-		i.tell(left)
+	for n := 1; n < looks && len(unknown(left, known)) > 0 && ctx.Err() == nil; n++ { // a value may be replaced while we look
+		v = i.look(ctx, before)
+		left = i.left(v, known, restarted)
 	}
+	if again, up := i.bus.Starts(); !up || again != started || ctx.Err() != nil {
+		return
+	}
+	i.tell(unknown(left, known))
 	if accepted || len(v.missed) == 0 {
 		i.started = started
 	}
@@ -171,33 +179,37 @@ func (i *Inventory) tell(losses []Loss) {
 	}
 }
 
+// unknown returns the losses that are not among the known ones.
+func unknown(losses, known []Loss) []Loss {
+	return slices.DeleteFunc(slices.Clone(losses), func(l Loss) bool { return slices.Contains(known, l) })
+}
+
 // conclude keeps what a look has found. Of a stream that it missed everything stays as it
 // was. With losses the record stays too, apart from streams that are new to it.
 func (i *Inventory) conclude(ctx context.Context, v view, losses []Loss, accepted bool) {
+	now := record{V: version, Streams: maps.Clone(v.Streams)}
 	for name := range v.missed {
 		if s := i.record.Streams[name]; s != nil {
-			v.Streams[name] = s
+			now.Streams[name] = s
 		}
-		if extent, ok := i.seen[name]; ok {
-			v.seen[name] = extent
+		if s := i.last.Streams[name]; s != nil {
+			v.Streams[name], v.seen[name] = s, i.last.seen[name]
 		}
 	}
-	written := false
 	if len(losses) > 0 {
-		maps.Copy(v.Streams, i.record.Streams)
-		written = maps.Equal(v.seen, i.seen) && exists(i.file)
+		for name, h := range now.Streams {
+			now.Streams[name] = h.readable()
+		}
+		maps.Copy(now.Streams, i.record.Streams)
 	}
-	i.seen = v.seen
+	i.last, i.record = v, now
 	i.mu.Lock()
 	i.losses = losses
 	i.mu.Unlock()
-	if written {
-		return
-	}
 	if accepted {
 		i.log.Warn("accepted the store's current contents")
 	}
-	if i.write(ctx, v.record) && accepted {
+	if i.write(ctx) && accepted {
 		if err := os.Remove(acceptance(i.file)); err != nil && !os.IsNotExist(err) {
 			i.log.Warn("cannot remove the mark that the store is accepted", "file", acceptance(i.file), "err", err)
 		}
@@ -206,23 +218,17 @@ func (i *Inventory) conclude(ctx context.Context, v view, losses []Loss, accepte
 
 // changed reports whether a stream holds something else than at the last look.
 func (i *Inventory) changed(ctx context.Context) bool {
-	for _, s := range streams {
-		if now, err := i.bus.Extent(ctx, s.name); (err == nil || errors.Is(err, jetstream.ErrStreamNotFound)) && now != i.seen[s.name] {
-			return true
-		}
-	}
-	return false
+	now, err := i.bus.Extents(ctx, streamNames()...)
+	return err == nil && slices.ContainsFunc(streamNames(), func(name string) bool { return now[name] != i.last.seen[name] })
 }
 
 // left returns the losses that are left after a look. A restart of JetStream may lose
 // something as a start of the node may, so nothing is settled then.
-func (i *Inventory) left(v view, known []Loss, restarted bool) (losses []Loss) {
+func (i *Inventory) left(v view, known []Loss, restarted bool) []Loss {
 	if !restarted {
 		i.settle(v)
 	}
-	if restarted || len(known) > 0 { // else it was whole, and only its writers have changed it
-		losses = i.record.compare(v.record)
-	}
+	losses := i.record.compare(v.record)
 	for _, l := range known {
 		if v.missed[l.Stream] != nil {
 			losses = append(losses, l)
@@ -235,30 +241,37 @@ func (i *Inventory) left(v view, known []Loss, restarted bool) (losses []Loss) {
 // was replaced while we looked: that is what its operator wants.
 func (i *Inventory) settle(v view) {
 	for name, s := range i.record.Streams {
-		before, looked := i.seen[name]
+		before, looked := i.last.seen[name]
 		now, there := v.Streams[name], v.seen[name]
-		if s == nil || now == nil || !looked {
+		if now == nil || !looked || now == i.last.Streams[name] {
 			continue
 		}
 		if !there.Created.Equal(before.Created) || there.Last < before.Last {
-			i.record.Streams[name] = now
+			i.record.Streams[name] = now.readable()
 			continue
 		}
-		for key := range s.Keys {
-			if value := now.Keys[key]; value.Seq > before.Last {
-				s.Keys[key] = value
+		keys := maps.Clone(s.Keys)
+		for key, value := range now.Keys {
+			if value.Seq > before.Last {
+				keys[key] = value
 			}
 		}
+		i.record.Streams[name] = &holding{Last: s.Last, Messages: s.Messages, Keys: keys, Unread: s.Unread}
 	}
 }
 
 // write stores the record, once the store would survive a power loss itself. It reports
-// whether that succeeded.
-func (i *Inventory) write(ctx context.Context, now record) bool {
-	i.record = now
-	err := i.bus.Sync(ctx)
+// whether the file has it.
+func (i *Inventory) write(ctx context.Context) bool {
+	data, err := json.Marshal(i.record)
+	if there, e := os.ReadFile(i.file); err == nil && e == nil && bytes.Equal(there, data) {
+		return true
+	}
 	if err == nil {
-		err = now.save(i.file)
+		err = i.bus.Sync(ctx)
+	}
+	if err == nil {
+		err = bus.ReplaceFile(i.file, data)
 	}
 	if err != nil && ctx.Err() == nil {
 		i.log.Warn("record of the store not written", "file", i.file, "err", err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -354,6 +355,150 @@ func TestAbortedUploadIsNotDamage(t *testing.T) {
 	})
 	if err := open(t, folder).inventory.Ready(); err != nil {
 		t.Errorf("told is %v", err)
+	}
+}
+
+// What is lost while the node runs is told, and stays told after a restart, whatever else
+// is written meanwhile.
+func TestDamageWhileTheNodeRunsIsTold(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	want := func(p *place, keys ...string) {
+		t.Helper()
+		err := p.inventory.Ready()
+		if len(keys) == 0 && err != nil {
+			t.Errorf("told is %v", err)
+		}
+		for _, key := range keys {
+			if err == nil || !strings.Contains(err.Error(), key+" is missing") {
+				t.Errorf("told is %v, want %s", err, key)
+			}
+		}
+	}
+	lose := func(p *place, key string) {
+		js, err := p.bus.JetStream()
+		must(p.t, err)
+		stream, err := js.Stream(p.t.Context(), "KV_"+mayfly.BucketRegistry)
+		must(p.t, err)
+		must(p.t, stream.Purge(p.t.Context(), jetstream.WithPurgeSubject("$KV."+mayfly.BucketRegistry+"."+key)))
+	}
+	t.Run("first", func(t *testing.T) {
+		p := open(t, folder)
+		for _, key := range []string{"function/a", "function/b", "function/c"} {
+			p.put(mayfly.BucketRegistry, key, "one")
+		}
+		p.inventory.Keep(t.Context())
+		want(p)
+		lose(p, "function/a")
+		p.put(mayfly.BucketRegistry, "function/d", "one")
+		p.inventory.Keep(t.Context())
+		want(p, "function/a")
+		lose(p, "function/d") // which is new since
+		p.inventory.Keep(t.Context())
+		want(p, "function/a", "function/d")
+	})
+	t.Run("second", func(t *testing.T) {
+		p := open(t, folder)
+		want(p, "function/a", "function/d")
+		p.put(mayfly.BucketRegistry, "function/a", "two")
+		p.put(mayfly.BucketRegistry, "function/d", "two")
+		p.inventory.Keep(t.Context())
+		want(p)
+	})
+}
+
+// Values that are replaced, deleted and purged while we look are not lost.
+func TestWritersAreNotDamage(t *testing.T) {
+	t.Parallel()
+	p := open(t, t.TempDir())
+	js, err := p.bus.JetStream()
+	must(t, err)
+	code, err := js.ObjectStore(t.Context(), mayfly.BucketCode)
+	must(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	var writers sync.WaitGroup
+	for n := range 4 {
+		writers.Go(func() {
+			for i := n; ctx.Err() == nil; i++ {
+				name := fmt.Sprint("k", i%7)
+				_, _ = p.kv(mayfly.BucketSecrets).PutString(ctx, name, content(name)) // they fail when ctx ends
+				_, _ = p.kv(mayfly.BucketRegistry).PutString(ctx, name, content(name))
+				_, _ = code.PutString(ctx, name, content(name))
+				switch i % 3 {
+				case 0:
+					_ = p.kv(mayfly.BucketSecrets).Purge(ctx, name)
+				case 1:
+					_ = code.Delete(ctx, name)
+				}
+			}
+		})
+	}
+	for range 30 {
+		p.inventory.Keep(t.Context())
+		if err := p.inventory.Ready(); err != nil {
+			t.Errorf("told is %v", err)
+			break
+		}
+	}
+	stop()
+	writers.Wait()
+}
+
+// A value that cannot be read, once accepted, is told no more.
+func TestUnreadableValueMayBeAccepted(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	t.Run("prepare", func(t *testing.T) {
+		p := open(t, folder)
+		for _, key := range []string{"function/a", "function/b", "function/c"} {
+			p.put(mayfly.BucketRegistry, key, content(key))
+		}
+	})
+	flip("two function/b", 1)(t, filepath.Join(folder, "nats/jetstream/CORE/streams/KV_mayfly_registry"), "")
+	t.Run("accept", func(t *testing.T) {
+		p := open(t, folder)
+		if err := p.inventory.Ready(); err == nil {
+			t.Fatal("the damage is not told")
+		}
+		must(t, inventory.Accept(file(folder)))
+		for range 2 {
+			p.inventory.Keep(t.Context())
+			if err := p.inventory.Ready(); err != nil {
+				t.Errorf("still told: %v", err)
+			}
+			p.put(mayfly.BucketRegistry, "function/c", "three")
+		}
+	})
+	if err := open(t, folder).inventory.Ready(); err != nil {
+		t.Errorf("told after a restart: %v", err)
+	}
+}
+
+// What is as it was costs nothing: a start leaves the record alone, and after a change of
+// one stream the others are not read again.
+func TestOnlyWhatChangedIsReadAndWritten(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	const registry, secrets = "KV_" + mayfly.BucketRegistry, "KV_" + mayfly.BucketSecrets
+	var written fs.FileInfo
+	t.Run("first", func(t *testing.T) {
+		p := open(t, folder)
+		p.put(mayfly.BucketRegistry, "function/a", "one")
+		p.put(mayfly.BucketSecrets, "s", "one")
+		p.inventory.Keep(t.Context())
+		before := [2]any{p.inventory.Held(registry), p.inventory.Held(secrets)}
+		p.put(mayfly.BucketRegistry, "function/a", "two")
+		p.inventory.Keep(t.Context())
+		if p.inventory.Held(registry) == before[0] || p.inventory.Held(secrets) != before[1] {
+			t.Error("not only the stream that changed was read again")
+		}
+		var err error
+		written, err = os.Stat(file(folder))
+		must(t, err)
+	})
+	open(t, folder)
+	if again, err := os.Stat(file(folder)); err != nil || !os.SameFile(written, again) {
+		t.Errorf("the record was written again, error %v", err)
 	}
 }
 

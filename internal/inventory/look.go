@@ -2,7 +2,7 @@ package inventory
 
 import (
 	"context"
-	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -23,6 +23,13 @@ var streams = []struct {
 	{"OBJ_" + mayfly.BucketCode, "$O." + mayfly.BucketCode + ".M.", true},
 }
 
+func streamNames() (names []string) {
+	for _, s := range streams {
+		names = append(names, s.name)
+	}
+	return names
+}
+
 // A view is what one look at the store has found.
 type view struct {
 	record
@@ -40,17 +47,29 @@ func (v view) unread() (losses []Loss) {
 	return losses
 }
 
-// look reads what the store holds.
-func (i *Inventory) look(ctx context.Context) view {
+// without returns the view without the streams that lost something.
+func (v view) without(losses []Loss) view {
+	v.Streams = maps.Clone(v.Streams)
+	for _, l := range losses {
+		delete(v.Streams, l.Stream)
+	}
+	return v
+}
+
+// look reads what the store holds, except streams that are as they were in the view before.
+func (i *Inventory) look(ctx context.Context, before view) view {
 	v := view{record{V: version, Streams: map[string]*holding{}}, map[string]bus.Extent{}, map[string]error{}}
+	extents, failed := i.bus.Extents(ctx, streamNames()...)
 	for _, s := range streams {
-		extent, err := i.bus.Extent(ctx, s.name)
-		gone := errors.Is(err, jetstream.ErrStreamNotFound)
-		h := &holding{Last: extent.Last, Messages: extent.Messages, Keys: map[string]value{}}
-		if err == nil && extent.Messages > 0 {
-			err = i.read(ctx, s.name, s.prefix, h)
+		extent, err := extents[s.name], failed // of a stream that is gone, an empty one
+		h := before.Streams[s.name]
+		if h == nil || before.seen[s.name] != extent {
+			h = &holding{Last: extent.Last, Messages: extent.Messages, Keys: map[string]value{}}
+			if err == nil && extent.Messages > 0 {
+				err = i.read(ctx, s.name, s.prefix, h)
+			}
 		}
-		if err != nil && !gone {
+		if err != nil {
 			i.log.Debug("cannot look at a stream", "subject", s.name, "err", err)
 			v.missed[s.name] = err
 			continue
@@ -123,11 +142,11 @@ func (i *Inventory) readEach(ctx context.Context, stream jetstream.Stream, prefi
 		case err != nil:
 			return err
 		case damaged:
-			h.unread = append(h.unread, key)
+			h.Unread = append(h.Unread, key)
 		case m != nil:
 			h.Keys[key] = value{m.Sequence, sumOf(m.Data)}
 		}
 	}
-	slices.Sort(h.unread)
+	slices.Sort(h.Unread)
 	return nil
 }

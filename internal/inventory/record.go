@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/mayfly-run/mayfly"
-	"github.com/mayfly-run/mayfly/internal/bus"
 )
 
 // A record is what the store should hold.
@@ -25,8 +24,12 @@ type holding struct {
 	Last     uint64           `json:"last"`     // sequence number
 	Messages uint64           `json:"messages"` // values and older ones
 	Keys     map[string]value `json:"keys"`
+	Unread   []string         `json:"unread,omitempty"` // keys whose value cannot be read; in a record, and that is accepted
+}
 
-	unread []string // keys whose value cannot be read
+// readable returns the holding without the keys whose value cannot be read.
+func (h *holding) readable() *holding {
+	return &holding{Last: h.Last, Messages: h.Messages, Keys: h.Keys}
 }
 
 // A value is the newest one of a key.
@@ -63,15 +66,6 @@ func load(file string) (record, error) {
 	return r, nil
 }
 
-// save replaces the file as a whole.
-func (r record) save(file string) error {
-	data, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	return bus.ReplaceFile(file, data)
-}
-
 // A Loss is something that the store should hold and does not.
 type Loss struct {
 	Stream string
@@ -86,10 +80,12 @@ func (r record) compare(now record) (losses []Loss) {
 		if there == nil {
 			continue // not looked at
 		}
-		for _, key := range there.unread {
-			losses = append(losses, Loss{s.name, key, s.name + ": the value of " + key + " cannot be read"})
-		}
 		should := r.Streams[s.name]
+		for _, key := range there.Unread {
+			if should == nil || !slices.Contains(should.Unread, key) {
+				losses = append(losses, Loss{s.name, key, s.name + ": the value of " + key + " cannot be read"})
+			}
+		}
 		if should == nil {
 			continue
 		}
@@ -97,7 +93,7 @@ func (r record) compare(now record) (losses []Loss) {
 		for _, key := range slices.Sorted(maps.Keys(should.Keys)) {
 			want, have := should.Keys[key], there.Keys[key]
 			switch {
-			case slices.Contains(there.unread, key):
+			case slices.Contains(there.Unread, key):
 			case have.Seq == 0:
 				losses = append(losses, Loss{s.name, key, s.name + ": " + key + " is missing"})
 			case have.Seq < want.Seq:

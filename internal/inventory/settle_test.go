@@ -26,7 +26,7 @@ func known() (*Inventory, view) {
 		e := bus.Extent{Created: created, First: 1, Last: 10, Messages: 10}
 		return map[string]bus.Extent{metaStream: e, registryStream: e}
 	}
-	return &Inventory{record: hold(), seen: extents()}, view{hold(), extents(), map[string]error{}}
+	return &Inventory{record: hold(), last: view{hold(), extents(), nil}}, view{hold(), extents(), map[string]error{}}
 }
 
 // miss makes a view one that could not look at a stream.
@@ -60,7 +60,7 @@ func TestStreamThatIsNotLookedAtKeepsItsLosses(t *testing.T) {
 func TestStreamSeenForTheFirstTimeIsCompared(t *testing.T) {
 	t.Parallel()
 	i, v := known()
-	delete(i.seen, registryStream)
+	delete(i.last.seen, registryStream)
 	v.shrink(registryStream)
 	if left := i.left(v, []Loss{{Stream: registryStream}}, false); len(left) != 1 || left[0].Key != "function/a" {
 		t.Errorf("left are %v", left)
@@ -77,5 +77,16 @@ func TestRestartOfJetStreamSettlesNothing(t *testing.T) {
 		if left := i.left(v, nil, restarted); len(left) != want {
 			t.Errorf("restarted %v: left are %v", restarted, left)
 		}
+	}
+}
+
+// A value that can no longer be read is lost, also where nothing else is.
+func TestUnreadableValueIsComparedWhileTheNodeRuns(t *testing.T) {
+	t.Parallel()
+	i, v := known()
+	v.Streams[registryStream].Keys = map[string]value{}
+	v.Streams[registryStream].Unread = []string{"function/a"}
+	if left := i.left(v, nil, false); len(left) != 1 || left[0].Key != "function/a" {
+		t.Errorf("left are %v", left)
 	}
 }
