@@ -77,6 +77,7 @@ type builder struct {
 
 	made    []string          // all folders, removed if the build fails
 	scratch []string          // those of them that are removed in any case
+	copies  []replica         // folders that stand in for the user's
 	folders map[string]string // output by platform
 	engine  mayfly.Engine
 	start   []string
@@ -97,6 +98,9 @@ func newBuilder(s Source, o BuildOptions) (b *builder, err error) {
 		if err := os.MkdirAll(*folder, 0o700); err != nil {
 			return nil, err
 		}
+		if *folder, err = filepath.EvalSymlinks(*folder); err != nil { // as compilers name files
+			return nil, err
+		}
 	}
 	if o.Output == nil {
 		o.Output = io.Discard
@@ -114,20 +118,31 @@ func (b *builder) finish(ctx context.Context) (built Built, err error) {
 	defer func() { err = errors.Join(err, b.clean(err != nil)) }()
 	if b.Build != "" || len(b.Start) > 0 {
 		err = b.custom(ctx)
-	} else if traits[b.Engine].files {
-		err = b.static(ctx, b.Code)
-	} else if f, fault := detect(b.Code); fault != nil {
-		err = fault
 	} else {
-		err = b.language(ctx, f)
+		err = b.detected(ctx, b.Code)
 	}
 	if err == nil {
 		built, err = b.result()
+	}
+	for i, place := range b.sought {
+		b.sought[i] = b.original(place)
 	}
 	built.Python = b.interpreter
 	built.Inputs = slices.Compact(slices.Sorted(slices.Values(b.inputs)))
 	built.Sought = slices.Compact(slices.Sorted(slices.Values(b.sought)))
 	return built, err
+}
+
+// detected builds the code at a path as what it is found to be.
+func (b *builder) detected(ctx context.Context, code string) error {
+	if traits[b.Engine].files {
+		return b.static(ctx, code)
+	}
+	f, err := detect(code)
+	if err != nil {
+		return err
+	}
+	return b.language(ctx, f)
 }
 
 // custom uses the user's own commands to build and start.
@@ -154,19 +169,14 @@ func (b *builder) custom(ctx context.Context) error {
 		return nil
 	}
 	b.scratch = append(b.scratch, work)
-	code := work
+	code, from := work, b.Code
 	if !info.IsDir() {
-		code = filepath.Join(work, filepath.Base(b.Code))
+		code, from = filepath.Join(work, filepath.Base(b.Code)), filepath.Dir(b.Code)
 	}
+	b.copies = append(b.copies, replica{work, from})
 	inputs := b.inputs
-	if traits[b.Engine].files {
-		err = b.static(ctx, code)
-	} else if f, fault := detect(code); fault != nil {
-		err = fault
-	} else {
-		err = b.language(ctx, f)
-	}
-	b.inputs = inputs // the copy is not one of the user's files
+	err = b.detected(ctx, code)
+	b.inputs = inputs // all that was copied, and nothing that the command made
 	return err
 }
 
@@ -216,6 +226,42 @@ func (b *builder) folder(name string) (string, error) {
 	}
 	b.made = append(b.made, folder)
 	return folder, os.Chmod(folder, 0o755)
+}
+
+// A replica is a folder that stands in for another during the build.
+type replica struct{ folder, of string }
+
+// original returns where the user has what the build finds at a path.
+func (b *builder) original(path string) string {
+	for _, r := range slices.Backward(b.copies) { // one may be of another
+		if name, inside := below(r.folder, path); inside || path == r.folder {
+			path = filepath.Join(r.of, name)
+		}
+	}
+	return path
+}
+
+// isScratch reports whether a path is gone when the build has ended.
+func (b *builder) isScratch(path string) bool {
+	return slices.ContainsFunc(b.scratch, func(gone string) bool {
+		_, inside := below(gone, path)
+		return inside || path == gone
+	})
+}
+
+// traced returns the path that traces in development name for a file that the build reads, or
+// "" for one that only the build has.
+func (b *builder) traced(file string) string {
+	if !b.isScratch(file) {
+		return file
+	}
+	if file = b.original(file); b.isScratch(file) {
+		return ""
+	}
+	if _, err := os.Stat(file); err != nil {
+		return ""
+	}
+	return file
 }
 
 // use makes a folder the output for the platforms that its files run on.

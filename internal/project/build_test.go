@@ -339,6 +339,43 @@ func TestCompilerErrorsNameTheUsersFile(t *testing.T) {
 	}
 }
 
+// A copy that the build removes is nothing to open or to watch.
+func TestBuildNamesNoFileOfItsCopy(t *testing.T) {
+	t.Parallel()
+	require(t, "node")
+	folder := filepath.Join(t.TempDir(), "hello")
+	write(t, folder, "index.js", "import {a} from './made.js'; import {b} from './lib.js'; export default () => a + b")
+	write(t, folder, "lib.js", "export const b = 'b'")
+	s := project.Source{
+		Name: "hello", Unit: &mayfly.Unit{Name: "hello", Project: "hello"}, Code: folder,
+		Build: "echo \"export const a = 'a'\" > made.js",
+	}
+	o := project.BuildOptions{Folder: t.TempDir(), Cache: t.TempDir(), Development: true}
+	built, err := project.Build(t.Context(), s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(built.Folder, "function.cjs.map"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m struct{ Sources []string }
+	if err := json.Unmarshal(data, &m); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{filepath.Join(folder, "index.js"), filepath.Join(folder, "lib.js"), "made.js"}, slices.Sorted(slices.Values(m.Sources))); diff != "" {
+		t.Error("traces name:", diff)
+	}
+	if want := filepath.Join(folder, "package.json"); !slices.Contains(built.Sought, want) {
+		t.Errorf("%s is not among what is sought, %q", want, built.Sought)
+	}
+	for _, path := range slices.Concat(built.Inputs, built.Sought) {
+		if strings.HasPrefix(path, o.Folder) {
+			t.Errorf("%s is watched", path)
+		}
+	}
+}
+
 func TestBuildRefusesHostileFolders(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

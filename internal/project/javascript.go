@@ -40,25 +40,20 @@ func (b *builder) javaScript(ctx context.Context, f found) (short bool, err erro
 	if err != nil {
 		return false, err
 	}
-	// A trace must not name the copy, which is removed.
-	here := b.Development && source == f.folder
 	if source, err = filepath.EvalSymlinks(source); err != nil { // as the shim names files
 		return false, unreadable(f.folder, err)
 	}
 	name, _ := below(f.folder, f.entry)
-	r, err := shim.JavaScript(ctx, shim.JavaScriptOptions{Entry: filepath.Join(source, name), Root: source, Out: out, Development: here})
+	b.copies = append(b.copies, replica{source, f.folder})
+	o := shim.JavaScriptOptions{Entry: filepath.Join(source, name), Root: source, Out: out}
+	if b.Development {
+		o.Traced = b.traced
+	}
+	r, err := shim.JavaScript(ctx, o)
 	for _, input := range r.Inputs {
-		if name, inside := below(source, input); inside {
-			input = filepath.Join(f.folder, name)
-		}
-		b.inputs = append(b.inputs, input)
+		b.inputs = append(b.inputs, b.original(input))
 	}
-	for _, place := range r.Sought {
-		if name, inside := below(source, place); inside {
-			place = filepath.Join(f.folder, name)
-		}
-		b.sought = append(b.sought, place)
-	}
+	b.sought = append(b.sought, r.Sought...)
 	if err != nil {
 		return false, err
 	}
@@ -136,7 +131,7 @@ func (b *builder) addPackages(ctx context.Context, packages map[string]string, o
 		if strings.Contains(filepath.ToSlash(from), "/"+modules+"/") {
 			ignored = b.ignored.installed()
 		}
-		link := b.Development && !slices.ContainsFunc(b.scratch, func(gone string) bool { _, inside := below(gone, from); return inside })
+		link := b.Development && !b.isScratch(from)
 		if _, err := os.Lstat(to); link && (err == nil || strings.LastIndex(place, modules) > 0) {
 			continue // not ignored, so it has been copied; or it is in one that is linked
 		}
@@ -185,7 +180,7 @@ func (b *builder) withPackages(ctx context.Context, f found) (string, error) {
 	b.sought = append(b.sought, filepath.Join(f.folder, modules))
 	if _, err := os.Stat(filepath.Join(f.folder, lockFile)); errors.Is(err, fs.ErrNotExist) {
 		return "", mayfly.Errorf(mayfly.Invalid, "%s lists packages that are not installed, and there is no %s to install them from", packageFile, lockFile).
-			WithHint("run `npm install` in %s", f.folder)
+			WithHint("run `npm install` in %s", b.original(f.folder))
 	}
 	installed, err := b.npm(ctx, f.folder)
 	if err != nil {

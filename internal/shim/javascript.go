@@ -50,10 +50,10 @@ type JavaScriptOptions struct {
 	// with its source map, in the entry's folder, and the shim in a subfolder.
 	Out string
 
-	// Development makes stack traces name the user's files by absolute path, so that
-	// terminals can open them. Otherwise paths are relative to the entry's folder and
-	// reveal nothing about the machine that built the output.
-	Development bool
+	// Traced returns the absolute path that stack traces name for a file, so that
+	// terminals can open it. If it is nil or returns "", they name the path relative to
+	// the entry's folder, which reveals nothing about the machine that built the output.
+	Traced func(file string) string
 }
 
 // JavaScript builds a function from a JavaScript or TypeScript file: a single file
@@ -450,13 +450,16 @@ func renameSources(data []byte, folder string, o JavaScriptOptions) ([]byte, err
 		return nil, fmt.Errorf("read the source map of %s: %w", o.Entry, err)
 	}
 	for i, source := range sources {
-		file := absolute(folder, source)
-		if !o.Development {
-			if file, err = filepath.Rel(filepath.Dir(o.Entry), file); err != nil {
+		file, name := absolute(folder, source), ""
+		if o.Traced != nil {
+			name = o.Traced(file)
+		}
+		if name == "" {
+			if name, err = filepath.Rel(filepath.Dir(o.Entry), file); err != nil {
 				return nil, fmt.Errorf("name %s in a source map: %w", source, err)
 			}
 		}
-		sources[i] = (&url.URL{Path: filepath.ToSlash(file)}).EscapedPath()
+		sources[i] = (&url.URL{Path: filepath.ToSlash(name)}).EscapedPath()
 	}
 	if sourceMap["sources"], err = json.Marshal(sources); err == nil {
 		data, err = json.Marshal(sourceMap)

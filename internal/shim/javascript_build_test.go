@@ -246,7 +246,11 @@ func TestJavaScriptOutputTellsNothingOfTheMachine(t *testing.T) {
 	entry := writeFiles(t, "a.ts", `import { b } from "./lib/b"; export default () => b`, "lib/b.ts", `export const b = "b"`)
 	out := t.TempDir()
 	for _, development := range []bool{false, true} {
-		if _, err := shim.JavaScript(t.Context(), shim.JavaScriptOptions{Entry: entry, Out: out, Development: development}); err != nil {
+		o := shim.JavaScriptOptions{Entry: entry, Out: out}
+		if development {
+			o.Traced = func(file string) string { return file }
+		}
+		if _, err := shim.JavaScript(t.Context(), o); err != nil {
 			t.Fatal(err)
 		}
 		data, err := os.ReadFile(filepath.Join(out, "function.cjs.map"))
