@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/shim"
 )
 
 // BuildOptions say where and how Build works.
@@ -27,7 +28,7 @@ type BuildOptions struct {
 	Progress    func(step string) // is told of steps that may take long; may be nil
 	Output      io.Writer         // gets the output of compilers and installers as it comes; discarded if nil
 	Development bool              // the code is being edited: it runs here, and traces name its lines
-	Python      string            // Built.Python of an earlier build in development; it is looked for if empty
+	Python      string            // Built.Python of an earlier build of code in the folder, in development; it is looked for if empty
 	Platforms   []string          // to compile for, see mayfly.Platform; this machine's if empty
 }
 
@@ -262,6 +263,13 @@ func (b *builder) traced(file string) string {
 		return ""
 	}
 	return file
+}
+
+// interpreterOf returns how to start node or python3 on this machine for code in a folder.
+func (b *builder) interpreterOf(name, folder string) string {
+	start, sought := shim.Interpreter(name, b.original(folder))
+	b.sought = append(b.sought, sought...)
+	return start
 }
 
 // use makes a folder the output for the platforms that its files run on.

@@ -58,7 +58,7 @@ func (b *builder) javaScript(ctx context.Context, f found) (short bool, err erro
 		return false, err
 	}
 	if b.Development {
-		r.Start[0] = shim.Interpreter(r.Start[0])
+		r.Start[0] = b.interpreterOf(r.Start[0], f.folder)
 	}
 	b.use(out, engineHTTP, r.Start)
 	if err := b.addFiles(ctx, f, r, source, out); err != nil {

@@ -38,10 +38,17 @@ func (b *builder) python(ctx context.Context, f found) (short bool, err error) {
 		return false, err
 	}
 	b.inputs = append(b.inputs, copied...)
-	if err := b.pip(ctx, f.folder, out); err != nil {
+	python := b.interpreterOf("python3", f.folder)
+	if _, err := exec.LookPath(b.Python); python == "python3" && err == nil { // only a version manager could tell, which is slow
+		python = b.Python
+	}
+	if err := b.pip(ctx, python, f.folder, out); err != nil {
 		return false, err
 	}
-	r, err := shim.Python(ctx, shim.PythonOptions{Entry: f.entry, Out: out, Cache: filepath.Join(b.Cache, "shim"), Development: b.Development, Interpreter: b.Python})
+	r, err := shim.Python(ctx, shim.PythonOptions{
+		Entry: f.entry, Out: out, Cache: filepath.Join(b.Cache, "shim"),
+		Development: b.Development, Folder: b.original(f.folder), Interpreter: python,
+	})
 	if err != nil {
 		return false, err
 	}
@@ -134,7 +141,7 @@ compileall.compile_dir(os.getcwd(), quiet=2, ddir="", invalidation_mode=py_compi
 // pip adds the packages of requirements.txt to the bundle. They are installed once per
 // version of Python and content of the folder's .txt files, since requirements may span
 // several.
-func (b *builder) pip(ctx context.Context, folder, out string) error {
+func (b *builder) pip(ctx context.Context, python, folder, out string) error {
 	if _, err := os.Stat(filepath.Join(folder, requirementsFile)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -144,10 +151,6 @@ func (b *builder) pip(ctx context.Context, folder, out string) error {
 		return err
 	}
 	b.inputs = append(b.inputs, files...)
-	python := "python3"
-	if _, err := exec.LookPath(b.Python); err == nil { // found before; python3 may be a version manager, which is slow
-		python = b.Python
-	}
 	version, err := pythonVersion(ctx, python)
 	if err != nil {
 		return err

@@ -71,7 +71,6 @@ type Session struct {
 	mu       sync.Mutex
 	projects []*project.Project
 	units    map[key]*unit
-	python   string // found by the last build
 
 	lacking map[string]string // files that a changed manifest names and that do not exist, by the manifest
 
@@ -109,6 +108,7 @@ type unit struct {
 	inputs  []string  // files that the last build read, sorted; after a failure also those of the one before
 	sought  []string  // where the last build looked in vain, sorted
 	began   time.Time // of the last build
+	python  string    // interpreter that the last build found
 	found   []string  // of sought, what made it build again
 	builds  int       // so far, for the names of folders
 	serving string    // folder of the build in force
@@ -300,7 +300,7 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 		return err
 	}
 	s.mu.Lock()
-	python := s.python
+	python := u.python
 	s.mu.Unlock()
 	built, err := project.Build(ctx, source, project.BuildOptions{
 		Folder: folder, Cache: filepath.Join(filepath.Dir(s.options.Folder), "cache"),
@@ -313,7 +313,7 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 		built.Inputs = slices.Compact(slices.Sorted(slices.Values(slices.Concat(built.Inputs, u.inputs))))
 	}
 	u.inputs, u.sought = built.Inputs, built.Sought
-	s.python = cmp.Or(built.Python, s.python)
+	u.python = cmp.Or(built.Python, u.python)
 	s.mu.Unlock()
 	if err != nil {
 		return err
@@ -516,6 +516,9 @@ func (s *Session) apply(ctx context.Context, paths []string) (reread bool) {
 		s.options.SetRoutes(project.Routes(s.projects))
 	}
 	for _, u := range s.units {
+		if slices.ContainsFunc(paths, u.seeks) {
+			u.python = "" // it may have named another version
+		}
 		if slices.ContainsFunc(paths, u.has) {
 			s.build(ctx, u, now)
 		}
@@ -538,12 +541,16 @@ func (s *Session) followSecrets(ctx context.Context, set <-chan map[mayfly.Name]
 	}
 }
 
+// seeks reports whether the last build looked for a path in vain.
+func (u *unit) seeks(path string) bool {
+	_, found := slices.BinarySearch(u.sought, path)
+	return found
+}
+
 // has reports whether a path is part of the unit.
 func (u *unit) has(path string) bool {
-	for _, list := range [][]string{u.inputs, u.sought} {
-		if _, found := slices.BinarySearch(list, path); found {
-			return true
-		}
+	if _, found := slices.BinarySearch(u.inputs, path); found || u.seeks(path) {
+		return true
 	}
 	for _, watched := range u.source.Watch {
 		if path == watched {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/natstest"
 	"github.com/mayfly-run/mayfly/internal/project"
 	"github.com/mayfly-run/mayfly/internal/runner"
 	"github.com/mayfly-run/mayfly/internal/session"
@@ -27,6 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type shelf struct {
 	mu       sync.Mutex
 	texts    map[string]string // of scripts by function
+	starts   map[string]string // first words of their command lines
 	services map[mayfly.Name]mayfly.Unit
 	failed   map[mayfly.Name]error // of the last build
 	changes  chan struct{}
@@ -37,7 +40,7 @@ type shelf struct {
 }
 
 func newShelf() *shelf {
-	return &shelf{texts: map[string]string{}, services: map[mayfly.Name]mayfly.Unit{}, failed: map[mayfly.Name]error{}, changes: make(chan struct{}, 1000)}
+	return &shelf{texts: map[string]string{}, starts: map[string]string{}, services: map[mayfly.Name]mayfly.Unit{}, failed: map[mayfly.Name]error{}, changes: make(chan struct{}, 1000)}
 }
 
 // read returns all that a build's folder holds.
@@ -99,7 +102,10 @@ func (s *shelf) Set(f mayfly.Unit, folder runner.Folder) error {
 	if err != nil {
 		return err
 	}
-	s.change(func() { s.texts[string(f.Name)], s.order = text, append(s.order, f.Name) })
+	s.change(func() {
+		s.texts[string(f.Name)], s.starts[string(f.Name)] = text, f.Start[0]
+		s.order = append(s.order, f.Name)
+	})
 	return nil
 }
 
@@ -218,7 +224,7 @@ func TestSecretThatWasMissingBuildsAgain(t *testing.T) {
 // stop for longer than the watch waits, between the making of a file and its text.
 func (s *scene) write(t *testing.T, name, text string) {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), name)
+	file := filepath.Join(t.TempDir(), filepath.Base(name))
 	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -369,6 +375,42 @@ func TestTouchAndLinksAreChanges(t *testing.T) {
 	case <-time.After(time.Minute):
 		t.Error("a touch builds nothing")
 	}
+}
+
+// Each folder may have a Python of its own, which only a version manager knows.
+func TestEachFolderRunsOnItsPython(t *testing.T) {
+	out, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output() // python3 may be a stand-in itself
+	natstest.Require(t, "python3", err, "install it")
+	real := strings.TrimSpace(string(out))
+	root := t.TempDir()
+	for _, version := range []string{"one", "two", "three"} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(root, version), 0o700), os.Symlink(real, filepath.Join(root, version, "python3"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	manager := fmt.Sprintf("#!/bin/sh\nexec %s/$(cat \"$PYENV_DIR/.python-version\")/python3 \"$@\"\n", root)
+	if err := errors.Join(os.Mkdir(filepath.Join(root, "shims"), 0o700), os.WriteFile(filepath.Join(root, "shims", "python3"), []byte(manager), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", filepath.Join(root, "shims")+":"+os.Getenv("PATH"))
+	s := &scene{shelf: newShelf(), folder: t.TempDir(), events: make(chan session.Event, 1000), routes: make(chan []mayfly.Route, 100)}
+	for _, name := range []string{"a", "b"} {
+		if err := os.Mkdir(filepath.Join(s.folder, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		s.write(t, name+"/app.py", "def handle(request): return 'hi'\n")
+	}
+	s.write(t, "a/.python-version", "one")
+	s.write(t, "b/.python-version", "two")
+	s.write(t, "mayfly.yaml", "project: shop\nfunctions: {a: {code: a}, b: {code: b}}\n")
+	s.run(t, s.folder)
+	on := func(name, version string) func() bool {
+		return func() bool { return s.shelf.starts[name] == filepath.Join(root, version, "python3") }
+	}
+	s.shelf.await(t, "a runs on its own", on("a", "one"))
+	s.shelf.await(t, "b runs on its own", on("b", "two"))
+	s.write(t, "b/.python-version", "three")
+	s.shelf.await(t, "b runs on another", on("b", "three"))
 }
 
 // A thousand instances at once would leave nothing of the machine.

@@ -8,18 +8,19 @@ import (
 	"strings"
 )
 
-// Interpreter returns how to start node or python3 on this machine: by its path where
-// its name finds a version manager's stand-in, else by its name.
-func Interpreter(name string) string {
+// Interpreter returns how to start node or python3 on this machine for code in a folder:
+// by its path where its name finds a version manager's stand-in, else by its name. The
+// choice changes with the files in sought.
+func Interpreter(name, folder string) (start string, sought []string) {
 	path, err := exec.LookPath(name)
-	here, fault := os.Getwd()
-	if err != nil || fault != nil {
-		return name
+	if err != nil {
+		return name, nil
 	}
-	if real := direct(path, here); real != path {
-		return real
+	real, sought := direct(path, folder)
+	if real == path {
+		return name, sought
 	}
-	return name
+	return real, sought
 }
 
 // A manager is one that puts stand-ins for a program into a folder called shims.
@@ -39,41 +40,47 @@ var managers = []manager{
 }
 
 // direct returns what the stand-in at path (of pyenv, nodenv or asdf) would start in
-// folder, or path if only the manager can tell. Reading two files takes no time;
-// running a manager takes longer than all else until a function's first answer.
-func direct(path, folder string) string {
+// folder, or path if only the manager can tell, and the files that may choose. Reading them
+// takes no time; running a manager takes longer than all else until a function's first answer.
+func direct(path, folder string) (real string, sought []string) {
 	root := filepath.Dir(filepath.Dir(path))
 	if filepath.Base(filepath.Dir(path)) != "shims" {
-		return path
+		return path, nil
 	}
 	for _, m := range managers {
 		inTerminal := func(entry string) bool { return strings.HasPrefix(entry, m.variable+"=") }
 		if m.program != filepath.Base(path) || slices.ContainsFunc(new(exec.Cmd).Environ(), inTerminal) {
 			continue
 		}
-		version := m.chosen(folder, root)
+		version, files := m.chosen(folder, root)
+		sought = append(sought, files...)
 		real := filepath.Join(root, m.versions, version, "bin", m.program)
 		if info, err := os.Stat(real); version != "" && filepath.IsLocal(version) && err == nil && !info.IsDir() {
-			return real
+			return real, sought
 		}
 	}
-	return path
+	return path, sought
 }
 
-// chosen returns the version for a folder, or "".
-func (m manager) chosen(folder, root string) string {
-	for above := filepath.Dir(folder); ; folder, above = above, filepath.Dir(above) {
-		if version := m.read(filepath.Join(folder, m.file)); version != "" {
-			return version
-		}
-		if above == folder {
+// chosen returns the version for a folder, or "", and the files that it was looked for in.
+func (m manager) chosen(folder, root string) (version string, files []string) {
+	for above := ""; above != folder; folder = above {
+		files = append(files, filepath.Join(folder, m.file))
+		if above = filepath.Dir(folder); above == folder {
 			break
 		}
 	}
 	if m.key == "" {
-		return m.read(filepath.Join(root, "version"))
+		files = append(files, filepath.Join(root, "version"))
+	} else {
+		files = append(files, filepath.Join(filepath.Dir(root), m.file)) // asdf's folder is in the user's
 	}
-	return m.read(filepath.Join(filepath.Dir(root), m.file)) // asdf's folder is in the user's
+	for i, file := range files {
+		if version = m.read(file); version != "" {
+			return version, files[:i+1]
+		}
+	}
+	return "", files
 }
 
 // read returns the first version that a file names, or "".

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/mayfly-run/mayfly/internal/shim"
@@ -35,7 +36,6 @@ func TestInterpreterIsFoundWithoutItsManager(t *testing.T) {
 			if err := os.Mkdir(filepath.Join(project, "below"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			t.Chdir(filepath.Join(project, "below"))
 			for _, step := range []struct{ name, file, version, want string }{
 				{"nobody has chosen", "", "", tt.program},
 				{"the user's choice", filepath.Join(root, tt.global), "3.9.1", real("3.9.1")},
@@ -48,8 +48,12 @@ func TestInterpreterIsFoundWithoutItsManager(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				if got := shim.Interpreter(tt.program); got != step.want {
+				got, sought := shim.Interpreter(tt.program, filepath.Join(project, "below"))
+				if got != step.want {
 					t.Errorf("%s: it is started as %s, want %s", step.name, got, step.want)
+				}
+				if file := filepath.Join(project, tt.file); !slices.Contains(sought, file) {
+					t.Errorf("%s: it does not depend on %s but on %q", step.name, file, sought)
 				}
 			}
 		})
@@ -67,8 +71,7 @@ func TestInterpreterOfATerminalIsLeftToItsManager(t *testing.T) {
 	}
 	t.Setenv("PATH", filepath.Join(root, "shims"))
 	t.Setenv("PYENV_VERSION", "3.9.1")
-	t.Chdir(root)
-	if got := shim.Interpreter("python3"); got != "python3" {
+	if got, _ := shim.Interpreter("python3", root); got != "python3" {
 		t.Errorf("it is started as %s", got)
 	}
 }

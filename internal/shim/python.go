@@ -48,6 +48,10 @@ type PythonOptions struct {
 	// time than starting the function.
 	Development bool
 
+	// Folder is where the user has the code, for which version managers choose a
+	// Python; the entry's folder if empty.
+	Folder string
+
 	// Interpreter is the first element of an earlier Result.Start on this machine, to
 	// skip looking for Python; python3 in PATH if empty.
 	Interpreter string
@@ -144,13 +148,11 @@ func checkPython(ctx context.Context, o PythonOptions) (pythonReport, error) {
 		return report, mayfly.Errorf(mayfly.Unavailable, "%s needs python3, which is not in PATH", entry).
 			WithHint("install Python 3.9 or newer")
 	}
-	here, err := os.Getwd()
-	if err != nil {
-		return report, fmt.Errorf("check %s: %w", entry, err)
-	}
+	folder := cmp.Or(o.Folder, home)
+	python, _ = direct(python, folder)
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, direct(python, here), "-I", "-S", "-X", "utf8", "-c", pythonCheck, entry, pythonPackage, home, o.Cache)
-	cmd.Env = append(cmd.Environ(), "PYENV_DIR="+here) // the version that python3 has for the user
+	cmd := exec.CommandContext(ctx, python, "-I", "-S", "-X", "utf8", "-c", pythonCheck, entry, pythonPackage, home, o.Cache)
+	cmd.Env = append(cmd.Environ(), "PYENV_DIR="+folder) // the version that python3 has for the code
 	cmd.Dir = o.Out
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
