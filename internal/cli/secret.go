@@ -16,6 +16,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/secrets"
+	"github.com/mayfly-run/mayfly/internal/yamlfile"
 	"golang.org/x/term"
 )
 
@@ -206,8 +207,8 @@ func readSecret(p *process, name mayfly.Name) (value []byte, err error) {
 	} else {
 		value, err = io.ReadAll(io.LimitReader(p.stdin, secrets.MaxValue+5)) // and a byte order mark and a line break
 		value = bytes.TrimSuffix(bytes.TrimSuffix(value, []byte("\n")), []byte("\r"))
-		if utf8.Valid(value) { // the mark that editors begin a text with is none of the value
-			value = bytes.TrimPrefix(value, []byte("\ufeff"))
+		if utf8.Valid(value) {
+			value = yamlfile.Text(value)
 		}
 	}
 	if err != nil {

@@ -37,8 +37,7 @@ func newWork(p *process, say aside, n *node.Node, projects []*project.Project, o
 		Open:      func(file string) (*project.Project, error) { return project.Open(file, p.lookup) },
 		Runner:    n.Roster(),
 		SetRoutes: n.Roster().SetRoutes, SecretsSet: n.SecretsSet,
-		Folder: filepath.Join(o.Folder, "build"),
-		Watch:  o.Config.Dev, Development: o.Config.Dev,
+		Folder: filepath.Join(o.Folder, "build"), Development: o.Config.Dev,
 		Tell: w.tell, Log: o.Log.With(telemetry.KeyPart, "session"),
 	})
 	return w, err

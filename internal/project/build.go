@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,7 +25,6 @@ type BuildOptions struct {
 	Cache string
 
 	Progress    func(step string) // is told of steps that may take long; may be nil
-	Output      io.Writer         // gets the output of compilers and installers as it comes; discarded if nil
 	Development bool              // the code is being edited: it runs here, and traces name its lines
 	Python      string            // Built.Python of an earlier build of code in the folder, in development; it is looked for if empty
 	Platforms   []string          // to compile for, see mayfly.Platform; this machine's if empty
@@ -102,9 +100,6 @@ func newBuilder(s Source, o BuildOptions) (b *builder, err error) {
 		if *folder, err = filepath.EvalSymlinks(*folder); err != nil { // as compilers name files
 			return nil, err
 		}
-	}
-	if o.Output == nil {
-		o.Output = io.Discard
 	}
 	if o.Progress == nil {
 		o.Progress = func(string) {}

@@ -276,13 +276,12 @@ services:
 		t.Errorf("Worker is %+v", h)
 	}
 
-	var said bytes.Buffer
-	made := buildSource(t, source("made"), project.BuildOptions{Output: &said})
+	made := buildSource(t, source("made"), project.BuildOptions{})
 	if text, err := os.ReadFile(filepath.Join(made.Folder, "index.sh")); err != nil || string(text) != "echo ho\n" && string(text) != "echo ho" {
 		t.Errorf("built %q, %v", text, err)
 	}
-	if want := []string{filepath.Join(folder, "src", "in")}; !slices.Equal(made.Inputs, want) || said.String() != "building\n" {
-		t.Errorf("inputs %q, output %q", made.Inputs, &said)
+	if want := []string{filepath.Join(folder, "src", "in")}; !slices.Equal(made.Inputs, want) {
+		t.Errorf("inputs %q", made.Inputs)
 	}
 
 	for _, tt := range []struct{ name, want, trace string }{

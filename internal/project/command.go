@@ -3,7 +3,6 @@ package project
 import (
 	"context"
 	"errors"
-	"io"
 	"os/exec"
 	"strings"
 	"sync"
@@ -34,10 +33,10 @@ type command struct {
 	failed string // such as "npm ci failed"
 }
 
-// run runs a command in the user's environment. Its output goes to Output, and into the
-// error if it fails.
+// run runs a command in the user's environment. The end of its output goes into
+// the error if it fails.
 func (b *builder) run(ctx context.Context, c command, name string, args ...string) error {
-	said := &tail{w: b.Output, most: 64 << 10}
+	said := &tail{most: 64 << 10}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.dir, said, said
 	cmd.WaitDelay = 2 * time.Second // do not wait for a grandchild that holds the pipe
@@ -56,9 +55,8 @@ func (b *builder) run(ctx context.Context, c command, name string, args ...strin
 	return &mayfly.Error{Code: mayfly.Invalid, Message: c.failed, Err: mayfly.Trace(text)}
 }
 
-// A tail passes on what is written and keeps the end of it.
+// A tail keeps the end of what is written.
 type tail struct {
-	w    io.Writer
 	most int
 
 	mu   sync.Mutex // stdout and stderr are one writer, but WaitDelay may leave it in use
@@ -73,7 +71,7 @@ func (t *tail) Write(p []byte) (int, error) {
 	if over := len(t.kept) - t.most; over > 0 {
 		t.kept, t.cut = append(t.kept[:0], t.kept[over:]...), true
 	}
-	return t.w.Write(p)
+	return len(p), nil
 }
 
 func (t *tail) String() string {

@@ -168,16 +168,15 @@ func detectFolder(folder string) (found, error) {
 		if !info.Mode().IsRegular() {
 			return found{}, mayfly.Errorf(mayfly.Invalid, "%s is not a regular file", filepath.Join(folder, e.Name())).WithHint("delete it")
 		}
-		switch {
-		case language == golang:
+		isIndex := stem == "index" && language != golang && (language != javaScript || main == "")
+		if !isIndex && e.Name() != "app.py" && e.Name() != "main.py" {
 			continue
-		case stem == "index" && (language != javaScript || main == ""), e.Name() == "app.py", e.Name() == "main.py":
-			f, err := detectFile(filepath.Join(folder, e.Name()))
-			if err != nil {
-				return f, err
-			}
-			add(f, e.Name())
 		}
+		f, err := detectFile(filepath.Join(folder, e.Name()))
+		if err != nil {
+			return f, err
+		}
+		add(f, e.Name())
 	}
 	if f, err := detectGoPackage(folder); err != nil {
 		return f, err
@@ -186,7 +185,7 @@ func detectFolder(folder string) (found, error) {
 	}
 	switch len(all) {
 	case 1:
-		if main == "" && isFile(folder, indexPage) && !isFile(folder, packageFile) && isPageScript(all[0]) {
+		if isFile(folder, indexPage) && !isFile(folder, packageFile) && isPageScript(all[0]) {
 			return found{}, mayfly.Errorf(mayfly.Invalid, "more than one thing to run in %s: %s, %s", folder, indexPage, names[0]).
 				WithHint("to serve the files, add a %s with engine: static; to run the script, name %s", Manifest, names[0])
 		}

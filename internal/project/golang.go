@@ -34,7 +34,7 @@ func (b *builder) golang(ctx context.Context, f found) (short bool, err error) {
 			return false, err
 		}
 		b.Progress("compiling " + b.Name + " for " + platform)
-		o := shim.GoOptions{Out: filepath.Join(out, b.Name), Work: work, GOOS: system, GOARCH: processor, Output: b.Output}
+		o := shim.GoOptions{Out: filepath.Join(out, b.Name), Work: work, GOOS: system, GOARCH: processor}
 		if f.whole {
 			o.Folder = f.entry
 		} else {

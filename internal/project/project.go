@@ -1,7 +1,6 @@
 package project
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -137,7 +136,7 @@ func openCode(path string) (*Project, error) {
 }
 
 // readFile reads a regular text file of bounded size: a pipe or device might block or
-// never end. A byte order mark, which some editors write, is not part of the text.
+// never end.
 func readFile(folder fs.FS, name string) ([]byte, error) {
 	info, err := fs.Stat(folder, name)
 	if err != nil {
@@ -150,7 +149,7 @@ func readFile(folder fs.FS, name string) ([]byte, error) {
 		return nil, fmt.Errorf("larger than %d MiB", yamlfile.MaxSize>>20)
 	}
 	data, err := fs.ReadFile(folder, name)
-	return bytes.TrimPrefix(data, []byte("\ufeff")), err
+	return yamlfile.Text(data), err
 }
 
 // Parse reads a manifest. file is its path: it appears in messages, and its folder holds

@@ -20,5 +20,7 @@
 //   - a touch and a turned link are changes: TestTouchAndLinksAreChanges
 //   - of very many functions only some are started before their first calls: TestNotEverythingStartsAtOnce
 //   - what is called is built first: TestWhatIsCalledIsBuiltFirst
+//   - each function runs on the Python of its folder: TestEachFolderRunsOnItsPython
+//   - a save counts from the first change not built yet: TestTookCountsFromTheFirstSave
 //   - of saves in a row the last one is served: TestLastSaveWins
 package session

@@ -3,7 +3,6 @@ package session
 import (
 	"cmp"
 	"context"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -46,9 +45,7 @@ type Options struct {
 	SecretsSet func(context.Context) <-chan map[mayfly.Name]struct{}
 
 	Folder      string      // for builds; emptied at the start
-	Watch       bool        // rebuild what changes
-	Development bool        // source maps, traces
-	Output      io.Writer   // gets what build tools print; discarded if nil
+	Development bool        // rebuild what changes; source maps, traces
 	Tell        func(Event) // gets the results of builds, one call at a time; may be nil
 	Log         *slog.Logger
 }
@@ -66,7 +63,7 @@ type Event struct {
 // A Session serves projects during development.
 type Session struct {
 	options Options
-	watcher *watch.Watcher // nil without Watch
+	watcher *watch.Watcher // nil if not in development
 
 	mu       sync.Mutex
 	projects []*project.Project
@@ -83,7 +80,7 @@ type Session struct {
 	builders, starters *line // for builds and first starts
 
 	following bool          // somebody is setting the watcher's targets
-	due       bool          // they have to be set once more
+	due       bool          // they have changed since
 	unwatched []*unit       // built since they were
 	followed  time.Time     // when the targets were last set
 	pause     time.Duration // until they may be again
@@ -123,9 +120,6 @@ func New(o Options) (*Session, error) {
 	if o.Tell == nil {
 		o.Tell = func(Event) {}
 	}
-	if o.Output == nil {
-		o.Output = io.Discard
-	}
 	if err := os.RemoveAll(o.Folder); err != nil {
 		return nil, mayfly.Errorf(mayfly.Unavailable, "cannot remove old builds: %w", err)
 	}
@@ -134,7 +128,7 @@ func New(o Options) (*Session, error) {
 		started:  make(chan struct{}),
 		builders: newLine(max(2, runtime.GOMAXPROCS(0))), starters: newLine(4 * max(2, runtime.GOMAXPROCS(0))),
 	}
-	if o.Watch {
+	if o.Development {
 		var err error
 		if s.watcher, err = watch.New(); err != nil {
 			return nil, err
@@ -174,7 +168,6 @@ func (s *Session) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	s.follow(ctx)
 	return s.watcher.Run(ctx, func(paths []string) { s.changed(ctx, paths) })
 }
 
@@ -215,7 +208,9 @@ func (s *Session) adopt(ctx context.Context, now time.Time) {
 
 // build has a unit built, now or after its running build. The caller holds mu.
 func (s *Session) build(ctx context.Context, u *unit, changed time.Time) {
-	u.dirty = changed
+	if u.dirty.IsZero() { // Event.Took counts from the first change
+		u.dirty = changed
+	}
 	if u.busy {
 		return
 	}
@@ -251,9 +246,6 @@ func (s *Session) next(ctx context.Context, u *unit) bool {
 	}
 	s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Took: time.Since(changed), Err: err, Code: source.Code})
 	s.ended(u, err)
-	s.mu.Lock()
-	s.unwatched = append(s.unwatched, u)
-	s.mu.Unlock()
 	s.follow(ctx)
 	return true
 }
@@ -304,7 +296,7 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 	s.mu.Unlock()
 	built, err := project.Build(ctx, source, project.BuildOptions{
 		Folder: folder, Cache: filepath.Join(filepath.Dir(s.options.Folder), "cache"),
-		Development: s.options.Development, Output: s.options.Output, Python: python,
+		Development: s.options.Development, Python: python,
 		Progress: func(step string) { s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Step: step}) },
 	})
 	s.builders.leave()
@@ -312,7 +304,10 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 	if err != nil { // it may not have come to the files that are to be changed
 		built.Inputs = slices.Compact(slices.Sorted(slices.Values(slices.Concat(built.Inputs, u.inputs))))
 	}
-	u.inputs, u.sought = built.Inputs, built.Sought
+	if !slices.Equal(u.inputs, built.Inputs) || !slices.Equal(u.sought, built.Sought) {
+		u.inputs, u.sought = built.Inputs, built.Sought
+		s.missed(u)
+	}
 	u.python = cmp.Or(built.Python, u.python)
 	s.mu.Unlock()
 	if err != nil {
@@ -386,15 +381,18 @@ func (s *Session) tell(e Event) {
 // among 1,000 units that are being built, it stays a small part of the work.
 const followShare = 10
 
-// follow watches the files that the sources consist of now, at once or soon. What has
-// changed before it was watched is built again.
-func (s *Session) follow(ctx context.Context) {
-	if s.watcher == nil {
-		return
+// missed notes that the watcher does not know what a unit consists of. The caller holds mu.
+func (s *Session) missed(u *unit) {
+	if s.watcher != nil {
+		s.due, s.unwatched = true, append(s.unwatched, u)
 	}
+}
+
+// follow watches the files that the sources consist of now, at once or soon, if they have
+// changed. What has changed before it was watched is built again.
+func (s *Session) follow(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.due = true
 	if s.following {
 		return
 	}
@@ -428,6 +426,7 @@ func (s *Session) watch(targets []watch.Target) {
 func (s *Session) catchUp(ctx context.Context, built []*unit) {
 	for _, u := range built {
 		if u.stale() {
+			u.python = "" // what names its version may be what has changed
 			s.build(ctx, u, time.Now())
 		}
 	}
@@ -500,30 +499,26 @@ func (u *unit) stale() bool {
 // changed rebuilds what the paths belong to.
 func (s *Session) changed(ctx context.Context, paths []string) {
 	s.mu.Lock()
-	reread := s.apply(ctx, paths)
+	s.apply(ctx, paths)
 	s.mu.Unlock()
-	if reread {
-		s.follow(ctx)
-	}
+	s.follow(ctx)
 }
 
-// apply is changed. It reports whether a manifest was read again. The caller holds mu.
-func (s *Session) apply(ctx context.Context, paths []string) (reread bool) {
+// apply is changed. The caller holds mu, and follows.
+func (s *Session) apply(ctx context.Context, paths []string) {
 	now := time.Now()
-	reread, anew := s.reread(paths)
-	if anew {
+	if s.reread(paths) {
 		s.adopt(ctx, now)
 		s.options.SetRoutes(project.Routes(s.projects))
 	}
 	for _, u := range s.units {
 		if slices.ContainsFunc(paths, u.seeks) {
-			u.python = "" // it may have named another version
+			u.python = ""
 		}
 		if slices.ContainsFunc(paths, u.has) {
 			s.build(ctx, u, now)
 		}
 	}
-	return reread
 }
 
 // followSecrets builds what failed and uses a secret that has been set.
@@ -565,13 +560,13 @@ func (u *unit) has(path string) bool {
 }
 
 // reread reopens the projects whose manifest is among the paths, or a file that it named
-// in vain. It reports whether it did, and whether one has changed. The caller holds mu.
-func (s *Session) reread(paths []string) (reread, anew bool) {
+// in vain. It reports whether one has changed. The caller holds mu.
+func (s *Session) reread(paths []string) (anew bool) {
 	for i, p := range s.projects {
 		if !slices.ContainsFunc(s.filesOf(p), func(file string) bool { return slices.Contains(paths, file) }) {
 			continue
 		}
-		reread = true
+		s.due = true
 		next, err := s.options.Open(p.File)
 		delete(s.lacking, p.File)
 		if err != nil {
@@ -584,7 +579,7 @@ func (s *Session) reread(paths []string) (reread, anew bool) {
 		s.projects[i] = next
 		anew = true
 	}
-	return reread, anew
+	return anew
 }
 
 // filesOf returns the files that define a project, if it has a manifest, with one that it

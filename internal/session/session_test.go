@@ -182,7 +182,7 @@ func (s *scene) run(t *testing.T, path string, change ...func(*session.Options))
 	o := session.Options{
 		Projects: []*project.Project{p}, Open: open, Runner: s.shelf,
 		SetRoutes: func(r []mayfly.Route) { s.routes <- r },
-		Folder:    filepath.Join(t.TempDir(), "build"), Watch: true, Development: true,
+		Folder:    filepath.Join(t.TempDir(), "build"), Development: true,
 		Tell: func(e session.Event) { s.events <- e }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	}
 	for _, c := range change {

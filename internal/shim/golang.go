@@ -44,8 +44,7 @@ type GoOptions struct {
 	Out  string // path of the binary
 	Work string // scratch folder of this function; if kept, modules are not looked up again
 
-	GOOS, GOARCH string    // target platform; the go command's default if both are empty
-	Output       io.Writer // gets what the compiler prints; discarded if nil
+	GOOS, GOARCH string // target platform; the go command's default if both are empty
 }
 
 // Go builds a binary from a Go package. A package other than main with a func Handle
@@ -102,7 +101,6 @@ func openGo(ctx context.Context, o GoOptions) (*goBuild, error) {
 	g := &goBuild{GoOptions: o, overlay: map[string]string{}}
 	g.name = filepath.Base(cmp.Or(o.File, o.Folder))
 	g.Folder = cmp.Or(o.Folder, filepath.Dir(o.File))
-	g.Output = cmp.Or(o.Output, io.Discard)
 	command, err := exec.LookPath("go")
 	if err != nil {
 		return nil, mayfly.Errorf(mayfly.Unavailable, "%s needs the go command, which is not in PATH", g.name).
@@ -204,7 +202,7 @@ func (g *goBuild) run(ctx context.Context, subcommand string, args ...string) ([
 	cmd := exec.CommandContext(ctx, g.command, append(all, args...)...)
 	cmd.Dir = g.Folder
 	cmd.Env = append(cmd.Environ(), g.env...)
-	cmd.Stderr = io.MultiWriter(&stderr, g.Output)
+	cmd.Stderr = &stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it then stops its compilers
 	cmd.WaitDelay = 3 * time.Second
 	out, err := cmd.Output()
@@ -293,7 +291,7 @@ func (g *goBuild) short(p goPackage) (short bool, err error) {
 	for _, name := range append(p.GoFiles, p.CgoFiles...) {
 		tree, err := parser.ParseFile(files, filepath.Join(p.Dir, name), nil, parser.SkipObjectResolution)
 		if err != nil {
-			return false, nil // the compiler explains it better, on its Output
+			return false, nil // the compiler explains it better
 		}
 		main = main || signature(tree, "main") != ""
 		handle = cmp.Or(handle, signature(tree, "Handle"))

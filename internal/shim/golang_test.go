@@ -131,14 +131,10 @@ func TestGoSaysWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			folder := write(t, map[string]string{"hello.go": tt.code})
-			var printed strings.Builder
 			_, err := shim.Go(t.Context(), shim.GoOptions{
-				File: filepath.Join(folder, "hello.go"), Out: filepath.Join(t.TempDir(), "hello"), Work: t.TempDir(), Output: &printed,
+				File: filepath.Join(folder, "hello.go"), Out: filepath.Join(t.TempDir(), "hello"), Work: t.TempDir(),
 			})
 			refused(t, err, tt.message, tt.hint, tt.trace)
-			if tt.trace != "" && printed.Len() == 0 && tt.name == "does not compile" {
-				t.Error("the compiler's output was not passed on")
-			}
 		})
 	}
 }

@@ -64,11 +64,12 @@ func direct(path, folder string) (real string, sought []string) {
 
 // chosen returns the version for a folder, or "", and the files that it was looked for in.
 func (m manager) chosen(folder, root string) (version string, files []string) {
-	for above := ""; above != folder; folder = above {
+	for {
 		files = append(files, filepath.Join(folder, m.file))
-		if above = filepath.Dir(folder); above == folder {
+		if folder == filepath.Dir(folder) {
 			break
 		}
+		folder = filepath.Dir(folder)
 	}
 	if m.key == "" {
 		files = append(files, filepath.Join(root, "version"))

@@ -5,18 +5,19 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/evanw/esbuild/pkg/api"
 
 	"github.com/mayfly-run/mayfly"
 )
 
+// methods are exports that handle one method each.
+const methods = "GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS"
+
 // handled matches a CommonJS module that exports a handler; esbuild reports a default
 // export for every such module.
-var handled = regexp.MustCompile(`\bmodule\s*\.\s*exports\b|\bexports\s*\.\s*(default|fetch|GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)\b`)
-
-// methodNames are exports that handle one method each.
-var methodNames = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+var handled = regexp.MustCompile(`\bmodule\s*\.\s*exports\b|\bexports\s*\.\s*(default|fetch|` + methods + `)\b`)
 
 // foreign are the exports that other platforms use as handlers, each with what to
 // export by default instead.
@@ -39,7 +40,7 @@ var (
 	// ownExport matches a CommonJS module's export of a form that is served, beside which
 	// it may have another platform's: an app or a function, a named form, or an object with one.
 	ownExport = regexp.MustCompile(`\bmodule\s*\.\s*exports\s*=\s*[^\s{=]` +
-		`|\bexports\s*\.\s*(?:default|fetch|GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)\s*=` +
+		`|\bexports\s*\.\s*(?:default|fetch|` + methods + `)\s*=` +
 		`|\bmodule\s*\.\s*exports\s*=\s*\{(?:(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*,)?\s*(?:async\s+)?["']?(?:default|fetch)["']?\s*[,:}(]`)
 
 	// foreignGlobal matches a call of what only another runtime has.
@@ -52,7 +53,15 @@ var (
 // isShort reports whether the entry is a short form, as its exports tell. Another
 // platform's handler is an error with what to write instead.
 func isShort(file string, source []byte, isModule bool) (short bool, err error) {
-	if found := foreignCall(file, source, isModule); found != nil {
+	handles := !isModule && handled.Match(source)
+	var exports []string
+	if isModule {
+		if exports, err = exportsOf(file); err != nil {
+			return false, err
+		}
+		handles = slices.Contains(exports, "default")
+	}
+	if found := foreignCall(source, handles); found != nil {
 		return false, mayfly.Errorf(mayfly.Invalid, "%s calls %s...), which Node.js does not have", filepath.Base(file), found).
 			WithHint("export default { fetch(request) { return new Response(\"hello\") } }")
 	}
@@ -64,25 +73,16 @@ func isShort(file string, source []byte, isModule bool) (short bool, err error) 
 	} else if found := foreignExport.FindSubmatch(source); found != nil && !isModule && !ownExport.Match(source) {
 		return false, noDefault(file, string(slices.Concat(found[1], found[2])), "module.exports =")
 	}
-	if isModule {
-		return moduleIsShort(file, source)
+	if isModule && !handles {
+		return moduleIsShort(file, source, exports)
 	}
-	return handled.Match(source), nil
+	return handles, nil
 }
 
 // foreignCall returns a call of what only another runtime has. Code with a handler for
 // Node.js may make it below a test for that runtime, so indented.
-func foreignCall(file string, source []byte, isModule bool) []byte {
-	calls := foreignGlobal.FindAllSubmatch(source, -1)
-	if len(calls) == 0 {
-		return nil
-	}
-	handles := !isModule && handled.Match(source)
-	if isModule {
-		exports, err := exportsOf(file)
-		handles = err == nil && slices.Contains(exports, "default")
-	}
-	for _, found := range calls {
+func foreignCall(source []byte, handles bool) []byte {
+	for _, found := range foreignGlobal.FindAllSubmatch(source, -1) {
 		if indented := len(found[1]) > 0; !indented || !handles {
 			return found[2]
 		}
@@ -90,14 +90,10 @@ func foreignCall(file string, source []byte, isModule bool) []byte {
 	return nil
 }
 
-// moduleIsShort is isShort for an ES module.
-func moduleIsShort(file string, source []byte) (short bool, err error) {
-	exports, err := exportsOf(file)
-	if err != nil || slices.Contains(exports, "default") {
-		return true, err
-	}
+// moduleIsShort is isShort for an ES module without a default export.
+func moduleIsShort(file string, source []byte, exports []string) (short bool, err error) {
 	for _, name := range exports {
-		if slices.Contains(methodNames, name) {
+		if slices.Contains(strings.Split(methods, "|"), name) {
 			return true, nil
 		}
 		if _, ok := foreign[name]; ok {

@@ -12,8 +12,11 @@ import (
 	"strings"
 )
 
-// nodeModules is the folder where Node.js looks for packages.
-const nodeModules = "node_modules"
+// Where Node.js looks for packages, and the file that describes one.
+const (
+	nodeModules = "node_modules"
+	packageFile = "package.json"
+)
 
 // A pkg is an installed package.
 type pkg struct {
@@ -30,7 +33,7 @@ type pkg struct {
 
 // readPackage reads an installed package.
 func readPackage(folder string) pkg {
-	p := pkg{folder: folder, manifest: filepath.Join(folder, "package.json")}
+	p := pkg{folder: folder, manifest: filepath.Join(folder, packageFile)}
 	var m struct {
 		Name, Type, Main                                     string
 		Exports, DevDependencies, PeerDependenciesMeta       json.RawMessage
@@ -168,7 +171,7 @@ func packageAt(file string) string {
 // in a workspace, or "" if code in a folder finds no such package.
 func linkedPackage(file, from string) string {
 	for folder := filepath.Dir(file); folder != filepath.Dir(folder); folder = filepath.Dir(folder) {
-		if _, err := os.Stat(filepath.Join(folder, "package.json")); err == nil {
+		if _, err := os.Stat(filepath.Join(folder, packageFile)); err == nil {
 			name := readPackage(folder).name
 			if name != "" && findPackage(name, from) == folder {
 				return name

@@ -81,7 +81,7 @@ func (p *places) line(folder string) string {
 	return b.String()
 }
 
-// within reports whether a file is below a folder.
+// within reports whether a file is a folder or in it.
 func within(folder, file string) bool {
 	name, err := filepath.Rel(folder, file)
 	return err == nil && filepath.IsLocal(name)

@@ -61,7 +61,7 @@ func (t *trail) sought(entry string, faults []api.Message) []string {
 	t.mu.Lock()
 	all := slices.Collect(maps.Keys(t.links))
 	t.mu.Unlock()
-	for _, name := range []string{"package.json", "tsconfig.json", "jsconfig.json"} {
+	for _, name := range []string{packageFile, "tsconfig.json", "jsconfig.json"} {
 		all = append(all, filepath.Join(folder, name))
 	}
 	for _, m := range faults {
@@ -106,7 +106,7 @@ func packagePlaces(folder, name string) []string {
 	for {
 		home := filepath.Join(folder, nodeModules)
 		place := filepath.Join(home, filepath.FromSlash(name))
-		all = append(all, filepath.Join(home, ".package-lock.json"), place, filepath.Join(place, "package.json"), filepath.Join(place, "index.js"))
+		all = append(all, filepath.Join(home, ".package-lock.json"), place, filepath.Join(place, packageFile), filepath.Join(place, "index.js"))
 		above := filepath.Dir(folder)
 		if above == folder {
 			return all

@@ -14,7 +14,8 @@
 //     TestNewFolderIsWatched, TestManyFoldersAtOnceAreWatched
 //   - links are followed, even when they are retargeted, and a file with two names
 //     is reported by the names that were asked for: TestLinksAreFollowed,
-//     TestLinkOnTheWayIsWatched, TestTreeMayBeALink
+//     TestLinkOnTheWayIsWatched, TestTurnedLinkIsFollowed,
+//     TestTreeMayBeALink
 //   - no change is lost when the system drops events: TestNothingIsLostWithEvents
 //   - limits are reported with a remedy: TestWhatCannotBeWatchedSaysWhatToDo,
 //     TestMoreFoldersThanAreWatchedIsSaid

@@ -31,8 +31,7 @@ type Target struct {
 	Tree  string   // absolute folder, watched with everything in it; none if empty
 
 	// Ignore reports whether to skip a file or folder of the tree, by its relative
-	// path with slashes. Nil skips names that begin with a dot, node_modules and
-	// __pycache__.
+	// path with slashes; nothing is skipped if nil.
 	Ignore func(path string, folder bool) bool
 }
 
@@ -223,7 +222,7 @@ func unwatchable(folder string, err error) error {
 // would report changes at its new place. The caller holds mu.
 func (w *Watcher) lose(gone string) {
 	for folder := range w.folders {
-		if within(folder, gone) {
+		if within(gone, folder) {
 			w.drop(folder)
 		}
 	}
@@ -237,7 +236,7 @@ func (w *Watcher) lose(gone string) {
 
 // miss notes a lost folder that must be watched. The caller holds mu.
 func (w *Watcher) miss(folder, gone string) {
-	if folder != "" && within(folder, gone) {
+	if folder != "" && within(gone, folder) {
 		w.missing[folder] = true
 	}
 }
@@ -247,7 +246,7 @@ func (w *Watcher) miss(folder, gone string) {
 func (w *Watcher) returned(path string) []string {
 	back := map[string]bool{}
 	for folder := range w.missing {
-		if !within(folder, path) {
+		if !within(path, folder) {
 			continue
 		}
 		if _, _ = w.add(folder); !w.missing[folder] {
@@ -281,7 +280,7 @@ func (w *Watcher) enter(t Target, from string) {
 }
 
 // within reports whether path is folder or in it.
-func within(path, folder string) bool {
+func within(folder, path string) bool {
 	return path == folder || strings.HasPrefix(path, folder+string(filepath.Separator))
 }
 
@@ -317,15 +316,7 @@ func (t Target) skips(path string, folder bool) bool {
 	if err != nil {
 		return true
 	}
-	if t.Ignore != nil {
-		return t.Ignore(filepath.ToSlash(relative), folder)
-	}
-	for part := range strings.SplitSeq(filepath.ToSlash(relative), "/") {
-		if strings.HasPrefix(part, ".") || part == "node_modules" || part == "__pycache__" {
-			return true
-		}
-	}
-	return false
+	return t.Ignore != nil && t.Ignore(filepath.ToSlash(relative), folder)
 }
 
 // Run calls changed with the changed paths after each quiet period, until ctx ends.
@@ -408,7 +399,7 @@ func (w *Watcher) moved(path string, op fsnotify.Op) bool {
 		return true
 	}
 	for folder, real := range w.folders {
-		if within(folder, path) {
+		if within(path, folder) {
 			if now, err := filepath.EvalSymlinks(folder); err != nil || now != real {
 				return true
 			}
@@ -425,6 +416,9 @@ func (w *Watcher) wantedAt(path string, op fsnotify.Op) []string {
 	}
 	paths := append(w.returned(path), w.files[path]...)
 	info, err := os.Lstat(path)
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 && len(w.files[path]) > 0 {
+		_ = w.set(w.targets) // it may lead elsewhere now; a failure is reported by the next Set
+	}
 	folder := err == nil && info.IsDir()
 	wanted := false
 	for _, t := range w.targets {

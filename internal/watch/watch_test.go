@@ -212,6 +212,30 @@ func TestLinkOnTheWayIsWatched(t *testing.T) {
 	}
 }
 
+// The targets stay the same, but lead elsewhere.
+func TestTurnedLinkIsFollowed(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	link := filepath.Join(folder, "here", "lib.py")
+	write(t, filepath.Join(folder, "here", "other"), "")
+	for _, release := range []string{"1", "2"} {
+		write(t, filepath.Join(folder, release, "lib.py"), "old")
+	}
+	if err := os.Symlink("../1/lib.py", link); err != nil {
+		t.Fatal(err)
+	}
+	told := start(t, watch.Target{Files: []string{link}})
+	if err := os.Symlink("../2/lib.py", link+".new"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(link+".new", link); err != nil {
+		t.Fatal(err)
+	}
+	await(t, told, link)
+	write(t, filepath.Join(folder, "2", "lib.py"), "new")
+	await(t, told, link)
+}
+
 func TestTreeMayBeALink(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -270,7 +294,9 @@ func TestOtherFilesAreNot(t *testing.T) {
 	wanted, last := filepath.Join(folder, "wanted.js"), filepath.Join(folder, "last.js")
 	write(t, wanted, "old")
 	write(t, filepath.Join(tree, "node_modules", "x", "index.js"), "old")
-	told := start(t, watch.Target{Files: []string{wanted, last}}, watch.Target{Tree: tree})
+	told := start(t, watch.Target{Files: []string{wanted, last}}, watch.Target{Tree: tree, Ignore: func(path string, folder bool) bool {
+		return folder && (path == "node_modules" || path == ".git")
+	}})
 	write(t, filepath.Join(folder, "other.js"), "new")
 	write(t, filepath.Join(tree, "node_modules", "x", "index.js"), "new")
 	write(t, filepath.Join(tree, ".git", "index"), "new")

@@ -34,13 +34,13 @@ const (
 	MaxValues = MaxTokens
 )
 
-// byteOrderMark is how some editors begin a file; it is no part of the text (YAML 1.2, 5.2).
-const byteOrderMark = "\ufeff"
+// Text returns a file's text: without the byte order mark that some editors begin it with.
+func Text(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\ufeff")) }
 
 // Parse reads one YAML document; file is its name in messages. Errors have code
 // Invalid. An empty document is a Node of kind Null.
 func Parse(file string, data []byte) (n *Node, err error) {
-	data = bytes.TrimPrefix(data, []byte(byteOrderMark))
+	data = Text(data)
 	r := &reader{file: file, anchors: map[string]ast.Node{}}
 	if err := r.checkBytes(data); err != nil {
 		return nil, err
