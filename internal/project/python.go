@@ -143,6 +143,7 @@ compileall.compile_dir(os.getcwd(), quiet=2, ddir="", invalidation_mode=py_compi
 // several.
 func (b *builder) pip(ctx context.Context, python, folder, out string) error {
 	if _, err := os.Stat(filepath.Join(folder, requirementsFile)); errors.Is(err, fs.ErrNotExist) {
+		b.sought = append(b.sought, filepath.Join(folder, requirementsFile))
 		return nil
 	}
 	files := filesLike(folder, "*.txt")
@@ -169,6 +170,24 @@ func (b *builder) pip(ctx context.Context, python, folder, out string) error {
 	}
 	_, err = copyTree(ctx, installed, out, func(name string) bool { return name == "bin/" })
 	return err
+}
+
+// PackageFolders returns where a Python interpreter finds packages that are installed, or
+// nothing if it cannot be asked.
+func PackageFolders(ctx context.Context, python string) (folders []string) {
+	if python == "" {
+		return nil
+	}
+	out, err := exec.CommandContext(ctx, python, "-I", "-c", `import sys; print(*sys.path, sep="\0", end="")`).Output()
+	if err != nil {
+		return nil
+	}
+	for folder := range strings.SplitSeq(string(out), "\x00") {
+		if base := filepath.Base(folder); base == "site-packages" || base == "dist-packages" {
+			folders = append(folders, folder)
+		}
+	}
+	return folders
 }
 
 // pythonVersion returns the tag of packages that this Python can load.

@@ -16,7 +16,8 @@
 //   - a build that fails leaves the last good one: TestFailedBuildKeepsTheLastGoodOne
 //   - what leaves the manifest leaves the node: TestManifestIsFollowed
 //   - a secret that was missing builds what uses it: TestSecretThatWasMissingBuildsAgain
-//   - what a build or a manifest lacked is built when it comes: TestWhatWasMissingIsBuiltWhenItComes
+//   - what a build or a manifest lacked is built when it comes: TestWhatWasMissingIsBuiltWhenItComes,
+//     TestPackageThatIsInstalledLaterBuildsAgain
 //   - a touch and a turned link are changes: TestTouchAndLinksAreChanges
 //   - of very many functions only some are started before their first calls: TestNotEverythingStartsAtOnce
 //   - what is called is built first: TestWhatIsCalledIsBuiltFirst

@@ -106,6 +106,7 @@ type unit struct {
 	sought  []string  // where the last build looked in vain, sorted
 	began   time.Time // of the last build
 	python  string    // interpreter that the last build found
+	lacks   []string  // folders of installed packages, one of which the last start may have lacked
 	found   []string  // of sought, what made it build again
 	builds  int       // so far, for the names of folders
 	serving string    // folder of the build in force
@@ -315,8 +316,10 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 	}
 	here := func(context.Context) (string, error) { return built.Folder, nil }
 	if err := s.try(ctx, u, built.Unit, here); err != nil {
+		s.lack(u, project.PackageFolders(ctx, built.Python))
 		return err
 	}
+	s.lack(u, nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u.gone {
@@ -331,6 +334,16 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 	}
 	u.serving = folder
 	return nil
+}
+
+// lack notes the folders in which the unit may find what its start lacked.
+func (s *Session) lack(u *unit, folders []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Equal(u.lacks, folders) {
+		u.lacks = folders
+		s.missed(u)
+	}
 }
 
 // mostTried is how many units are started once when the session begins. A thousand
@@ -464,6 +477,9 @@ func (s *Session) targets() []watch.Target {
 // targets are the paths whose changes affect the unit.
 func (u *unit) targets() []watch.Target {
 	targets := []watch.Target{{Files: u.inputs}, {Files: u.sought}}
+	for _, folder := range u.lacks {
+		targets = append(targets, watch.Target{Tree: folder, Flat: true})
+	}
 	for _, path := range u.source.Watch {
 		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			targets = append(targets, watch.Target{Tree: path, Ignore: u.source.Ignores})
@@ -478,7 +494,7 @@ func (u *unit) targets() []watch.Target {
 // nobody may have seen: only now is it known which they are.
 func (u *unit) stale() bool {
 	now := time.Now()
-	for _, file := range u.inputs {
+	for _, file := range slices.Concat(u.inputs, u.lacks) { // a folder changes with what is in it
 		if info, err := os.Stat(file); err == nil && info.ModTime().After(u.began) && !info.ModTime().After(now) {
 			return true
 		}
@@ -545,6 +561,9 @@ func (u *unit) seeks(path string) bool {
 // has reports whether a path is part of the unit.
 func (u *unit) has(path string) bool {
 	if _, found := slices.BinarySearch(u.inputs, path); found || u.seeks(path) {
+		return true
+	}
+	if slices.Contains(u.lacks, path) || slices.Contains(u.lacks, filepath.Dir(path)) {
 		return true
 	}
 	for _, watched := range u.source.Watch {

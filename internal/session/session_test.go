@@ -35,8 +35,9 @@ type shelf struct {
 	changes  chan struct{}
 	order    []mayfly.Name // of Set
 	called   mayfly.Name
-	prepared int  // calls of Prepare
-	well     bool // what has "broken" starts too
+	prepared int    // calls of Prepare
+	imports  string // module that Python has to find
+	well     bool   // what has "broken" starts too
 }
 
 func newShelf() *shelf {
@@ -73,10 +74,16 @@ func (s *shelf) Expect(_ mayfly.Kind, name mayfly.Name, wanted func()) {
 
 func (s *shelf) Fail(name mayfly.Name, err error) { s.change(func() { s.failed[name] = err }) }
 
-func (s *shelf) Prepare(ctx context.Context, _ mayfly.Unit, folder runner.Folder) error {
+func (s *shelf) Prepare(ctx context.Context, u mayfly.Unit, folder runner.Folder) error {
 	s.mu.Lock()
 	s.prepared++
+	module := s.imports
 	s.mu.Unlock()
+	if module != "" {
+		if out, err := exec.CommandContext(ctx, u.Start[0], "-c", "import "+module).CombinedOutput(); err != nil {
+			return mayfly.Errorf(mayfly.Crashed, "it does not start: %w", mayfly.Trace(out))
+		}
+	}
 	text, err := read(ctx, folder)
 	if err == nil && strings.Contains(text, "broken") && !s.healed() {
 		err = mayfly.Errorf(mayfly.Crashed, "it does not start: %w", mayfly.Trace("line 1"))
@@ -411,6 +418,31 @@ func TestEachFolderRunsOnItsPython(t *testing.T) {
 	s.shelf.await(t, "b runs on its own", on("b", "two"))
 	s.write(t, "b/.python-version", "three")
 	s.shelf.await(t, "b runs on another", on("b", "three"))
+}
+
+// Nothing of the project says so when a package is installed.
+func TestPackageThatIsInstalledLaterBuildsAgain(t *testing.T) {
+	root := t.TempDir()
+	out, err := exec.Command("python3", "-m", "venv", "--without-pip", root).CombinedOutput()
+	natstest.Require(t, "python3", err, "install it with venv: "+string(out))
+	t.Setenv("PATH", filepath.Join(root, "bin")+":"+os.Getenv("PATH"))
+	homes, err := filepath.Glob(filepath.Join(root, "lib", "python3*", "site-packages"))
+	if err != nil || len(homes) != 1 {
+		t.Fatalf("packages go to %q (%v)", homes, err)
+	}
+	s := &scene{shelf: newShelf(), folder: t.TempDir(), events: make(chan session.Event, 1000), routes: make(chan []mayfly.Route, 100)}
+	s.shelf.imports = "later"
+	s.write(t, "mayfly.yaml", "project: shop\nfunctions: {a: {code: app.py}}\n")
+	s.write(t, "app.py", "import later\ndef handle(request): return 'hi'\n")
+	s.run(t, s.folder)
+	if e := s.failure(t); e.Name != "a" {
+		t.Fatalf("told of %+v", e)
+	}
+	later := filepath.Join(homes[0], "later")
+	if err := errors.Join(os.Mkdir(later, 0o700), os.WriteFile(filepath.Join(later, "__init__.py"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	s.shelf.await(t, "a runs", func() bool { return s.shelf.starts["a"] != "" })
 }
 
 // A thousand instances at once would leave nothing of the machine.

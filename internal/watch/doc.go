@@ -10,8 +10,8 @@
 // Invariants, and the tests that guard them:
 //   - writing, replacing, removing and recreating a file is reported:
 //     TestChangesAreTold
-//   - new folders are watched too, even many at once:
-//     TestNewFolderIsWatched, TestManyFoldersAtOnceAreWatched
+//   - new folders are watched too, even many at once, but not those in a flat tree:
+//     TestNewFolderIsWatched, TestManyFoldersAtOnceAreWatched, TestFlatTreeIsOneFolder
 //   - links are followed, even when they are retargeted, and a file with two names
 //     is reported by the names that were asked for: TestLinksAreFollowed,
 //     TestLinkOnTheWayIsWatched, TestTurnedLinkIsFollowed,

@@ -29,6 +29,7 @@ const MaxFolders = 4096
 type Target struct {
 	Files []string // absolute; watched wherever they are
 	Tree  string   // absolute folder, watched with everything in it; none if empty
+	Flat  bool     // of the tree, only what is directly in the folder
 
 	// Ignore reports whether to skip a file or folder of the tree, by its relative
 	// path with slashes; nothing is skipped if nil.
@@ -288,7 +289,7 @@ func within(folder, path string) bool {
 // reads a folder after yielding it, and so after it is watched: new files are
 // either read or reported.
 func (t Target) walk(from string, more func(folder string) bool) {
-	if t.Tree == "" {
+	if t.Tree == "" || t.Flat && from != t.Tree {
 		return
 	}
 	real, err := filepath.EvalSymlinks(from) // WalkDir does not follow a link
@@ -303,7 +304,7 @@ func (t Target) walk(from string, more func(folder string) bool) {
 		if path != t.Tree && t.skips(path, true) {
 			return filepath.SkipDir
 		}
-		if !more(path) {
+		if !more(path) || t.Flat {
 			return filepath.SkipAll
 		}
 		return nil
@@ -316,7 +317,8 @@ func (t Target) skips(path string, folder bool) bool {
 	if err != nil {
 		return true
 	}
-	return t.Ignore != nil && t.Ignore(filepath.ToSlash(relative), folder)
+	name := filepath.ToSlash(relative)
+	return t.Flat && strings.Contains(name, "/") || t.Ignore != nil && t.Ignore(name, folder)
 }
 
 // Run calls changed with the changed paths after each quiet period, until ctx ends.

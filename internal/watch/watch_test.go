@@ -236,6 +236,28 @@ func TestTurnedLinkIsFollowed(t *testing.T) {
 	await(t, told, link)
 }
 
+func TestFlatTreeIsOneFolder(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(t.TempDir(), "packages")
+	old, deep := filepath.Join(folder, "old"), filepath.Join(folder, "old", "a.py")
+	write(t, deep, "old")
+	told := start(t, watch.Target{Tree: folder, Flat: true})
+	for _, name := range []string{"one", "two"} {
+		write(t, deep, "new")
+		added := filepath.Join(folder, name)
+		write(t, filepath.Join(added, "a.py"), "new")
+		for {
+			paths := <-told
+			if slices.Contains(paths, deep) || slices.Contains(paths, old) {
+				t.Fatalf("told of %q", paths)
+			}
+			if slices.Contains(paths, added) {
+				break
+			}
+		}
+	}
+}
+
 func TestTreeMayBeALink(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
