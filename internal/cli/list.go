@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/micro"
+	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/registry"
 )
 
@@ -24,11 +26,12 @@ type list struct {
 
 // Help is shown by mayfly list --help.
 func (*list) Help() string {
-	return `STATE is ok, failing (instances of a function crash or do not start; see mayfly
-info and mayfly logs), down (it is deployed, but no node runs it) or unreadable
-(its registry entry is damaged, and the last good revision serves; deploy it
-again). CALLS and ERRORS count from the start of the instances or, for a
-function, of its nodes. INSTANCES of a function come and go with its calls.`
+	return `STATE is ok, building or starting (for the first time), failed (to build),
+failing (instances crash or do not start; see mayfly info and mayfly logs), down
+(it is deployed, but no node runs it) or unreadable (its registry entry is
+damaged, and the last good revision serves; deploy it again). CALLS and ERRORS
+count from the start of the instances or, for a function, of its nodes.
+INSTANCES of a function come and go with its calls.`
 }
 
 // A listed is one line of the list: a function, or a version of a service.
@@ -37,13 +40,14 @@ type listed struct {
 	Kind        string   `json:"kind"` // service or function
 	Version     string   `json:"version"`
 	Engine      string   `json:"engine,omitempty"` // if Mayfly runs it
-	State       string   `json:"state"`            // ok, failing, down or unreadable
+	State       string   `json:"state"`            // ok, building, starting, failed, failing, down or unreadable
 	Instances   int      `json:"instances"`
 	Calls       uint64   `json:"calls"`
 	Errors      uint64   `json:"errors"`
 	Endpoints   []string `json:"endpoints"`
 	URL         string   `json:"url,omitempty"`
 	Description string   `json:"description"`
+	Error       string   `json:"error,omitempty"` // why it is failed or failing
 }
 
 // Run is called by kong.
@@ -81,7 +85,7 @@ func (l *list) print(ctx context.Context, s *store, w io.Writer) (int, error) {
 		// The gateway would be the same in each line, and too wide for 80 columns.
 		reached := strings.TrimPrefix(one.URL, s.gateway())
 		t.add(one.Name, one.Kind, one.Version, one.State, count(one.Instances), count(one.Calls), count(one.Errors),
-			dash(cmp.Or(reached, clipList(one.Endpoints, 4))), one.Description)
+			dash(cmp.Or(reached, clipList(one.Endpoints, 4))), cmp.Or(one.Error, one.Description))
 	}
 	if len(all) == 0 {
 		return 0, nil
@@ -93,15 +97,17 @@ func (l *list) print(ctx context.Context, s *store, w io.Writer) (int, error) {
 // server has proved quick.
 const firstWait = 300 * time.Millisecond
 
-// list asks the registry what should run and the services what does, both at once. It
-// asks for STATS, not INFO: that lacks only the descriptions of services that Mayfly does
+// list asks the registry what should run, the services what does, and the nodes what does
+// not, all at once. It asks for STATS, not INFO: that lacks only the descriptions of services that Mayfly does
 // not run.
 func (s *store) list(ctx context.Context) ([]listed, error) {
 	found := micro.Stats(s.bus)
 	errs := make([]error, 2)
+	var nodes []peers.Node
 	var asked sync.WaitGroup
 	asked.Go(func() { errs[0] = found.AskQuick(ctx, firstWait, "") })
 	asked.Go(func() { errs[1] = s.look(ctx) })
+	asked.Go(func() { nodes, _ = peers.New(s.bus).List(ctx) }) // without a login for the nodes' account the rest will do
 	asked.Wait()
 	if err := cmp.Or(errs...); err != nil {
 		return nil, err
@@ -109,7 +115,7 @@ func (s *store) list(ctx context.Context) ([]listed, error) {
 	if err := s.askLate(ctx, found); err != nil {
 		return nil, err
 	}
-	all := s.addDeployed(listServices(found.Answers()))
+	all := addConditions(s.addDeployed(listServices(found.Answers())), nodes)
 	for i := range all {
 		if one := &all[i]; one.Kind == "function" {
 			one.URL = s.gateway() + "/fn/" + one.Name
@@ -227,9 +233,51 @@ func (s *store) addDeployed(all []listed) []listed {
 			one.Engine = string(u.Engine)
 		}
 	}
-	all = addUnreadable(all, s.Unreadable())
+	return addUnreadable(all, s.Unreadable())
+}
+
+// addConditions adds what does not answer to the services' question, as its nodes see it.
+func addConditions(all []listed, nodes []peers.Node) []listed {
+	silent := map[string]int{}
+	for i, one := range all {
+		if one.State == "down" {
+			silent[one.Name] = i
+		}
+	}
+	for _, n := range nodes {
+		for _, c := range n.Units {
+			i, ok := silent[c.Name]
+			if at := slices.IndexFunc(all, func(one listed) bool { return one.Name == c.Name && one.Kind == c.Kind }); !ok && at >= 0 {
+				if c.State == peers.Failing && all[at].State == peers.Failing {
+					all[at].Error = c.Error
+				}
+				continue
+			}
+			if !ok {
+				i = len(all)
+				all = append(all, listed{Name: c.Name, Kind: c.Kind, Version: revisionOf(fmt.Sprint("1.0.", c.Revision)), Endpoints: []string{}})
+			}
+			silent[c.Name] = i
+			all[i].add(c)
+		}
+	}
 	slices.SortStableFunc(all, func(a, b listed) int { return cmp.Compare(a.Name, b.Name) })
 	return all
+}
+
+// add adds a node's view of a unit that does not answer; the best state of all nodes counts.
+func (l *listed) add(c peers.Condition) {
+	l.Instances += c.Instances
+	if l.State == "ok" {
+		return
+	}
+	l.State, l.Error = c.State, c.Error
+	switch c.State {
+	case peers.Running:
+		l.State, l.Error = "ok", ""
+	case peers.Building, peers.Starting:
+		l.Description = "for " + time.Since(c.Since).Round(time.Second).String()
+	}
 }
 
 // addUnreadable marks or adds the units whose entry makes no sense.

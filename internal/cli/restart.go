@@ -45,6 +45,9 @@ func (r *restart) Run(ctx context.Context, p *process) error {
 
 // notRun returns the error for a name that no node runs.
 func notRun(ctx context.Context, b *bus.Bus, name string) error {
+	if err := onItsWay(ctx, b, name); err != nil {
+		return err
+	}
 	err := nobodyCalled(ctx, b, name)
 	if mayfly.CodeOf(err) == mayfly.Unavailable { // it answers, so it is there
 		return mayfly.Errorf(mayfly.Invalid, "no node runs %s: Mayfly can restart only what it started", name).

@@ -16,7 +16,8 @@ func TestRestartGoesOnAfterAFailure(t *testing.T) {
 	b := natstest.New(t)
 	for _, id := range []string{"a", "b"} {
 		answerer, err := peers.NewAnswerer(t.Context(), b, peers.Options{
-			Self: peers.Node{ID: id}, Ready: func() error { return nil },
+			Units: func() []peers.Condition { return nil },
+			Self:  peers.Node{ID: id}, Ready: func() error { return nil },
 			Restart: func(context.Context, peers.Restart) []peers.Restarted {
 				return []peers.Restarted{{Name: "broken-" + id, Error: "no file"}, {Name: "works-" + id, Instances: 2}}
 			},

@@ -4,11 +4,13 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/micro"
 	"github.com/mayfly-run/mayfly/internal/nearest"
+	"github.com/mayfly-run/mayfly/internal/peers"
 )
 
 // isFunction tells a function from a service: its subject is below fn.
@@ -48,6 +50,34 @@ func nobodyCalled(ctx context.Context, b *bus.Bus, name string) error {
 	if slices.Contains(names, name) { // it answered late, or has just started
 		return mayfly.Errorf(mayfly.Unavailable, "%s did not answer in time", name).WithHint("try again")
 	}
+	if err := onItsWay(ctx, b, name); err != nil {
+		return err
+	}
 	return mayfly.Errorf(mayfly.NotFound, "no service or function %q", name).
 		WithHint("%s", nearest.Hint(name, names, "run mayfly list to see what is running"))
+}
+
+// onItsWay returns why a function or service of a node does not answer, or nil if no node
+// has that name.
+func onItsWay(ctx context.Context, b *bus.Bus, name string) error {
+	nodes, _ := peers.New(b).List(ctx) // without a login for their account they tell nothing
+	for _, n := range nodes {
+		for _, c := range n.Units {
+			if c.Name != name {
+				continue
+			}
+			switch took := time.Since(c.Since).Round(time.Second); c.State {
+			case peers.Building, peers.Starting:
+				return mayfly.Errorf(mayfly.Unavailable, "%s %q has been %s for %s", c.Kind, name, c.State, took).WithHint("try again soon")
+			case peers.Failed:
+				return mayfly.Errorf(mayfly.Crashed, "%s %q failed to build: %s", c.Kind, name, c.Error).WithHint("see the terminal of mayfly up")
+			case peers.Failing:
+				return mayfly.Errorf(mayfly.Crashed, "%s %q does not run: %s", c.Kind, name, c.Error).WithHint("see mayfly logs %s", name)
+			default:
+				return mayfly.Errorf(mayfly.NotFound, "service %q runs, but does not answer discovery ($SRV)", name).
+					WithHint("call a subject that it listens on: mayfly call --subject SUBJECT")
+			}
+		}
+	}
+	return nil
 }

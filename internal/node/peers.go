@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/mayfly-run/mayfly"
@@ -21,6 +22,7 @@ func (n *Node) answers(log *slog.Logger) peers.Options {
 			Limiter: n.keeper.Limiter(), Started: n.started, Labels: n.labels, Store: n.bus.Embedded(),
 		},
 		Ready:  n.bus.Ready, // a registry that lacks something can be mended by a deploy
+		Units:  n.conditions,
 		Routes: n.routes,
 		Prepare: func(ctx context.Context, u mayfly.Unit) error {
 			return n.runner.Prepare(ctx, u, n.roster.Bundle(u.Program))
@@ -58,6 +60,23 @@ func (n *Node) restart(ctx context.Context, r peers.Restart) []peers.Restarted {
 		})
 	}
 	restarts.Wait()
+	return all
+}
+
+// conditions translates those of the roster.
+func (n *Node) conditions() []peers.Condition {
+	var all []peers.Condition
+	for _, c := range n.roster.Conditions() {
+		one := peers.Condition{
+			Name: string(c.Name), Kind: c.Kind.String(), Revision: c.Revision,
+			State: c.State, Since: c.Since, Instances: c.Instances,
+		}
+		if c.Err != nil {
+			text, _, _ := strings.Cut(c.Err.Error(), "\n")
+			one.Error = mayfly.Clip(text)
+		}
+		all = append(all, one)
+	}
 	return all
 }
 

@@ -34,9 +34,31 @@ type Node struct {
 	Unready string `json:"unready,omitempty"` // why it cannot store anything now; "" if it can
 	Hint    string `json:"hint,omitempty"`    // what to do about that
 
+	Units []Condition `json:"units,omitempty"` // its services, and the functions that do not answer
+
 	Key []byte `json:"key,omitempty"` // public key that questions to it are sealed with; new at each start
 
 	Raw json.RawMessage `json:"-"` // the answer as received, to pass on
+}
+
+// Values of Condition.State.
+const (
+	Building = "building" // for the first time
+	Failed   = "failed"   // to build, and nothing earlier serves
+	Starting = "starting"
+	Failing  = "failing" // its instances end or do not start
+	Running  = "running"
+)
+
+// A Condition is how a unit of a node is doing.
+type Condition struct {
+	Name      string    `json:"name"`
+	Kind      string    `json:"kind"`     // function or service
+	Revision  uint64    `json:"revision"` // 0 in development
+	State     string    `json:"state"`
+	Since     time.Time `json:"since,omitzero"`  // what is under way began
+	Instances int       `json:"instances"`       // that are ready
+	Error     string    `json:"error,omitempty"` // why it failed or fails, in one line
 }
 
 // A Route is one route of a node's gateway.

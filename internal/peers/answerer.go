@@ -16,8 +16,9 @@ import (
 // Options are what a node answers with. All but Log are required. The functions must be
 // safe for concurrent use.
 type Options struct {
-	Self    Node         // V, Key and Account are set by NewAnswerer, Unready and Hint by Ready
+	Self    Node         // V, Key and Account are set by NewAnswerer, Unready and Hint by Ready, Units by Units
 	Ready   func() error // must not block
+	Units   func() []Condition
 	Routes  func() []Route
 	Prepare func(ctx context.Context, f mayfly.Unit) error
 	State   func(name string) (State, bool) // false if nothing here has the name
@@ -85,7 +86,11 @@ func (a *Answerer) answer(ctx context.Context, in bus.Inbound) error {
 		if err := a.options.Ready(); err != nil {
 			self.Unready, self.Hint = err.Error(), mayfly.HintOf(err)
 		}
-		return respond(in, self)
+		self.Units = a.options.Units()
+		return a.respondWithin(in, len(self.Units), func(n int) any {
+			self.Units = self.Units[:n]
+			return self
+		})
 	case mayfly.SubjectRoutes:
 		return a.answerRoutes(in)
 	case prepareSubject(a.options.Self.ID):
@@ -131,18 +136,23 @@ func (a *Answerer) restart(ctx context.Context, in bus.Inbound) error {
 	return respond(in, restartAnswer{V: Version, Units: units})
 }
 
-// answerRoutes limits the list to what fits one message.
+// answerRoutes answers with the routes.
 func (a *Answerer) answerRoutes(in bus.Inbound) error {
 	routes := a.options.Routes()
 	for i := range routes {
 		routes[i].V = Version
 	}
+	return a.respondWithin(in, len(routes), func(n int) any { return routes[:n] })
+}
+
+// respondWithin cuts the answer's list, of n items, to what fits one message.
+func (a *Answerer) respondWithin(in bus.Inbound, n int, answer func(n int) any) error {
 	for {
-		data, err := json.Marshal(routes)
-		if err == nil && int64(len(data)) < a.bus.MaxPayload()-1024 {
+		data, err := json.Marshal(answer(n))
+		if err == nil && (n == 0 || int64(len(data)) < a.bus.MaxPayload()-1024) {
 			return in.Respond(data)
 		}
-		routes = routes[:len(routes)/2]
+		n /= 2
 	}
 }
 

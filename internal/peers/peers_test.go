@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +55,9 @@ func options() peers.Options {
 	return peers.Options{
 		Ready: func() error { return nil },
 		Self:  peers.Node{ID: "n1", Name: "mayfly-n1", Platform: "linux/amd64", Version: "1.2.3", Labels: map[string]string{"zone": "eu"}},
+		Units: func() []peers.Condition {
+			return []peers.Condition{{Name: "late", Kind: "function", State: peers.Failed, Error: "line 1"}}
+		},
 		Routes: func() []peers.Route {
 			return []peers.Route{{Node: "mayfly-n1", Pattern: "/x", Target: "x", Name: "x", Origin: "metadata"}}
 		},
@@ -114,6 +118,7 @@ func TestBothEndsUnderstandEachOther(t *testing.T) {
 	}
 	want := o.Self
 	want.V, want.Key, want.Account, want.Raw = peers.Version, nodes[0].Key, peers.AccountOwn, nodes[0].Raw
+	want.Units = o.Units()
 	if len(want.Key) == 0 {
 		t.Error("the node has no key")
 	}
@@ -456,5 +461,20 @@ func TestRoutesFitIntoAMessage(t *testing.T) {
 	}
 	if err != nil || len(routes) < 2_500 || !strings.HasSuffix(routes[0].Pattern, "/0") {
 		t.Errorf("%d routes, error %v", len(routes), err)
+	}
+}
+
+// However many units do not answer, the node does.
+func TestVeryManyUnitsFitOneAnswer(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	o := options()
+	o.Units = func() []peers.Condition {
+		return slices.Repeat([]peers.Condition{{Name: "f", Error: strings.Repeat("x", 100)}}, 20_000)
+	}
+	answer(t, b, o)
+	nodes, err := peers.New(b).List(t.Context())
+	if err != nil || len(nodes) != 1 || len(nodes[0].Units) < 2_000 {
+		t.Errorf("%d nodes (%v)", len(nodes), err)
 	}
 }

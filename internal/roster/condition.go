@@ -8,18 +8,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
-)
-
-// A State says how far a unit of this node is.
-type State string
-
-// The states.
-const (
-	Building State = "building" // for the first time
-	Failed   State = "failed"   // to build, and nothing earlier serves
-	Starting State = "starting" // its first instance, or one that may still be connecting
-	Failing  State = "failing"  // its instances end or do not start, and none serves
-	Running  State = "running"
+	"github.com/mayfly-run/mayfly/internal/peers"
 )
 
 // A Condition is how a unit of this node is doing.
@@ -27,7 +16,7 @@ type Condition struct {
 	Kind      mayfly.Kind
 	Name      mayfly.Name
 	Revision  uint64
-	State     State
+	State     string    // one of peers.Building and those beside it
 	Since     time.Time // of what is under way
 	Instances int       // that are ready
 	Err       error     // why it failed, or fails
@@ -41,16 +30,16 @@ const connecting = 5 * time.Second
 func (c Condition) Problem() error {
 	kind := c.Kind.String()
 	switch took := time.Since(c.Since).Round(time.Second); c.State {
-	case Building:
+	case peers.Building:
 		return mayfly.Errorf(mayfly.Unavailable, "%s %q has been building for %s", kind, c.Name, took).
 			WithHint("see the terminal of mayfly up")
-	case Starting:
+	case peers.Starting:
 		return mayfly.Errorf(mayfly.Unavailable, "%s %q has been starting for %s", kind, c.Name, took).
 			WithHint("see mayfly logs %s", c.Name)
-	case Failed:
+	case peers.Failed:
 		return mayfly.Errorf(mayfly.Crashed, "%s %q failed to build: %w", kind, c.Name, c.Err).
 			WithHint("%s", cmp.Or(mayfly.HintOf(c.Err), "fix the code and save it"))
-	case Failing:
+	case peers.Failing:
 		return mayfly.Errorf(mayfly.Crashed, "%s %q does not run: %w", kind, c.Name, c.Err).
 			WithHint("%s", cmp.Or(mayfly.HintOf(c.Err), "see mayfly logs "+string(c.Name)))
 	default:
@@ -60,12 +49,12 @@ func (c Condition) Problem() error {
 
 // condition returns that of a unit whose build has not ended well.
 func (b *build) condition(name mayfly.Name) Condition {
-	c := Condition{Kind: b.kind, Name: name, State: Building, Since: b.began}
+	c := Condition{Kind: b.kind, Name: name, State: peers.Building, Since: b.began}
 	if !b.running() {
-		c.State, c.Err = Failed, b.err
+		c.State, c.Err = peers.Failed, b.err
 	}
 	if !b.running() && b.err == nil {
-		c.State = Running
+		c.State = peers.Running
 	}
 	return c
 }
@@ -89,7 +78,7 @@ func (r *Roster) conditions(functions bool) (all []Condition) {
 	}
 	r.mu.RUnlock()
 	for _, u := range units {
-		if c := r.condition(u); u.Kind == mayfly.KindService || c.State == Failing {
+		if c := r.condition(u); u.Kind == mayfly.KindService || c.State == peers.Failing {
 			all = append(all, c)
 		}
 	}
@@ -100,12 +89,12 @@ func (r *Roster) conditions(functions bool) (all []Condition) {
 // condition returns that of a unit that the runner has.
 func (r *Roster) condition(u *mayfly.Unit) Condition {
 	h := r.runner.Health(u.Name)
-	c := Condition{Kind: u.Kind, Name: u.Name, Revision: u.Revision, State: Running, Since: h.Began, Instances: h.Ready, Err: h.Failure}
+	c := Condition{Kind: u.Kind, Name: u.Name, Revision: u.Revision, State: peers.Running, Since: h.Began, Instances: h.Ready, Err: h.Failure}
 	switch {
 	case h.Ready == 0 && h.Failure != nil:
-		c.State = Failing
+		c.State = peers.Failing
 	case u.Kind == mayfly.KindService && h.Starting+h.Ready > 0 && (h.Ready == 0 || time.Since(h.Began) < connecting):
-		c.State = Starting
+		c.State = peers.Starting
 	}
 	return c
 }
@@ -132,10 +121,10 @@ func (r *Roster) Coming(ctx context.Context, name string) (again bool, problem e
 	coming := false
 	for _, c := range all {
 		switch c.State {
-		case Building:
+		case peers.Building:
 			coming = true
 			r.want(c.Name)
-		case Starting:
+		case peers.Starting:
 			coming = true
 			tick.Reset(connectingTick)
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/bundle"
 	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/registry"
 	"github.com/mayfly-run/mayfly/internal/roster"
 	"github.com/mayfly-run/mayfly/internal/runner"
@@ -319,8 +320,8 @@ func TestConditionsNameWhatDoesNotAnswer(t *testing.T) {
 	var got []string
 	for _, c := range s.Conditions() {
 		state := c.State
-		if state == roster.Starting && c.Name == "worker" {
-			state = roster.Running // depends on the machine
+		if state == peers.Starting && c.Name == "worker" {
+			state = peers.Running // depends on the machine
 		}
 		got = append(got, fmt.Sprintf("%s %s %s %v", c.Kind, c.Name, state, c.Err))
 	}
