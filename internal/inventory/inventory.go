@@ -238,12 +238,14 @@ func (i *Inventory) left(v view, known []Loss, restarted bool) []Loss {
 }
 
 // settle has the record follow what was written since the last look, and a stream that
-// was replaced while we looked: that is what its operator wants.
+// was replaced while we looked: that is what its operator wants. One that was deleted is
+// missed until there is another.
 func (i *Inventory) settle(v view) {
 	for name, s := range i.record.Streams {
 		before, looked := i.last.seen[name]
 		now, there := v.Streams[name], v.seen[name]
-		if now == nil || !looked || now == i.last.Streams[name] {
+		gone := there == bus.Extent{}
+		if now == nil || !looked || gone || now == i.last.Streams[name] {
 			continue
 		}
 		if !there.Created.Equal(before.Created) || there.Last < before.Last {

@@ -474,6 +474,44 @@ func TestUnreadableValueMayBeAccepted(t *testing.T) {
 	}
 }
 
+// A stream that somebody deletes is missed until it is restored or replaced, also after a
+// restart.
+func TestDeletedStreamIsMissed(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	missed := func(p *place) {
+		p.t.Helper()
+		if err := p.inventory.Ready(); err == nil || !strings.Contains(err.Error(), "KV_mayfly_secrets: s is missing") {
+			p.t.Errorf("told is %v", err)
+		}
+	}
+	remove := func(p *place) {
+		js, err := p.bus.JetStream()
+		must(p.t, err)
+		must(p.t, js.DeleteKeyValue(p.t.Context(), mayfly.BucketSecrets))
+	}
+	t.Run("first", func(t *testing.T) {
+		p := open(t, folder)
+		p.put(mayfly.BucketSecrets, "s", "one")
+		p.inventory.Keep(t.Context())
+		remove(p)
+		for range 2 {
+			p.inventory.Keep(t.Context())
+			missed(p)
+		}
+	})
+	p := open(t, folder)
+	missed(p)
+	remove(p)
+	p.inventory.Keep(t.Context())
+	missed(p)
+	must(t, p.bus.Keep(t.Context(), states()...))
+	p.inventory.Keep(t.Context())
+	if err := p.inventory.Ready(); err != nil {
+		t.Errorf("told after it was replaced: %v", err)
+	}
+}
+
 // What is as it was costs nothing: a start leaves the record alone, and after a change of
 // one stream the others are not read again.
 func TestOnlyWhatChangedIsReadAndWritten(t *testing.T) {
