@@ -118,11 +118,24 @@ func TestFirstWeek(t *testing.T) {
 		natstest.Require(t, tool, err, "install Node.js 20 or newer")
 	}
 	root := cloneForPython(t, "first-week", "fastapi", "flask")
+	s := openSite(t, "first-week/page")
+	s.allow(t, filepath.Join(root, "examples/first-week"))
 	n := up(t, root, "examples/first-week")
 	n.follow("first-week")
 	for _, name := range []string{"hono", "fastify", "fastapi", "flask", "servemux", "upload", "cart", "tokens", "site", "counter"} {
 		n.await("^" + name + " is live ")
 	}
+
+	t.Run("page", func(t *testing.T) {
+		tasks := map[string]any{"page": "/?api=" + n.localhost(), "buttons": []string{"#order", "#add", "#add", "#ask"}}
+		var seen string
+		s.browse(t, s.named("localhost")+"/test/clicks.html", tasks, &seen)
+		want := `{"item":"tea","cups":2}` + "\n" + `{"shop":"north","items":["tea"]}` + "\n" +
+			`{"shop":"north","items":["tea","tea"]}` + "\nYou asked for tea.\n"
+		if seen != want {
+			t.Errorf("the page shows\n%s\nwant\n%s", seen, want)
+		}
+	})
 }
 
 func TestFilesAreServedAsTheyAre(t *testing.T) {

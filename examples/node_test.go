@@ -65,7 +65,7 @@ type node struct {
 // up runs mayfly up PATH in folder and returns when it has said that it is ready.
 // At the end of the test it must stop when it is told to, without an error, and
 // leave no process behind.
-func up(t *testing.T, folder, path string) *node {
+func up(t *testing.T, folder, path string, flags ...string) *node {
 	t.Helper()
 	mayfly, err := build()
 	if err != nil {
@@ -76,9 +76,11 @@ func up(t *testing.T, folder, path string) *node {
 		t.Fatal(err)
 	}
 	n := &node{t: t, data: filepath.Join(t.TempDir(), "data"), more: make(chan struct{})}
-	n.cmd = exec.Command(mayfly, "up", "--config", settings, "--data", n.data,
+	n.cmd = exec.Command(mayfly, append([]string{
+		"up", "--config", settings, "--data", n.data,
 		"--bus.addr", "127.0.0.1:0", "--gateway.addr", "127.0.0.1:0", "--admin.addr", "127.0.0.1:0",
-		"--log.format", "text", path) // as on a terminal
+		"--log.format", "text", path, // as on a terminal
+	}, flags...)...)
 	n.cmd.Dir = folder
 	n.cmd.Env = environment()
 	output := pipe(t, func(theirs *os.File) { n.cmd.Stdout, n.cmd.Stderr = theirs, theirs })
