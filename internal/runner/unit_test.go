@@ -667,7 +667,7 @@ func TestPreparesOfOneNameWaitTheirTurn(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		wantCode(t, r.Prepare(ctx, slow(11), here), mayfly.Timeout)
+		wantCode(t, r.Prepare(ctx, slow(11), here), mayfly.Conflict)
 		all.Wait()
 		synctest.Wait()
 		if n := len(p.living(0)); n != 2 {
