@@ -14,6 +14,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
 	"github.com/mayfly-run/mayfly/internal/node"
+	"github.com/mayfly-run/mayfly/internal/peers"
 	"github.com/mayfly-run/mayfly/internal/project"
 	"github.com/mayfly-run/mayfly/internal/session"
 	"github.com/mayfly-run/mayfly/internal/telemetry"
@@ -53,18 +54,50 @@ func (w *work) run(ctx context.Context) {
 	}
 }
 
+// building is how long the first builds may take before somebody wants to know what is
+// reached where meanwhile.
+const building = 5 * time.Second
+
 // greet prints the ready message after the first builds.
 func (w *work) greet(ctx context.Context) {
-	select {
-	case <-w.session.Started():
-	case <-ctx.Done():
-		return
+	slow := time.NewTimer(building)
+	defer slow.Stop()
+	for started := false; !started; {
+		select {
+		case <-w.session.Started():
+			started = true
+		case <-slow.C:
+			w.sayWhere()
+		case <-ctx.Done():
+			return
+		}
 	}
 	s := w.node.Status()
 	if len(s.Units) > 0 {
 		s.Took = time.Since(w.began) // including the builds
 	}
 	w.say.ready(s)
+}
+
+// sayWhere names the gateway and what it does not serve yet.
+func (w *work) sayWhere() {
+	var names []string
+	for _, c := range w.node.Roster().Conditions() {
+		if c.State == peers.Building {
+			names = append(names, string(c.Name))
+		}
+	}
+	if len(names) > 0 && w.say.person {
+		w.p.note("still building: %s; what is live is at %s", someOf(names), w.node.Status().Gateway)
+	}
+}
+
+// someOf joins the first few names of a list.
+func someOf(names []string) string {
+	if more := len(names) - greetMost; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:greetMost], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // tell reports the result of a build.

@@ -201,7 +201,8 @@ func (b *builder) withPackages(ctx context.Context, f found) (string, error) {
 // workspace.
 func hasModules(folder string) bool {
 	for {
-		if info, err := os.Stat(filepath.Join(folder, modules)); err == nil && info.IsDir() {
+		entries, _ := os.ReadDir(filepath.Join(folder, modules)) // a tool's cache, such as .vite, is no package
+		if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return !strings.HasPrefix(e.Name(), ".") }) {
 			return true
 		}
 		above := filepath.Dir(folder)

@@ -40,6 +40,7 @@ func TestPackagesOfNPMAreInstalledOnce(t *testing.T) {
 	write(t, folder, "index.js", "import greet from 'greet'; export default () => greet")
 	write(t, folder, "package.json", `{"name":"hello","version":"1.0.0","type":"module","dependencies":{"greet":"^1.0.0"}}`)
 	write(t, folder, ".npmrc", "cache="+t.TempDir()+"\n")
+	write(t, folder, "node_modules/.vite/deps/_metadata.json", "{}") // a cache is no package
 	p, err := project.Open(folder, noEnv)
 	if err != nil {
 		t.Fatal(err)
