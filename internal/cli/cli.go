@@ -203,6 +203,10 @@ func (p *process) explain(err error) {
 	for line := range strings.Lines(string(trace)) {
 		fmt.Fprintln(p.stderr, strings.TrimRight("  "+indented(line), " "))
 	}
+	p.hint(err)
+}
+
+func (p *process) hint(err error) {
 	if hint := mayfly.HintOf(err); hint != "" {
 		p.note("hint: %s", hint)
 	}

@@ -113,7 +113,11 @@ func (w *work) tell(e session.Event) {
 			text = err.Message // the step is obvious
 		}
 		w.p.note("%s: %s", e.Name, text)
-		w.p.explain(e.Err)
+		if mayfly.CodeOf(e.Err) == mayfly.Crashed { // what it printed is shown line by line
+			w.p.hint(e.Err)
+		} else {
+			w.p.explain(e.Err)
+		}
 	case e.Err != nil:
 		attrs := []any{"kind", e.Kind, "name", e.Name, telemetry.KeyErr, e.Err}
 		if trace, ok := errors.AsType[mayfly.Trace](e.Err); ok {
