@@ -94,3 +94,26 @@ func LastOf(ctx context.Context, stream jetstream.Stream, subject string) (m *je
 	}
 	return nil, false, err
 }
+
+// LastOfEach calls f with the newest message of each subject that a filter matches, or
+// with nil for one that is damaged, as LastOf has it. It finds what a consumer does not
+// bring: a damaged message stops one for good, without a word. skip says what it brought.
+func LastOfEach(ctx context.Context, stream jetstream.Stream, filter string, skip func(subject string) bool, f func(subject string, m *jetstream.RawStreamMsg) error) error {
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return err
+	}
+	for subject := range info.State.Subjects {
+		if skip(subject) {
+			continue
+		}
+		m, damaged, err := LastOf(ctx, stream, subject)
+		if err == nil && (m != nil || damaged) { // else it was purged meanwhile
+			err = f(subject, m)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -146,18 +146,9 @@ func (i *Inventory) keep(ctx context.Context) {
 	if !accepted && !restarted && len(known) == 0 && exists(i.file) && !i.changed(ctx) {
 		return
 	}
-	before := i.last.without(known)
-	if restarted {
-		before = view{}
-	}
-	v := i.look(ctx, before)
-	var left []Loss
-	if !accepted {
-		left = i.left(v, known, restarted)
-	}
-	for n := 1; n < looks && len(unknown(left, known)) > 0 && ctx.Err() == nil; n++ { // a value may be replaced while we look
-		v = i.look(ctx, before)
-		left = i.left(v, known, restarted)
+	v, left := i.find(ctx, known, restarted)
+	if accepted {
+		left = nil
 	}
 	if again, up := i.bus.Starts(); !up || again != started || ctx.Err() != nil {
 		return
@@ -172,6 +163,23 @@ func (i *Inventory) keep(ctx context.Context) {
 	i.conclude(ctx, v, left, accepted)
 }
 
+// find looks until nothing new is lost, for a value may be replaced while we look, and
+// else a few times.
+func (i *Inventory) find(ctx context.Context, known []Loss, restarted bool) (v view, left []Loss) {
+	before := i.last.without(known)
+	if restarted {
+		before = view{}
+	}
+	for range looks {
+		v = i.look(ctx, before)
+		left = i.left(v, known, restarted)
+		if ctx.Err() != nil || len(unknown(left, known)) == 0 {
+			break
+		}
+	}
+	return v, left
+}
+
 // tell logs losses.
 func (i *Inventory) tell(losses []Loss) {
 	for _, l := range losses {
@@ -179,9 +187,11 @@ func (i *Inventory) tell(losses []Loss) {
 	}
 }
 
-// unknown returns the losses that are not among the known ones.
+// unknown returns the losses of keys and streams that are not among the known ones.
 func unknown(losses, known []Loss) []Loss {
-	return slices.DeleteFunc(slices.Clone(losses), func(l Loss) bool { return slices.Contains(known, l) })
+	return slices.DeleteFunc(slices.Clone(losses), func(l Loss) bool {
+		return slices.ContainsFunc(known, func(k Loss) bool { return k.Stream == l.Stream && k.Key == l.Key })
+	})
 }
 
 // conclude keeps what a look has found. Of a stream that it missed everything stays as it

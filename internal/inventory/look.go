@@ -128,25 +128,16 @@ func (i *Inventory) read(ctx context.Context, name, prefix string, h *holding) e
 
 // readEach asks for each key that is missing in h.
 func (i *Inventory) readEach(ctx context.Context, stream jetstream.Stream, prefix string, h *holding) error {
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
-	if err != nil {
-		return err
-	}
-	for subject := range info.State.Subjects {
+	read := func(subject string) bool { return h.Keys[strings.TrimPrefix(subject, prefix)].Seq > 0 }
+	err := bus.LastOfEach(ctx, stream, prefix+">", read, func(subject string, m *jetstream.RawStreamMsg) error {
 		key := strings.TrimPrefix(subject, prefix)
-		if _, ok := h.Keys[key]; ok {
-			continue
-		}
-		m, damaged, err := bus.LastOf(ctx, stream, subject)
-		switch {
-		case err != nil:
-			return err
-		case damaged:
+		if m == nil {
 			h.Unread = append(h.Unread, key)
-		case m != nil:
+		} else {
 			h.Keys[key] = value{m.Sequence, sumOf(m.Data)}
 		}
-	}
+		return nil
+	})
 	slices.Sort(h.Unread)
-	return nil
+	return err
 }

@@ -14,52 +14,44 @@ import (
 
 const subjects = "$KV." + mayfly.BucketRegistry + "."
 
-// salvage adds to the new picture what a watch did not bring: a damaged message stops its
-// consumer for good, without a word. damage says which entries are damaged. With err, as of
-// a slow disk or a lost connection, nobody knows what the store holds.
+// salvage adds to the new picture what a watch did not bring. damage says which entries
+// are damaged. With err, as of a slow disk or a lost connection, nobody knows what the
+// store holds.
 func (r *Registry) salvage(ctx context.Context, js jetstream.JetStream) (damage, err error) {
 	s, err := js.Stream(ctx, stream)
 	if err != nil {
 		return nil, err
 	}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(subjects+">"))
-	if err != nil {
-		return nil, err
+	shown := func(subject string) bool {
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		return r.next.seen[strings.TrimPrefix(subject, subjects)] > 0
 	}
 	var damaged []string
-	for subject := range info.State.Subjects {
+	err = bus.LastOfEach(ctx, s, subjects+">", shown, func(subject string, m *jetstream.RawStreamMsg) error {
 		key := strings.TrimPrefix(subject, subjects)
-		r.mu.RLock()
-		_, there := r.next.seen[key]
-		r.mu.RUnlock()
-		if there {
-			continue
-		}
-		e, unreadable, err := salvageOne(ctx, s, key)
+		e, unreadable, err := salvageOne(ctx, s, key, m)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if errors.Is(e.broken, errDamaged) {
 			damaged = append(damaged, key)
 		}
 		r.show(key, e, unreadable)
-	}
-	if damaged == nil {
-		return nil, nil
+		return nil
+	})
+	if err != nil || damaged == nil {
+		return nil, err
 	}
 	slices.Sort(damaged)
 	return mayfly.Errorf(mayfly.Unavailable, "the registry cannot be read in full, damaged on disk: %s", strings.Join(damaged, ", ")).
 		WithHint("deploy what is damaged again, or restore a backup"), nil
 }
 
-// salvageOne reads the entry of a key of which the stream has messages. unreadable is why
-// the picture cannot show it; err says nothing about the entry.
-func salvageOne(ctx context.Context, s jetstream.Stream, key string) (e entry, unreadable, err error) {
-	m, damaged, err := bus.LastOf(ctx, s, subjects+key)
-	switch {
-	case err != nil:
-		return entry{}, nil, err
-	case damaged:
+// salvageOne reads the entry of a key whose newest message is m, or damaged if that is nil.
+// unreadable is why the picture cannot show it; err says nothing about the entry.
+func salvageOne(ctx context.Context, s jetstream.Stream, key string, m *jetstream.RawStreamMsg) (e entry, unreadable, err error) {
+	if m == nil {
 		if e, err = lastIntact(ctx, s, key); e.V > version {
 			return e, err, nil
 		}
@@ -67,8 +59,6 @@ func salvageOne(ctx context.Context, s jetstream.Stream, key string) (e entry, u
 			e.kv, e.broken = 1, senseless(key, errDamaged) // there is one, of whatever number
 		}
 		return e, nil, err
-	case m == nil:
-		return entry{}, nil, nil // purged meanwhile
 	}
 	newest := rawEntry{m, key}
 	if e, unreadable = soundEntryOf(newest); unreadable == nil || e.V > version {
