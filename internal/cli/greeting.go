@@ -166,14 +166,14 @@ func (a aside) change(c node.Change) {
 		sign, mayfly.Clip(s.Name), mayfly.Clip(s.Version), mayfly.Clip(s.ID), some)), " "))
 }
 
-// moved says that the doors are not where they are by default.
+// moved says that the listeners are not where they are by default.
 func (a aside) moved(text string) {
 	switch {
 	case text == "":
 	case a.person:
 		a.p.note("%s", text)
 	default:
-		a.log.Info("default ports taken", "doors", strings.TrimPrefix(text, movedNote))
+		a.log.Info("default ports taken", "listeners", strings.TrimPrefix(text, movedNote))
 	}
 }
 
