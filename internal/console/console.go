@@ -15,6 +15,11 @@ import (
 	"github.com/mayfly-run/mayfly/internal/door"
 )
 
+const (
+	maxHeader = 16 << 10
+	bufioSlop = 4 << 10 // how much more than MaxHeaderBytes net/http reads
+)
+
 // Options say where the console listens and what it shows.
 type Options struct {
 	Addr    string       // "127.0.0.1:0" if empty
@@ -56,7 +61,7 @@ func New(o Options) (*Console, error) {
 		Handler:           c.hold(ownNames(l.Addr(), mux)),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    maxHeader - bufioSlop,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
 	return c, nil

@@ -91,6 +91,37 @@ func TestConsoleShowsMetricsAndProfiles(t *testing.T) {
 	}
 }
 
+func TestConsoleRejectsHeadsOver16KiB(t *testing.T) {
+	t.Parallel()
+	c := start(t, console.Options{})
+	for _, tt := range []struct {
+		name string
+		size int
+		want string
+	}{
+		{"the limit", 16 << 10, "HTTP/1.1 200 "},
+		{"over it", 16<<10 + 1, "HTTP/1.1 431 "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("tcp", strings.TrimPrefix(c.URL(), "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			head := "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Long: "
+			head += strings.Repeat("x", tt.size-len(head)-len("\r\n\r\n")) + "\r\n\r\n"
+			if _, err := io.WriteString(conn, head); err != nil {
+				t.Fatal(err)
+			}
+			answer, _ := io.ReadAll(conn) // a reset may follow the answer
+			if !strings.HasPrefix(string(answer), tt.want) {
+				t.Errorf("answered %q, want %s", answer, tt.want)
+			}
+		})
+	}
+}
+
 func TestConsoleStopsWithItsRequests(t *testing.T) {
 	t.Parallel()
 	entered, ended := make(chan struct{}), make(chan struct{})
