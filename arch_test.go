@@ -119,7 +119,7 @@ var testOwners = map[string][]string{
 	"go.uber.org/goleak":                       {},
 	"pgregory.net/rapid":                       {},
 	"github.com/nats-io/nats.go":               {},
-	"github.com/nats-io/nats-server/v2":        {"internal/bus", "internal/node", "examples/createtask/worker", "examples/hackernews"},
+	"github.com/nats-io/nats-server/v2":        {"internal/bus", "internal/node", "cmd/mayfly", "examples/createtask/worker", "examples/hackernews"},
 	"github.com/nats-io/jwt/v2":                {"internal/bus"},
 	"github.com/nats-io/nkeys":                 {"internal/bus"},
 	"github.com/getkin/kin-openapi":            {"internal/openapi", "internal/node"},

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -34,6 +35,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"mayfly":       main,
 		"microservice": microservice,
+		"barenats":     bareNATS,
 		"get":          get,
 	})
 }
@@ -55,6 +57,7 @@ func TestManual(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits":   exits,
+			"bare":    bare,
 			"up":      up,
 			"service": service,
 			"run":     run,
@@ -98,6 +101,11 @@ func up(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	_, host, _ := strings.Cut(ts.Getenv("GATEWAY"), "://")
 	ts.Setenv("GATEWAY_HOST", host)
+}
+
+// bare starts a NATS server without JetStream and sets NATS.
+func bare(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Setenv("NATS", start(ts, "bare", "barenats").await(ts, "^nats://"))
 }
 
 // service starts a micro service on the bus of up: service NAME [VERSION]. Its
@@ -325,6 +333,21 @@ func microservice() {
 	}
 	fmt.Println("serving")
 	<-signals
+}
+
+// bareNATS is a program: a NATS server without JetStream.
+func bareNATS() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM)
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
+	if err != nil {
+		fatal(err)
+	}
+	s.Start()
+	fmt.Println(s.ClientURL())
+	<-signals
+	s.Shutdown()
+	s.WaitForShutdown()
 }
 
 // get is a program: get URL prints the status and the body of an HTTP answer.

@@ -9,13 +9,13 @@ import (
 	mathrand "math/rand/v2"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/mod/semver"
 )
 
@@ -28,7 +28,7 @@ type Options struct {
 	Name        string        // client name shown to the server; "mayfly" if empty
 	Connections int           // connections that calls are spread over; 1 if zero
 	Wait        time.Duration // how long to wait for a Remote at the start; 5 s if zero
-	NoJetStream bool          // do not require JetStream: commands that only call and look do not need it
+	NoJetStream bool          // do not ask for JetStream at the start: commands that only call and look do not need it
 	Log         *slog.Logger  // discards if nil
 }
 
@@ -49,6 +49,7 @@ type Bus struct {
 	hidden  hidden
 	inboxes inboxes
 	health  *health
+	off     func() error           // see Storeless
 	wedged  atomic.Pointer[string] // what our server said when a stream's disk failed
 
 	starts    starts      // of its JetStream
@@ -102,52 +103,45 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 	}
 	b.inboxes.add(b.links[0].conn.Load().Conn)
 	b.inboxes.add(b.core.conn.Load().Conn)
-	if err := b.checkServer(start, !o.NoJetStream); err != nil {
+	if err := b.checkServer(); err != nil {
 		return nil, err
+	}
+	b.off = sync.OnceValue(b.askStore)
+	if !o.NoJetStream {
+		off, err := b.awaitJetStream(start)
+		if err != nil {
+			return nil, err
+		}
+		b.off = func() error { return off }
 	}
 	if b.committer != nil {
 		if err := b.core.answer(mayfly.SubjectSync, b.inboxes.checked(b.committer.ask)); err != nil {
 			return nil, unavailable(err)
 		}
 	}
-	if !o.NoJetStream {
+	b.health = &health{}
+	switch {
+	case o.NoJetStream:
+		b.health.start(b, nil)
+	case b.off() != nil:
+		b.health.start(b, b.health.awaitJetStream)
+	default:
 		if err := b.announceCore(); err != nil {
 			return nil, err
 		}
+		b.health.start(b, b.health.watchJetStream)
 	}
-	b.health = watchHealth(b, !o.NoJetStream)
 	return b, nil
 }
 
 // checkServer rejects a server that lacks what we need. The error names what it is and
 // what it should be.
-func (b *Bus) checkServer(ctx context.Context, needJetStream bool) error {
+func (b *Bus) checkServer() error {
 	if v := "v" + b.ServerVersion(); semver.Compare(strings.TrimSuffix(v, semver.Prerelease(v)), oldest) < 0 { // an invalid one is the lowest
 		return mayfly.Errorf(mayfly.Unavailable, "the server at %s is nats-server %s: Mayfly needs %s or newer", b.remote, v[1:], oldest[1:]).
 			WithHint("upgrade it, or leave out --nats to use the server inside Mayfly")
 	}
-	if !needJetStream {
-		return nil
-	}
-	// A cluster that is just starting has no JetStream leader for some seconds.
-	for {
-		_, err := b.jetStream(ctx)
-		if err == nil {
-			return nil
-		}
-		switch none := errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount); {
-		case none:
-			return mayfly.Errorf(mayfly.Unavailable, "JetStream is not enabled for this account at %s", b.remote).
-				WithHint("enable it there (nats-server -js, and for the account), or leave out --nats to use the server inside Mayfly")
-		case ctx.Err() != nil:
-			return mayfly.Errorf(mayfly.Unavailable, "JetStream at %s did not answer in time: %w", b.remote, err).
-				WithHint("check the server's log; a cluster needs a JetStream leader")
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(reconnectWait):
-		}
-	}
+	return nil
 }
 
 // Close stops taking calls, drains replies in flight, and stops the server if it is

@@ -31,6 +31,7 @@
 //   - a call that the server sent before its interest was dropped still arrives:
 //     TestDroppedInterestLosesNoCall
 //   - answers go to inboxes alone: TestRepliesGoToInboxesAlone
+//   - without JetStream only the store is off: TestOnlyTheStoreIsOffWithoutJetStream
 //   - what was acknowledged before Sync began is on disk when it returns, and a disk
 //     that lost data is never tried again:
 //     TestCallersDuringACommitShareTheNext, TestDiskThatFailedIsNotTriedAgain

@@ -72,7 +72,7 @@ func trimNATS(err error) string { return strings.TrimPrefix(err.Error(), "nats: 
 // is electing a leader.
 func Passing(err error) bool {
 	if _, ok := errors.AsType[*mayfly.Error](err); ok {
-		return mayfly.CodeOf(err) == mayfly.Unavailable
+		return mayfly.CodeOf(err) == mayfly.Unavailable && !disabled(err)
 	}
 	if e, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return e.Code == 503 && !full(err)

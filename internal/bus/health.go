@@ -28,21 +28,24 @@ type health struct {
 	jetStream atomic.Pointer[jetstream.AccountInfo]
 }
 
-func watchHealth(b *Bus, needJetStream bool) *health {
+// start begins with the links and, unless it is nil, watch.
+func (h *health) start(b *Bus, watch func(context.Context, *Bus)) {
 	ctx, cancel := context.WithCancel(context.Background())
-	h := &health{cancel: cancel}
+	h.cancel = cancel
 	if b.server == nil { // our own server lives and dies with us
 		for _, l := range b.all() {
 			h.done.Go(func() { l.watchEcho(ctx) })
 		}
 	}
-	if needJetStream {
-		h.done.Go(func() { h.watchJetStream(ctx, b) })
+	if watch != nil {
+		h.done.Go(func() { watch(ctx, b) })
 	}
-	return h
 }
 
 func (h *health) close() {
+	if h.cancel == nil {
+		return // Open failed before the start
+	}
 	h.cancel()
 	h.done.Wait()
 }

@@ -10,10 +10,13 @@ import (
 
 // JetStream returns access to the streams, buckets and objects of Mayfly's state over
 // the current connection. Call it for each piece of work: a connection that closed for
-// good is replaced.
+// good is replaced. The error of Storeless has code Unavailable.
 func (b *Bus) JetStream() (jetstream.JetStream, error) {
 	l, err := b.state()
 	if err != nil {
+		return nil, err
+	}
+	if err := b.off(); err != nil {
 		return nil, err
 	}
 	js, err := jetstream.New(l.conn.Load().Conn)

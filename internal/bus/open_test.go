@@ -312,11 +312,6 @@ func TestOpenSaysWhyItFailed(t *testing.T) {
 	secure := startServer(t, server.Options{TLSConfig: ca.serverTLS(t, false)}).Addr().String()
 	mutual := startServer(t, server.Options{TLSConfig: ca.serverTLS(t, true), TLSVerify: true}).Addr().String()
 	nobody := freeAddr(t)
-	account := server.NewAccount("A")
-	noAccount := startServer(t, server.Options{
-		StoreDir: t.TempDir(), Accounts: []*server.Account{account},
-		Users: []*server.User{{Username: "ada", Password: "s3cret", Account: account}},
-	}).Addr().String()
 	for _, tt := range []struct {
 		name   string
 		remote bus.Remote
@@ -340,8 +335,6 @@ func TestOpenSaysWhyItFailed(t *testing.T) {
 		{"another authority", bus.Remote{URL: secure, CA: newAuthority(t).file}, mayfly.Invalid, "unknown authority", "--tls.ca"},
 		{"no client certificate", bus.Remote{URL: mutual, CA: ca.file}, mayfly.Invalid, "certificate required", "--tls.cert"},
 		{"no TLS there", bus.Remote{URL: plain, CA: ca.file}, mayfly.Invalid, "cannot connect to nats://" + plain, "--tls.ca"},
-		{"no JetStream", bus.Remote{URL: plain}, mayfly.Unavailable, "JetStream is not enabled for this account at nats://" + plain, "nats-server -js"},
-		{"no JetStream in the account", bus.Remote{URL: noAccount, User: "ada", Password: "s3cret"}, mayfly.Unavailable, "JetStream is not enabled for this account at nats://" + noAccount, "for the account"},
 		{"too old", bus.Remote{URL: oldServer(t, "2.9.0")}, mayfly.Unavailable, "is nats-server 2.9.0: Mayfly needs 2.12.0 or newer", "upgrade"},
 		{"a version that is none", bus.Remote{URL: oldServer(t, "new")}, mayfly.Unavailable, "is nats-server new", "upgrade"},
 	} {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -83,7 +84,7 @@ func lostInStore(ctx context.Context, s *store) (found []string, err error) {
 
 // lostInRegistry returns the entries that cannot be read, and those whose code is missing.
 func lostInRegistry(ctx context.Context, s *store) (found []string, err error) {
-	if err := s.look(ctx); err != nil || s.Registry == nil {
+	if err := cmp.Or(s.bus.Storeless(), s.look(ctx)); err != nil || s.Registry == nil {
 		return nil, err
 	}
 	for _, u := range s.Unreadable() {

@@ -57,7 +57,9 @@ func (r *ready) Run(ctx context.Context, p *process) error {
 	defer answer.Body.Close()
 	body, _ := io.ReadAll(io.LimitReader(answer.Body, 64<<10)) // the status is enough
 	if answer.StatusCode == http.StatusOK {
-		_, err := fmt.Fprintln(p.stdout, "ready")
+		// After OK come lines about what the node lacks.
+		_, lacks, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
+		_, err := fmt.Fprintln(p.stdout, strings.TrimSpace("ready\n"+plain(lacks)))
 		return err
 	}
 	var problem struct{ Detail, Hint string }

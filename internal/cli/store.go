@@ -53,6 +53,9 @@ func (s *store) look(ctx context.Context) (err error) {
 	if s.Registry != nil {
 		return nil
 	}
+	if s.bus.Storeless() != nil {
+		return nil
+	}
 	s.Registry, err = registry.Open(ctx, s.bus, registry.Options{Look: true})
 	if code := mayfly.CodeOf(err); code == mayfly.NotFound || code == mayfly.Denied {
 		return nil

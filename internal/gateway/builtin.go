@@ -15,20 +15,26 @@ import (
 
 // The paths that the gateway answers itself.
 
-func (g *Gateway) serveHealth(x *exchange, r *http.Request) error { return g.writeHealth(x, r, nil) }
-
-func (g *Gateway) serveReady(x *exchange, r *http.Request) error {
-	return g.writeHealth(x, r, g.options.Ready())
+func (g *Gateway) serveHealth(x *exchange, r *http.Request) error {
+	return g.writeHealth(x, r, "OK\n", nil)
 }
 
-func (g *Gateway) writeHealth(x *exchange, r *http.Request, err error) error {
+func (g *Gateway) serveReady(x *exchange, r *http.Request) error {
+	said := "OK\n"
+	if off := g.options.Off; off != nil {
+		said += off.Error() + "\n"
+	}
+	return g.writeHealth(x, r, said, g.options.Ready())
+}
+
+func (g *Gateway) writeHealth(x *exchange, r *http.Request, said string, err error) error {
 	if refused := allowGet(r); refused != nil {
 		return refused
 	}
 	if err != nil {
 		return err
 	}
-	return g.writeOwn(x, "text/plain; charset=utf-8", []byte("OK\n"))
+	return g.writeOwn(x, "text/plain; charset=utf-8", []byte(said))
 }
 
 func (g *Gateway) serveNoJobs(*exchange, *http.Request) error { return errNoJobs }

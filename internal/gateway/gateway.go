@@ -61,6 +61,7 @@ type Options struct {
 	Functions Functions    // of this node; required
 	Mounts    []Mount      // paths of other packages
 	Ready     func() error // nil while calls can be made; required
+	Off       error        // what a ready node lacks, for /readyz; may be nil
 
 	HeaderTimeout time.Duration // for a client to send its headers; 10 s if zero
 	BodyTimeout   time.Duration // for a client to send its body; 30 s if zero

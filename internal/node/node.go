@@ -176,7 +176,7 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 
 	// The doors open last, once there is something behind them.
 	g := gatewayOptions(o, n.bus.Embedded(), logOf("gateway"))
-	g.Listener, g.Directory, g.Functions, g.Ready = listener, n.directory, n.roster, n.ready
+	g.Listener, g.Directory, g.Functions, g.Ready, g.Off = listener, n.directory, n.roster, n.ready, n.store.barred
 	n.dispatch = dispatch.New(n.bus, n.directory, dispatch.Options{
 		Functions: n.roster, Remote: !c.Gateway.Local,
 		Timeout: c.Gateway.Timeout, MaxBody: int64(c.Gateway.MaxBody), InFlight: c.Gateway.InFlight,

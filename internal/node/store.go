@@ -14,8 +14,8 @@ import (
 )
 
 // A store is what a node keeps in JetStream: the registry, secrets and logs. An existing
-// server may not allow that. Then nothing is deployed, functions under development have
-// neither secrets nor stored logs, and the node still works as a gateway.
+// server may not have it or allow that. Then nothing is deployed, functions under
+// development have neither secrets nor stored logs, and the node still works as a gateway.
 type store struct {
 	registry *registry.Registry // registry.None if we keep nothing
 
@@ -32,18 +32,21 @@ type storeOptions struct {
 
 // openStore opens all of it or, if the server does not allow that, nothing.
 func openStore(ctx context.Context, b *bus.Bus, o storeOptions, log *slog.Logger) (*store, error) {
-	s := &store{}
-	err := s.open(ctx, b, o)
-	if err == nil {
-		return s, nil
+	barred := b.Storeless()
+	if barred == nil {
+		s := &store{}
+		err := s.open(ctx, b, o)
+		if err == nil {
+			return s, nil
+		}
+		s.close()
+		if full := mayfly.CodeOf(err) == mayfly.Exhausted; !bus.Refused(err) && (!full || b.Embedded()) {
+			return nil, err
+		}
+		barred = fmt.Errorf("deploys, secrets and logs are off: %w", err)
 	}
-	s.close()
-	if full := mayfly.CodeOf(err) == mayfly.Exhausted; !bus.Refused(err) && (!full || b.Embedded()) {
-		return nil, err
-	}
-	log.Warn("functions cannot be deployed here", telemetry.KeyErr, err)
-	err = fmt.Errorf("this node stores no functions and no secrets: %w", err)
-	return &store{registry: registry.None(err), barred: err}, nil
+	log.Warn("functions cannot be deployed here", telemetry.KeyErr, barred)
+	return &store{registry: registry.None(barred), barred: barred}, nil
 }
 
 func (s *store) open(ctx context.Context, b *bus.Bus, o storeOptions) (err error) {

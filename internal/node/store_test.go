@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"strings"
 	"sync"
@@ -36,16 +37,18 @@ func TestNodeWithoutAStoreIsAGateway(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name string
+		none bool // no JetStream at all
 		deny []string
 	}{
-		{"no streams", []string{"$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.UPDATE.>"}},
-		{"no consumers", []string{"$JS.API.CONSUMER.>"}},
-		{"nothing but to ask for JetStream", []string{"$JS.API.STREAM.>", "$JS.API.CONSUMER.>", "$KV.>", "$O.>"}},
+		{name: "no JetStream", none: true},
+		{name: "no streams", deny: []string{"$JS.API.STREAM.CREATE.>", "$JS.API.STREAM.UPDATE.>"}},
+		{name: "no consumers", deny: []string{"$JS.API.CONSUMER.>"}},
+		{name: "nothing but to ask for JetStream", deny: []string{"$JS.API.STREAM.>", "$JS.API.CONSUMER.>", "$KV.>", "$O.>"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			e := &external{options: server.Options{
-				Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+				Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: !tt.none, StoreDir: t.TempDir(),
 				Users: []*server.User{{Username: "ada", Password: "s3cret", Permissions: &server.Permissions{
 					Publish: &server.SubjectPermission{Deny: tt.deny},
 				}}},
@@ -69,11 +72,22 @@ func TestNodeWithoutAStoreIsAGateway(t *testing.T) {
 			if a := ask(t, "POST", n.Gateway+"/svc/Echo/echo", []byte("hi")); a.StatusCode != 200 || string(a.body) != "hi" {
 				t.Errorf("a service: %v", a)
 			}
-			if a := ask(t, "GET", n.Gateway+"/readyz", nil); a.StatusCode != 200 {
+			if a := ask(t, "GET", n.Gateway+"/readyz", nil); a.StatusCode != 200 || !strings.Contains(string(a.body), "deploys, secrets and logs are off") {
 				t.Errorf("ready: %v", a)
 			}
 			if a := ask(t, "GET", n.Gateway+"/fn/hello", nil); a.StatusCode != mayfly.NotFound.Status() {
 				t.Errorf("a function: %v", a)
+			}
+			hello := mayfly.Unit{Name: "hello", Program: mayfly.Program{Engine: mayfly.EngineExec, Start: []string{"/bin/echo", "hi"}}}
+			if err := n.Roster().Set(hello, func(context.Context) (string, error) { return t.TempDir(), nil }); err != nil {
+				t.Fatal(err)
+			}
+			if a := ask(t, "GET", n.Gateway+"/fn/hello", nil); a.StatusCode != 200 || string(a.body) != "hi\n" {
+				t.Errorf("a function in development: %v", a)
+			}
+			answer, err := user.Request("fn.hello", nil, patience)
+			if err != nil || string(answer.Data) != "hi\n" {
+				t.Errorf("a function in development, over NATS: %v, %v", answer, err)
 			}
 		})
 	}
