@@ -19,7 +19,6 @@ import (
 
 // build makes and stores bundles of a unit's source, for all platforms of the nodes.
 func (d *deployment) build(ctx context.Context, u *unit) error {
-	defer d.firstAlone(u.source.Code)()
 	name := u.source.Name
 	d.Tell(Event{Name: name, Step: "build"})
 	cache := d.Cache
@@ -29,6 +28,7 @@ func (d *deployment) build(ctx context.Context, u *unit) error {
 	d.builders <- struct{}{}
 	built, err := project.Build(ctx, u.source, project.BuildOptions{
 		Folder: filepath.Join(d.Folder, "build"), Cache: cache, Platforms: d.platforms(),
+		Installs: &d.installs, Idle: func(wait func()) { <-d.builders; wait(); d.builders <- struct{}{} },
 		Progress: func(step string) { d.Tell(Event{Name: name, Step: step}) },
 	})
 	<-d.builders
@@ -52,23 +52,6 @@ func (d *deployment) build(ctx context.Context, u *unit) error {
 		return noNode(name, u.built.Program)
 	}
 	return nil
-}
-
-// firstAlone lets the first build of some code finish before the others: it installs the
-// packages that they find. Call what it returns at the end of the build.
-func (d *deployment) firstAlone(code string) (end func()) {
-	d.mu.Lock()
-	ended, begun := d.builds[code]
-	if !begun {
-		ended = make(chan struct{})
-		d.builds[code] = ended
-	}
-	d.mu.Unlock()
-	if !begun {
-		return func() { close(ended) }
-	}
-	<-ended
-	return func() {}
 }
 
 // platforms returns those of the nodes, or this machine's if there are none.

@@ -70,7 +70,7 @@ func Projects(ctx context.Context, projects []*project.Project, o Options) ([]Re
 	o.Tell = oneByOne(o.Tell)
 	d := &deployment{
 		Options: o, builders: make(chan struct{}, max(2, runtime.GOMAXPROCS(0))),
-		builds: map[string]chan struct{}{}, uploads: map[string]func() error{},
+		uploads: map[string]func() error{},
 	}
 	for _, p := range projects {
 		for _, s := range p.Sources() {
@@ -105,10 +105,10 @@ type deployment struct {
 	units []*unit
 
 	builders chan struct{} // one entry for each running build or packing
+	installs project.Installs
 
 	mu      sync.Mutex
-	builds  map[string]chan struct{} // by code; closed when the first build of it has ended
-	uploads map[string]func() error  // by digest; each uploads once
+	uploads map[string]func() error // by digest; each uploads once
 }
 
 // A unit is one function or service being deployed.

@@ -22,7 +22,9 @@ type BuildOptions struct {
 
 	// Cache is a folder for what builds share, such as installed packages. It may be
 	// deleted whenever no build runs.
-	Cache string
+	Cache    string
+	Installs *Installs         // what other builds install there now; may be nil
+	Idle     func(wait func()) // runs wait, in which the build only waits for another; may be nil
 
 	Progress    func(step string) // is told of steps that may take long; may be nil
 	Development bool              // the code is being edited: it runs here, and traces name its lines
@@ -104,6 +106,12 @@ func newBuilder(s Source, o BuildOptions) (b *builder, err error) {
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
+	if o.Installs == nil {
+		o.Installs = &Installs{}
+	}
+	if o.Idle == nil {
+		o.Idle = func(wait func()) { wait() }
+	}
 	b = &builder{Source: s, BuildOptions: o, folders: map[string]string{}}
 	b.ignored, err = readRules(s.Code)
 	return b, err
@@ -124,9 +132,19 @@ func (b *builder) finish(ctx context.Context) (built Built, err error) {
 		b.sought[i] = b.original(place)
 	}
 	built.Python = b.interpreter
-	built.Inputs = slices.Compact(slices.Sorted(slices.Values(b.inputs)))
-	built.Sought = slices.Compact(slices.Sorted(slices.Values(b.sought)))
+	built.Inputs, built.Sought = b.list(b.inputs), b.list(b.sought)
 	return built, err
+}
+
+// list sorts paths, and leaves out those in the cache, where nothing changes: what has just
+// been installed is no reason to build again.
+func (b *builder) list(paths []string) []string {
+	paths = slices.DeleteFunc(slices.Clone(paths), func(path string) bool {
+		_, inside := below(b.Cache, path)
+		return inside
+	})
+	slices.Sort(paths)
+	return slices.Compact(paths)
 }
 
 // detected builds the code at a path as what it is found to be.

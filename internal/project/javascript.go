@@ -222,7 +222,7 @@ func (b *builder) npm(ctx context.Context, folder string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return b.cached("npm-"+key, func(made string) error {
+	return b.cached(ctx, "npm-"+key, func(made string) error {
 		for _, name := range []string{packageFile, lockFile, npmSettings} {
 			err := copyFile(filepath.Join(folder, name), filepath.Join(made, name))
 			if err != nil && (name != npmSettings || !errors.Is(err, fs.ErrNotExist)) {

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -30,8 +31,13 @@ func TestPackagesOfNPMAreInstalledOnce(t *testing.T) {
 	require(t, "npm")
 	archive := tarball(t, map[string]string{"package/package.json": `{"name":"greet","version":"1.0.0","main":"g.js"}`, "package/g.js": "module.exports = 'greetings from a package'"})
 	var fetched atomic.Int32
+	waiting := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fetched.Add(1)
+		select {
+		case <-waiting:
+		case <-r.Context().Done():
+		}
 		w.Write(archive)
 	}))
 	defer server.Close()
@@ -58,12 +64,24 @@ func TestPackagesOfNPMAreInstalledOnce(t *testing.T) {
 		"node_modules/greet":{"version":"1.0.0","resolved":"%s/greet.tgz","integrity":"sha512-%s"}}}`,
 		server.URL, base64.StdEncoding.EncodeToString(sum[:])))
 	before := listing(t, folder)
-	for range 2 {
+	// Two at once, of which one waits while the other installs; and a later one.
+	o.Installs, o.Idle = &project.Installs{}, func(wait func()) { close(waiting); wait() }
+	all := make(chan project.Built, 3)
+	build := func() {
 		built, err := project.Build(t.Context(), p.Functions[0], o)
 		if err != nil {
 			trace, _ := traceOf(err)
-			t.Fatalf("%v\n%s", err, trace)
+			t.Errorf("%v\n%s", err, trace)
 		}
+		all <- built
+	}
+	var both sync.WaitGroup
+	both.Go(build)
+	both.Go(build)
+	both.Wait()
+	build()
+	close(all)
+	for built := range all {
 		text, err := os.ReadFile(filepath.Join(built.Folder, "function.cjs"))
 		if err != nil || !bytes.Contains(text, []byte("greetings from a package")) {
 			t.Errorf("%v: the package is not in\n%s", err, text)
@@ -72,6 +90,10 @@ func TestPackagesOfNPMAreInstalledOnce(t *testing.T) {
 			if !slices.Contains(built.Inputs, filepath.Join(folder, name)) {
 				t.Errorf("no %s among the inputs %q", name, built.Inputs)
 			}
+		}
+		// What has just been installed is newer than the build, but no change.
+		if slices.ContainsFunc(slices.Concat(built.Inputs, built.Sought), func(file string) bool { return strings.HasPrefix(file, o.Cache) }) {
+			t.Errorf("some of the inputs %q, or of what was sought, %q, are in the cache", built.Inputs, built.Sought)
 		}
 	}
 	if want := []string{"installing the packages of hello with npm"}; !slices.Equal(steps, want) || fetched.Load() != 1 {

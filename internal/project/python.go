@@ -156,7 +156,7 @@ func (b *builder) pip(ctx context.Context, python, folder, out string) error {
 	if err != nil {
 		return err
 	}
-	installed, err := b.cached("python-"+version+"-"+key, func(made string) error {
+	installed, err := b.cached(ctx, "python-"+version+"-"+key, func(made string) error {
 		b.Progress(fmt.Sprintf("installing the packages of %s with pip", b.Name))
 		err := b.run(ctx, command{dir: folder, failed: "pip install failed"}, python, "-m", "pip", "install",
 			"--disable-pip-version-check", "--no-input", "--no-compile", "--target", made, "--requirement", requirementsFile)

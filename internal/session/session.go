@@ -78,6 +78,7 @@ type Session struct {
 	work    sync.WaitGroup
 
 	builders, starters *line // for builds and first starts
+	installs           project.Installs
 
 	following bool          // somebody is setting the watcher's targets
 	due       bool          // they have changed since
@@ -292,15 +293,23 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 	if err := s.builders.enter(ctx, u); err != nil {
 		return err
 	}
+	placed := true
+	idle := func(wait func()) {
+		s.builders.leave()
+		wait()
+		placed = s.builders.enter(ctx, u) == nil
+	}
 	s.mu.Lock()
 	python := u.python
 	s.mu.Unlock()
 	built, err := project.Build(ctx, source, project.BuildOptions{
-		Folder: folder, Cache: filepath.Join(filepath.Dir(s.options.Folder), "cache"),
+		Folder: folder, Cache: filepath.Join(filepath.Dir(s.options.Folder), "cache"), Installs: &s.installs, Idle: idle,
 		Development: s.options.Development, Python: python,
 		Progress: func(step string) { s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Step: step}) },
 	})
-	s.builders.leave()
+	if placed {
+		s.builders.leave()
+	}
 	s.mu.Lock()
 	if err != nil { // it may not have come to the files that are to be changed
 		built.Inputs = slices.Compact(slices.Sorted(slices.Values(slices.Concat(built.Inputs, u.inputs))))
