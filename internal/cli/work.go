@@ -142,8 +142,8 @@ func (w *work) tell(e session.Event) {
 func outputTo(w io.Writer, c config.Config, terminal, developer bool) (func(mayfly.Line), error) {
 	if developer {
 		return func(l mayfly.Line) {
-			if l.Source == mayfly.System && strings.HasPrefix(l.Text, "started") {
-				return // the build reported it
+			if l.Source == mayfly.System && (strings.HasPrefix(l.Text, "started") || l.Text == "stopped") {
+				return // as the build reported, and as idle instances do
 			}
 			_, _ = fmt.Fprintf(w, "%s | %s\n", l.Function, plain(l.Text)) // a closed output does not stop a node
 		}, nil

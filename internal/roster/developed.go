@@ -71,6 +71,10 @@ func (r *Roster) Prepare(ctx context.Context, u mayfly.Unit, folder runner.Folde
 	return r.runner.Prepare(ctx, u, folder)
 }
 
+// Check starts an instance of a function that nobody has called since its Set, to see
+// whether it can, and does not keep it.
+func (r *Roster) Check(ctx context.Context, name mayfly.Name) error { return r.runner.Check(ctx, name) }
+
 // Set serves a unit in development.
 func (r *Roster) Set(u mayfly.Unit, folder runner.Folder) error {
 	r.changing.Lock()

@@ -30,6 +30,7 @@
 //     TestCallsWaitFirstComeFirstServed
 //   - bad code does not cause a storm of starts: TestBadRevisionMakesNoStorm,
 //     TestDeadlyCallMakesNoStorm
+//   - nor do very many functions: TestFewInstancesStartAtOnce
 //   - an instance that dies only costs the calls in it:
 //     TestKilledInstanceCostsItsCallAlone
 //   - a new revision does not drop calls, and one that does not start gets none:

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"reflect"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -65,6 +66,8 @@ type Runner struct {
 	units  map[mayfly.Name]*unit
 	closed bool
 
+	places chan struct{} // of starts: with very many at once none would be ready in time
+
 	lives  [2]sync.WaitGroup // of instances by their kind: from the start until each has gone
 	forced chan struct{}     // closed when instances must stop despite calls in flight
 	force  func()
@@ -75,6 +78,7 @@ func New(o Options) *Runner {
 	r := &Runner{
 		options: o.withDefaults(),
 		units:   map[mayfly.Name]*unit{},
+		places:  make(chan struct{}, 4*max(2, runtime.GOMAXPROCS(0))),
 		forced:  make(chan struct{}),
 	}
 	r.force = sync.OnceFunc(func() { close(r.forced) })
@@ -177,6 +181,15 @@ func (r *Runner) Prepare(ctx context.Context, value mayfly.Unit, folder Folder) 
 			return err
 		}
 	}
+}
+
+// Check starts an instance of a function that has had none since its Set, and stops it
+// again unless it has calls by then. Errors: Crashed with a Trace if it did not start.
+func (r *Runner) Check(ctx context.Context, name mayfly.Name) error {
+	if u := r.find(name); u != nil && u.kind == mayfly.KindFunction {
+		return u.check(ctx)
+	}
+	return nil
 }
 
 // check returns what is wrong with a unit that was not validated before.

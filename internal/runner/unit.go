@@ -20,6 +20,7 @@ const (
 	keepPrepared = time.Minute // an instance without a Set
 	mostPrepared = 4           // revisions of one unit
 	fetchTimeout = time.Minute // of a bundle
+	startHold    = 2 * time.Second
 )
 
 var (
@@ -301,6 +302,41 @@ func (u *unit) prepared(ctx context.Context, v *revision, t *ticket) error {
 	return t.err
 }
 
+// check is Runner.Check. Like a call, it uses a ticket.
+func (u *unit) check(ctx context.Context) error {
+	u.mu.Lock()
+	v := u.now
+	if v == nil || v.pool.proven || v.pool.alive() {
+		u.mu.Unlock()
+		return nil
+	}
+	t, o, err := v.pool.join(time.Now())
+	u.carry(v, o)
+	u.plan()
+	u.mu.Unlock()
+	if err != nil {
+		return err // of the last start
+	}
+	select {
+	case <-t.done:
+	case <-ctx.Done():
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case t.slot != nil:
+		served := t.slot.revision
+		u.carry(served, served.pool.dismiss(t.slot, time.Now()))
+		u.plan()
+		if served != v { // a newer one was set, or the one before stood in
+			t.err = v.pool.failure
+		}
+	case t.err == nil:
+		t.pool.quit(t)
+	}
+	return t.err
+}
+
 // discard drops a prepared, unclaimed revision.
 func (u *unit) discard(v *revision) {
 	i := slices.Index(u.ready, v)
@@ -413,8 +449,8 @@ func (u *unit) live(ctx context.Context, s *slot) {
 	u.stopped(s)
 }
 
-// start makes an instance. Its time limit begins when the bundle and the environment are
-// there: neither is the program's to wait for.
+// start makes an instance. Its time limit begins when the bundle, the environment and a
+// place are there: none is the program's to wait for.
 func (u *unit) start(ctx context.Context, s *slot) (instance Instance, err error) {
 	v, o := s.revision, u.runner.options
 	defer func() {
@@ -431,12 +467,30 @@ func (u *unit) start(ctx context.Context, s *slot) (instance Instance, err error
 	if err != nil {
 		return nil, err
 	}
+	leave, err := u.runner.place(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(v.limits.Instances.Start))
 	defer cancel()
 	return o.Engines[v.value.Engine].Start(ctx, Spec{
 		Name: string(u.name), Revision: v.value.Revision, Program: v.value.Program, Limits: v.limits,
 		Folder: folder, Instance: s.id, Env: env, Output: o.Output,
 	})
+}
+
+// place waits until few enough instances are starting. A start holds its place for startHold
+// at most: one that takes longer waits for something, and must not keep the others waiting.
+func (r *Runner) place(ctx context.Context) (leave func(), err error) {
+	select {
+	case r.places <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	free := sync.OnceFunc(func() { <-r.places })
+	timer := time.AfterFunc(startHold, free)
+	return func() { timer.Stop(); free() }, nil
 }
 
 // fetch returns the folder of the revision's bundle.

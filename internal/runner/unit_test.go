@@ -610,6 +610,87 @@ func TestPrepareSaysWhyItDidNotStart(t *testing.T) {
 	})
 }
 
+func TestCheckKeepsNoInstanceThatNobodyCalls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		p := &program{start: broken(3), call: g.call}
+		r := run(t, p)
+		if err := r.Check(t.Context(), "hello"); err != nil {
+			t.Errorf("nothing is there: %v", err)
+		}
+		for revision := range uint64(2) {
+			set(t, r, hello(revision+1))
+			if err := r.Check(t.Context(), "hello"); err != nil || p.started() != int(revision)+1 {
+				t.Errorf("Check of %d = %v after %d starts", revision+1, err, p.started())
+			}
+			synctest.Wait()
+			if n := len(p.living(0)); n != 0 {
+				t.Errorf("%d instances are left", n)
+			}
+		}
+		if err := r.Check(t.Context(), "hello"); err != nil || p.started() != 2 {
+			t.Errorf("what has been ready is started again: %v", err)
+		}
+		set(t, r, hello(3))
+		err := r.Check(t.Context(), "hello")
+		wantCode(t, err, mayfly.Crashed)
+		if trace, ok := errors.AsType[mayfly.Trace](err); !ok || trace == "" {
+			t.Errorf("%v has no trace", err)
+		}
+		// One that is called meanwhile keeps its instance.
+		p.start = func(context.Context, Spec) error { time.Sleep(time.Second); return nil }
+		set(t, r, hello(4))
+		var calls sync.WaitGroup
+		calls.Go(func() { _ = r.Check(t.Context(), "hello") })
+		synctest.Wait()
+		calls.Go(func() { call(t, r, &mayfly.Call{}) })
+		<-g.entered
+		synctest.Wait()
+		close(g.pass)
+		calls.Wait()
+		if n := len(p.living(4)); n != 1 {
+			t.Errorf("%d instances after a call", n)
+		}
+		late, cancel := context.WithCancel(t.Context())
+		cancel()
+		set(t, r, hello(5))
+		if err := r.Check(late, "hello"); err != nil {
+			t.Errorf("a check that is given up: %v", err)
+		}
+	})
+}
+
+// Very many starts at once would leave none ready in time; slow ones wait for something
+// else, and hold up nobody.
+func TestFewInstancesStartAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ready := make(chan struct{})
+		p := &program{start: func(context.Context, Spec) error { <-ready; return nil }}
+		r := run(t, p)
+		const functions = 1000
+		for i := range functions {
+			set(t, r, hello(1, func(f *mayfly.Unit) { f.Name, f.Instances.Min = mayfly.Name(fmt.Sprint("f", i)), 1 }))
+		}
+		synctest.Wait()
+		few := p.started()
+		if most := cap(r.places); few != most {
+			t.Errorf("%d start at once, want %d", few, most)
+		}
+		time.Sleep(startHold + time.Millisecond)
+		synctest.Wait()
+		if n := p.started(); n != 2*few {
+			t.Errorf("%d have begun to start while the first are slow, want %d", n, 2*few)
+		}
+		close(ready)
+		synctest.Wait()
+		if n := len(p.living(0)); n != functions {
+			t.Errorf("%d of %d are there", n, functions)
+		}
+	})
+}
+
 func TestPreparedInstanceThatNobodyWantsStops(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -19,7 +19,8 @@
 //   - what a build or a manifest lacked is built when it comes: TestWhatWasMissingIsBuiltWhenItComes,
 //     TestPackageThatIsInstalledLaterBuildsAgain
 //   - a touch and a turned link are changes: TestTouchAndLinksAreChanges
-//   - of very many functions only some are started before their first calls: TestNotEverythingStartsAtOnce
+//   - of very many functions those that are called start first, the rest a few at a time:
+//     TestNotEverythingStartsAtOnce
 //   - what is called is built first: TestWhatIsCalledIsBuiltFirst
 //   - each function runs on the Python of its folder: TestEachFolderRunsOnItsPython
 //   - a save counts from the first change not built yet: TestTookCountsFromTheFirstSave

@@ -29,6 +29,8 @@ type Runner interface {
 	Fail(name mayfly.Name, err error)
 	Prepare(ctx context.Context, u mayfly.Unit, folder runner.Folder) error
 	Set(u mayfly.Unit, folder runner.Folder) error
+	// Check is Prepare after Set, for what nobody has called since, and keeps nothing.
+	Check(ctx context.Context, name mayfly.Name) error
 	Remove(name mayfly.Name)
 }
 
@@ -71,6 +73,8 @@ type Session struct {
 
 	lacking map[string]string // files that a changed manifest names and that do not exist, by the manifest
 
+	many     bool          // there were more than mostTried at the start
+	untried  []*unit       // set without a start, because there were many
 	starting int           // units whose first build has not ended; guarded by mu
 	started  chan struct{} // closed when there are none
 
@@ -161,7 +165,9 @@ func (s *Session) Run(ctx context.Context) error {
 	if s.starting = len(s.units); s.starting == 0 {
 		close(s.started)
 	}
+	s.many = s.starting > mostTried
 	s.mu.Unlock()
+	s.work.Go(func() { s.check(ctx) })
 	if s.options.SecretsSet != nil {
 		set := s.options.SecretsSet(ctx)
 		s.work.Go(func() { s.followSecrets(ctx, set) })
@@ -355,16 +361,20 @@ func (s *Session) lack(u *unit, folders []string) {
 	}
 }
 
-// mostTried is how many units are started once when the session begins. A thousand
-// instances would swamp the machine: the rest start with their first calls.
+// mostTried is how many units are started before they are set when the session begins. A
+// thousand would keep the first calls waiting: those start with their calls, or at leisure.
 const mostTried = 64
 
-// try starts an instance of what was built, unless it is one of very many first builds.
+// try starts an instance of what was built, unless it is one of very many first builds
+// that no call waits for.
 func (s *Session) try(ctx context.Context, u *unit, built mayfly.Unit, here runner.Folder) error {
 	s.mu.Lock()
-	many := s.starting > mostTried && !u.ended
+	later := s.many && s.starting > 0 && !u.ended && !u.wanted.Load()
+	if later {
+		s.untried = append(s.untried, u)
+	}
 	s.mu.Unlock()
-	if many {
+	if later {
 		return nil
 	}
 	// A unit that starts slowly does not delay other builds.
@@ -373,6 +383,45 @@ func (s *Session) try(ctx context.Context, u *unit, built mayfly.Unit, here runn
 	}
 	defer s.starters.leave()
 	return s.options.Runner.Prepare(ctx, built, here)
+}
+
+// check starts, after all first builds, what was not tried and has not been called, few at
+// a time, to tell what does not start.
+func (s *Session) check(ctx context.Context) {
+	select {
+	case <-s.started:
+	case <-ctx.Done():
+		return
+	}
+	var checks sync.WaitGroup
+	defer checks.Wait()
+	places := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for _, u := range s.untried { // complete: nothing is built for the first time anymore
+		places <- struct{}{}
+		if ctx.Err() != nil {
+			return
+		}
+		checks.Go(func() {
+			defer func() { <-places }()
+			s.checkOne(ctx, u)
+		})
+	}
+}
+
+func (s *Session) checkOne(ctx context.Context, u *unit) {
+	began := time.Now()
+	err := s.options.Runner.Check(ctx, u.key.name)
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	s.mu.Lock()
+	stale := u.gone || u.busy || u.failed
+	u.failed = true
+	code := u.source.Code
+	s.mu.Unlock()
+	if !stale {
+		s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Took: time.Since(began), Err: err, Code: code})
+	}
 }
 
 // discard removes all but two builds of a unit.

@@ -34,6 +34,7 @@ type shelf struct {
 	failed   map[mayfly.Name]error // of the last build
 	changes  chan struct{}
 	order    []mayfly.Name // of Set
+	checked  []mayfly.Name
 	called   mayfly.Name
 	prepared int    // calls of Prepare
 	imports  string // module that Python has to find
@@ -89,6 +90,16 @@ func (s *shelf) Prepare(ctx context.Context, u mayfly.Unit, folder runner.Folder
 		err = mayfly.Errorf(mayfly.Crashed, "it does not start: %w", mayfly.Trace("line 1"))
 	}
 	return err
+}
+
+func (s *shelf) Check(_ context.Context, name mayfly.Name) error {
+	s.change(func() { s.checked = append(s.checked, name) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.texts[string(name)] == "" || strings.Contains(s.texts[string(name)], "broken") {
+		return mayfly.Errorf(mayfly.Crashed, "it does not start")
+	}
+	return nil
 }
 
 // heal lets everything start.
@@ -445,19 +456,25 @@ func TestPackageThatIsInstalledLaterBuildsAgain(t *testing.T) {
 	s.shelf.await(t, "a runs", func() bool { return s.shelf.starts["a"] != "" })
 }
 
-// A thousand instances at once would leave nothing of the machine.
+// A thousand instances at once would leave nothing of the machine: they start with their
+// calls, or one after the other.
 func TestNotEverythingStartsAtOnce(t *testing.T) {
 	t.Parallel()
 	files, names := many(200)
 	files["mayfly.yaml"] = manifest(names...)
-	s := begin(t, files)
+	files["f7.sh"] = fmt.Sprintf(script, "broken")
+	s := begin(t, files, func(o *session.Options) { o.Runner.(*shelf).called = "f99" })
+	s.shelf.await(t, "all are checked but the one that was called", func() bool { return len(s.shelf.checked) == len(names)-1 })
 	s.shelf.mu.Lock()
 	defer s.shelf.mu.Unlock()
 	if n := len(s.shelf.texts); n != len(names) {
 		t.Errorf("%d of %d functions serve", n, len(names))
 	}
-	if n := s.shelf.prepared; n == 0 || n > 80 {
-		t.Errorf("%d instances were started", n)
+	if n := s.shelf.prepared; n != 1 || slices.Contains(s.shelf.checked, "f99") {
+		t.Errorf("%d instances were started before they were set", n)
+	}
+	if e := s.failure(t); e.Name != "f7" || e.Kind != "function" {
+		t.Errorf("told of %+v", e)
 	}
 }
 
