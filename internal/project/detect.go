@@ -55,7 +55,7 @@ var extensions = map[string]language{
 }
 
 // sought describes what a folder is searched for.
-const sought = "package.json with main, index.js (.ts, .mjs, ...), index.py, index.sh, app.py, main.py, a Go package, index.html"
+const sought = "package.json with main, index.js (.ts, .mjs, ...), index.py, index.sh, app.py, main.py, handler.js (.ts, .py, ...), a Go package, index.html"
 
 // A found is what detect returns.
 type found struct {
@@ -138,6 +138,7 @@ func detectFolder(folder string) (found, error) {
 	var all []found
 	var names []string
 	add := func(f found, name string) { all, names = append(all, f), append(names, name) }
+	var handlers []string // what counts if there is nothing else
 	entries, err := os.ReadDir(folder)
 	if err != nil {
 		return found{}, mayfly.Errorf(mayfly.Invalid, "read %s: %w", folder, err)
@@ -168,6 +169,9 @@ func detectFolder(folder string) (found, error) {
 		if !info.Mode().IsRegular() {
 			return found{}, mayfly.Errorf(mayfly.Invalid, "%s is not a regular file", filepath.Join(folder, e.Name())).WithHint("delete it")
 		}
+		if stem == "handler" && language != golang {
+			handlers = append(handlers, e.Name())
+		}
 		isIndex := stem == "index" && language != golang && (language != javaScript || main == "")
 		if !isIndex && e.Name() != "app.py" && e.Name() != "main.py" {
 			continue
@@ -182,6 +186,16 @@ func detectFolder(folder string) (found, error) {
 		return f, err
 	} else if f.entry != "" {
 		add(f, "a Go package")
+	}
+	if len(all) > 0 || isFile(folder, indexPage) {
+		handlers = nil
+	}
+	for _, name := range handlers {
+		f, err := detectFile(filepath.Join(folder, name))
+		if err != nil {
+			return f, err
+		}
+		add(f, name)
 	}
 	switch len(all) {
 	case 1:

@@ -355,7 +355,7 @@ func TestOpenSaysWhatIsMissing(t *testing.T) {
 		code             mayfly.Code
 	}{
 		{"no path", "nowhere", "no file or folder FOLDER/nowhere", mayfly.NotFound},
-		{"nothing to run", "", "nothing to run in FOLDER: looked for mayfly.yaml, package.json with main, index.js (.ts, .mjs, ...), index.py, index.sh, app.py, main.py, a Go package, index.html", mayfly.NotFound},
+		{"nothing to run", "", "nothing to run in FOLDER: looked for mayfly.yaml, package.json with main, index.js (.ts, .mjs, ...), index.py, index.sh, app.py, main.py, handler.js (.ts, .py, ...), a Go package, index.html", mayfly.NotFound},
 		{"a folder as manifest", "odd", "read FOLDER/odd/mayfly.yaml: not a regular file", mayfly.Invalid},
 		{"a file as folder", "hello.js/x", "open project: stat FOLDER/hello.js/x: not a directory", mayfly.Invalid},
 		{"a bad line in .env", "dot", "FOLDER/dot/.env:2:1: not of the form NAME=value", mayfly.Invalid},
