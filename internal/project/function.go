@@ -35,7 +35,7 @@ var programKeys = table[mayfly.Program]{
 	set("memory", asSize, func(p *mayfly.Program) *int64 { return &p.Memory },
 		"Memory for an instance and its child processes, such as 256MiB. No limit by default."),
 	set("env", asEnv, func(p *mayfly.Program) *map[string]string { return &p.Env },
-		"Environment variables, besides those that every instance gets. The node's own are not passed on."),
+		"Environment variables, besides those that every instance gets. The node's own are not passed on. Passwords belong in `secrets`."),
 	set("secrets", asSecrets, func(p *mayfly.Program) *[]string { return &p.Secrets },
 		"Names of secrets: one or a list. `api-key` is passed as API_KEY.").and(checkSecrets),
 	set("creds", asSecret, func(p *mayfly.Program) *string { return &p.Creds },
