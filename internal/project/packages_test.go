@@ -149,6 +149,38 @@ func TestPackagesOfPipAreInstalledOnce(t *testing.T) {
 	}
 }
 
+// Only the user's folder tells a version manager which Python its packages are for.
+func TestPackagesAreForThePythonOfTheFolder(t *testing.T) {
+	require(t, "python3")
+	natstest.Require(t, "python3", exec.Command("python3", "-c", "import pip").Run(), "install pip")
+	out, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, shims := filepath.Join(t.TempDir(), "hello"), filepath.Join(t.TempDir(), "shims")
+	write(t, shims, "python3", fmt.Sprintf("#!/bin/sh\necho \"${PYENV_DIR:-$PWD}\" >> %s/asked\nexec %s \"$@\"\n", shims, strings.TrimSpace(string(out))))
+	if err := os.Chmod(filepath.Join(shims, "python3"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", shims+":"+os.Getenv("PATH"))
+	write(t, folder, "app.py", "def handle(request): return 'hi'")
+	write(t, folder, "requirements.txt", "# none\n")
+	s := project.Source{Name: "hello", Unit: &mayfly.Unit{Name: "hello", Project: "hello"}, Code: folder, Build: "true"}
+	if _, err := project.Build(t.Context(), s, project.BuildOptions{Folder: t.TempDir(), Cache: t.TempDir(), Development: true}); err != nil {
+		trace, _ := traceOf(err)
+		t.Fatalf("%v\n%s", err, trace)
+	}
+	asked, err := os.ReadFile(filepath.Join(shims, "asked"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for place := range strings.Lines(string(asked)) {
+		if place != folder+"\n" {
+			t.Errorf("python3 was started for %s", place)
+		}
+	}
+}
+
 func traceOf(err error) (string, bool) {
 	trace, ok := errors.AsType[mayfly.Trace](err)
 	return string(trace), ok

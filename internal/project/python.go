@@ -1,6 +1,7 @@
 package project
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -152,11 +153,11 @@ func (b *builder) pip(ctx context.Context, python, folder, out string) error {
 		return err
 	}
 	b.inputs = append(b.inputs, files...)
-	version, err := pythonVersion(ctx, python)
+	python, tag, err := askPython(ctx, python, b.original(folder))
 	if err != nil {
 		return err
 	}
-	installed, err := b.cached(ctx, "python-"+version+"-"+key, func(made string) error {
+	installed, err := b.cached(ctx, "python-"+tag+"-"+key, func(made string) error {
 		b.Progress(fmt.Sprintf("installing the packages of %s with pip", b.Name))
 		err := b.run(ctx, command{dir: folder, failed: "pip install failed"}, python, "-m", "pip", "install",
 			"--disable-pip-version-check", "--no-input", "--no-compile", "--target", made, "--requirement", requirementsFile)
@@ -190,11 +191,16 @@ func PackageFolders(ctx context.Context, python string) (folders []string) {
 	return folders
 }
 
-// pythonVersion returns the tag of packages that this Python can load.
-func pythonVersion(ctx context.Context, python string) (string, error) {
-	out, err := exec.CommandContext(ctx, python, "-I", "-S", "-c", "import sys; print(sys.implementation.cache_tag)").Output()
+// askPython returns the path of the Python that a name starts for code in a folder, and the
+// tag of packages that it can load.
+func askPython(ctx context.Context, name, folder string) (python, tag string, err error) {
+	cmd := exec.CommandContext(ctx, name, "-I", "-S", "-c", `import sys; print(sys.executable or "", sys.implementation.cache_tag, sep="\0", end="")`)
+	cmd.Dir = folder
+	cmd.Env = append(cmd.Environ(), "PYENV_DIR="+folder)
+	out, err := cmd.Output()
 	if err != nil {
-		return "", fmt.Errorf("find version of %s: %w", python, err)
+		return "", "", fmt.Errorf("find version of %s: %w", name, err)
 	}
-	return strings.TrimSpace(string(out)), nil
+	python, tag, _ = strings.Cut(string(out), "\x00")
+	return cmp.Or(python, name), tag, nil
 }
