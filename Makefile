@@ -30,9 +30,9 @@ release:
 fire:
 	go test -count=1 -tags fire -run '^TestFire' -timeout 20m ./internal/node -fire 20s -outage 3m -v
 
-# compose.yaml on a Docker engine of the test's own.
+# The images on a Docker engine of the test's own: compose.yaml, and functions.
 engine:
-	go test -count=1 -tags engine -run '^TestComposeOnAnEngine$$' -v ./internal/image
+	go test -count=1 -tags engine -run '^TestOnAnEngine$$' -timeout 20m -v ./internal/image
 
 # Each fuzz target for a while: make fuzz TIME=1m
 TIME ?= 20s

@@ -7,5 +7,5 @@
 //
 // The files are read, and what they build is built with the go command of this machine.
 // With the build tag engine, a real container engine builds and runs them:
-// TestComposeOnAnEngine.
+// TestOnAnEngine.
 package image
