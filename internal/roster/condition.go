@@ -49,7 +49,7 @@ func (c Condition) Problem() error {
 
 // condition returns that of a unit whose build has not ended well.
 func (b *build) condition(name mayfly.Name) Condition {
-	c := Condition{Kind: b.kind, Name: name, State: peers.Building, Since: b.began}
+	c := Condition{Kind: b.unit.Kind, Name: name, State: peers.Building, Since: b.began}
 	if !b.running() {
 		c.State, c.Err = peers.Failed, b.err
 	}
@@ -66,7 +66,7 @@ func (r *Roster) Conditions() []Condition { return r.conditions(true) }
 func (r *Roster) conditions(functions bool) (all []Condition) {
 	r.mu.RLock()
 	for name, b := range r.building {
-		if r.units[name] == nil && (functions || b.kind == mayfly.KindService) {
+		if r.units[name] == nil && (functions || b.unit.Kind == mayfly.KindService) {
 			all = append(all, b.condition(name))
 		}
 	}

@@ -51,6 +51,8 @@ func (r *Roster) take(name mayfly.Name, u *mayfly.Unit) {
 		r.log.Error(u.Kind.String()+" rejected", telemetry.KeyFunction, name, telemetry.KeyRevision, u.Revision, telemetry.KeyErr, err)
 		return
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.show(name, u)
 }
 

@@ -11,7 +11,7 @@ import (
 
 // A build is one that a session has announced.
 type build struct {
-	kind   mayfly.Kind
+	unit   mayfly.Unit // as the manifest has it
 	began  time.Time
 	wanted func()        // tells the session that a call waits
 	ended  chan struct{} // closed when it has
@@ -28,12 +28,17 @@ func (b *build) running() bool {
 }
 
 // Expect announces that a session is building a unit. Set, Fail or Remove ends that. The
-// first call that waits for it calls wanted.
-func (r *Roster) Expect(kind mayfly.Kind, name mayfly.Name, wanted func()) {
+// first call that waits for it calls wanted; its routes lead to it already.
+func (r *Roster) Expect(u mayfly.Unit, wanted func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if b := r.building[name]; b == nil || !b.running() {
-		r.building[name] = &build{kind: kind, began: time.Now(), wanted: sync.OnceFunc(wanted), ended: make(chan struct{})}
+	before := r.building[u.Name]
+	if before != nil && before.running() {
+		return
+	}
+	r.building[u.Name] = &build{unit: u, began: time.Now(), wanted: sync.OnceFunc(wanted), ended: make(chan struct{})}
+	if r.units[u.Name] == nil && (len(u.HTTP) > 0 || before != nil && len(before.unit.HTTP) > 0) {
+		r.reroute()
 	}
 }
 
@@ -82,6 +87,8 @@ func (r *Roster) Set(u mayfly.Unit, folder runner.Folder) error {
 	if err := r.runner.Set(u, folder); err != nil {
 		return err
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.mark(u.Name, true)
 	r.show(u.Name, &u)
 	return nil
@@ -91,12 +98,16 @@ func (r *Roster) Set(u mayfly.Unit, folder runner.Folder) error {
 // takes over.
 func (r *Roster) Remove(name mayfly.Name) {
 	r.changing.Lock()
-	developed := r.developed[name]
-	r.mark(name, false)
-	if developed || r.units[name] == nil {
+	ends := r.developed[name] || r.units[name] == nil
+	if ends {
 		r.runner.Remove(name) // also if it is only prepared
+	}
+	r.mu.Lock()
+	r.mark(name, false)
+	if ends {
 		r.show(name, nil)
 	}
+	r.mu.Unlock()
 	r.changing.Unlock()
 	r.follow(name)
 }
@@ -110,14 +121,16 @@ func (r *Roster) SetRoutes(routes []mayfly.Route) {
 }
 
 // mark records whether a session has set a name. Either way it is no longer being built.
-// The caller holds changing.
+// The caller holds changing and mu.
 func (r *Roster) mark(name mayfly.Name, developed bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if b := r.building[name]; b != nil && b.running() {
+	b := r.building[name]
+	delete(r.building, name)
+	if b != nil && b.running() {
 		close(b.ended)
 	}
-	delete(r.building, name)
+	if b != nil && len(b.unit.HTTP) > 0 {
+		r.reroute()
+	}
 	if developed {
 		r.developed[name] = true
 	} else {

@@ -18,6 +18,7 @@
 //   - a developed function is public only under a free name: TestDevelopedIsPublicUnderAFreeName
 //   - a call waits for the build of a function, and is told why it failed: TestCallersWaitForABuild
 //   - so does one that nothing took, while a service is on its way: TestCallersWaitForAService
+//   - a route leads to what is being built: TestPatternsLeadToWhatIsBeingBuilt
 //   - what a call waits for is built first: TestFirstCallHastensABuild
 //   - what does not fit this node is not served: TestOnlyWhatFitsIsServed
 //   - each change is told once, to every watcher: TestWatchTellsWhatChanged

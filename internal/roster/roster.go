@@ -96,7 +96,7 @@ func (r *Roster) Function(name mayfly.Name) (f *mayfly.Unit, building bool) {
 		return u, false
 	}
 	b := r.building[name]
-	return nil, b != nil && b.kind == mayfly.KindFunction
+	return nil, b != nil && b.unit.Kind == mayfly.KindFunction
 }
 
 // Functions returns all functions that this node serves, by name.
@@ -147,15 +147,24 @@ func (r *Roster) Routes() []mayfly.Route {
 	return r.routes
 }
 
-// functionRoutes returns the routes of functions, by name. The caller holds mu.
+// functionRoutes returns the routes of functions, by name, also of those that are being
+// built: their callers wait for that, or are told why it failed. The caller holds mu.
 func (r *Roster) functionRoutes() []mayfly.Route {
 	var routes []mayfly.Route
-	for _, f := range r.units {
+	add := func(f *mayfly.Unit) {
 		for _, p := range f.HTTP {
 			routes = append(routes, mayfly.Route{
 				Name: string(f.Name), Pattern: p, Function: f.Name, Project: f.Project, Summary: f.Summary,
 				Timeout: f.Timeout, CORS: f.CORS,
 			})
+		}
+	}
+	for _, f := range r.units {
+		add(f)
+	}
+	for name, b := range r.building {
+		if r.units[name] == nil {
+			add(&b.unit)
 		}
 	}
 	slices.SortStableFunc(routes, func(a, b mayfly.Route) int { return cmp.Compare(a.Name, b.Name) })
@@ -172,10 +181,8 @@ func (r *Roster) Watch(ctx context.Context) <-chan map[mayfly.Name]struct{} {
 }
 
 // show replaces a unit with u, or removes it if u is nil, and notifies watchers. The
-// caller holds changing.
+// caller holds changing and mu.
 func (r *Roster) show(name mayfly.Name, u *mayfly.Unit) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	before := r.units[name]
 	if u == nil {
 		delete(r.units, name)

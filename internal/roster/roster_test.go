@@ -170,7 +170,7 @@ func TestDevelopedTakesPrecedence(t *testing.T) {
 	}
 	s.deploy(t, revision("one"))
 	s.awaitAnswer(t, "hello", "hello@1")
-	s.Expect(mayfly.KindFunction, "hello", func() {})
+	s.Expect(mayfly.Unit{Name: "hello"}, func() {})
 	if f, building := s.Function("hello"); f == nil || building {
 		t.Error("what is deployed does not answer while another is built")
 	}
@@ -199,7 +199,7 @@ func TestCallersWaitForABuild(t *testing.T) {
 	if err := s.Built(t.Context(), "mine"); err != nil {
 		t.Errorf("nothing is built: %v", err)
 	}
-	s.Expect(mayfly.KindFunction, "mine", func() {})
+	s.Expect(mayfly.Unit{Name: "mine"}, func() {})
 	late, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Built(late, "mine"); mayfly.CodeOf(err) != mayfly.Unavailable {
@@ -213,13 +213,13 @@ func TestCallersWaitForABuild(t *testing.T) {
 	if trace, ok := errors.AsType[mayfly.Trace](err); mayfly.CodeOf(err) != mayfly.Crashed || !ok || trace != "line 1" {
 		t.Errorf("after a build that fails: %v", err)
 	}
-	s.Expect(mayfly.KindFunction, "mine", func() {})
+	s.Expect(mayfly.Unit{Name: "mine"}, func() {})
 	wait()
 	s.develop(t, s.function("mine"))
 	if err := <-waited; err != nil {
 		t.Errorf("after a build that works: %v", err)
 	}
-	s.Expect(mayfly.KindFunction, "other", func() {})
+	s.Expect(mayfly.Unit{Name: "other"}, func() {})
 	go func() { waited <- s.Built(t.Context(), "other") }()
 	s.Remove("other")
 	if err := <-waited; err != nil {
@@ -233,9 +233,9 @@ func TestFirstCallHastensABuild(t *testing.T) {
 	s := start(t, nil)
 	wanted := make(chan mayfly.Name, 10)
 	for _, name := range []mayfly.Name{"idle", "called"} {
-		s.Expect(mayfly.KindFunction, name, func() { wanted <- name })
+		s.Expect(mayfly.Unit{Name: name}, func() { wanted <- name })
 	}
-	s.Expect(mayfly.KindService, "worker", func() { wanted <- "worker" })
+	s.Expect(mayfly.Unit{Kind: mayfly.KindService, Name: "worker"}, func() { wanted <- "worker" })
 	late, cancel := context.WithCancel(t.Context())
 	cancel()
 	for range 2 {
@@ -258,7 +258,7 @@ func TestCallersWaitForAService(t *testing.T) {
 	if again, problem := s.Coming(t.Context(), ""); again || problem != nil {
 		t.Errorf("nothing is on its way: %v, %v", again, problem)
 	}
-	s.Expect(mayfly.KindService, "worker", func() {})
+	s.Expect(mayfly.Unit{Kind: mayfly.KindService, Name: "worker"}, func() {})
 	late, cancel := context.WithCancel(t.Context())
 	cancel()
 	if again, problem := s.Coming(late, ""); again || mayfly.CodeOf(problem) != mayfly.Unavailable || !strings.Contains(problem.Error(), `service "worker" has been building for 0s`) {
@@ -283,7 +283,7 @@ func TestCallersWaitForAService(t *testing.T) {
 			t.Errorf("after a build that fails: %+v", a)
 		}
 	}
-	s.Expect(mayfly.KindService, "other", func() {})
+	s.Expect(mayfly.Unit{Kind: mayfly.KindService, Name: "other"}, func() {})
 	if again, problem := s.Coming(t.Context(), "worker"); again || problem == nil {
 		t.Errorf("another one is built: %v, %v", again, problem)
 	}
@@ -306,8 +306,8 @@ func TestCallersWaitForAService(t *testing.T) {
 func TestConditionsNameWhatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	s.Expect(mayfly.KindFunction, "built", func() {})
-	s.Expect(mayfly.KindFunction, "broken", func() {})
+	s.Expect(mayfly.Unit{Name: "built"}, func() {})
+	s.Expect(mayfly.Unit{Name: "broken"}, func() {})
 	s.Fail("broken", errors.New("line 1"))
 	s.develop(t, s.function("idle"))
 	s.develop(t, s.function("crashing", func(f *mayfly.Unit) { f.Env["CRASH"] = "1" }))
@@ -334,10 +334,51 @@ func TestConditionsNameWhatDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// A request at a function's own path waits for its build, as one at /fn does: the route
+// leads there before the function is built, after that failed, and until it is removed.
+func TestPatternsLeadToWhatIsBeingBuilt(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	at := func(path string) func(*mayfly.Unit) {
+		return func(u *mayfly.Unit) {
+			p, err := mayfly.ParsePattern(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.HTTP = []mayfly.Pattern{p}
+		}
+	}
+	want := func(when string, patterns ...string) {
+		t.Helper()
+		s.await(t, when, func() bool {
+			var there []string
+			for _, r := range s.Routes() {
+				there = append(there, r.Pattern.String()+" "+string(r.Function))
+			}
+			return slices.Equal(there, patterns)
+		})
+	}
+	s.Expect(s.function("mine", at("POST /mine")), func() {})
+	want("while it is built", "POST /mine mine")
+	s.Fail("mine", mayfly.Errorf(mayfly.Invalid, "it does not compile"))
+	want("after that failed", "POST /mine mine")
+	s.Expect(s.function("mine", at("POST /moved")), func() {})
+	want("with another path", "POST /moved mine")
+	s.develop(t, s.function("mine", at("POST /built")))
+	want("once it serves", "POST /built mine")
+	s.Expect(s.function("mine", at("POST /next")), func() {})
+	want("while its next build runs", "POST /built mine")
+	s.Remove("mine")
+	want("once it is gone")
+	s.Expect(s.function("mine", at("POST /mine")), func() {})
+	s.Remove("mine")
+	want("if it goes before it is built")
+}
+
 func TestDevelopedIsPublicUnderAFreeName(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
-	s.Expect(mayfly.KindFunction, "mine", func() {})
+	s.Expect(mayfly.Unit{Name: "mine"}, func() {})
 	if f, building := s.Function("mine"); f != nil || !building {
 		t.Errorf("%v, %v while it is built", f, building)
 	}

@@ -25,7 +25,7 @@ import (
 // A Runner keeps what a session builds running. In a node it is the runner.Runner.
 type Runner interface {
 	// Expect announces a build. If a call waits for it, wanted is called.
-	Expect(kind mayfly.Kind, name mayfly.Name, wanted func())
+	Expect(u mayfly.Unit, wanted func())
 	Fail(name mayfly.Name, err error)
 	Prepare(ctx context.Context, u mayfly.Unit, folder runner.Folder) error
 	Set(u mayfly.Unit, folder runner.Folder) error
@@ -142,17 +142,17 @@ func New(o Options) (*Session, error) {
 	}
 	for _, p := range s.projects {
 		for _, source := range p.Sources() {
-			s.announce(key{source.Unit.Kind, source.Unit.Name}) // the node may have callers before Run
+			s.announce(*source.Unit) // the node may have callers before Run
 		}
 	}
 	return s, nil
 }
 
 // announce adds a unit that is not built yet. The caller holds mu.
-func (s *Session) announce(k key) *unit {
-	u := &unit{key: k}
-	s.units[k] = u
-	s.expect(u)
+func (s *Session) announce(listed mayfly.Unit) *unit {
+	u := &unit{key: key{listed.Kind, listed.Name}}
+	s.units[u.key] = u
+	s.expect(u, listed)
 	return u
 }
 
@@ -204,7 +204,7 @@ func (s *Session) adopt(ctx context.Context, now time.Time) {
 			continue
 		}
 		if u == nil {
-			u = s.announce(k)
+			u = s.announce(*source.Unit)
 		}
 		u.source = source
 		s.build(ctx, u, now)
@@ -244,7 +244,7 @@ func (s *Session) next(ctx context.Context, u *unit) bool {
 	folder := filepath.Join(s.options.Folder, u.key.kind.String()+"-"+string(u.key.name), strconv.Itoa(u.builds))
 	s.mu.Unlock()
 
-	s.expect(u)
+	s.expect(u, *source.Unit)
 	err := s.make(ctx, u, source, folder)
 	if ctx.Err() != nil {
 		return true
@@ -259,8 +259,8 @@ func (s *Session) next(ctx context.Context, u *unit) bool {
 }
 
 // expect announces a build, for which callers wait. One that they wait for goes first.
-func (s *Session) expect(u *unit) {
-	s.options.Runner.Expect(u.key.kind, u.key.name, func() {
+func (s *Session) expect(u *unit, listed mayfly.Unit) {
+	s.options.Runner.Expect(listed, func() {
 		u.wanted.Store(true)
 		s.builders.hurry(u)
 		s.starters.hurry(u)

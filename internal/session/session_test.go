@@ -67,8 +67,8 @@ func read(ctx context.Context, folder runner.Folder) (string, error) {
 }
 
 // Expect says that a call waits for what is called.
-func (s *shelf) Expect(_ mayfly.Kind, name mayfly.Name, wanted func()) {
-	if name == s.called {
+func (s *shelf) Expect(u mayfly.Unit, wanted func()) {
+	if u.Name == s.called {
 		wanted()
 	}
 }
