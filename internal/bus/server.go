@@ -71,6 +71,9 @@ func startServer(ctx context.Context, o ServerOptions) (*server.Server, error) {
 	case reason := <-logger.fatal:
 		s.Shutdown()
 		s.WaitForShutdown()
+		if err := o.checkDoors(ctx); err != nil { // another program was faster
+			return nil, err
+		}
 		return nil, mayfly.Errorf(mayfly.Internal, "the NATS server could not start: %s", reason).
 			WithHint("its files are in %s; --log.level debug tells more", o.Store)
 	default:

@@ -39,6 +39,8 @@ type callVerb struct {
 const (
 	callWait     = 5 * time.Second
 	functionWait = 30 * time.Second
+
+	functionGrace = 500 * time.Millisecond // on top of a function's timeout
 )
 
 // Help is shown by mayfly call --help.
@@ -79,12 +81,15 @@ func (c *callVerb) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	call := mayfly.Call{
-		ID: strings.ToLower(rand.Text()), Subject: subject, Header: header, Body: body, Deadline: time.Now().Add(cmp.Or(c.Timeout, wait)),
-	}
+	wait = cmp.Or(c.Timeout, wait)
+	call := mayfly.Call{ID: strings.ToLower(rand.Text()), Subject: subject, Header: header, Body: body, Deadline: time.Now().Add(wait)}
 	reply, err := b.Call(ctx, call)
 	if errors.Is(err, mayfly.ErrNobody) && c.Subject == "" {
 		return nobodyCalled(ctx, b, *c.First)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return mayfly.Errorf(mayfly.Timeout, "no reply on subject %q within %s", subject, wait).
+			WithHint("it may still be working; raise --timeout (now %s), or check its log", wait)
 	}
 	if err != nil {
 		return c.crashed(err, call)
@@ -174,8 +179,8 @@ func (c *callVerb) target(ctx context.Context, b *bus.Bus) (subject mayfly.Subje
 			known, there = mergeEndpoints(all), true
 		}
 	}
-	if !there || isFunction(known) {
-		return mayfly.Subject(mayfly.SubjectFunctions + "." + name), replyTimeout(known), rest, nil
+	if !there || isFunction(known) { // its node knows better what took so long
+		return mayfly.Subject(mayfly.SubjectFunctions + "." + name), replyTimeout(known) + functionGrace, rest, nil
 	}
 	subject, rest, err = pickEndpoint(known, rest)
 	return subject, callWait, rest, err

@@ -28,6 +28,25 @@ type listener struct {
 	addr *string
 }
 
+// onFreePorts opens a node. In development it moves the ports first if it must, and again if
+// another program, such as one started at the same moment, was faster. It returns what to
+// say about that, or "".
+func onFreePorts(loaded config.Loaded, c *config.Config, fixed bool, open func() error) (moved string, err error) {
+	given := *c
+	for last := "not tried"; ; last = moved {
+		*c = given
+		if c.Dev {
+			moved = movePorts(loaded, c, fixed)
+		}
+		if moved == last {
+			return moved, err
+		}
+		if err = open(); mayfly.CodeOf(err) != mayfly.Conflict {
+			return moved, err
+		}
+	}
+}
+
 // movePorts moves the doors that have their default address to ports nearby if another
 // program, such as a second mayfly up, has one of them. It returns what to say about it,
 // or "". The gateway stays where it is if fixed.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
 )
 
@@ -34,6 +35,48 @@ func TestDefaultPortsMoveTogether(t *testing.T) {
 	if said := movePorts(set, &c, false); said != "" || c.Gateway.Addr != l.Addr().String() {
 		t.Errorf("an address that was given became %s, said %q", c.Gateway.Addr, said)
 	}
+}
+
+// Of two projects that start at the same moment, one finds a port taken that was free.
+func TestPortsMoveAgain(t *testing.T) {
+	t.Parallel()
+	var c config.Config
+	c.Dev, c.Gateway.Addr, c.Admin.Addr, c.Bus.Addr = true, freeAddr(t), config.AdminOff, "127.0.0.1:0"
+	given := c.Gateway.Addr
+	var tried []string
+	inUse := mayfly.Errorf(mayfly.Conflict, "in use")
+	moved, err := onFreePorts(config.Loaded{}, &c, false, func() error {
+		if tried = append(tried, c.Gateway.Addr); len(tried) > 1 {
+			return nil
+		}
+		l, err := net.Listen("tcp", c.Gateway.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		return inUse
+	})
+	if err != nil || len(tried) != 2 || tried[0] != given || tried[1] == given || !strings.Contains(moved, tried[1]) {
+		t.Errorf("tried %v, said %q: %v", tried, moved, err)
+	}
+	for _, dev := range []bool{true, false} { // another conflict, such as a folder that is locked
+		c.Dev, c.Gateway.Addr = dev, freeAddr(t)
+		opened := 0
+		if _, err := onFreePorts(config.Loaded{}, &c, false, func() error { opened++; return inUse }); err != inUse || opened != 1 {
+			t.Errorf("opened %d times: %v", opened, err)
+		}
+	}
+}
+
+// freeAddr returns an address that nothing listens on.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 func TestPortIsTheGateways(t *testing.T) {

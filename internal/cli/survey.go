@@ -70,7 +70,7 @@ func onItsWay(ctx context.Context, b *bus.Bus, name string) error {
 			case peers.Building, peers.Starting:
 				return mayfly.Errorf(mayfly.Unavailable, "%s %q has been %s for %s", c.Kind, name, c.State, took).WithHint("try again soon")
 			case peers.Failed:
-				return mayfly.Errorf(mayfly.Crashed, "%s %q failed to build: %s", c.Kind, name, c.Error).WithHint("see the terminal of mayfly up")
+				return mayfly.Errorf(mayfly.Crashed, "%s %q failed: %s", c.Kind, name, c.Error).WithHint("see the terminal of mayfly up")
 			case peers.Failing:
 				return mayfly.Errorf(mayfly.Crashed, "%s %q does not run: %s", c.Kind, name, c.Error).WithHint("see mayfly logs %s", name)
 			default:

@@ -65,10 +65,6 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	if !loaded.IsSet("dev") && len(projects) > 0 && config.Loopback(loaded.Gateway.Addr) {
 		o.Config.Dev = true
 	}
-	moved := ""
-	if o.Config.Dev {
-		moved = movePorts(loaded, &o.Config, u.Port != 0)
-	}
 	terminal := isTerminal(p.stderr)
 	level := loaded.Log.Level
 	if terminal && loaded.Log.Format != "json" && !loaded.IsSet("log.level") {
@@ -100,7 +96,11 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	// From here on a signal also ends the start.
 	ctx, stop := untilSignal(ctx)
 	defer stop()
-	n, err := node.New(ctx, o)
+	var n *node.Node
+	moved, err := onFreePorts(loaded, &o.Config, u.Port != 0, func() (err error) {
+		n, err = node.New(ctx, o)
+		return err
+	})
 	if err != nil {
 		return err
 	}

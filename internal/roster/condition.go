@@ -37,7 +37,11 @@ func (c Condition) Problem() error {
 		return mayfly.Errorf(mayfly.Unavailable, "%s %q has been starting for %s", kind, c.Name, took).
 			WithHint("see mayfly logs %s", c.Name)
 	case peers.Failed:
-		return mayfly.Errorf(mayfly.Crashed, "%s %q failed to build: %w", kind, c.Name, c.Err).
+		failed := "failed to build"
+		if mayfly.CodeOf(c.Err) == mayfly.Crashed {
+			failed = "does not start"
+		}
+		return mayfly.Errorf(mayfly.Crashed, "%s %q %s: %w", kind, c.Name, failed, c.Err).
 			WithHint("%s", cmp.Or(mayfly.HintOf(c.Err), "fix the code and save it"))
 	case peers.Failing:
 		return mayfly.Errorf(mayfly.Crashed, "%s %q does not run: %w", kind, c.Name, c.Err).

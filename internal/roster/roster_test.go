@@ -214,6 +214,11 @@ func TestCallersWaitForABuild(t *testing.T) {
 		t.Errorf("after a build that fails: %v", err)
 	}
 	s.Expect(mayfly.Unit{Name: "mine"}, func() {})
+	s.Fail("mine", mayfly.Errorf(mayfly.Crashed, "exit status 3"))
+	if err := s.Built(t.Context(), "mine"); err == nil || !strings.Contains(err.Error(), `"mine" does not start: exit status 3`) {
+		t.Errorf("after a start that fails: %v", err)
+	}
+	s.Expect(mayfly.Unit{Name: "mine"}, func() {})
 	wait()
 	s.develop(t, s.function("mine"))
 	if err := <-waited; err != nil {
