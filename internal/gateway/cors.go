@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
 // Web pages of other origins. Where a route or function has `cors:`, the gateway answers
@@ -137,6 +138,16 @@ func (g *Gateway) checkPage(r *http.Request, to destination, c *mayfly.CORS, fun
 	if c != nil && originAllowed(c, origin) && slices.Contains(corsMethods(c, to.entry), r.Method) {
 		return nil
 	}
+	refused := &statusError{status: mayfly.Denied.Status(), err: blocked(origin, to, function)}
+	if origin != "" { // the page may read why
+		refused.header = http.Header{allowedOrigin: {origin}, "Vary": {"Origin"}}
+	}
+	return refused
+}
+
+// blocked is the error for a page of an origin that may not use a destination: its hint says
+// how to let it in.
+func blocked(origin string, to destination, function mayfly.Name) *mayfly.Error {
 	write := origin
 	if write == "" || write == "null" {
 		write = "ORIGIN"
@@ -153,11 +164,19 @@ func (g *Gateway) checkPage(r *http.Request, to destination, c *mayfly.CORS, fun
 	if origin == "null" && e.Hint != "" {
 		e = e.WithHint("%s; the origin null (of files, sandboxed frames and Referrer-Policy: no-referrer) matches `*` alone", e.Hint)
 	}
-	refused := &statusError{status: e.Code.Status(), err: e}
-	if origin != "" { // the page may read why
-		refused.header = http.Header{allowedOrigin: {origin}, "Vary": {"Origin"}}
+	return e
+}
+
+// warnPreflight tells the developer of a function that does not answer a preflight: the
+// browser tells the page nothing, and the gateway gets no request that it could refuse.
+func (g *Gateway) warnPreflight(x *exchange, r *http.Request) {
+	function := x.target.Function
+	if !g.options.Development || function == "" || x.cors != nil || !isPreflight(r) || x.Header().Get(allowedOrigin) != "" {
+		return
 	}
-	return refused
+	origin := mayfly.Clip(r.Header.Get("Origin"))
+	e := blocked(origin, x.destination, function)
+	g.options.Log.Warn(e.Error(), telemetry.KeyFunction, function, telemetry.KeyAddr, origin, "hint", e.Hint)
 }
 
 // sameHost reports whether a trusted proxy was asked for the host of the page.

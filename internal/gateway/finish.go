@@ -37,6 +37,7 @@ func (g *Gateway) finish(x *exchange, r *http.Request) {
 	if x.err != nil && mayfly.CodeOf(x.err) == mayfly.Internal {
 		g.options.Log.Error("call failed", telemetry.KeyCall, x.id, telemetry.KeyRoute, x.route(), telemetry.KeyErr, x.err)
 	}
+	g.warnPreflight(x, r)
 	if g.options.Access != nil {
 		g.logAccess(x, r, took)
 	}

@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -71,6 +72,38 @@ func openFunctions(t *testing.T, o gateway.Options) *door {
 		to("own", "POST /own/{id}", "own"), to("to-plain", "/plain", "plain"), to("to-declared", "POST /declared", "declared"), service,
 	}}
 	return run(t, replying(reply(500, "the bus")), directory{}, o)
+}
+
+// A said is a log whose lines a test waits for.
+type said chan string
+
+func (s said) Write(line []byte) (int, error) {
+	s <- string(line)
+	return len(line), nil
+}
+
+// A browser that gets no permission sends nothing that the gateway could refuse, so the
+// developer's terminal says what to write.
+func TestPreflightThatAFunctionDoesNotAnswerIsTold(t *testing.T) {
+	t.Parallel()
+	log := make(said, 100)
+	d := openFunctions(t, gateway.Options{Development: true, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	ask := func(path, origin string) {
+		d.ask(t, "OPTIONS", path, "", "Origin", origin, "Access-Control-Request-Method", "POST")
+	}
+	ask("/fn/own", "https://shop.example") // permits it
+	ask("/fn/declared", "https://evil.example")
+	ask("/fn/plain", "https://shop.example")
+	ask("/to-plain", "https://shop.example") // is no path
+	ask("/own/7", "https://evil.example")
+	for _, want := range []string{"cors: https://shop.example` in mayfly.yaml at functions.plain", "cors: https://evil.example` in mayfly.yaml at functions.own"} {
+		if line := <-log; !strings.Contains(line, want) || !strings.Contains(line, "cross-origin request blocked") {
+			t.Errorf("the log says %s, not %s", line, want)
+		}
+	}
+	if len(log) > 0 {
+		t.Errorf("the log says also %s", <-log)
+	}
 }
 
 // A page of another origin uses a function as the function or its cors: says, whether the

@@ -40,7 +40,9 @@ func open(t *testing.T, o gateway.Options, limits ...dispatch.Options) *door {
 	b := natstest.New(t)
 	dir := micro.OpenDirectory(b, nil)
 	t.Cleanup(func() { dir.Close() })
-	o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	if o.Log == nil {
+		o.Log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
 	d := run(t, b, dir, o, limits...)
 	d.bus, d.nc = b, natstest.Connect(t, b)
 	return d
