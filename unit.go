@@ -33,6 +33,7 @@ type Program struct {
 	Secrets  []string          `json:"secrets,omitempty"`  // names; "api-key" is given as API_KEY
 	Creds    string            `json:"creds,omitempty"`    // the secret with the instances' NATS credentials
 	Memory   int64             `json:"memory,omitempty"`   // limit in bytes of an instance and its children; 0 is none
+	Disk     int64             `json:"disk,omitempty"`     // limit in bytes of what an instance keeps in TMPDIR; 0 is none
 	Labels   map[string]string `json:"labels,omitempty"`   // that a node must have to run it
 }
 

@@ -263,6 +263,7 @@ func (t *table) addProgram(d described, revision uint64, project mayfly.Name, pr
 		t.add("digest", program.Bundles[platform]+" ("+platform+")")
 	}
 	t.addIf("memory", sizeOf(program.Memory))
+	t.addIf("disk", sizeOf(program.Disk))
 	t.addIf("env", strings.Join(slices.Sorted(maps.Keys(program.Env)), ", "))
 	for _, name := range program.Secrets {
 		t.add("secret", name+" as "+secrets.EnvName(mayfly.Name(name)))

@@ -164,6 +164,23 @@ func TestTemporaryFilesGoWithTheirInstance(t *testing.T) {
 	eventually(t, "the files of the instance are gone", func() bool { return gone(temporary) })
 }
 
+func TestDiskLimitEndsTheInstance(t *testing.T) {
+	t.Parallel()
+	n := start(t, options(t))
+	s := openShelf(t, n.NATS, t.TempDir())
+	hello := shell("hello", `[ -e "$TMPDIR/big" ] && echo full; case "$QUERY_STRING" in big) head -c 3000000 /dev/zero >"$TMPDIR/big";; esac; echo ok`)
+	hello.Disk = 1 << 20
+	s.deploy(t, hello)
+	awaitStatus(t, n.Gateway+"/fn/hello", 200)
+	a := ask(t, "GET", n.Gateway+"/fn/hello?big", nil)
+	if text := string(a.body); a.StatusCode != 502 || !strings.Contains(text, "too much in TMPDIR, its limit is 1MiB") || !strings.Contains(text, "raise disk: of the function") {
+		t.Errorf("over the limit: %v", a)
+	}
+	if a := awaitStatus(t, n.Gateway+"/fn/hello", 200); string(a.body) != "ok\n" {
+		t.Errorf("after it: %v", a)
+	}
+}
+
 // The directory learns of a removal later than the registry; no call may see the gap.
 func TestRemovedFunctionIsNotFoundAtOnce(t *testing.T) {
 	t.Parallel()

@@ -32,6 +32,7 @@
 //     TestProcessGetsItsEnvironmentAndNothingElse
 //   - all output is delivered before Done: TestOutputIsWholeHoweverSlowItsReader
 //   - the memory limit covers the whole group: TestMemoryLimitIsKept
+//   - TMPDIR is within its limit, but for a second: TestDiskLimitIsKept
 //   - a process that has exited leaks nothing: TestManyProcessesLeakNothing,
 //     TestReaperEntriesAreReleased
 //   - a reaper that dies is replaced: TestReaperThatDiesIsReplaced

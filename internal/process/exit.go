@@ -9,17 +9,28 @@ import (
 
 // An ExitError says how a program failed.
 type ExitError struct {
-	Code        int            // exit status; -1 if a signal ended it
-	Signal      syscall.Signal // that ended it; 0 if it exited
-	OutOfMemory bool           // killed for exceeding its memory limit
-	Limit       int64          // memory limit in bytes; 0 if none
+	Code     int            // exit status; -1 if a signal ended it
+	Signal   syscall.Signal // that ended it; 0 if it exited
+	Exceeded Limit          // that it was killed for; "" if none
+	Bytes    int64          // of that limit
 }
+
+// A Limit is one that a process may exceed. Its name is its key in the manifest.
+type Limit string
+
+// The limits.
+const (
+	Memory Limit = "memory"
+	Disk   Limit = "disk"
+)
 
 // Error describes it as a shell does: "exit status 3".
 func (e *ExitError) Error() string {
 	switch {
-	case e.OutOfMemory:
-		return "out of memory, its limit is " + size(e.Limit)
+	case e.Exceeded == Memory:
+		return "out of memory, its limit is " + size(e.Bytes)
+	case e.Exceeded == Disk:
+		return "too much in TMPDIR, its limit is " + size(e.Bytes)
 	case e.Signal != 0:
 		return fmt.Sprintf("signal %d (%s)", int(e.Signal), e.Signal)
 	default:
@@ -28,13 +39,13 @@ func (e *ExitError) Error() string {
 }
 
 // exitError returns nil for exit status 0.
-func exitError(state *os.ProcessState, dry bool, limit int64) error {
-	e := &ExitError{Code: state.ExitCode(), OutOfMemory: dry, Limit: limit}
+func exitError(state *os.ProcessState, exceeded Limit, limit int64) error {
+	e := &ExitError{Code: state.ExitCode(), Exceeded: exceeded, Bytes: limit}
 	if ws, ok := state.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
 		e.Signal = ws.Signal()
 	}
-	if e.Code == 0 {
-		return nil // a child ran out of memory, but the program coped
+	if e.Code == 0 && exceeded != Disk {
+		return nil // perhaps a child ran out of memory, but the program coped
 	}
 	return e
 }

@@ -2,7 +2,10 @@
 
 package process
 
-import "syscall"
+import (
+	"io/fs"
+	"syscall"
+)
 
 const (
 	sigkill     = syscall.SIGKILL
@@ -15,3 +18,12 @@ func killGroup(pgid int, s syscall.Signal) error { return syscall.Kill(-pgid, s)
 
 // sessionAttr detaches the process from our terminal, so that Ctrl-C does not reach it.
 func sessionAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
+
+// onDisk returns what a file takes on disk: a sparse one takes less than its size.
+func onDisk(info fs.FileInfo) int64 {
+	const block = 512 // whatever the file system's own are
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int64(s.Blocks) * block
+	}
+	return info.Size()
+}

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"io/fs"
 	"syscall"
 
 	"github.com/mayfly-run/mayfly"
@@ -23,3 +24,5 @@ func groupAttr(*cell) *syscall.SysProcAttr { return nil }
 func sessionAttr() *syscall.SysProcAttr { return nil }
 
 func awaitExit(int) {}
+
+func onDisk(info fs.FileInfo) int64 { return info.Size() }

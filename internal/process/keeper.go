@@ -282,7 +282,7 @@ func (k *Keeper) weigh() {
 		// RSS counts a page once for each member that shares it, so the slower, exact sum
 		// decides.
 		if rss, _ := usage(all, p.PID()); rss > p.memory && share(all, p.PID()) > p.memory {
-			p.outOfMemory()
+			p.exceed(Memory)
 		}
 	}
 }

@@ -121,7 +121,7 @@ func TestMemoryLimitIsKept(t *testing.T) {
 			p := sh(t, k, tt.script, Spec{Memory: tt.memory, Env: []string{"HUNGRY=" + os.Args[0]}, Stdin: hold})
 			err = await(t, p)
 			e, _ := errors.AsType[*ExitError](err)
-			if dry := e != nil && e.OutOfMemory; dry != tt.dry {
+			if dry := e != nil && e.Exceeded == Memory; dry != tt.dry {
 				t.Fatalf("Err() = %v, want out of memory: %t", err, tt.dry)
 			}
 			if tt.dry && !strings.Contains(err.Error(), "out of memory, its limit is "+size(tt.memory)) {

@@ -22,6 +22,7 @@ type Process struct {
 	keeper *Keeper
 	mark   string // environment entry that descendants inherit; may be empty
 	memory int64
+	disk   int64
 	cell   *cell // nil if there is none
 	done   chan struct{}
 
@@ -30,13 +31,15 @@ type Process struct {
 	pid    atomic.Int64
 	stdin  *os.File // our end; nil if there is none
 	copies sync.WaitGroup
-	output []*os.File  // our ends
-	ended  atomic.Bool // the program has exited; whatever still holds the output is a leftover
+	exited chan struct{}  // closed when the program has exited
+	weighs sync.WaitGroup // weighDisk
+	output []*os.File     // our ends
+	ended  atomic.Bool    // the program has exited; whatever still holds the output is a leftover
 
-	mu     sync.Mutex
-	over   bool // the group's number may be reused from now on
-	killed bool
-	dry    bool // killed for its memory
+	mu      sync.Mutex
+	over    bool // the group's number may be reused from now on
+	killed  bool
+	exceeds Limit // that it was killed for
 
 	// Set before done is closed.
 	err error
@@ -54,7 +57,7 @@ func (k *Keeper) Start(s Spec) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{keeper: k, mark: s.mark(), memory: s.Memory, done: make(chan struct{})}
+	p := &Process{keeper: k, mark: s.mark(), memory: s.Memory, disk: s.Disk, done: make(chan struct{}), exited: make(chan struct{})}
 	if err := k.admit(p); err != nil {
 		return nil, err
 	}
@@ -107,6 +110,9 @@ func (k *Keeper) launch(p *Process, s Spec, program string) (err error) {
 	if k.weighs(p) {
 		k.nudge()
 	}
+	if folder := s.value("TMPDIR"); p.disk > 0 && folder != "" {
+		p.weighs.Go(func() { p.weighDisk(folder) })
+	}
 	go p.supervise()
 	return nil
 }
@@ -140,6 +146,7 @@ func (p *Process) exec(s Spec, program string, files []*os.File) error {
 // supervise waits for the program to exit, ends its leftovers and closes done.
 func (p *Process) supervise() {
 	awaitExit(p.PID())
+	close(p.exited)
 	flushed := make(chan struct{})
 	go func() {
 		p.copies.Wait()
@@ -159,11 +166,13 @@ func (p *Process) supervise() {
 		_ = f.SetReadDeadline(time.Now().Add(outputGrace))
 	}
 	<-flushed
+	p.weighs.Wait()
 
 	p.err = err
 	if err == nil {
 		p.cpu = state.UserTime() + state.SystemTime()
-		p.err = exitError(state, p.ranDry(), p.memory)
+		exceeded, limit := p.exceeded()
+		p.err = exitError(state, exceeded, limit)
 	}
 	p.cell.remove()
 	p.keeper.reaper.release(p.cell.path())
@@ -198,10 +207,17 @@ func (p *Process) releaseGroup() {
 	p.keeper.reaper.release(groupEntry(p.PID()))
 }
 
-func (p *Process) ranDry() bool {
+// exceeded returns the limit that the program was killed for, and its bytes.
+func (p *Process) exceeded() (Limit, int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.dry || p.cell.ranDry()
+	switch {
+	case p.exceeds == Disk:
+		return Disk, p.disk
+	case p.exceeds == Memory || p.cell.ranDry():
+		return Memory, p.memory
+	}
+	return "", 0
 }
 
 // PID returns the number of the process and its group.
@@ -300,9 +316,13 @@ func (p *Process) gone() bool {
 	}
 }
 
-func (p *Process) outOfMemory() {
+// exceed kills the program for a limit. One that has exited is over its disk limit too:
+// its instance must end for TMPDIR to be emptied.
+func (p *Process) exceed(l Limit) {
 	p.mu.Lock()
-	p.dry = !p.over
+	if !p.over || l == Disk {
+		p.exceeds = l
+	}
 	p.mu.Unlock()
 	p.Kill()
 }

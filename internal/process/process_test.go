@@ -350,7 +350,7 @@ func TestStopKillsWhoDoesNotListen(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	p.Stop(ctx)
-	if e, ok := errors.AsType[*ExitError](p.Err()); !ok || e.Signal != syscall.SIGKILL || e.OutOfMemory {
+	if e, ok := errors.AsType[*ExitError](p.Err()); !ok || e.Signal != syscall.SIGKILL || e.Exceeded != "" {
 		t.Errorf("Err() = %v, want SIGKILL", p.Err())
 	}
 	l.awaitClosed(t)
@@ -408,6 +408,35 @@ func TestCloseKillsWhatIsLeft(t *testing.T) {
 	l.awaitClosed(t)
 	if _, err := k.Start(Spec{Args: []string{"sh"}, Env: environment()}); mayfly.CodeOf(err) != mayfly.Unavailable {
 		t.Errorf("Start after Close = %v, want unavailable", err)
+	}
+}
+
+func TestDiskLimitIsKept(t *testing.T) {
+	t.Parallel()
+	k := open(t)
+	const limit = 1 << 20
+	for _, tt := range []struct {
+		name, script string
+		over         bool
+	}{
+		{"too much", `head -c 3000000 /dev/zero >"$TMPDIR/a"; exec sleep 1000`, true},
+		{"too much in many files", `mkdir "$TMPDIR/b"; for i in 1 2 3 4 5 6; do head -c 300000 /dev/zero >"$TMPDIR/b/$i"; done; exec sleep 1000`, true},
+		{"too much just before the end", `head -c 3000000 /dev/zero >"$TMPDIR/a"`, true},
+		{"less", `head -c 300000 /dev/zero >"$TMPDIR/a"`, false},
+		{"a large file with little in it", `dd if=/dev/zero of="$TMPDIR/a" bs=1 count=1 seek=100000000 2>/dev/null`, false},
+		{"too much that is gone again", `head -c 3000000 /dev/zero >"$TMPDIR/a"; rm "$TMPDIR/a"`, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			err := await(t, sh(t, k, tt.script, Spec{Disk: limit, Env: []string{"PATH=/usr/bin:/bin", "TMPDIR=" + t.TempDir()}}))
+			e, _ := errors.AsType[*ExitError](err)
+			if over := e != nil && e.Exceeded == Disk; over != tt.over || !tt.over && err != nil {
+				t.Fatalf("Err() = %v, want over the limit: %t", err, tt.over)
+			}
+			if tt.over && err.Error() != "too much in TMPDIR, its limit is 1MiB" {
+				t.Errorf("Err() = %q", err)
+			}
+		})
 	}
 }
 

@@ -34,8 +34,10 @@ var codeKeys = table[Source]{
 var programKeys = table[mayfly.Program]{
 	set("memory", asSize, func(p *mayfly.Program) *int64 { return &p.Memory },
 		"Memory for an instance and its child processes, such as 256MiB. No limit by default."),
+	set("disk", asSize, func(p *mayfly.Program) *int64 { return &p.Disk },
+		"What an instance may keep in its TMPDIR, such as 1GiB. No limit by default."),
 	set("env", asEnv, func(p *mayfly.Program) *map[string]string { return &p.Env },
-		"Environment variables, besides those that every instance gets. The node's own are not passed on. Passwords belong in `secrets`."),
+		"Environment variables, besides those that every instance gets. The node's own are not passed on. Passwords belong in `secrets`.").and(checkTMPDIR),
 	set("secrets", asSecrets, func(p *mayfly.Program) *[]string { return &p.Secrets },
 		"Names of secrets: one or a list. `api-key` is passed as API_KEY.").and(checkSecrets),
 	set("creds", asSecret, func(p *mayfly.Program) *string { return &p.Creds },
@@ -130,6 +132,14 @@ func (m *manifest) function(f yamlfile.Field) error {
 		return err
 	}
 	m.Functions = append(m.Functions, s)
+	return nil
+}
+
+// checkTMPDIR rejects a limit of one folder beside the choice of another.
+func checkTMPDIR(n *yamlfile.Node, p *mayfly.Program) error {
+	if _, own := p.Env["TMPDIR"]; own && p.Disk > 0 {
+		return n.Errorf("%s sets TMPDIR, and disk limits the TMPDIR that Mayfly makes", n.Path).WithHint("remove one of them")
+	}
 	return nil
 }
 

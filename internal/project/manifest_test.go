@@ -37,6 +37,7 @@ functions:
     wait: 0
     instances: {min: 1, max: 8, idle: 1m30s, start: 20s}
     memory: 256MiB
+    disk: 1GiB
     env: {GREETING: hi, N: 007, STAGE: "${STAGE:-dev}"}
     secrets: [api-key, db]
     creds: nats
@@ -76,7 +77,7 @@ services:
 			Metadata: map[string]string{"team": "a"},
 			Program: mayfly.Program{
 				Env: map[string]string{"GREETING": "hi", "N": "007", "STAGE": "dev"}, Secrets: []string{"api-key", "db"}, Creds: "nats",
-				Memory: 256 << 20, Labels: map[string]string{"zone": "eu"},
+				Memory: 256 << 20, Disk: 1 << 30, Labels: map[string]string{"zone": "eu"},
 			},
 			Limits: mayfly.Limits{
 				Timeout: mayfly.Duration(5 * time.Second), IdleTimeout: mayfly.Duration(2 * time.Minute), Body: 2 << 30, Concurrency: 8, Wait: -1,
@@ -194,6 +195,7 @@ func TestSchemaAgreesWithParse(t *testing.T) {
 		{function("instances: {most: 4}"), bad},
 		{function("instances: 4"), bad},
 		{function("memory: 256MiB"), ok},
+		{function("disk: 1GiB"), ok},
 		{function("env: {A: b, C: 1, D: true}"), ok},
 		{function("env: {}"), ok},
 		{function("env: [A=b]"), bad},

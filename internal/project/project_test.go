@@ -102,6 +102,8 @@ func TestParseNamesEachMistake(t *testing.T) {
 		function("instances: {min: 3, max: 2}"),
 		function("instances: {maximum: 2}"),
 		function("memory: -1"),
+		function("disk: 0"),
+		function("disk: 1GiB\nenv: {TMPDIR: /var/tmp}"),
 		function("env: {A-B: c}"),
 		function("env: {MAYFLY_URL: c}"),
 		function("env: {A: [b]}"),

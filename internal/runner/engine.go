@@ -51,7 +51,7 @@ type Instance interface {
 type Spec struct {
 	Name     string         // function or hosted service
 	Revision uint64         // 0 while it is developed
-	Program  mayfly.Program // Start, Env, Memory, CGI
+	Program  mayfly.Program // Start, Env, Memory, Disk, CGI
 	Limits   mayfly.Limits  // with defaults
 	Folder   string         // the unpacked bundle; never written to
 	Instance string         // id

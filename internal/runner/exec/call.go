@@ -127,14 +127,17 @@ func (r *run) verdict() error {
 		return nil
 	}
 	exit, ok := errors.AsType[*process.ExitError](err)
-	if ok && exit.Signal != 0 && !exit.OutOfMemory && r.instance.isStopped() {
+	if ok && exit.Signal != 0 && exit.Exceeded == "" && r.instance.isStopped() {
 		return stopped()
 	}
 	crashed := mayfly.Errorf(mayfly.Crashed, "%s failed: %s", r.instance.spec.Name, err)
 	crashed.Err = r.tail.Trace()
 	r.instance.spec.Output(r.instance.spec.Line(mayfly.System, r.call.ID, "crashed: "+crashed.Message))
-	if ok && exit.OutOfMemory {
-		return crashed.WithHint("raise memory: of the function in mayfly.yaml, or make it use less")
+	if ok && exit.Exceeded != "" {
+		crashed = crashed.WithHint("raise %s: of the function in mayfly.yaml, or make it use less", exit.Exceeded)
+	}
+	if ok && exit.Exceeded == process.Disk {
+		r.instance.fail(crashed) // TMPDIR is emptied with it
 	}
 	return crashed
 }

@@ -46,6 +46,7 @@ type instance struct {
 
 	mu      sync.Mutex
 	stopped bool
+	err     error // why it ended by itself
 	live    map[*run]struct{}
 	cpu     time.Duration // of processes that have exited
 }
@@ -57,6 +58,7 @@ func (i *instance) process(variables []string) process.Spec {
 		Folder: i.spec.Folder,
 		Env:    append(append(make([]string, 0, len(i.spec.Env)+len(variables)), i.spec.Env...), variables...),
 		Memory: i.spec.Program.Memory,
+		Disk:   i.spec.Program.Disk,
 	}
 }
 
@@ -98,11 +100,30 @@ func (i *instance) isStopped() bool {
 	return i.stopped
 }
 
-// Done implements runner.Instance. Without a process it only closes on Stop.
+// Done implements runner.Instance. Without a process it only closes on Stop and fail.
 func (i *instance) Done() <-chan struct{} { return i.done }
 
 // Err implements runner.Instance.
-func (i *instance) Err() error { return nil }
+func (i *instance) Err() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.err
+}
+
+// fail ends the instance after its only call, unless Stop does. It does not wait for
+// Stop, which may wait for the call.
+func (i *instance) fail(err error) {
+	i.mu.Lock()
+	first := !i.stopped
+	if first {
+		i.stopped, i.err = true, err
+	}
+	i.mu.Unlock()
+	if first {
+		i.calls.Wait()
+		close(i.done)
+	}
+}
 
 // Stop implements runner.Instance.
 func (i *instance) Stop(ctx context.Context) {

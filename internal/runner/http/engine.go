@@ -86,6 +86,7 @@ func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Instance, err
 		Stdout: process.Lines(func(text string) { i.say(mayfly.Stdout, text) }),
 		Stderr: process.Lines(func(text string) { i.say(mayfly.Stderr, text) }),
 		Memory: s.Program.Memory,
+		Disk:   s.Program.Disk,
 	})
 	if err != nil {
 		return nil, err

@@ -105,8 +105,8 @@ func (i *instance) lost(trace error) error {
 	e := i.crashed("crashed: "+i.process.Ending(), trace, err)
 	exit, _ := errors.AsType[*process.ExitError](err)
 	switch {
-	case exit != nil && exit.OutOfMemory:
-		return e.WithHint("raise memory: of the function in mayfly.yaml, or make it use less")
+	case exit != nil && exit.Exceeded != "":
+		return e.WithHint("raise %s: of the function in mayfly.yaml, or make it use less", exit.Exceeded)
 	case exit != nil && exit.Signal == syscall.SIGKILL:
 		return e.WithHint("it was killed by someone, or by the kernel when memory ran out; see mayfly logs %s", i.spec.Name)
 	}

@@ -37,7 +37,7 @@ func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Instance, err
 	i := &instance{spec: s}
 	var err error
 	i.Process, err = e.options.Keeper.Start(process.Spec{
-		Args: s.Program.Start, Folder: s.Folder, Env: s.Env, Memory: s.Program.Memory,
+		Args: s.Program.Start, Folder: s.Folder, Env: s.Env, Memory: s.Program.Memory, Disk: s.Program.Disk,
 		Stdout: process.Lines(func(text string) { i.say(mayfly.Stdout, text) }),
 		Stderr: process.Lines(func(text string) { i.say(mayfly.Stderr, text) }),
 	})
