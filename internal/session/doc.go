@@ -21,6 +21,7 @@
 //   - a touch and a turned link are changes: TestTouchAndLinksAreChanges
 //   - of very many functions those that are called start first, the rest a few at a time:
 //     TestNotEverythingStartsAtOnce
+//   - calls find what is not built yet from the first moment: TestUnitsAreAnnouncedAtOnce
 //   - what is called is built first: TestWhatIsCalledIsBuiltFirst
 //   - each function runs on the Python of its folder: TestEachFolderRunsOnItsPython
 //   - a save counts from the first change not built yet: TestTookCountsFromTheFirstSave

@@ -35,6 +35,7 @@ type shelf struct {
 	changes  chan struct{}
 	order    []mayfly.Name // of Set
 	checked  []mayfly.Name
+	expected []mayfly.Name
 	called   mayfly.Name
 	prepared int    // calls of Prepare
 	imports  string // module that Python has to find
@@ -68,6 +69,9 @@ func read(ctx context.Context, folder runner.Folder) (string, error) {
 
 // Expect says that a call waits for what is called.
 func (s *shelf) Expect(u mayfly.Unit, wanted func()) {
+	s.mu.Lock()
+	s.expected = append(s.expected, u.Name)
+	s.mu.Unlock()
 	if u.Name == s.called {
 		wanted()
 	}
@@ -499,4 +503,30 @@ func many(n int) (files map[string]string, names []string) {
 		names, files[name+".sh"] = append(names, name), fmt.Sprintf(script, name)
 	}
 	return files, names
+}
+
+// A node has callers as soon as it listens: none is told that there is no such function.
+func TestUnitsAreAnnouncedAtOnce(t *testing.T) {
+	t.Parallel()
+	s := &scene{shelf: newShelf(), folder: t.TempDir()}
+	s.write(t, "mayfly.yaml", manifest("one", "two"))
+	for _, name := range []string{"one.sh", "two.sh"} {
+		s.write(t, name, fmt.Sprintf(script, name))
+	}
+	p, err := project.Open(s.folder, func(string) (string, bool) { return "", false })
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := session.New(session.Options{Projects: []*project.Project{p}, Runner: s.shelf, Folder: filepath.Join(t.TempDir(), "build")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(s.shelf.expected, []mayfly.Name{"one", "two"}) {
+		t.Errorf("announced: %v", s.shelf.expected)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := one.Run(ended); err != nil {
+		t.Error(err)
+	}
 }
