@@ -168,7 +168,7 @@ func TestDiskLimitEndsTheInstance(t *testing.T) {
 	t.Parallel()
 	n := start(t, options(t))
 	s := openShelf(t, n.NATS, t.TempDir())
-	hello := shell("hello", `[ -e "$TMPDIR/big" ] && echo full; case "$QUERY_STRING" in big) head -c 3000000 /dev/zero >"$TMPDIR/big";; esac; echo ok`)
+	hello := shell("hello", `[ -e "$TMPDIR/big" ] && echo full; case "$QUERY_STRING" in big) head -c 3000000 /dev/zero >"$TMPDIR/big"; exec sleep 1000;; esac; echo ok`)
 	hello.Disk = 1 << 20
 	s.deploy(t, hello)
 	awaitStatus(t, n.Gateway+"/fn/hello", 200)
