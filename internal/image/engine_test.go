@@ -201,12 +201,8 @@ func startEngine(t *testing.T) *engine {
 	if beside := "/usr/bin/docker"; isFile(beside) { // the one that came with the engine
 		e.client = beside
 	}
-	// Without its firewall the engine still connects containers and publishes ports.
-	if first := e.start(); first != nil {
-		if err := e.start("--iptables=false"); err != nil {
-			t.Fatalf("the engine does not start: %v\nwithout a firewall: %v", first, err)
-		}
-		t.Logf("the engine starts only without a firewall: %v", first)
+	if err := e.start(); err != nil {
+		t.Fatalf("the engine does not start: %v", err)
 	}
 	major, _, _ := strings.Cut(e.docker(time.Minute, "version", "--format", "{{.Server.Version}}"), ".")
 	number, _ := strconv.Atoi(major)
@@ -220,7 +216,7 @@ func isFile(path string) bool {
 }
 
 // start starts dockerd and returns when it answers. Its error is the end of its log.
-func (e *engine) start(flags ...string) error {
+func (e *engine) start() error {
 	log, err := os.Create(filepath.Join(e.folder, "log"))
 	if err != nil {
 		return err
@@ -230,10 +226,9 @@ func (e *engine) start(flags ...string) error {
 	if err := os.WriteFile(settings, []byte("{}"), 0o600); err != nil {
 		return err
 	}
-	cmd := exec.Command("sh", append([]string{
-		"-c", `mount -t proc proc /proc && ip link set lo up && exec dockerd "$@"`, "sh", "--config-file", settings, "--data-root", e.folder + "/data",
-		"--exec-root", e.folder + "/exec", "--pidfile", e.folder + "/pid", "--host", e.address(),
-	}, flags...)...)
+	cmd := exec.Command("sh", "-c",
+		`mount -t proc proc /proc && ip link set lo up && exec dockerd "$@"`, "sh", "--config-file", settings, "--data-root", e.folder+"/data",
+		"--exec-root", e.folder+"/exec", "--pidfile", e.folder+"/pid", "--host", e.address())
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = ownNamespaces()
 	ended, err := startBound(cmd)
