@@ -119,7 +119,7 @@ func Open(ctx context.Context, o Options) (_ *Bus, err error) {
 			return nil, unavailable(err)
 		}
 	}
-	b.health = &health{}
+	b.health = &health{enabled: make(chan struct{})}
 	switch {
 	case o.NoJetStream:
 		b.health.start(b, nil)

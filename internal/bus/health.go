@@ -26,6 +26,7 @@ type health struct {
 	done      sync.WaitGroup
 	err       atomic.Pointer[error] // nil: all is well
 	jetStream atomic.Pointer[jetstream.AccountInfo]
+	enabled   chan struct{} // closed once JetStream is enabled after all
 }
 
 // start begins with the links and, unless it is nil, watch.

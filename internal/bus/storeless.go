@@ -10,8 +10,11 @@ import (
 )
 
 // Storeless returns why nothing can be stored: JetStream is not enabled. It is nil if it
-// is, and never changes: a node stays what it was at its start.
+// is, and never changes: what is open stays what it was at its start.
 func (b *Bus) Storeless() error { return b.off() }
+
+// Enabled returns a channel that is closed when JetStream is enabled after all.
+func (b *Bus) Enabled() <-chan struct{} { return b.health.enabled }
 
 // disabled reports whether an error says that JetStream is not enabled.
 func disabled(err error) bool {
@@ -20,7 +23,7 @@ func disabled(err error) bool {
 
 func (b *Bus) disabledError(err error) error {
 	e := mayfly.Errorf(mayfly.Unavailable, "JetStream is not enabled for this account at %s: deploys, secrets and logs are off", b.ours).
-		WithHint("enable it (nats-server -js, and for the account) and restart Mayfly's nodes there, or leave out --nats to use the server inside Mayfly")
+		WithHint("enable it (nats-server -js, and for the account), or leave out --nats to use the server inside Mayfly")
 	e.Err = err
 	return e
 }
@@ -61,7 +64,7 @@ func (h *health) awaitJetStream(ctx context.Context, b *Bus) {
 	defer found()
 	every(ctx, enabledEvery, func() {
 		if _, err := b.jetStream(ctx); err == nil {
-			b.log.Warn("JetStream is enabled now: restart this node to use it")
+			close(h.enabled)
 			found()
 		}
 	})

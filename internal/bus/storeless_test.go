@@ -51,8 +51,7 @@ func TestOnlyTheStoreIsOffWithoutJetStream(t *testing.T) {
 func TestJetStreamThatIsEnabledLaterIsTold(t *testing.T) {
 	t.Parallel()
 	s := startServer(t, server.Options{})
-	log := newDiary("JetStream is enabled now")
-	b := open(t, bus.Options{Remote: bus.Remote{URL: s.ClientURL()}, Log: log.log()})
+	b := open(t, bus.Options{Remote: bus.Remote{URL: s.ClientURL()}})
 	if b.Storeless() == nil {
 		t.Fatal("there is a store")
 	}
@@ -60,8 +59,8 @@ func TestJetStreamThatIsEnabledLaterIsTold(t *testing.T) {
 	stopServer(s)
 	startServer(t, server.Options{Port: addr.Port, StoreDir: t.TempDir()})
 	select {
-	case <-log.lines:
+	case <-b.Enabled():
 	case <-time.After(soonIn):
-		t.Errorf("the log does not say so:\n%s", log)
+		t.Error("nobody is told")
 	}
 }

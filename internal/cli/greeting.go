@@ -177,6 +177,15 @@ func (a aside) moved(text string) {
 	}
 }
 
+// anew says why the node starts once more.
+func (a aside) anew() {
+	if a.person {
+		a.p.note("JetStream is enabled now: starting again, with deploys, secrets and logs")
+		return
+	}
+	a.log.Warn("JetStream is enabled now, starting again")
+}
+
 // ignoresNATSURL warns if the node ignores NATS_URL.
 func (a aside) ignoresNATSURL(s node.Status) {
 	url, _ := a.p.lookup("NATS_URL")

@@ -96,15 +96,26 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	// From here on a signal also ends the start.
 	ctx, stop := untilSignal(ctx)
 	defer stop()
+	for {
+		err := u.node(ctx, say, projects, loaded, &o)
+		if !errors.Is(err, node.ErrEnabled) || ctx.Err() != nil {
+			return err
+		}
+		say.anew()
+	}
+}
+
+// node runs a node with the projects until ctx ends. It notes in o which ports it took.
+func (u *up) node(ctx context.Context, say aside, projects []*project.Project, loaded config.Loaded, o *node.Options) error {
 	var n *node.Node
 	moved, err := onFreePorts(loaded, &o.Config, u.Port != 0, func() (err error) {
-		n, err = node.New(ctx, o)
+		n, err = node.New(ctx, *o)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	work, err := newWork(p, say, n, projects, o)
+	work, err := newWork(say.p, say, n, projects, *o)
 	if err != nil {
 		return errors.Join(err, n.Close())
 	}

@@ -1,6 +1,10 @@
 package node
 
-import "context"
+import (
+	"context"
+
+	"github.com/mayfly-run/mayfly"
+)
 
 // A lossWatch ends the node when its disk has lost acknowledged data: to go on would
 // be to acknowledge more.
@@ -18,5 +22,24 @@ func (l lossWatch) Run(ctx context.Context) error {
 		return nil
 	case <-l.bus.Broken():
 		return l.bus.Ready()
+	}
+}
+
+// ErrEnabled ends a node that was without JetStream when it is enabled after all: a new one
+// has a store.
+var ErrEnabled = mayfly.Errorf(mayfly.Unavailable, "JetStream is enabled now: this node must start anew")
+
+// An enableWatch ends a node with ErrEnabled.
+type enableWatch struct {
+	bus interface{ Enabled() <-chan struct{} }
+}
+
+// Run returns when ctx ends, or ErrEnabled.
+func (e enableWatch) Run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-e.bus.Enabled():
+		return ErrEnabled
 	}
 }

@@ -215,9 +215,10 @@ func New(ctx context.Context, o Options) (_ *Node, err error) {
 }
 
 // Run serves until ctx ends, then stops in stages: the doors, which finish the calls in
-// flight; then the runner, which ends the instances; then everything else.
+// flight; then the runner, which ends the instances; then everything else. Errors:
+// ErrEnabled, and what made the node fail.
 func (n *Node) Run(ctx context.Context) error {
-	doors := []worker{n.gateway, n.responder, n.answerer, lossWatch{n.bus}}
+	doors := []worker{n.gateway, n.responder, n.answerer, lossWatch{n.bus}, enableWatch{n.bus}}
 	if n.console != nil {
 		doors = append(doors, n.console)
 	}

@@ -3,13 +3,17 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/mayfly-run/mayfly/internal/node"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
@@ -90,5 +94,34 @@ func TestNodeWithoutAStoreIsAGateway(t *testing.T) {
 				t.Errorf("a function in development, over NATS: %v, %v", answer, err)
 			}
 		})
+	}
+}
+
+// A cluster may be reached before its JetStream, and then nobody is awake to restart nodes.
+func TestNodeEndsWhenJetStreamIsEnabled(t *testing.T) {
+	t.Parallel()
+	e := &external{options: server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, StoreDir: t.TempDir()}}
+	e.start(t)
+	t.Cleanup(func() { e.stop() })
+	o := e.onServer(t)
+	n, err := node.New(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- n.Run(t.Context()) }()
+	e.options.JetStream, e.options.Port = true, e.server.Addr().(*net.TCPAddr).Port
+	e.stop()
+	e.start(t)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, node.ErrEnabled) {
+			t.Fatalf("the node ends with %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the node goes on without a store")
+	}
+	if a := ask(t, "GET", start(t, o).Gateway+"/readyz", nil); a.StatusCode != 200 || strings.Contains(string(a.body), "are off") {
+		t.Errorf("the next one: %v", a)
 	}
 }
