@@ -97,9 +97,9 @@ func (l *list) print(ctx context.Context, s *store, w io.Writer) (int, error) {
 // server has proved quick.
 const firstWait = 300 * time.Millisecond
 
-// list asks the registry what should run, the services what does, and the nodes what does
-// not, all at once. It asks for STATS, not INFO: that lacks only the descriptions of services that Mayfly does
-// not run.
+// list asks the registry what should run, services what runs, and nodes what is not running
+// yet, all at once. It asks for STATS, not INFO: that lacks only the descriptions of services
+// that Mayfly does not run.
 func (s *store) list(ctx context.Context) ([]listed, error) {
 	found := micro.Stats(s.bus)
 	errs := make([]error, 2)
@@ -236,9 +236,10 @@ func (s *store) addDeployed(all []listed) []listed {
 	return addUnreadable(all, s.Unreadable())
 }
 
-// addConditions adds what does not answer to the services' question, as its nodes see it.
+// addConditions adds what does not answer to the services' question, as its nodes see it:
+// the best state of all nodes counts.
 func addConditions(all []listed, nodes []peers.Node) []listed {
-	silent := map[string]int{}
+	silent, best := map[string]int{}, map[int]peers.Condition{}
 	for i, one := range all {
 		if one.State == "down" {
 			silent[one.Name] = i
@@ -258,19 +259,26 @@ func addConditions(all []listed, nodes []peers.Node) []listed {
 				all = append(all, listed{Name: c.Name, Kind: c.Kind, Version: revisionOf(fmt.Sprint("1.0.", c.Revision)), Endpoints: []string{}})
 			}
 			silent[c.Name] = i
-			all[i].add(c)
+			all[i].Instances += c.Instances
+			if known, ok := best[i]; !ok || rank(c) > rank(known) {
+				best[i] = c
+			}
 		}
+	}
+	for i, c := range best {
+		all[i].show(c)
 	}
 	slices.SortStableFunc(all, func(a, b listed) int { return cmp.Compare(a.Name, b.Name) })
 	return all
 }
 
-// add adds a node's view of a unit that does not answer; the best state of all nodes counts.
-func (l *listed) add(c peers.Condition) {
-	l.Instances += c.Instances
-	if l.State == "ok" {
-		return
-	}
+// rank returns how good a state is; one of a later Mayfly is the worst.
+func rank(c peers.Condition) int {
+	return slices.Index([]string{peers.Failed, peers.Failing, peers.Building, peers.Starting, peers.Running}, c.State)
+}
+
+// show sets the state of a unit that does not answer to what a node says.
+func (l *listed) show(c peers.Condition) {
 	l.State, l.Error = c.State, c.Error
 	switch c.State {
 	case peers.Running:

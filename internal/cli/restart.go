@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
@@ -48,12 +49,15 @@ func notRun(ctx context.Context, b *bus.Bus, name string) error {
 	if err := onItsWay(ctx, b, name); err != nil {
 		return err
 	}
-	err := nobodyCalled(ctx, b, name)
-	if mayfly.CodeOf(err) == mayfly.Unavailable { // it answers, so it is there
+	names, err := answering(ctx, b)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(names, name) {
 		return mayfly.Errorf(mayfly.Invalid, "no node runs %s: Mayfly can restart only what it started", name).
 			WithHint("restart it where it was started")
 	}
-	return err
+	return noSuchName(name, names)
 }
 
 // restart asks the nodes, one after the other, to replace instances, and prints what each

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -39,20 +40,30 @@ func checkName(name string) error {
 // nobodyCalled returns the error for a name that no service or function has, with the
 // nearest existing one.
 func nobodyCalled(ctx context.Context, b *bus.Bus, name string) error {
-	pings := micro.Pings(b)
-	if err := pings.Ask(ctx, ""); err != nil {
+	names, err := answering(ctx, b)
+	if err != nil {
 		return err
-	}
-	var names []string
-	for _, a := range pings.Answers() {
-		names = append(names, a.Name)
 	}
 	if slices.Contains(names, name) { // it answered late, or has just started
 		return mayfly.Errorf(mayfly.Unavailable, "%s did not answer in time", name).WithHint("try again")
 	}
-	if err := onItsWay(ctx, b, name); err != nil {
-		return err
+	return cmp.Or(onItsWay(ctx, b, name), noSuchName(name, names))
+}
+
+// answering returns the names of the services and functions that answer.
+func answering(ctx context.Context, b *bus.Bus) (names []string, err error) {
+	pings := micro.Pings(b)
+	if err := pings.Ask(ctx, ""); err != nil {
+		return nil, err
 	}
+	for _, a := range pings.Answers() {
+		names = append(names, a.Name)
+	}
+	return names, nil
+}
+
+// noSuchName returns the error for a name that is none of the existing ones.
+func noSuchName(name string, names []string) error {
 	return mayfly.Errorf(mayfly.NotFound, "no service or function %q", name).
 		WithHint("%s", nearest.Hint(name, names, "run mayfly list to see what is running"))
 }

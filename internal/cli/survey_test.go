@@ -66,6 +66,45 @@ func TestListShowsWhatCannotBeRead(t *testing.T) {
 	}
 }
 
+// Whatever the order of the nodes, what is best for callers is shown, and nothing of the rest.
+func TestListShowsTheBestStateOfAllNodes(t *testing.T) {
+	t.Parallel()
+	failed := peers.Condition{Name: "a", Kind: "function", State: peers.Failed, Error: "no file"}
+	failing := peers.Condition{Name: "a", Kind: "function", State: peers.Failing, Error: "it ended"}
+	building := peers.Condition{Name: "a", Kind: "function", State: peers.Building, Since: time.Now()}
+	running := peers.Condition{Name: "a", Kind: "function", State: peers.Running, Instances: 2}
+	is := func(state, description, problem string, instances int) listed {
+		return listed{
+			Name: "a", Kind: "function", Version: "@dev", State: state, Description: description, Error: problem,
+			Instances: instances, Endpoints: []string{},
+		}
+	}
+	for _, tt := range []struct {
+		one, other peers.Condition
+		want       listed
+	}{
+		{building, running, is("ok", "", "", 2)},
+		{building, failed, is("building", "for 0s", "", 0)},
+		{building, failing, is("building", "for 0s", "", 0)},
+		{failed, failing, is("failing", "", "it ended", 0)},
+		{failed, running, is("ok", "", "", 2)},
+	} {
+		for _, nodes := range [][]peers.Node{
+			{{Units: []peers.Condition{tt.one}}, {Units: []peers.Condition{tt.other}}},
+			{{Units: []peers.Condition{tt.other}}, {Units: []peers.Condition{tt.one}}},
+		} {
+			if diff := cmp.Diff([]listed{tt.want}, addConditions(nil, nodes)); diff != "" {
+				t.Errorf("%s, then %s: %s", nodes[0].Units[0].State, nodes[1].Units[0].State, diff)
+			}
+		}
+	}
+	stopped := []listed{{Name: "a", Kind: "function", State: "down", Description: "what it does"}}
+	got := addConditions(stopped, []peers.Node{{Units: []peers.Condition{failed}}, {Units: []peers.Condition{running}}})
+	if got[0].State != "ok" || got[0].Description != "what it does" {
+		t.Errorf("what is deployed is %+v", got[0])
+	}
+}
+
 func TestStatsAreSummedOverInstances(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 1, 1, 0, 0, 10, 0, time.UTC)
