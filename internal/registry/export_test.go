@@ -3,8 +3,10 @@ package registry
 import (
 	"context"
 	"io"
+	"log/slog"
 	"time"
 
+	"github.com/mayfly-run/mayfly/internal/bus"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -21,6 +23,12 @@ func (r *Registry) UploadWithin(ctx context.Context, packed io.Reader, digest st
 // SweepBefore is Sweep with another idea of what is old.
 func (r *Registry) SweepBefore(ctx context.Context, before time.Time, inUse ...string) error {
 	return r.sweep(ctx, before, inUse)
+}
+
+// ReadWithin is Open of a store that is there, with another idea of patience.
+func ReadWithin(ctx context.Context, b *bus.Bus, patience time.Duration) (*Registry, error) {
+	r := &Registry{bus: b, log: slog.New(slog.DiscardHandler), picture: newPicture()}
+	return r, r.begin(ctx, patience)
 }
 
 // Salvage fills a new picture by salvage alone.

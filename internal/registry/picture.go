@@ -156,8 +156,10 @@ func (r *Registry) show(key string, e entry, unreadable error) {
 const (
 	watchPause = 250 * time.Millisecond // before a watch that ended restarts
 	checkEvery = 2 * time.Second        // how often a watch asks whether the stream is still the same
-	readWait   = 10 * time.Second       // how long a new picture may make no progress
+	readWait   = 10 * time.Second       // how long a new picture may make no progress, or reads fail before Ready says so
 	damagedFor = 30 * time.Second       // until a damaged registry is read again, unless it changes
+
+	firstWithin = 3 // times as long may the first reads fail
 )
 
 // stream is the one behind the bucket.
@@ -169,27 +171,32 @@ var (
 	errDamaged     = errors.New("a message is damaged")
 )
 
-// follow keeps the picture current until ctx ends. It closes complete when the first
-// one is ready.
-func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
-	away := false
+// follow keeps the picture current until ctx ends. first receives nil when there is one, or
+// why there is none after firstWithin times the patience.
+func (r *Registry) follow(ctx context.Context, patience time.Duration, first chan<- error) {
+	away, since := false, time.Now() // since when nothing was read
+	tell := func(err error) {
+		if first != nil {
+			first <- err
+			first = nil
+		}
+	}
 	for {
+		read := false
 		err := r.watch(ctx, func() {
-			away = false
-			if complete != nil {
-				close(complete)
-				complete = nil
-			}
+			away, read = false, true
+			tell(nil)
 		})
 		if ctx.Err() != nil {
 			return
 		}
 		away = away || errors.Is(err, errInterrupted)
 		gone := errors.Is(err, jetstream.ErrBucketNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)
+		deleted := gone && !away
 		switch {
 		case gone && away:
 			err = r.openState(ctx) // a server that came back without its store
-		case gone:
+		case deleted:
 			// Somebody deleted it under our feet, perhaps to restore a backup, which an
 			// empty one would prevent.
 			r.lose(mayfly.Errorf(mayfly.Unavailable, "the registry's stream %s was deleted; what was deployed is still served", stream).
@@ -199,8 +206,18 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
 		case errors.Is(err, errReplaced):
 			r.log.Warn("registry was replaced or went back, reading it again", "subject", stream)
 		}
+		if read {
+			since = time.Now()
+		}
 		if err != nil {
 			r.log.Debug("registry not watched", "err", err)
+			why, unread := cannotRead(err), time.Since(since)
+			if !deleted && unread >= patience && r.bus.Ready() == nil { // otherwise the bus says why
+				r.lose(why)
+			}
+			if unread >= firstWithin*patience {
+				tell(cmp.Or(r.Ready(), why))
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -208,6 +225,12 @@ func (r *Registry) follow(ctx context.Context, complete chan<- struct{}) {
 		case <-time.After(watchPause):
 		}
 	}
+}
+
+// cannotRead is why there is no picture, after reads that fail without end.
+func cannotRead(err error) error {
+	return mayfly.Errorf(mayfly.Unavailable, "the registry cannot be read: %w", err).
+		WithHint("check the NATS server, its disk and its stream %s", stream)
 }
 
 // lose keeps why there is no registry, until the next picture.

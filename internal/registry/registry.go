@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
@@ -46,7 +47,7 @@ func None(why error) *Registry {
 }
 
 // Open creates missing buckets and returns when the picture is complete. Errors: Invalid
-// for a store of a newer format, Unavailable, Exhausted if the store is full, NotFound
+// for a store of a newer format, Unavailable, also when reads keep failing, Exhausted if the store is full, NotFound
 // if there is nothing to Look at. Close the registry before the bus.
 func Open(ctx context.Context, b *bus.Bus, o Options) (*Registry, error) {
 	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
@@ -61,23 +62,30 @@ func Open(ctx context.Context, b *bus.Bus, o Options) (*Registry, error) {
 			return nil, err
 		}
 	}
+	if err := r.begin(ctx, readWait); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// begin returns when the picture is complete, and follows it until Close.
+func (r *Registry) begin(ctx context.Context, patience time.Duration) error {
 	follow, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
-	complete := make(chan struct{})
-	err := b.UntilRefused(ctx, func(ctx context.Context) error {
-		r.follower.Go(func() { r.follow(follow, complete) })
+	first := make(chan error, 1)
+	err := r.bus.UntilRefused(ctx, func(ctx context.Context) error {
+		r.follower.Go(func() { r.follow(follow, patience, first) })
 		select {
-		case <-complete:
-			return nil
+		case err := <-first:
+			return err
 		case <-ctx.Done():
 			return bus.Fault("read the registry", ctx.Err())
 		}
 	})
 	if err != nil {
 		r.Close()
-		return nil, err
 	}
-	return r, nil
+	return err
 }
 
 // Close stops the watch and all fetches.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
@@ -145,4 +146,56 @@ func TestSlowReadIsNotDamage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A registry that cannot be read does not leave the operator in the dark: a start fails, and
+// a node that runs is not ready until it reads again.
+func TestUnreadableRegistryIsTold(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	kept := bucketOf(t, b)
+	const patience = 100 * time.Millisecond
+	r, err := registry.ReadWithin(t.Context(), b, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	js, err := jetstream.New(natstest.ConnectCore(t, b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(t.Context(), "KV_"+kept.Bucket())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound := s.CachedInfo().Config
+	useless := sound
+	useless.MaxMsgsPerSubject = -1 // no bucket any more
+	if err := js.DeleteStream(t.Context(), sound.Name); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), useless); err != nil {
+		t.Fatal(err)
+	}
+	ready := func(want bool) {
+		t.Helper()
+		late := time.After(time.Minute)
+		for (r.Ready() == nil) != want {
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-late:
+				t.Fatalf("Ready() = %v", r.Ready())
+			}
+		}
+	}
+	ready(false)
+	wantCode(t, r.Ready(), mayfly.Unavailable, "the registry cannot be read", sound.Name)
+
+	_, err = registry.ReadWithin(t.Context(), b, patience)
+	wantCode(t, err, mayfly.Unavailable, "the registry cannot be read", sound.Name)
+
+	if _, err := js.UpdateStream(t.Context(), sound); err != nil {
+		t.Fatal(err)
+	}
+	ready(true)
 }
