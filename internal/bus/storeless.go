@@ -29,15 +29,21 @@ func (b *Bus) disabledError(err error) error {
 }
 
 // awaitJetStream returns the error of Storeless, or why it is unknown. A cluster that is
-// just starting has no JetStream leader for some seconds.
+// just starting has no JetStream leader for some seconds, or no server with JetStream yet:
+// that nobody answers is believed there when ctx ends.
 func (b *Bus) awaitJetStream(ctx context.Context) (off, err error) {
 	for {
 		_, err := b.jetStream(ctx)
 		switch {
 		case err == nil:
 			return nil, nil
-		case disabled(err):
+		case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
+			disabled(err) && b.links[0].conn.Load().ConnectedClusterName() == "":
 			return b.disabledError(err), nil
+		case disabled(err):
+			off = b.disabledError(err)
+		case ctx.Err() != nil && off != nil:
+			return off, nil
 		case ctx.Err() != nil:
 			return nil, mayfly.Errorf(mayfly.Unavailable, "JetStream at %s did not answer in time: %w", b.remote, err).
 				WithHint("check the server's log; a cluster needs a JetStream leader")

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -178,12 +179,15 @@ func (a aside) moved(text string) {
 }
 
 // anew says why the node starts once more.
-func (a aside) anew() {
-	if a.person {
+func (a aside) anew(cause error) {
+	switch enabled := errors.Is(cause, node.ErrEnabled); {
+	case enabled && a.person:
 		a.p.note("JetStream is enabled now: starting again, with deploys, secrets and logs")
-		return
+	case enabled:
+		a.log.Warn("JetStream is enabled now, starting again")
+	default:
+		a.log.Warn("node not started, trying again", telemetry.KeyErr, cause)
 	}
-	a.log.Warn("JetStream is enabled now, starting again")
 }
 
 // ignoresNATSURL warns if the node ignores NATS_URL.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
@@ -96,28 +97,50 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	// From here on a signal also ends the start.
 	ctx, stop := untilSignal(ctx)
 	defer stop()
-	for {
-		err := u.node(ctx, say, projects, loaded, &o)
-		if !errors.Is(err, node.ErrEnabled) || ctx.Err() != nil {
+	for anew := false; ; {
+		ran, err := u.node(ctx, say, projects, loaded, &o)
+		anew = errors.Is(err, node.ErrEnabled) || anew && !ran && passing(err)
+		if !anew || ctx.Err() != nil {
 			return err
 		}
-		say.anew()
+		say.anew(err)
+		o.Fresh = false // only the first is
+		if again, err := u.projects(p); err != nil {
+			o.Log.Warn("manifest not read again", telemetry.KeyErr, err)
+		} else {
+			projects, o.Routes = again, project.Routes(again)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(anewEvery):
+		}
 	}
 }
 
-// node runs a node with the projects until ctx ends. It notes in o which ports it took.
-func (u *up) node(ctx context.Context, say aside, projects []*project.Project, loaded config.Loaded, o *node.Options) error {
+// anewEvery is the pause before a node starts again: JetStream may not be ready for work
+// when it is enabled.
+const anewEvery = time.Second
+
+// passing reports whether what kept a node from starting may pass.
+func passing(err error) bool {
+	code := mayfly.CodeOf(err)
+	return code == mayfly.Unavailable || code == mayfly.Timeout
+}
+
+// node runs a node with the projects until ctx ends, and reports whether it started. It
+// notes in o which ports it took.
+func (u *up) node(ctx context.Context, say aside, projects []*project.Project, loaded config.Loaded, o *node.Options) (ran bool, err error) {
 	var n *node.Node
 	moved, err := onFreePorts(loaded, &o.Config, u.Port != 0, func() (err error) {
 		n, err = node.New(ctx, *o)
 		return err
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	work, err := newWork(say.p, say, n, projects, *o)
 	if err != nil {
-		return errors.Join(err, n.Close())
+		return false, errors.Join(err, n.Close())
 	}
 	say.moved(moved)
 	say.ignoresNATSURL(n.Status())
@@ -127,7 +150,7 @@ func (u *up) node(ctx context.Context, say aside, projects []*project.Project, l
 	ctx, end := context.WithCancel(ctx) // also when the node fails
 	defer end()
 	parts.Go(func() { work.run(ctx) })
-	return n.Run(ctx)
+	return true, n.Run(ctx)
 }
 
 // projects opens the projects at PATH, or the one in the current folder.

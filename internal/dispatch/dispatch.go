@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -39,7 +40,7 @@ type Functions interface {
 	// Built waits for the end of a build and returns why it failed.
 	Built(ctx context.Context, name mayfly.Name) error
 	// Coming waits, after a call that nothing took, until a service of this node may take
-	// another. Otherwise it says what is wrong with it. See roster.Roster.
+	// another. Otherwise it may say what is wrong with it. See roster.Roster.
 	Coming(ctx context.Context, service string) (again bool, problem error)
 	// Call gives a function one call. ctx governs the reply's Stream, too.
 	Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (mayfly.Reply, error)
@@ -62,6 +63,7 @@ type Dispatcher struct {
 	directory Directory
 	options   Options
 	admission *admission
+	waiting   atomic.Int64 // calls and look-ups that wait for a service that is on its way
 }
 
 // New returns a Dispatcher.
@@ -182,24 +184,22 @@ func (d *Dispatcher) Endpoint(ctx context.Context, service, endpoint string) (Ta
 // lookup asks the directory, and waits for a service of this node that is on its way.
 func (d *Dispatcher) lookup(ctx context.Context, service, endpoint string, timeout time.Duration) (e mayfly.Endpoint, err error) {
 	end := time.Now().Add(cmp.Or(timeout, d.options.Timeout))
-	err = d.patiently(ctx, service, end, func() error {
+	err = d.patiently(ctx, service, end, func() (missing bool, err error) {
 		e, err = d.directory.Lookup(ctx, service, endpoint)
-		return err
+		return mayfly.CodeOf(err) == mayfly.NotFound, err
 	})
 	return e, err
 }
 
 // patiently tries until something takes a call, as long as a service of this node may be
-// about to.
-func (d *Dispatcher) patiently(ctx context.Context, service string, end time.Time, try func() error) error {
+// about to. Those that wait are bounded as calls are.
+func (d *Dispatcher) patiently(ctx context.Context, service string, end time.Time, try func() (missing bool, err error)) error {
 	for {
-		err := try()
-		if err == nil || !errors.Is(err, mayfly.ErrNobody) && mayfly.CodeOf(err) != mayfly.NotFound {
+		missing, err := try()
+		if !missing {
 			return err
 		}
-		waiting, cancel := context.WithDeadline(ctx, end)
-		again, problem := d.options.Functions.Coming(waiting, service)
-		cancel()
+		again, problem := d.coming(ctx, service, end)
 		switch {
 		case again:
 		case problem == nil:
@@ -208,6 +208,16 @@ func (d *Dispatcher) patiently(ctx context.Context, service string, end time.Tim
 			return mayfly.Errorf(mayfly.Unavailable, "%w; %w", err, problem).WithHint("%s", mayfly.HintOf(problem))
 		}
 	}
+}
+
+func (d *Dispatcher) coming(ctx context.Context, service string, end time.Time) (again bool, problem error) {
+	defer d.waiting.Add(-1)
+	if d.waiting.Add(1) > int64(d.options.InFlight) {
+		return false, nil
+	}
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
+	return d.options.Functions.Coming(ctx, service)
 }
 
 // Route finds who takes calls of a route. A project's route to a service by name
@@ -321,9 +331,9 @@ func (d *Dispatcher) Call(ctx context.Context, t *Target, c mayfly.Call) (mayfly
 	c.Deadline = time.Now().Add(t.Timeout)
 	d.address(t, &c)
 	var reply mayfly.Reply
-	err := d.again(ctx, t, &c, func() (err error) {
+	err := d.again(ctx, t, &c, func() (nobody bool, err error) {
 		reply, err = d.admission.call(ctx, d.caller, t.name, c)
-		return err
+		return errors.Is(err, mayfly.ErrNobody), err
 	})
 	switch {
 	case err == nil:
@@ -337,14 +347,14 @@ func (d *Dispatcher) Call(ctx context.Context, t *Target, c mayfly.Call) (mayfly
 
 // again makes a call until something takes it: a node may just have left, or a service be
 // on its way.
-func (d *Dispatcher) again(ctx context.Context, t *Target, c *mayfly.Call, try func() error) error {
+func (d *Dispatcher) again(ctx context.Context, t *Target, c *mayfly.Call, try func() (nobody bool, err error)) error {
 	if t.Function == "" {
 		return d.patiently(ctx, t.service, c.Deadline, try)
 	}
-	err := try()
-	if c.Once && errors.Is(err, mayfly.ErrNobody) {
+	nobody, err := try()
+	if c.Once && nobody {
 		c.Subject, c.Once = t.subject, false
-		err = try()
+		_, err = try()
 	}
 	return err
 }
@@ -372,7 +382,10 @@ func (d *Dispatcher) address(t *Target, c *mayfly.Call) {
 func (d *Dispatcher) Send(ctx context.Context, t *Target, c mayfly.Call) error {
 	c.Deadline = time.Now().Add(t.Timeout)
 	d.address(t, &c)
-	err := d.again(ctx, t, &c, func() error { return d.caller.Send(ctx, c) })
+	err := d.again(ctx, t, &c, func() (nobody bool, err error) {
+		err = d.caller.Send(ctx, c)
+		return errors.Is(err, mayfly.ErrNobody), err
+	})
 	return d.removed(t, err)
 }
 

@@ -22,33 +22,44 @@ type Condition struct {
 	Err       error     // why it failed, or fails
 }
 
-// connecting is how long a service may take from its start until it listens: its process
-// is known to be alive, no more.
+// connecting is how long a developed service may take from its start until it listens: its
+// process is known to be alive, no more.
 const connecting = 5 * time.Second
 
 // Problem returns why the unit does not answer, or nil.
 func (c Condition) Problem() error {
-	kind := c.Kind.String()
 	switch took := time.Since(c.Since).Round(time.Second); c.State {
 	case peers.Building:
-		return mayfly.Errorf(mayfly.Unavailable, "%s %q has been building for %s", kind, c.Name, took).
+		return mayfly.Errorf(mayfly.Unavailable, "%s %q has been building for %s", c.Kind, c.Name, took).
 			WithHint("see the terminal of mayfly up")
 	case peers.Starting:
-		return mayfly.Errorf(mayfly.Unavailable, "%s %q has been starting for %s", kind, c.Name, took).
+		return mayfly.Errorf(mayfly.Unavailable, "%s %q has been starting for %s", c.Kind, c.Name, took).
 			WithHint("see mayfly logs %s", c.Name)
 	case peers.Failed:
-		failed := "failed to build"
-		if mayfly.CodeOf(c.Err) == mayfly.Crashed {
-			failed = "does not start"
+		if mayfly.CodeOf(c.Err) == mayfly.Invalid {
+			return c.fault("failed to build", "fix the code and save it")
 		}
-		return mayfly.Errorf(mayfly.Crashed, "%s %q %s: %w", kind, c.Name, failed, c.Err).
-			WithHint("%s", cmp.Or(mayfly.HintOf(c.Err), "fix the code and save it"))
+		return c.fault("does not start", "fix the code and save it")
 	case peers.Failing:
-		return mayfly.Errorf(mayfly.Crashed, "%s %q does not run: %w", kind, c.Name, c.Err).
-			WithHint("%s", cmp.Or(mayfly.HintOf(c.Err), "see mayfly logs "+string(c.Name)))
+		return c.fault("does not run", "see mayfly logs "+string(c.Name))
 	default:
 		return nil
 	}
+}
+
+// fault returns what is wrong with the unit, with the hint of the cause or another. What is
+// wrong with the node is not the unit's fault, and a stranger's business even less.
+func (c Condition) fault(what, hint string) error {
+	code := mayfly.CodeOf(c.Err)
+	switch code {
+	case mayfly.Internal:
+		return mayfly.Errorf(code, "%s %q %s", c.Kind, c.Name, what).WithHint("see the node's log")
+	case mayfly.Unavailable, mayfly.Timeout:
+		hint = mayfly.HintOf(c.Err)
+	default:
+		code, hint = mayfly.Crashed, cmp.Or(mayfly.HintOf(c.Err), hint)
+	}
+	return mayfly.Errorf(code, "%s %q %s: %w", c.Kind, c.Name, what, c.Err).WithHint("%s", hint)
 }
 
 // condition returns that of a unit whose build has not ended well.
@@ -65,24 +76,28 @@ func (b *build) condition(name mayfly.Name) Condition {
 
 // Conditions returns, by name, all services of this node, and the functions that do not
 // answer.
-func (r *Roster) Conditions() []Condition { return r.conditions(true) }
+func (r *Roster) Conditions() []Condition {
+	return r.conditions(func(u *mayfly.Unit, _ bool) bool { return true })
+}
 
-func (r *Roster) conditions(functions bool) (all []Condition) {
+// conditions returns those of the units that wanted picks, which is told whether a session
+// has them.
+func (r *Roster) conditions(wanted func(u *mayfly.Unit, developed bool) bool) (all []Condition) {
 	r.mu.RLock()
 	for name, b := range r.building {
-		if r.units[name] == nil && (functions || b.unit.Kind == mayfly.KindService) {
+		if r.units[name] == nil && wanted(&b.unit, true) {
 			all = append(all, b.condition(name))
 		}
 	}
-	var units []*mayfly.Unit
-	for _, u := range r.units {
-		if functions || u.Kind == mayfly.KindService {
-			units = append(units, u)
+	units := map[*mayfly.Unit]bool{} // whether it is developed
+	for name, u := range r.units {
+		if developed := r.developed[name]; wanted(u, developed) {
+			units[u] = developed
 		}
 	}
 	r.mu.RUnlock()
-	for _, u := range units {
-		if c := r.condition(u); u.Kind == mayfly.KindService || c.State == peers.Failing {
+	for u, developed := range units {
+		if c := r.condition(u, developed); u.Kind == mayfly.KindService || c.State == peers.Failing {
 			all = append(all, c)
 		}
 	}
@@ -91,13 +106,14 @@ func (r *Roster) conditions(functions bool) (all []Condition) {
 }
 
 // condition returns that of a unit that the runner has.
-func (r *Roster) condition(u *mayfly.Unit) Condition {
+func (r *Roster) condition(u *mayfly.Unit, developed bool) Condition {
 	h := r.runner.Health(u.Name)
 	c := Condition{Kind: u.Kind, Name: u.Name, Revision: u.Revision, State: peers.Running, Since: h.Began, Instances: h.Ready, Err: h.Failure}
 	switch {
 	case h.Ready == 0 && h.Failure != nil:
 		c.State = peers.Failing
-	case u.Kind == mayfly.KindService && h.Starting+h.Ready > 0 && (h.Ready == 0 || time.Since(h.Began) < connecting):
+	case u.Kind == mayfly.KindService && h.Starting > 0 && h.Ready == 0,
+		u.Kind == mayfly.KindService && h.Ready > 0 && developed && time.Since(h.Began) < connecting:
 		c.State = peers.Starting
 	}
 	return c
@@ -109,40 +125,60 @@ const connectingTick = 100 * time.Millisecond
 
 // Coming waits, after a call that nothing took, until another may be taken: while a service
 // of this node is being built or is starting. If one has the name only that one counts,
-// otherwise any may be meant. If there is nothing to wait for, or ctx ends, it returns
-// false and what is wrong with these services, if anything.
+// otherwise any that is developed here may be meant: what is deployed keeps nobody waiting
+// that does not ask for it. If there is nothing to wait for, or ctx ends, it returns false
+// and what is wrong with the service of that name, or, without a name, with any.
 func (r *Roster) Coming(ctx context.Context, name string) (again bool, problem error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	changed := r.news.Watch(ctx)
 	<-changed // the first comes at once
-	all := r.conditions(false)
-	if i := slices.IndexFunc(all, func(c Condition) bool { return string(c.Name) == name }); i >= 0 {
+	named := func(u *mayfly.Unit) bool { return string(u.Name) == name }
+	all := r.conditions(func(u *mayfly.Unit, developed bool) bool {
+		return u.Kind == mayfly.KindService && (developed || named(u))
+	})
+	i := slices.IndexFunc(all, func(c Condition) bool { return string(c.Name) == name })
+	if i >= 0 {
 		all = all[i : i+1]
 	}
+	if r.await(ctx, all, changed) {
+		return true, nil
+	}
+	if i < 0 && name != "" {
+		return false, nil
+	}
+	return false, problems(all)
+}
+
+// await waits until one of these units may serve that is on its way.
+func (r *Roster) await(ctx context.Context, all []Condition, changed <-chan map[mayfly.Name]struct{}) bool {
 	tick := time.NewTimer(time.Hour)
 	defer tick.Stop()
-	coming := false
+	coming := map[mayfly.Name]bool{}
 	for _, c := range all {
 		switch c.State {
 		case peers.Building:
-			coming = true
+			coming[c.Name] = true
 			r.want(c.Name)
 		case peers.Starting:
-			coming = true
+			coming[c.Name] = true
 			tick.Reset(connectingTick)
 		}
 	}
-	if coming && ctx.Err() == nil {
+	for len(coming) > 0 && ctx.Err() == nil {
 		select {
-		case <-changed:
-			return true, nil
+		case names := <-changed:
+			for name := range names {
+				if coming[name] {
+					return true
+				}
+			}
 		case <-tick.C:
-			return true, nil
+			return true
 		case <-ctx.Done():
 		}
 	}
-	return false, problems(all)
+	return false
 }
 
 // want has a unit built before all that no call waits for.

@@ -308,6 +308,35 @@ func TestCallersWaitForAService(t *testing.T) {
 	}
 }
 
+// What is deployed and in trouble is the business of those alone that call it by its name.
+func TestDeployedServiceKeepsNobodyElseWaiting(t *testing.T) {
+	t.Parallel()
+	s := start(t, nil)
+	deployed := func(name mayfly.Name, crash string) {
+		s.deploy(t, s.function(name, func(u *mayfly.Unit) {
+			u.Kind, u.Engine, u.Instances = mayfly.KindService, mayfly.EngineService, mayfly.Exactly(1)
+			if crash != "" {
+				u.Env["CRASH"] = crash
+			}
+		}))
+	}
+	deployed("healthy", "")
+	deployed("billing", "1")
+	s.await(t, "billing fails and healthy runs", func() bool {
+		all := s.Conditions()
+		return len(all) == 2 && all[0].State == peers.Failing && all[1].State == peers.Running
+	})
+	for _, name := range []string{"", "typo", "healthy"} {
+		if again, problem := s.Coming(t.Context(), name); again || problem != nil {
+			t.Errorf("a call of %q: %v, %v", name, again, problem)
+		}
+	}
+	again, problem := s.Coming(t.Context(), "billing")
+	if again || problem == nil || strings.Contains(problem.Error(), "it crashed") { // an error of ours
+		t.Errorf("a call of billing: %v, %v", again, problem)
+	}
+}
+
 func TestConditionsNameWhatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	s := start(t, nil)
