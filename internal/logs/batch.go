@@ -16,9 +16,10 @@ import (
 const (
 	window = time.Second // the bounds that follow are for as long, or until NATS takes lines again
 
-	mostAll       = 4 << 20   // bytes of all lines
-	mostInstance  = 1 << 20   // of those, from one instance: a flood must not push out the others
-	leastInstance = 32 << 10  // that each may write, however many flood
+	mostAll       = 4 << 20  // bytes of all lines
+	mostInstance  = 1 << 20  // of those, from one instance: a flood must not push out the others
+	leastInstance = 32 << 10 // that each may write, however many flood, up to mostEver of all
+	mostEver      = 4 * mostAll
 	mostMessage   = 256 << 10 // bytes of one message
 	mostText      = 16 << 10  // bytes of one line; the rest is cut off
 	escaped       = 6         // bytes that JSON may need for one: a control character is \u0000
@@ -64,17 +65,21 @@ func (w *waiting) fit(maxPayload int64) {
 	}
 }
 
-// add queues a line, or counts it as dropped and returns false.
+// add queues a line, or returns false and counts it as dropped. Once nothing has room, a
+// writer without a line in the window gets no notice either.
 func (w *waiting) add(line mayfly.Line, now time.Time) bool {
 	if w.began.IsZero() {
 		w.began = now
 	}
-	b := w.batches[writer{line.Function, line.Instance}]
+	b, all := w.batches[writer{line.Function, line.Instance}], w.size+len(line.Text)
 	if b == nil {
+		if all > mostEver {
+			return false
+		}
 		b = w.begin(line)
 	}
 	size := b.size + len(line.Text)
-	if b.dropped > 0 || size > mostInstance || w.size+len(line.Text) > mostAll && size > leastInstance {
+	if b.dropped > 0 || size > mostInstance || all > mostEver || all > mostAll && size > leastInstance {
 		b.dropped++ // cheap in a flood: before any JSON; and all the others of the window, so that the gap is one
 		return false
 	}

@@ -113,6 +113,23 @@ func TestAFloodTakesNoOthersRoom(t *testing.T) {
 	}
 }
 
+// While NATS is away, instances come and go.
+func TestManyInstancesAreBounded(t *testing.T) {
+	t.Parallel()
+	w, now, text := newWaiting(1<<20), time.Now(), strings.Repeat("x", 10<<10)
+	var kept, dropped int
+	for i := range 5000 {
+		if w.add(mayfly.Line{Function: "flood", Instance: strconv.Itoa(i), Text: text}, now) {
+			kept++
+		} else {
+			dropped++
+		}
+	}
+	if most := mostEver + mostText; w.size > most || len(w.batches) != kept || dropped == 0 {
+		t.Errorf("%d bytes of %d instances are kept, want at most %d; %d lines dropped", w.size, len(w.batches), most, dropped)
+	}
+}
+
 func TestAFloodIsBoundedHoweverLong(t *testing.T) {
 	t.Parallel()
 	const seconds, ticks, each = 3, 10, 5000
