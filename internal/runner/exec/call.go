@@ -98,12 +98,16 @@ func (r *run) kill(why error) error {
 	return why
 }
 
-// over cleans up after the process has ended.
+// over cleans up after the process has ended. A full TMPDIR ends the instance, however the
+// call ended: the next one must not find it.
 func (r *run) over() {
 	if r.stdin != nil {
 		close(r.stdin.gone)
 	}
 	r.instance.end(r)
+	if exit, ok := errors.AsType[*process.ExitError](r.process.Err()); ok && exit.Exceeded == process.Disk {
+		r.instance.fail(r.crashed(exit))
+	}
 }
 
 // whole returns the reply of a process that has ended.
@@ -130,14 +134,16 @@ func (r *run) verdict() error {
 	if ok && exit.Signal != 0 && exit.Exceeded == "" && r.instance.isStopped() {
 		return stopped()
 	}
+	crashed := r.crashed(err)
+	r.instance.spec.Output(r.instance.spec.Line(mayfly.System, r.call.ID, "crashed: "+crashed.Message))
+	return crashed
+}
+
+func (r *run) crashed(err error) *mayfly.Error {
 	crashed := mayfly.Errorf(mayfly.Crashed, "%s failed: %s", r.instance.spec.Name, err)
 	crashed.Err = r.tail.Trace()
-	r.instance.spec.Output(r.instance.spec.Line(mayfly.System, r.call.ID, "crashed: "+crashed.Message))
-	if ok && exit.Exceeded != "" {
+	if exit, ok := errors.AsType[*process.ExitError](err); ok && exit.Exceeded != "" {
 		crashed = crashed.WithHint("raise %s: of the function in mayfly.yaml, or make it use less", exit.Exceeded)
-	}
-	if ok && exit.Exceeded == process.Disk {
-		r.instance.fail(crashed) // TMPDIR is emptied with it
 	}
 	return crashed
 }

@@ -157,6 +157,59 @@ func TestUploadThatBreaksOffEndsTheCall(t *testing.T) {
 	}
 }
 
+// Whoever calls next must not find the full folder, also if nobody waited for the verdict.
+func TestFullFolderEndsTheInstanceHoweverTheCallEnds(t *testing.T) {
+	t.Parallel()
+	const text = `[ -e "$TMPDIR/big" ] && exit; head -c 3000000 /dev/zero >"$TMPDIR/big"; echo full >&2; exec sleep 1000`
+	for _, tt := range []struct {
+		name string
+		call func(i runner.Instance, full <-chan struct{}) error
+	}{
+		{"the client leaves", func(i runner.Instance, full <-chan struct{}) error {
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				<-full
+				cancel()
+			}()
+			_, err := i.Call(ctx, &mayfly.Call{})
+			return err
+		}},
+		{"the upload breaks off", func(i runner.Instance, full <-chan struct{}) error {
+			body, upload := io.Pipe()
+			go func() {
+				<-full
+				upload.CloseWithError(io.ErrUnexpectedEOF)
+			}()
+			_, err := i.Call(t.Context(), &mayfly.Call{Stream: body, Length: 100})
+			return err
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			full := make(chan struct{})
+			i := script(t, text, func(s *runner.Spec) {
+				s.Program.Disk = 1 << 20
+				s.Env = append(s.Env, "TMPDIR="+t.TempDir())
+				s.Output = func(l mayfly.Line) {
+					if l.Text == "full" {
+						close(full)
+					}
+				}
+			})
+			if err := tt.call(i, full); err == nil {
+				t.Error("the call succeeded")
+			}
+			if _, err := i.Call(t.Context(), &mayfly.Call{}); mayfly.CodeOf(err) != mayfly.Unavailable {
+				t.Fatalf("the next call = %v, want unavailable", err)
+			}
+			<-i.Done()
+			if err := i.Err(); mayfly.CodeOf(err) != mayfly.Crashed || !strings.Contains(err.Error(), "too much in TMPDIR") {
+				t.Errorf("Err() = %v", err)
+			}
+		})
+	}
+}
+
 func TestReaderThatStallsDoesNotHoldUpStop(t *testing.T) {
 	t.Parallel()
 	i := script(t, `exec cat /dev/zero`)
