@@ -21,7 +21,8 @@
 //   - A line is stored once or counted as dropped, and the log says so:
 //     TestDroppedLinesAreTold.
 //   - A flood leaves room for the others, and has a bound in memory and in the stream:
-//     TestAFloodTakesNoOthersRoom, TestAFloodIsBoundedHoweverLong, TestAFloodCostsLittleMemory.
+//     TestAFloodTakesNoOthersRoom, TestAFloodIsBoundedHoweverLong, TestAFloodCostsLittleMemory,
+//     TestManyInstancesAreBounded.
 //   - A follower gets each line once, even across an interruption:
 //     TestFollowGoesOnOverAnInterruption.
 //   - Nothing in the stream breaks a reader: FuzzDecode.

@@ -421,7 +421,9 @@ func TestDiskLimitIsKept(t *testing.T) {
 	}{
 		{"too much", `head -c 3000000 /dev/zero >"$TMPDIR/a"; exec sleep 1000`, true},
 		{"too much in many files", `mkdir "$TMPDIR/b"; for i in 1 2 3 4 5 6; do head -c 300000 /dev/zero >"$TMPDIR/b/$i"; done; exec sleep 1000`, true},
+		{"too many empty files", `mkdir "$TMPDIR/c"; cd "$TMPDIR/c"; seq 300 | xargs touch; exec sleep 1000`, true},
 		{"too much just before the end", `head -c 3000000 /dev/zero >"$TMPDIR/a"`, true},
+		{"too much far below", `mkdir -p "$TMPDIR/d/e/f"; head -c 3000000 /dev/zero >"$TMPDIR/d/e/f/a"; exec sleep 1000`, true},
 		{"less", `head -c 300000 /dev/zero >"$TMPDIR/a"`, false},
 		{"a large file with little in it", `dd if=/dev/zero of="$TMPDIR/a" bs=1 count=1 seek=100000000 2>/dev/null`, false},
 		{"too much that is gone again", `head -c 3000000 /dev/zero >"$TMPDIR/a"; rm "$TMPDIR/a"`, false},
