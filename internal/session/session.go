@@ -75,7 +75,7 @@ type Session struct {
 
 	many     bool          // there were more than mostTried at the start
 	untried  []*unit       // set without a start, because there were many
-	starting int           // units whose first build has not ended; guarded by mu
+	starting int           // units that are first; guarded by mu
 	started  chan struct{} // closed when there are none
 
 	telling sync.Mutex
@@ -105,14 +105,14 @@ type unit struct {
 	dirty   time.Time // time of the change not built yet; zero if none
 	busy    bool      // a goroutine is building
 	gone    bool      // left the manifest
-	ended   bool      // was built, or failed to build, at least once
+	first   bool      // was there at the start, and its first build has not ended
 	failed  bool      // the last build did
 	inputs  []string  // files that the last build read, sorted; after a failure also those of the one before
 	sought  []string  // where the last build looked in vain, sorted
 	began   time.Time // of the last build
 	python  string    // interpreter that the last build found
 	lacks   []string  // folders of installed packages, one of which the last start may have lacked
-	found   []string  // of sought, what made it build again
+	found   []string  // files of sought whose appearance last caused a build
 	builds  int       // so far, for the names of folders
 	serving string    // folder of the build in force
 }
@@ -165,6 +165,9 @@ func (s *Session) Run(ctx context.Context) error {
 	if s.starting = len(s.units); s.starting == 0 {
 		close(s.started)
 	}
+	for _, u := range s.units {
+		u.first = true
+	}
 	s.many = s.starting > mostTried
 	s.mu.Unlock()
 	s.work.Go(func() { s.check(ctx) })
@@ -193,6 +196,7 @@ func (s *Session) adopt(ctx context.Context, now time.Time) {
 	for k, u := range s.units {
 		if !listed[k] {
 			u.gone = true
+			s.ended(u)
 			delete(s.units, k)
 			s.options.Runner.Remove(k.name)
 		}
@@ -249,12 +253,31 @@ func (s *Session) next(ctx context.Context, u *unit) bool {
 	if ctx.Err() != nil {
 		return true
 	}
-	if err != nil {
-		s.options.Runner.Fail(u.key.name, err)
+	if s.settle(u, err) {
+		s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Took: time.Since(changed), Err: err, Code: source.Code})
 	}
-	s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Took: time.Since(changed), Err: err, Code: source.Code})
-	s.ended(u, err)
+	s.mu.Lock()
+	s.ended(u)
+	s.mu.Unlock()
 	s.follow(ctx)
+	return true
+}
+
+// settle records how a build has ended. If its unit has left the manifest meanwhile, nothing
+// of it stays and settle returns false.
+func (s *Session) settle(u *unit, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := u.key.name
+	if u.gone {
+		if s.units[key{mayfly.KindFunction, name}] == nil && s.units[key{mayfly.KindService, name}] == nil {
+			s.options.Runner.Remove(name) // the build has announced and prepared it since
+		}
+		return false
+	}
+	if u.failed = err != nil; u.failed {
+		s.options.Runner.Fail(name, err)
+	}
 	return true
 }
 
@@ -276,22 +299,19 @@ func (s *Session) abandon() {
 	}
 }
 
-// ended records the end of a build.
-func (s *Session) ended(u *unit, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	u.failed = err != nil
-	if u.ended || s.starting == 0 {
+// ended records that a unit's first build has ended, or never will. The caller holds mu.
+func (s *Session) ended(u *unit) {
+	if !u.first {
 		return
 	}
-	u.ended = true
+	u.first = false
 	if s.starting--; s.starting == 0 {
 		close(s.started)
 	}
 }
 
-// Started is closed when every unit present at the start has been built or has failed to
-// build.
+// Started is closed when every unit present at the start has been built, has failed to build
+// or has left the manifest.
 func (s *Session) Started() <-chan struct{} { return s.started }
 
 // make builds a source into folder and puts it in force.
@@ -324,7 +344,9 @@ func (s *Session) make(ctx context.Context, u *unit, source project.Source, fold
 		u.inputs, u.sought = built.Inputs, built.Sought
 		s.missed(u)
 	}
-	u.python = cmp.Or(built.Python, u.python)
+	if u.dirty.IsZero() { // else what names its version may have changed since
+		u.python = cmp.Or(built.Python, u.python)
+	}
 	s.mu.Unlock()
 	if err != nil {
 		return err
@@ -369,12 +391,12 @@ const mostTried = 64
 // that no call waits for.
 func (s *Session) try(ctx context.Context, u *unit, built mayfly.Unit, here runner.Folder) error {
 	s.mu.Lock()
-	later := s.many && s.starting > 0 && !u.ended && !u.wanted.Load()
+	gone, later := u.gone, s.many && u.first && !u.wanted.Load()
 	if later {
 		s.untried = append(s.untried, u)
 	}
 	s.mu.Unlock()
-	if later {
+	if gone || later {
 		return nil
 	}
 	// A unit that starts slowly does not delay other builds.
@@ -415,13 +437,16 @@ func (s *Session) checkOne(ctx context.Context, u *unit) {
 		return
 	}
 	s.mu.Lock()
-	stale := u.gone || u.busy || u.failed
-	u.failed = true
-	code := u.source.Code
-	s.mu.Unlock()
-	if !stale {
-		s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Took: time.Since(began), Err: err, Code: code})
+	if u.gone || u.busy || u.failed {
+		s.mu.Unlock()
+		return
 	}
+	u.failed = true
+	code, python := u.source.Code, u.python
+	s.mu.Unlock()
+	s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Took: time.Since(began), Err: err, Code: code})
+	s.lack(u, project.PackageFolders(ctx, python))
+	s.follow(ctx)
 }
 
 // discard removes all but two builds of a unit.

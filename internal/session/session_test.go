@@ -40,6 +40,10 @@ type shelf struct {
 	prepared int    // calls of Prepare
 	imports  string // module that Python has to find
 	well     bool   // what has "broken" starts too
+
+	held    map[mayfly.Name]chan struct{} // whose starts wait until it is closed
+	holding []mayfly.Name                 // wait now, or did
+	removed []mayfly.Name
 }
 
 func newShelf() *shelf {
@@ -82,8 +86,16 @@ func (s *shelf) Fail(name mayfly.Name, err error) { s.change(func() { s.failed[n
 func (s *shelf) Prepare(ctx context.Context, u mayfly.Unit, folder runner.Folder) error {
 	s.mu.Lock()
 	s.prepared++
-	module := s.imports
+	module, held := s.imports, s.held[u.Name]
 	s.mu.Unlock()
+	if held != nil {
+		s.change(func() { s.holding = append(s.holding, u.Name) })
+		select {
+		case <-held:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	if module != "" {
 		if out, err := exec.CommandContext(ctx, u.Start[0], "-c", "import "+module).CombinedOutput(); err != nil {
 			return mayfly.Errorf(mayfly.Crashed, "it does not start: %w", mayfly.Trace(out))
@@ -132,7 +144,11 @@ func (s *shelf) Set(f mayfly.Unit, folder runner.Folder) error {
 }
 
 func (s *shelf) Remove(name mayfly.Name) {
-	s.change(func() { delete(s.texts, string(name)); delete(s.services, name) })
+	s.change(func() {
+		delete(s.texts, string(name))
+		delete(s.services, name)
+		s.removed = append(s.removed, name)
+	})
 }
 
 func (s *shelf) change(f func()) {
@@ -171,6 +187,7 @@ type scene struct {
 	folder string // of the project
 	events chan session.Event
 	routes chan []mayfly.Route
+	end    func() // the session's; waits for it
 }
 
 // begin runs a session of the files, by their paths.
@@ -194,6 +211,12 @@ func beginAt(t *testing.T, path string) *scene {
 
 // run runs a session of what is at a path until the test's end, and waits for the first builds.
 func (s *scene) run(t *testing.T, path string, change ...func(*session.Options)) {
+	t.Helper()
+	<-s.start(t, path, change...)
+}
+
+// start is run without the wait: it returns what is closed when they have ended.
+func (s *scene) start(t *testing.T, path string, change ...func(*session.Options)) <-chan struct{} {
 	t.Helper()
 	none := func(string) (string, bool) { return "", false }
 	open := func(path string) (*project.Project, error) { return project.Open(path, none) }
@@ -222,8 +245,9 @@ func (s *scene) run(t *testing.T, path string, change ...func(*session.Options))
 			t.Errorf("Run: %v", err)
 		}
 	}()
-	t.Cleanup(func() { cancel(); <-done })
-	<-one.Started()
+	s.end = func() { cancel(); <-done }
+	t.Cleanup(s.end)
+	return one.Started()
 }
 
 // A scene's shelf lacks the secret until it is set; the project's script needs it.
@@ -325,6 +349,57 @@ func TestManifestIsFollowed(t *testing.T) {
 		t.Errorf("told of %+v", e)
 	}
 	s.shelf.await(t, "all is as before", s.shelf.has("three", "3"))
+}
+
+// What leaves the manifest during its build is forgotten, and not announced.
+func TestFunctionRemovedDuringItsBuildIsForgotten(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	s := begin(t, map[string]string{"mayfly.yaml": manifest("one"), "one.sh": fmt.Sprintf(script, "1"), "two.sh": fmt.Sprintf(script, "2")}, func(o *session.Options) {
+		o.Runner.(*shelf).held = map[mayfly.Name]chan struct{}{"two": release}
+	})
+	s.write(t, "mayfly.yaml", manifest("one", "two"))
+	s.shelf.await(t, "two starts", func() bool { return slices.Contains(s.shelf.holding, "two") })
+	s.write(t, "mayfly.yaml", manifest("one"))
+	removals := func(n int) func() bool {
+		return func() bool { return slices.Equal(s.shelf.removed, slices.Repeat([]mayfly.Name{"two"}, n)) }
+	}
+	s.shelf.await(t, "it leaves the manifest", removals(1))
+	close(release)
+	s.shelf.await(t, "what its build has left is removed", removals(2))
+	s.end()
+	for range len(s.events) {
+		if e := <-s.events; e.Name == "two" {
+			t.Errorf("told of %+v", e)
+		}
+	}
+}
+
+// What a save of the manifest adds or removes during the first builds is not waited for.
+func TestStartedWaitsForWhatWasThereAtTheStart(t *testing.T) {
+	t.Parallel()
+	s := &scene{shelf: newShelf(), folder: t.TempDir(), events: make(chan session.Event, 1000), routes: make(chan []mayfly.Route, 100)}
+	s.shelf.held = map[mayfly.Name]chan struct{}{"one": make(chan struct{})}
+	s.write(t, "one.sh", fmt.Sprintf(script, "1"))
+	s.write(t, "two.sh", fmt.Sprintf(script, "first"))
+	s.write(t, "mayfly.yaml", manifest("one"))
+	started := s.start(t, s.folder)
+	s.shelf.await(t, "one starts", func() bool { return slices.Contains(s.shelf.holding, "one") })
+	s.write(t, "mayfly.yaml", manifest("one", "two"))
+	s.shelf.await(t, "the new one", s.shelf.has("two", "first"))
+	s.write(t, "two.sh", fmt.Sprintf(script, "second")) // its first build ends before the next
+	s.shelf.await(t, "the next build", s.shelf.has("two", "second"))
+	select {
+	case <-started:
+		t.Error("the new one was counted")
+	default:
+	}
+	s.write(t, "mayfly.yaml", manifest("two"))
+	select {
+	case <-started:
+	case <-time.After(time.Minute):
+		t.Error("what has left the manifest is waited for")
+	}
 }
 
 func TestLastSaveWins(t *testing.T) {
@@ -437,6 +512,13 @@ func TestEachFolderRunsOnItsPython(t *testing.T) {
 
 // Nothing of the project says so when a package is installed.
 func TestPackageThatIsInstalledLaterBuildsAgain(t *testing.T) {
+	t.Run("one function", func(t *testing.T) { testLaterPackage(t, 0) })
+	t.Run("one of many", func(t *testing.T) { testLaterPackage(t, 70) })
+}
+
+// testLaterPackage installs what a function lacks, among so many others.
+func testLaterPackage(t *testing.T, others int) {
+	t.Helper()
 	root := t.TempDir()
 	out, err := exec.Command("python3", "-m", "venv", "--without-pip", root).CombinedOutput()
 	natstest.Require(t, "python3", err, "install it with venv: "+string(out))
@@ -447,17 +529,24 @@ func TestPackageThatIsInstalledLaterBuildsAgain(t *testing.T) {
 	}
 	s := &scene{shelf: newShelf(), folder: t.TempDir(), events: make(chan session.Event, 1000), routes: make(chan []mayfly.Route, 100)}
 	s.shelf.imports = "later"
-	s.write(t, "mayfly.yaml", "project: shop\nfunctions: {a: {code: app.py}}\n")
+	files, names := many(others)
+	files["mayfly.yaml"] = manifest(names...) + "  a: {code: app.py}\n"
+	for name, text := range files {
+		s.write(t, name, text)
+	}
 	s.write(t, "app.py", "import later\ndef handle(request): return 'hi'\n")
 	s.run(t, s.folder)
 	if e := s.failure(t); e.Name != "a" {
 		t.Fatalf("told of %+v", e)
 	}
+	s.shelf.mu.Lock()
+	before := s.shelf.prepared
+	s.shelf.mu.Unlock()
 	later := filepath.Join(homes[0], "later")
 	if err := errors.Join(os.Mkdir(later, 0o700), os.WriteFile(filepath.Join(later, "__init__.py"), nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	s.shelf.await(t, "a runs", func() bool { return s.shelf.starts["a"] != "" })
+	s.shelf.await(t, "a starts again", func() bool { return s.shelf.starts["a"] != "" && s.shelf.prepared > before })
 }
 
 // A thousand instances at once would leave nothing of the machine: they start with their
