@@ -103,7 +103,8 @@ type unit struct {
 	wanted atomic.Bool // a call has waited for a build
 
 	dirty   time.Time // time of the change not built yet; zero if none
-	busy    bool      // a goroutine is building
+	busy    bool      // a goroutine builds it, or follows what it has built
+	running bool      // a build is
 	gone    bool      // left the manifest
 	first   bool      // was there at the start, and its first build has not ended
 	failed  bool      // the last build did
@@ -244,7 +245,7 @@ func (s *Session) next(ctx context.Context, u *unit) bool {
 		return false
 	}
 	u.builds++
-	u.began = time.Now()
+	u.began, u.running = time.Now(), true
 	folder := filepath.Join(s.options.Folder, u.key.kind.String()+"-"+string(u.key.name), strconv.Itoa(u.builds))
 	s.mu.Unlock()
 
@@ -268,6 +269,7 @@ func (s *Session) next(ctx context.Context, u *unit) bool {
 func (s *Session) settle(u *unit, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	u.running = false
 	name := u.key.name
 	if u.gone {
 		if s.units[key{mayfly.KindFunction, name}] == nil && s.units[key{mayfly.KindService, name}] == nil {
@@ -432,12 +434,18 @@ func (s *Session) check(ctx context.Context) {
 
 func (s *Session) checkOne(ctx context.Context, u *unit) {
 	began := time.Now()
+	s.mu.Lock()
+	builds, changes := u.builds, u.changes()
+	s.mu.Unlock()
+	if changes {
+		return
+	}
 	err := s.options.Runner.Check(ctx, u.key.name)
 	if err == nil || ctx.Err() != nil {
 		return
 	}
 	s.mu.Lock()
-	if u.gone || u.busy || u.failed {
+	if u.builds != builds || u.changes() {
 		s.mu.Unlock()
 		return
 	}
@@ -447,6 +455,12 @@ func (s *Session) checkOne(ctx context.Context, u *unit) {
 	s.tell(Event{Name: string(u.key.name), Kind: u.key.kind.String(), Took: time.Since(began), Err: err, Code: code})
 	s.lack(u, project.PackageFolders(ctx, python))
 	s.follow(ctx)
+}
+
+// changes reports whether the last good build of the unit is not the last word: it has failed
+// since, is built again or has left the manifest. The caller holds mu.
+func (u *unit) changes() bool {
+	return u.gone || u.failed || u.running || !u.dirty.IsZero()
 }
 
 // discard removes all but two builds of a unit.
