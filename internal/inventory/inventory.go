@@ -163,8 +163,8 @@ func (i *Inventory) keep(ctx context.Context) {
 	i.conclude(ctx, v, left, accepted)
 }
 
-// find looks until nothing new is lost, for a value may be replaced while we look, and
-// else a few times.
+// find looks again while something new is lost, a few times at most: a value that is replaced
+// while we look seems lost.
 func (i *Inventory) find(ctx context.Context, known []Loss, restarted bool) (v view, left []Loss) {
 	before := i.last.without(known)
 	if restarted {

@@ -63,6 +63,11 @@ func load(file string) (record, error) {
 		return record{}, err
 	}
 	maps.DeleteFunc(r.Streams, func(_ string, h *holding) bool { return h == nil })
+	for _, h := range r.Streams {
+		if h.Keys == nil {
+			h.Keys = map[string]value{}
+		}
+	}
 	return r, nil
 }
 

@@ -2,6 +2,8 @@ package inventory
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -54,6 +56,24 @@ func TestStreamThatIsNotLookedAtKeepsItsLosses(t *testing.T) {
 	}
 	if i.record.Streams[registryStream] == nil {
 		t.Error("the record of the stream is gone")
+	}
+}
+
+func TestRecordWithoutKeysFollowsTheStream(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "store.json")
+	if err := os.WriteFile(file, []byte(`{"v":1,"streams":{"`+registryStream+`":{"last":9,"messages":9}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	i, v := known()
+	var err error
+	if i.record, err = load(file); err != nil {
+		t.Fatal(err)
+	}
+	v.Streams[registryStream].Keys["function/a"] = value{11, "y"}
+	i.settle(v)
+	if got := i.record.Streams[registryStream].Keys["function/a"]; got != (value{11, "y"}) {
+		t.Errorf("the record has %v", got)
 	}
 }
 
