@@ -20,7 +20,7 @@ type UnitState struct {
 	// Serving is the revision that answers: the fallback while the current one fails
 	// to start.
 	Serving uint64
-	Failing string    // why the last start or instance failed, in one line; "" if all is well
+	Failing string    // why the last start or instance failed, in one line; "" if all is well, or it was one crash alone
 	Rests   time.Time // nothing starts before; zero if starts are allowed
 }
 
@@ -47,7 +47,7 @@ type Stats struct {
 	Rejected   uint64        // calls not admitted, because the queue was full
 	Starts     uint64        // of instances
 	Crashes    uint64        // starts that failed, and instances that ended by themselves
-	Failing    bool          // the last one failed, and none has been ready since
+	Failing    bool          // the last one failed, and none has been ready since; one crash alone is forgiven
 }
 
 // add counts a call that has ended.
@@ -73,7 +73,7 @@ func (r *Runner) Stats(name string) (Stats, bool) {
 	for _, v := range u.revisions() {
 		s.Instances += len(v.pool.slots)
 	}
-	s.Failing = u.now != nil && u.now.pool.failure != nil
+	s.Failing = u.now != nil && u.now.pool.failing(time.Now()) != nil
 	return s, true
 }
 
@@ -99,10 +99,10 @@ func (u *unit) state() (state UnitState, lives []Instance) {
 		return UnitState{}, nil
 	}
 	state = UnitState{Unit: u.now.value, Waiting: u.count.Waiting}
-	if p := u.now.pool; p.failure != nil {
-		state.Failing = oneLine(p.failure.Error())
-		if time.Now().Before(p.rested) {
-			state.Rests = p.rested
+	if failure := u.now.pool.failing(time.Now()); failure != nil {
+		state.Failing = oneLine(failure.Error())
+		if rested := u.now.pool.rested; time.Now().Before(rested) {
+			state.Rests = rested
 		}
 	}
 	var slots []*slot
@@ -126,6 +126,16 @@ func (u *unit) state() (state UnitState, lives []Instance) {
 		lives = append(lives, s.instance)
 	}
 	return state, lives
+}
+
+// failing returns the error of the last crash, or nil if all is well. One crash in a row that
+// is forgiven does not count once nothing rests or starts: without calls nothing would start
+// to prove it over.
+func (p *pool) failing(now time.Time) error {
+	if p.proven && p.crashes <= p.forgiven && !now.Before(p.rested) && p.count(starting) == 0 {
+		return nil
+	}
+	return p.failure
 }
 
 // revisions returns the revisions that have instances or may get some.
@@ -165,7 +175,7 @@ func oneLine(text string) string {
 type Health struct {
 	Starting, Ready int       // instances
 	Began           time.Time // the last start of these; zero if there are none
-	Failure         error     // of the last start or instance; nil once one has been ready since
+	Failure         error     // of the last start or instance; nil once one has been ready since, or after one crash alone
 }
 
 // Health returns that of a unit; the zero value if there is none.
@@ -177,7 +187,7 @@ func (r *Runner) Health(name mayfly.Name) (h Health) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.now != nil {
-		h.Failure = u.now.pool.failure
+		h.Failure = u.now.pool.failing(time.Now())
 	}
 	for _, v := range u.serving() {
 		h.Starting += v.pool.count(starting)

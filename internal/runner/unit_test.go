@@ -389,6 +389,24 @@ func TestInstanceThatDiesWhileIdleIsNotCalled(t *testing.T) {
 	}
 }
 
+// A night without calls starts nothing that would prove one crash over.
+func TestOneCrashAloneIsNoFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		p := &program{}
+		r := run(t, p)
+		set(t, r, hello(1))
+		for _, fails := range []bool{false, true} {
+			call(t, r, &mayfly.Call{})
+			p.living(0)[0].crash()
+			synctest.Wait()
+			if h, s := r.Health("hello"), state(t, r, "hello"); (h.Failure != nil) != fails || (s.Failing != "") != fails || stats(t, r).Failing != fails {
+				t.Errorf("Health = %+v, State = %+v, want failing: %t", h, s, fails)
+			}
+		}
+	})
+}
+
 // One crash each 20 s is not a storm, one a second is.
 func TestHealthForgivesOldCrashes(t *testing.T) {
 	t.Parallel()
