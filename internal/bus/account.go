@@ -116,7 +116,7 @@ func (b *Bus) state() (*link, error) {
 			cancel() // our nodes' users may ask, so this is not one of them
 		}
 	})()
-	_, err := b.core.request(ctx, &nats.Msg{Subject: mayfly.SubjectCore}, time.Now().Add(askCore), nothing)
+	_, err := b.core.request(ctx, &nats.Msg{Subject: mayfly.SubjectCore}, time.Now().Add(askCore), meaningless)
 	switch {
 	case err == nil:
 		h.known = true

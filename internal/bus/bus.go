@@ -197,7 +197,7 @@ func (b *Bus) Ask(ctx context.Context, c mayfly.Call) (mayfly.Reply, error) {
 func (b *Bus) call(ctx context.Context, pick func() *link, c mayfly.Call) (mayfly.Reply, error) {
 	left := timeLeft(c.Deadline)
 	m, silence := encode(c, left), meaningOf(c, left)
-	if silence != nothing {
+	if silence != meaningless {
 		m.Header[mayfly.HeaderSigns] = signsWanted
 	}
 	reply, err := pick().request(ctx, m, c.Deadline, silence)
@@ -254,7 +254,7 @@ func (b *Bus) OnNobody(f func(subject string)) {
 // sent, not stored. Errors are those of Call without Crashed.
 func (b *Bus) Send(ctx context.Context, c mayfly.Call) error {
 	l := b.link()
-	w, inbox := l.replies.register(nothing)
+	w, inbox := l.replies.register(meaningless)
 	m := encode(c, timeLeft(c.Deadline))
 	m.Reply = inbox
 	if err := l.publish(m); err != nil {

@@ -38,7 +38,7 @@ func (b *Bus) Sync(ctx context.Context) error {
 	ctx, stop := b.untilRefused(ctx)
 	defer stop()
 	for end := time.Now().Add(syncWait); ; {
-		m, err := b.core.request(ctx, &nats.Msg{Subject: mayfly.SubjectSync}, time.Now().Add(syncTry), nothing)
+		m, err := b.core.request(ctx, &nats.Msg{Subject: mayfly.SubjectSync}, time.Now().Add(syncTry), meaningless)
 		switch {
 		case err == nil:
 			b.synced.Store(true)

@@ -22,7 +22,7 @@ func (l *Listener) Cut() { l.link.conn.Load().Close() }
 
 // Raw is a call without encoding, decoding and the second try.
 func (b *Bus) Raw(ctx context.Context, m *nats.Msg, deadline time.Time) (*nats.Msg, error) {
-	return b.link().request(ctx, m, deadline, nothing)
+	return b.link().request(ctx, m, deadline, meaningless)
 }
 
 // A Committer is a committer.

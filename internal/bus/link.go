@@ -281,7 +281,7 @@ func (l *link) request(ctx context.Context, m *nats.Msg, deadline time.Time, sil
 // echo sends a message to ourselves and waits until it is back: by then, everything
 // that the server sent earlier has arrived.
 func (l *link) echo(ctx context.Context, deadline time.Time) error {
-	w, inbox := l.replies.register(nothing)
+	w, inbox := l.replies.register(meaningless)
 	if err := l.publish(&nats.Msg{Subject: inbox}); err != nil {
 		l.replies.giveUp(w, nil)
 		return err

@@ -86,7 +86,7 @@ func (r *replies) register(silence meaning) (*waiter, string) {
 // silence, if it means something. The waiter returns to the pool.
 func (r *replies) await(ctx context.Context, w *waiter, deadline time.Time) (*nats.Msg, error) {
 	now, wake := time.Now(), deadline
-	if w.silence != nothing {
+	if w.silence != meaningless {
 		wake = earlier(deadline, now.Add(silenceLimit))
 	}
 	for {
@@ -148,7 +148,7 @@ func (r *replies) deliver(m *nats.Msg) {
 	s := r.shard(token)
 	s.mu.Lock()
 	w := s.waiting[token]
-	if w != nil && w.silence != nothing && sign(m) {
+	if w != nil && w.silence != meaningless && sign(m) {
 		w.heard, w.node = time.Now(), m.Header.Get(mayfly.HeaderWorking)
 		s.mu.Unlock()
 		return

@@ -37,9 +37,9 @@ var signsWanted = []string{"1"}
 type meaning byte
 
 const (
-	nothing meaning = iota
-	hopeful         // the call is lost, if there was a sign before
-	certain         // the call is lost
+	meaningless meaning = iota
+	hopeful             // the call is lost, if there was a sign before
+	certain             // the call is lost
 )
 
 // meaningOf returns what silence means for a call that has that much time left: functions
@@ -47,9 +47,9 @@ const (
 func meaningOf(c mayfly.Call, left time.Duration) meaning {
 	switch {
 	case !strings.HasPrefix(string(c.Subject), mayfly.SubjectFunctions+"."):
-		return nothing
+		return meaningless
 	case left <= silenceLimit:
-		return nothing
+		return meaningless
 	case c.Signs:
 		return certain
 	default:

@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Storeless returns why nothing can be stored: JetStream is not enabled. It is nil if it
-// is, and never changes: what is open stays what it was at its start.
+// Storeless returns an error if JetStream was not enabled when the bus was opened, so that
+// nothing can be stored, and otherwise nil. It never changes; see Enabled.
 func (b *Bus) Storeless() error { return b.off() }
 
 // Enabled returns a channel that is closed when JetStream is enabled after all.

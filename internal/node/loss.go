@@ -27,7 +27,7 @@ func (l lossWatch) Run(ctx context.Context) error {
 
 // ErrEnabled ends a node that was without JetStream when it is enabled after all: a new one
 // has a store.
-var ErrEnabled = mayfly.Errorf(mayfly.Unavailable, "JetStream is enabled now: this node must start anew")
+var ErrEnabled = mayfly.Errorf(mayfly.Unavailable, "JetStream is enabled now: this node must restart")
 
 // An enableWatch ends a node with ErrEnabled.
 type enableWatch struct {

@@ -153,8 +153,8 @@ func (r *Runner) Set(value mayfly.Unit, folder Folder) error {
 // Prepare starts an instance of a revision and keeps it for a minute, for a Set of
 // the same value. Errors: those of Set, Crashed with a Trace if it did not start,
 // Timeout if ctx ended. Of many at once for one name, some wait until others have
-// started: Conflict if ctx ends before that. A service is not prepared: it would register itself on the bus and share the
-// calls with the revision before.
+// started: Conflict if ctx ends before that. A service is not prepared: it would
+// register itself on the bus and share the calls with the revision before.
 func (r *Runner) Prepare(ctx context.Context, value mayfly.Unit, folder Folder) error {
 	if err := r.check(value); err != nil || value.Kind == mayfly.KindService {
 		return err

@@ -267,15 +267,15 @@ func (u *unit) prepare(value mayfly.Unit, folder Folder) (*revision, *ticket) {
 
 func (v *revision) prepared() bool { return !v.expires.IsZero() }
 
-// awaitTurn returns when another start has ended. That takes too long says nothing about
-// the value, so the error has code Conflict.
+// awaitTurn returns when another start has ended. A timeout here says nothing about the
+// value, so the error has code Conflict.
 func (u *unit) awaitTurn(ctx context.Context, value mayfly.Unit) error {
 	select {
 	case u.starting <- struct{}{}:
 		<-u.starting
 		return nil
 	case <-ctx.Done():
-		return mayfly.Errorf(mayfly.Conflict, "%s waited for %d other revisions that start: %w", value, mostPrepared, context.Cause(ctx)).WithHint("deploy again")
+		return mayfly.Errorf(mayfly.Conflict, "%s waited for %d other revisions to start: %w", value, mostPrepared, context.Cause(ctx)).WithHint("deploy again")
 	}
 }
 

@@ -24,7 +24,7 @@ func (Engine) Traits() runner.Traits { return runner.Traits{PerCall: true} }
 // within the bundle's.
 func (Engine) Start(_ context.Context, s runner.Spec) (runner.Instance, error) {
 	if len(s.Program.Start) != 1 {
-		return nil, mayfly.Errorf(mayfly.Crashed, "%s does not name one folder of files, but %q", s.Name, s.Program.Start).
+		return nil, mayfly.Errorf(mayfly.Crashed, "%s names %q, not one folder of files", s.Name, s.Program.Start).
 			WithHint("deploy it again")
 	}
 	root, err := os.OpenRoot(filepath.Join(s.Folder, s.Program.Start[0]))
