@@ -81,14 +81,17 @@ func (g *Gateway) serveFunction(x *exchange, r *http.Request) error {
 	return g.callFunction(x, r, c)
 }
 
-// mostGuessed bounds what a mistyped name costs.
+// mostGuessed bounds the names that a mistyped one is compared with.
 const mostGuessed = 100
 
 // guess returns err, with the function of this node that name may be a typo of as the hint.
 func (g *Gateway) guess(err error, name mayfly.Name) error {
-	all := g.options.Functions.Functions()
 	e, ok := errors.AsType[*mayfly.Error](err)
-	if !ok || e.Code != mayfly.NotFound || len(g.options.Expose) == 0 || len(all) > mostGuessed {
+	if !ok || e.Code != mayfly.NotFound || len(g.options.Expose) == 0 {
+		return err
+	}
+	all := g.options.Functions.Functions()
+	if len(all) > mostGuessed {
 		return err
 	}
 	names := make([]string, len(all))

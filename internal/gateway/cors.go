@@ -30,10 +30,13 @@ func isPreflight(r *http.Request) bool {
 }
 
 // preflightOfFunction returns what answers the preflight of /fn/<name>: the gateway for
-// the function's CORS, or else the function.
+// the function's CORS, or else the function, or the error for one that cannot be found.
 func (g *Gateway) preflightOfFunction(r *http.Request, to destination) destination {
 	if name, _, _, err := functionOf(r); err == nil {
-		if t, err := g.dispatch.Function(r.Context(), name); err == nil && t.CORS != nil {
+		t, err := g.dispatch.Function(r.Context(), name)
+		if err != nil {
+			to.err = g.guess(err, name) // a second try might wait again
+		} else if t.CORS != nil {
 			return destination{kind: kindBuiltin, cors: t.CORS, serve: (*Gateway).servePreflight}
 		}
 	}
@@ -50,7 +53,13 @@ func (g *Gateway) preflightOfRoute(r *http.Request, t *table) (to destination, o
 		return to, true
 	}
 	target, err := g.dispatch.Route(r.Context(), &e.Route)
-	if err != nil || target.Function == "" {
+	if err != nil {
+		if to.kind, to.err = kindRoute, err; e.Function != "" {
+			to.kind = kindFunction
+		}
+		return to, true
+	}
+	if target.Function == "" {
 		return to, false
 	}
 	if to.cors = target.CORS; to.cors == nil {

@@ -1,8 +1,10 @@
 package gateway_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -151,6 +153,40 @@ func TestWebPageOfAnotherOriginMayNotCall(t *testing.T) {
 		}
 		if a.StatusCode == http.StatusForbidden && !strings.Contains(a.body, "cors:") {
 			t.Errorf("%s: %s does not say how to allow it", tt.name, a.body)
+		}
+	}
+}
+
+// A slow is the function "f", whose build does not end while callers wait.
+type slow struct {
+	functionsFunc
+	routes         []mayfly.Route
+	waited, listed atomic.Int64
+}
+
+func (s *slow) Function(mayfly.Name) (*mayfly.Unit, bool) { return nil, true }
+func (s *slow) Routes() []mayfly.Route                    { return s.routes }
+
+func (s *slow) Functions() []*mayfly.Unit {
+	s.listed.Add(1)
+	return nil
+}
+
+func (s *slow) Built(context.Context, mayfly.Name) error {
+	s.waited.Add(1)
+	return mayfly.Errorf(mayfly.Unavailable, "it is being built")
+}
+
+func TestPreflightWaitsForABuildOnce(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/fn/f", "/r"} {
+		r := route(t, "r", "/r", "f", "")
+		r.Subject, r.Function = mayfly.SubjectPattern{}, "f"
+		f := &slow{routes: []mayfly.Route{r}}
+		g := newGateway(t, &recorder{}, directory{}, gateway.Options{Functions: f})
+		w := serve(g, "OPTIONS "+path+" HTTP/1.1\r\nHost: localhost\r\nOrigin: http://page.example\r\nAccess-Control-Request-Method: POST\r\n\r\n")
+		if n := f.waited.Load(); w.Code != http.StatusServiceUnavailable || n != 1 {
+			t.Errorf("%s: %d %s after %d waits", path, w.Code, w.Body, n)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"maps"
 	"math/big"
 	"net"
@@ -269,20 +270,50 @@ func TestUnknownFunctionNamesTheNearest(t *testing.T) {
 	for _, tt := range []struct {
 		name, path string
 		expose     []string
+		others     int
 		guessed    bool
 	}{
-		{"a typo", "/fn/g", nil, true},
-		{"another word", "/fn/hello", nil, false},
-		{"a gateway that lists nothing", "/fn/g", []string{}, false},
+		{"a typo", "/fn/g", nil, 0, true},
+		{"another word", "/fn/hello", nil, 0, false},
+		{"a gateway that lists nothing", "/fn/g", []string{}, 0, false},
+		{"a hundred functions", "/fn/g", nil, 99, true},
+		{"more than a hundred", "/fn/g", nil, 100, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			g := newGateway(t, &recorder{}, directory{}, gateway.Options{Functions: functionsFunc(nil), Expose: tt.expose})
+			g := newGateway(t, &recorder{}, directory{}, gateway.Options{Functions: crowd{others: tt.others}, Expose: tt.expose})
 			w := serve(g, "GET "+tt.path+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			if w.Code != http.StatusNotFound || strings.Contains(w.Body.String(), `"did you mean f?"`) != tt.guessed {
 				t.Errorf("%d %s", w.Code, w.Body)
 			}
 		})
+	}
+}
+
+// A crowd is "f" and others.
+type crowd struct {
+	functionsFunc
+	others int
+}
+
+func (c crowd) Functions() []*mayfly.Unit {
+	all := c.functionsFunc.Functions()
+	for i := range c.others {
+		all = append(all, &mayfly.Unit{Name: mayfly.Name(fmt.Sprintf("another-%d", i))})
+	}
+	return all
+}
+
+// Only an error that a guess can help with looks at the functions.
+func TestErrorsThatAreNoTyposCostNoGuess(t *testing.T) {
+	t.Parallel()
+	f := &slow{}
+	g := newGateway(t, &recorder{}, directory{}, gateway.Options{Functions: f})
+	if w := serve(g, "GET /fn/f HTTP/1.1\r\nHost: localhost\r\n\r\n"); w.Code != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if n := f.listed.Load(); n != 0 {
+		t.Errorf("the functions were listed %d times", n)
 	}
 }
 

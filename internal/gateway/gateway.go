@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -185,13 +184,5 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	g.held.Lock()
 	defer g.held.Unlock()
-	return nil
-}
-
-// Close frees the address of a gateway that was never run.
-func (g *Gateway) Close() error {
-	if err := g.listener.Close(); !errors.Is(err, net.ErrClosed) { // Run has closed it
-		return err
-	}
 	return nil
 }

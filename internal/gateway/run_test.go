@@ -92,18 +92,3 @@ func TestDrainTimeCutsCallsOff(t *testing.T) {
 		t.Errorf("a cut call is answered %q", b)
 	}
 }
-
-func TestCloseFreesTheAddressOfAGatewayThatNeverRan(t *testing.T) {
-	t.Parallel()
-	g := newGateway(t, &recorder{}, directory{}, gateway.Options{})
-	for range 2 {
-		if err := g.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-	l, err := net.Listen("tcp", g.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-}
