@@ -180,7 +180,10 @@ func (s *Session) Run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return s.watcher.Run(ctx, func(paths []string) { s.changed(ctx, paths) })
+	return s.watcher.Run(ctx, func(paths []string, err error) {
+		s.unwatchable(err)
+		s.changed(ctx, paths)
+	})
 }
 
 // adopt makes the units match the projects, and has new ones and those with changed
@@ -527,7 +530,12 @@ func (s *Session) follow(ctx context.Context) {
 
 // watch replaces the watcher's targets.
 func (s *Session) watch(targets []watch.Target) {
-	if err := s.watcher.Set(targets); err != nil {
+	s.unwatchable(s.watcher.Set(targets))
+}
+
+// unwatchable logs why something is not watched, if err is not nil.
+func (s *Session) unwatchable(err error) {
+	if err != nil {
 		s.options.Log.Warn("some changes will go unnoticed", telemetry.KeyErr, err)
 	}
 }

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -56,7 +57,7 @@ func TestNothingIsLostWithEvents(t *testing.T) {
 	told := make(chan []string, 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { _ = w.Run(ctx, func(paths []string) { told <- paths }) })
+	running.Go(func() { _ = w.Run(ctx, func(paths []string, _ error) { told <- paths }) })
 	defer running.Wait()
 	defer cancel()
 	await := func(path string) {
@@ -80,6 +81,43 @@ func TestNothingIsLostWithEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(file)
+}
+
+// Many events on a link, as of a checkout, cost one look at the targets.
+func TestTurnedLinkIsFollowedOnceAndItsErrorTold(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	for i := range MaxFolders {
+		if err := os.MkdirAll(filepath.Join(folder, "large", strconv.Itoa(i)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(folder, "link")
+	if err := errors.Join(os.Mkdir(filepath.Join(folder, "small"), 0o700), os.Symlink("small", link)); err != nil {
+		t.Fatal(err)
+	}
+	w, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.system.Close()
+	if err := w.Set([]Target{{Tree: link}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Symlink("large", link+".new"), os.Rename(link+".new", link)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if paths := w.wanted(fsnotify.Event{Name: link, Op: fsnotify.Create}); !slices.Contains(paths, link) || !w.turned {
+			t.Errorf("wanted: %q; to follow: %v", paths, w.turned)
+		}
+	}
+	if err := w.followLinks(); mayfly.CodeOf(err) != mayfly.Exhausted {
+		t.Errorf("the link is followed with error %v", err)
+	}
+	if err := w.followLinks(); err != nil {
+		t.Errorf("it is followed again: %v", err)
+	}
 }
 
 func TestMoreFoldersThanAreWatchedIsSaid(t *testing.T) {

@@ -46,6 +46,7 @@ type Watcher struct {
 	folders map[string]string          // the watched folders, and their real paths
 	watched map[string]map[string]bool // the reverse: the system knows a folder by one name
 	missing map[string]bool            // do not exist; a folder above is watched instead
+	turned  bool                       // a link among the targets may lead elsewhere now
 }
 
 // New returns a Watcher without targets. The error is Unavailable if the system has no
@@ -73,6 +74,7 @@ func (w *Watcher) Set(targets []Target) error {
 func (w *Watcher) set(targets []Target) error {
 	w.targets, w.files = slices.Clone(targets), map[string][]string{}
 	clear(w.missing)
+	w.turned = false
 	wanted := map[string]bool{}
 	var failed error
 	want := func(folder string) {
@@ -322,8 +324,9 @@ func (t Target) skips(path string, folder bool) bool {
 }
 
 // Run calls changed with the changed paths after each quiet period, until ctx ends.
-// Calls do not overlap; changes during one are in the next.
-func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
+// Calls do not overlap; changes during one are in the next. The error is nil, or that of
+// Set for where links lead now.
+func (w *Watcher) Run(ctx context.Context, changed func(paths []string, err error)) error {
 	defer w.system.Close()
 	pending := map[string]bool{}
 	rest := time.NewTimer(time.Hour)
@@ -351,9 +354,19 @@ func (w *Watcher) Run(ctx context.Context, changed func(paths []string)) error {
 		case <-rest.C:
 			paths := slices.Sorted(maps.Keys(pending))
 			clear(pending)
-			changed(paths)
+			changed(paths, w.followLinks())
 		}
 	}
+}
+
+// followLinks watches where the targets' links lead, if one has changed.
+func (w *Watcher) followLinks() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.turned {
+		return nil
+	}
+	return w.set(w.targets)
 }
 
 // again watches everything anew, since the watched folders may have been replaced, and
@@ -419,7 +432,7 @@ func (w *Watcher) wantedAt(path string, op fsnotify.Op) []string {
 	paths := append(w.returned(path), w.files[path]...)
 	info, err := os.Lstat(path)
 	if err == nil && info.Mode()&fs.ModeSymlink != 0 && len(w.files[path]) > 0 {
-		_ = w.set(w.targets) // it may lead elsewhere now; a failure is reported by the next Set
+		w.turned = true
 	}
 	folder := err == nil && info.IsDir()
 	wanted := false

@@ -37,7 +37,7 @@ func run(t *testing.T, w *watch.Watcher) <-chan []string {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = w.Run(ctx, func(paths []string) { told <- paths })
+		_ = w.Run(ctx, func(paths []string, _ error) { told <- paths })
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	return told
