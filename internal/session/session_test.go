@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -508,6 +509,45 @@ func TestEachFolderRunsOnItsPython(t *testing.T) {
 	s.shelf.await(t, "b runs on its own", on("b", "two"))
 	s.write(t, "b/.python-version", "three")
 	s.shelf.await(t, "b runs on another", on("b", "three"))
+}
+
+// The version changes while the build before still asks for the interpreter of the last one.
+func TestPythonThatChangesDuringABuildIsFound(t *testing.T) {
+	out, err := exec.Command("python3", "-c", "import sys; print(sys.executable)").Output()
+	natstest.Require(t, "python3", err, "install it")
+	root := t.TempDir()
+	for _, version := range []string{"one", "two", "three"} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(root, version), 0o700), os.Symlink(strings.TrimSpace(string(out)), filepath.Join(root, version, "python3"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	manager := fmt.Sprintf("#!/bin/sh\nv=$(cat \"$PYENV_DIR/.python-version\")\n[ $v != two ] || { echo > %[1]s/asked; read _ < %[1]s/go; }\nexec %[1]s/$v/python3 \"$@\"\n", root)
+	asked, release := filepath.Join(root, "asked"), filepath.Join(root, "go")
+	if err := errors.Join(syscall.Mkfifo(asked, 0o600), syscall.Mkfifo(release, 0o600),
+		os.Mkdir(filepath.Join(root, "shims"), 0o700), os.WriteFile(filepath.Join(root, "shims", "python3"), []byte(manager), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", filepath.Join(root, "shims")+":"+os.Getenv("PATH"))
+	s := &scene{shelf: newShelf(), folder: t.TempDir(), events: make(chan session.Event, 1000), routes: make(chan []mayfly.Route, 100)}
+	if err := os.Mkdir(filepath.Join(s.folder, "a"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "a/app.py", "def handle(request): return 'hi'\n")
+	s.write(t, "a/.python-version", "one")
+	s.write(t, "x.sh", fmt.Sprintf(script, "first"))
+	s.write(t, "mayfly.yaml", "project: shop\nfunctions: {a: {code: a}, x: {code: ./x.sh}}\n")
+	s.run(t, s.folder)
+	s.write(t, "a/.python-version", "two")
+	if _, err := os.ReadFile(asked); err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, "a/.python-version", "three")
+	s.write(t, "x.sh", fmt.Sprintf(script, "second"))
+	s.shelf.await(t, "the session knows of both", s.shelf.has("x", "second"))
+	if err := os.WriteFile(release, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.shelf.await(t, "a runs on the last", func() bool { return s.shelf.starts["a"] == filepath.Join(root, "three", "python3") })
 }
 
 // Nothing of the project says so when a package is installed.
