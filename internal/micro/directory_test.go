@@ -443,3 +443,29 @@ func TestDirectoryLeavesNoListener(t *testing.T) {
 	d.Close()
 	eventually(t, "the listeners are gone", func() bool { return b.Stats().Inboxes == 0 })
 }
+
+// Somebody who listens to everything keeps the server from saying that nobody is there.
+func TestAskAnyEndsThoughSomebodyListensToAll(t *testing.T) {
+	t.Parallel()
+	b := natstest.New(t)
+	nc := natstest.Connect(t, b)
+	if _, err := nc.SubscribeSync(">"); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(chan bool, 1)
+	go func() {
+		_, there := micro.Infos(b).AskAny(t.Context(), "nobody")
+		asked <- there
+	}()
+	select {
+	case there := <-asked:
+		if there {
+			t.Error("nobody has answered")
+		}
+	case <-time.After(time.Minute):
+		t.Fatal("it waits for ever")
+	}
+}

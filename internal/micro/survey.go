@@ -59,8 +59,14 @@ func (s *Survey[T]) subject(name string) string {
 	return subject(s.verb, name)
 }
 
+// anyWait is how long AskAny waits. The server says at once that nobody has the subject,
+// unless somebody listens to everything.
+const anyWait = 2 * time.Second
+
 // AskAny asks any one instance of a service, and returns its answer, if any.
 func (s *Survey[T]) AskAny(ctx context.Context, name string) (T, bool) {
+	ctx, cancel := context.WithTimeout(ctx, anyWait)
+	defer cancel()
 	reply, err := s.bus.Call(ctx, mayfly.Call{Subject: mayfly.Subject(subject(s.verb, name))})
 	if err != nil {
 		return *new(T), false
