@@ -619,7 +619,8 @@ func TestWhatIsCalledIsBuiltFirst(t *testing.T) {
 	s := begin(t, files, func(o *session.Options) { o.Runner.(*shelf).called = "f99" }) // the last by name
 	s.shelf.mu.Lock()
 	defer s.shelf.mu.Unlock()
-	if at := slices.Index(s.shelf.order, "f99"); at < 0 || at > 50 {
+	// How many are built before the call comes is up to the machine.
+	if at := slices.Index(s.shelf.order, "f99"); at < 0 || at > len(s.shelf.order)/2 {
 		t.Errorf("it is number %d of %d", at, len(s.shelf.order))
 	}
 }
