@@ -6,6 +6,7 @@ import (
 	"crypto/hpke"
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/mayfly-run/mayfly"
@@ -87,7 +88,7 @@ func (a *Answerer) answer(ctx context.Context, in bus.Inbound) error {
 			self.Unready, self.Hint = err.Error(), mayfly.HintOf(err)
 		}
 		self.Units = a.options.Units()
-		return a.respondWithin(in, len(self.Units), func(n int) any {
+		return a.respondWithin(in, min(len(self.Units), mostUnits), func(n int) any {
 			self.Units = self.Units[:n]
 			return self
 		})
@@ -138,18 +139,24 @@ func (a *Answerer) restart(ctx context.Context, in bus.Inbound) error {
 
 // answerRoutes answers with the routes.
 func (a *Answerer) answerRoutes(in bus.Inbound) error {
-	routes := a.options.Routes()
+	routes := slices.Clone(a.options.Routes()) // others may be answered meanwhile
 	for i := range routes {
 		routes[i].V = Version
 	}
 	return a.respondWithin(in, len(routes), func(n int) any { return routes[:n] })
 }
 
+// mostUnits is more than anybody reads, and quickly written.
+const mostUnits = 4_000
+
 // respondWithin cuts the answer's list, of n items, to what fits one message.
 func (a *Answerer) respondWithin(in bus.Inbound, n int, answer func(n int) any) error {
 	for {
 		data, err := json.Marshal(answer(n))
-		if err == nil && (n == 0 || int64(len(data)) < a.bus.MaxPayload()-1024) {
+		if err != nil {
+			return in.Fail(mayfly.Errorf(mayfly.Internal, "write JSON: %w", err), false)
+		}
+		if n == 0 || int64(len(data)) < a.bus.MaxPayload()-1024 {
 			return in.Respond(data)
 		}
 		n /= 2
