@@ -31,7 +31,7 @@ type Options struct {
 type Console struct {
 	listener net.Listener
 	server   *http.Server
-	held     sync.RWMutex // for reading by each request, so that Run can wait for them
+	conns    sync.WaitGroup // those that the server has not ended yet
 }
 
 // New returns a Console that listens.
@@ -58,7 +58,8 @@ func New(o Options) (*Console, error) {
 	})
 	c := &Console{listener: l}
 	c.server = &http.Server{
-		Handler:           c.hold(ownNames(l.Addr(), mux)),
+		Handler:           ownNames(l.Addr(), mux),
+		ConnState:         c.count,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    maxHeader - bufioSlop,
@@ -81,13 +82,14 @@ func ownNames(addr net.Addr, next http.Handler) http.Handler {
 	})
 }
 
-// hold lets Run wait for the requests in flight.
-func (c *Console) hold(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c.held.RLock()
-		defer c.held.RUnlock()
-		next.ServeHTTP(w, r)
-	})
+// count lets Run wait for the connections, and so for the requests in flight.
+func (c *Console) count(_ net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		c.conns.Add(1)
+	case http.StateClosed, http.StateHijacked:
+		c.conns.Done()
+	}
 }
 
 // URL returns the console's address for clients on this machine.
@@ -105,8 +107,8 @@ func (c *Console) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	_ = c.server.Close() // its connections are gone either way
-	c.held.Lock()
-	defer c.held.Unlock()
+	server.Wait()        // no more come
+	c.conns.Wait()
 	return nil
 }
 

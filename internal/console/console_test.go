@@ -15,10 +15,7 @@ import (
 	"github.com/mayfly-run/mayfly/internal/console"
 )
 
-func TestMain(m *testing.M) {
-	// net/http sleeps for half a second after it has rejected a request's head.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // start runs a console until the end of the test.
 func start(t *testing.T, o console.Options) *console.Console {
