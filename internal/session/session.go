@@ -205,6 +205,7 @@ func (s *Session) adopt(ctx context.Context, now time.Time) {
 			s.options.Runner.Remove(k.name)
 		}
 	}
+	var called, others []*unit
 	for _, source := range sources { // by name
 		k := key{source.Unit.Kind, source.Unit.Name}
 		u := s.units[k]
@@ -215,6 +216,13 @@ func (s *Session) adopt(ctx context.Context, now time.Time) {
 			u = s.announce(*source.Unit)
 		}
 		u.source = source
+		if u.wanted.Load() { // before the session runs
+			called = append(called, u)
+		} else {
+			others = append(others, u)
+		}
+	}
+	for _, u := range slices.Concat(called, others) { // in this order they come to stand in line
 		s.build(ctx, u, now)
 	}
 	if s.watcher != nil {
