@@ -182,42 +182,37 @@ func (d *Dispatcher) Endpoint(ctx context.Context, service, endpoint string) (Ta
 }
 
 // lookup asks the directory, and waits for a service of this node that is on its way.
-func (d *Dispatcher) lookup(ctx context.Context, service, endpoint string, timeout time.Duration) (e mayfly.Endpoint, err error) {
-	end := time.Now().Add(cmp.Or(timeout, d.options.Timeout))
-	err = d.patiently(ctx, service, end, func() (missing bool, err error) {
-		e, err = d.directory.Lookup(ctx, service, endpoint)
-		return mayfly.CodeOf(err) == mayfly.NotFound, err
-	})
-	return e, err
-}
-
-// patiently tries until something takes a call, as long as a service of this node may be
-// about to. Those that wait are bounded as calls are.
-func (d *Dispatcher) patiently(ctx context.Context, service string, end time.Time, try func() (missing bool, err error)) error {
+func (d *Dispatcher) lookup(ctx context.Context, service, endpoint string, timeout time.Duration) (mayfly.Endpoint, error) {
+	var end time.Time
 	for {
-		missing, err := try()
-		if !missing {
-			return err
+		e, err := d.directory.Lookup(ctx, service, endpoint)
+		if err == nil || mayfly.CodeOf(err) != mayfly.NotFound {
+			return e, err
 		}
-		again, problem := d.coming(ctx, service, end)
-		switch {
-		case again:
-		case problem == nil:
-			return err
-		default:
-			return mayfly.Errorf(mayfly.Unavailable, "%w; %w", err, problem).WithHint("%s", mayfly.HintOf(problem))
+		if end.IsZero() {
+			end = time.Now().Add(cmp.Or(timeout, d.options.Timeout))
+		}
+		if again, err := d.await(ctx, service, end, err); !again {
+			return e, err
 		}
 	}
 }
 
-func (d *Dispatcher) coming(ctx context.Context, service string, end time.Time) (again bool, problem error) {
+// await waits, after something was not found or taken, until a service of this node that is
+// on its way may take it. Otherwise it returns why not, with what is wrong with the service.
+// Those that wait are bounded as calls are.
+func (d *Dispatcher) await(ctx context.Context, service string, end time.Time, why error) (again bool, err error) {
 	defer d.waiting.Add(-1)
 	if d.waiting.Add(1) > int64(d.options.InFlight) {
-		return false, nil
+		return false, why
 	}
 	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
-	return d.options.Functions.Coming(ctx, service)
+	again, problem := d.options.Functions.Coming(ctx, service)
+	if again || problem == nil {
+		return again, why
+	}
+	return false, mayfly.Errorf(mayfly.Unavailable, "%w; %w", why, problem).WithHint("%s", mayfly.HintOf(problem))
 }
 
 // Route finds who takes calls of a route. A project's route to a service by name
@@ -330,11 +325,12 @@ func (d *Dispatcher) Call(ctx context.Context, t *Target, c mayfly.Call) (mayfly
 	}
 	c.Deadline = time.Now().Add(t.Timeout)
 	d.address(t, &c)
-	var reply mayfly.Reply
-	err := d.again(ctx, t, &c, func() (nobody bool, err error) {
-		reply, err = d.admission.call(ctx, d.caller, t.name, c)
-		return errors.Is(err, mayfly.ErrNobody), err
-	})
+	reply, err := d.admission.call(ctx, d.caller, t.name, c)
+	for again := true; again && errors.Is(err, mayfly.ErrNobody); {
+		if again, err = d.another(ctx, t, &c, err); again {
+			reply, err = d.admission.call(ctx, d.caller, t.name, c)
+		}
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, context.DeadlineExceeded):
@@ -345,18 +341,15 @@ func (d *Dispatcher) Call(ctx context.Context, t *Target, c mayfly.Call) (mayfly
 	return reply, d.removed(t, err)
 }
 
-// again makes a call until something takes it: a node may just have left, or a service be
-// on its way.
-func (d *Dispatcher) again(ctx context.Context, t *Target, c *mayfly.Call, try func() (nobody bool, err error)) error {
+// another reports whether a call that nothing took gets another try: a node may just have
+// left, or a service be on its way.
+func (d *Dispatcher) another(ctx context.Context, t *Target, c *mayfly.Call, nobody error) (again bool, err error) {
 	if t.Function == "" {
-		return d.patiently(ctx, t.service, c.Deadline, try)
+		return d.await(ctx, t.service, c.Deadline, nobody)
 	}
-	nobody, err := try()
-	if c.Once && nobody {
-		c.Subject, c.Once = t.subject, false
-		_, err = try()
-	}
-	return err
+	again = c.Once
+	c.Subject, c.Once = t.subject, false
+	return again, nobody
 }
 
 // late returns the error for a reply that did not come in time, with what sets the time.
@@ -382,10 +375,12 @@ func (d *Dispatcher) address(t *Target, c *mayfly.Call) {
 func (d *Dispatcher) Send(ctx context.Context, t *Target, c mayfly.Call) error {
 	c.Deadline = time.Now().Add(t.Timeout)
 	d.address(t, &c)
-	err := d.again(ctx, t, &c, func() (nobody bool, err error) {
-		err = d.caller.Send(ctx, c)
-		return errors.Is(err, mayfly.ErrNobody), err
-	})
+	err := d.caller.Send(ctx, c)
+	for again := true; again && errors.Is(err, mayfly.ErrNobody); {
+		if again, err = d.another(ctx, t, &c, err); again {
+			err = d.caller.Send(ctx, c)
+		}
+	}
 	return d.removed(t, err)
 }
 
