@@ -20,6 +20,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/bus"
+	"github.com/mayfly-run/mayfly/internal/natstest"
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nkeys"
@@ -150,17 +151,6 @@ func startWithCreds(t *testing.T) (url, creds string) {
 	return s.ClientURL(), write(t, "user.creds", file)
 }
 
-// freeAddr returns an address where nobody listens.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // oldServer speaks as much of the protocol of an old server as a client needs to
 // believe it, until the end of the test.
 func oldServer(t *testing.T, version string) (url string) {
@@ -214,7 +204,7 @@ func TestOpenFindsItsWayIn(t *testing.T) {
 			return bus.Options{Remote: bus.Remote{URL: url, Token: "s3cret"}}
 		}},
 		{"one of several addresses is dead", func(t *testing.T) bus.Options {
-			return bus.Options{Remote: bus.Remote{URL: freeAddr(t) + "," + store(server.Options{}, t)}}
+			return bus.Options{Remote: bus.Remote{URL: natstest.FreeAddr(t) + "," + store(server.Options{}, t)}}
 		}},
 		{"TLS by an authority of our own", func(t *testing.T) bus.Options {
 			a := newAuthority(t)
@@ -241,7 +231,7 @@ func TestOpenFindsItsWayIn(t *testing.T) {
 			return bus.Options{Remote: bus.Remote{Context: write(t, "ada.json", []byte(text))}}
 		}},
 		{"a server that comes while we wait", func(t *testing.T) bus.Options {
-			addr, err := net.ResolveTCPAddr("tcp", freeAddr(t))
+			addr, err := net.ResolveTCPAddr("tcp", natstest.FreeAddr(t))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -311,7 +301,7 @@ func TestOpenSaysWhyItFailed(t *testing.T) {
 	ca := newAuthority(t)
 	secure := startServer(t, server.Options{TLSConfig: ca.serverTLS(t, false)}).Addr().String()
 	mutual := startServer(t, server.Options{TLSConfig: ca.serverTLS(t, true), TLSVerify: true}).Addr().String()
-	nobody := freeAddr(t)
+	nobody := natstest.FreeAddr(t)
 	for _, tt := range []struct {
 		name   string
 		remote bus.Remote

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
+	"github.com/mayfly-run/mayfly/internal/natstest"
 )
 
 // A second project in a second terminal must not need a flag.
@@ -41,7 +42,7 @@ func TestDefaultPortsMoveTogether(t *testing.T) {
 func TestPortsMoveAgain(t *testing.T) {
 	t.Parallel()
 	var c config.Config
-	c.Dev, c.Gateway.Addr, c.Admin.Addr, c.Bus.Addr = true, freeAddr(t), config.AdminOff, "127.0.0.1:0"
+	c.Dev, c.Gateway.Addr, c.Admin.Addr, c.Bus.Addr = true, natstest.FreeAddr(t), config.AdminOff, "127.0.0.1:0"
 	given := c.Gateway.Addr
 	var tried []string
 	inUse := mayfly.Errorf(mayfly.Conflict, "in use")
@@ -60,23 +61,12 @@ func TestPortsMoveAgain(t *testing.T) {
 		t.Errorf("tried %v, said %q: %v", tried, moved, err)
 	}
 	for _, dev := range []bool{true, false} { // another conflict, such as a folder that is locked
-		c.Dev, c.Gateway.Addr = dev, freeAddr(t)
+		c.Dev, c.Gateway.Addr = dev, natstest.FreeAddr(t)
 		opened := 0
 		if _, err := onFreePorts(config.Loaded{}, &c, false, func() error { opened++; return inUse }); err != inUse || opened != 1 {
 			t.Errorf("opened %d times: %v", opened, err)
 		}
 	}
-}
-
-// freeAddr returns an address that nothing listens on.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func TestPortIsTheGateways(t *testing.T) {

@@ -309,10 +309,10 @@ func TestDamageIsTold(t *testing.T) {
 	}
 }
 
-// Removing the record accepts nothing: a value that cannot be read is told until it is
-// written again.
-func TestRecordThatIsGoneAcceptsNothing(t *testing.T) {
-	t.Parallel()
+// damaged returns a data folder whose registry has a value that cannot be read: that of
+// function/b.
+func damaged(t *testing.T) string {
+	t.Helper()
 	folder := t.TempDir()
 	t.Run("prepare", func(t *testing.T) {
 		p := open(t, folder)
@@ -321,6 +321,14 @@ func TestRecordThatIsGoneAcceptsNothing(t *testing.T) {
 		}
 	})
 	flip("two function/b", 1)(t, filepath.Join(folder, "nats/jetstream/CORE/streams/KV_mayfly_registry"), "")
+	return folder
+}
+
+// Removing the record accepts nothing: a value that cannot be read is told until it is
+// written again.
+func TestRecordThatIsGoneAcceptsNothing(t *testing.T) {
+	t.Parallel()
+	folder := damaged(t)
 	for _, start := range []string{"first", "second"} {
 		t.Run(start, func(t *testing.T) {
 			must(t, os.Remove(file(folder)))
@@ -447,14 +455,7 @@ func TestWritersAreNotDamage(t *testing.T) {
 // A value that cannot be read, once accepted, is told no more.
 func TestUnreadableValueMayBeAccepted(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
-	t.Run("prepare", func(t *testing.T) {
-		p := open(t, folder)
-		for _, key := range []string{"function/a", "function/b", "function/c"} {
-			p.put(mayfly.BucketRegistry, key, content(key))
-		}
-	})
-	flip("two function/b", 1)(t, filepath.Join(folder, "nats/jetstream/CORE/streams/KV_mayfly_registry"), "")
+	folder := damaged(t)
 	t.Run("accept", func(t *testing.T) {
 		p := open(t, folder)
 		if err := p.inventory.Ready(); err == nil {

@@ -6,24 +6,15 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
-	"github.com/mayfly-run/mayfly/internal/bus"
-	"github.com/nats-io/nats.go"
+	"github.com/mayfly-run/mayfly/internal/natstest"
 )
 
 // An instance that is busy answers nobody and is still there; one that is gone the
 // server knows of.
 func TestSilentInstanceIsKeptWhileItIsSubscribed(t *testing.T) {
 	t.Parallel()
-	b, err := bus.Open(t.Context(), bus.Options{Server: &bus.ServerOptions{Store: t.TempDir()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	nc, err := nats.Connect(b.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
+	b := natstest.New(t)
+	nc := natstest.Connect(t, b)
 	asked, err := nc.SubscribeSync("$SRV.PING.busy.1")
 	if err != nil {
 		t.Fatal(err)
@@ -66,12 +57,7 @@ func TestFunctionOfASilentNodeIsKept(t *testing.T) {
 	t.Parallel()
 	at := key{"hello", "a-hello-1"}
 	known := map[key]*instance{at: {node: &node{silent: true}, round: 1}}
-	b, err := bus.Open(t.Context(), bus.Options{Server: &bus.ServerOptions{Store: t.TempDir()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	d := &Directory{bus: b, gone: make(chan key, 1)}
+	d := &Directory{bus: natstest.New(t), gone: make(chan key, 1)}
 	if d.miss(known, silentRounds) || known[at] == nil {
 		t.Error("it is forgotten, though it may be subscribed")
 	}
@@ -84,16 +70,8 @@ func TestFunctionOfASilentNodeIsKept(t *testing.T) {
 // of an old revision is forgotten all the same, and its silence is not its node's.
 func TestReplacedInstanceIsForgottenWithoutTheServer(t *testing.T) {
 	t.Parallel()
-	b, err := bus.Open(t.Context(), bus.Options{Server: &bus.ServerOptions{Store: t.TempDir()}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { b.Close() })
-	nc, err := nats.Connect(b.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
+	b := natstest.New(t)
+	nc := natstest.Connect(t, b)
 	if _, err := nc.SubscribeSync(">"); err != nil {
 		t.Fatal(err)
 	}

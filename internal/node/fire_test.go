@@ -271,7 +271,7 @@ func TestFireOverloadedServiceStaysUseful(t *testing.T) {
 // Whatever calls come to, nothing of them stays. The promise is for 100,000.
 func TestFireCallsLeaveNothingBehind(t *testing.T) {
 	o := options(t)
-	o.Config.Bus.Monitor = freeAddr(t)
+	o.Config.Bus.Monitor = natstest.FreeAddr(t)
 	o.Routes = manifest(t, `project: leaks
 routes:
   silent: {http: /silent, subject: leaks.silent, timeout: 20ms}

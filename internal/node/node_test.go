@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -302,7 +301,7 @@ func TestNewLeavesNothingBehind(t *testing.T) {
 			good := options(t)
 			// Fixed addresses, so that one left open would be in the way. Goroutines
 			// are TestMain's.
-			good.Config.Bus.Addr, good.Config.Gateway.Addr, good.Config.Admin.Addr = freeAddr(t), freeAddr(t), freeAddr(t)
+			good.Config.Bus.Addr, good.Config.Gateway.Addr, good.Config.Admin.Addr = natstest.FreeAddr(t), natstest.FreeAddr(t), natstest.FreeAddr(t)
 			bad := good
 			tt.change(&bad.Config)
 			_, err := node.New(t.Context(), bad)
@@ -313,22 +312,6 @@ func TestNewLeavesNothingBehind(t *testing.T) {
 			start(t, good)
 		})
 	}
-}
-
-// freeAddr returns an address that was free a moment ago, below those that the system
-// gives to whoever asks for any: other tests take such all the time.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20_000+rand.N(12_000)))
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		return l.Addr().String()
-	}
-	t.Fatal("no address is free")
-	return ""
 }
 
 func TestPortOfAnotherNATSServerIsExplained(t *testing.T) {
@@ -592,7 +575,7 @@ func TestExternalServerExposesNothingByDefault(t *testing.T) {
 func TestNodeWithoutItsServerSaysSo(t *testing.T) {
 	t.Parallel()
 	o := options(t)
-	o.Config.NATS = "nats://" + freeAddr(t)
+	o.Config.NATS = "nats://" + natstest.FreeAddr(t)
 	o.Config.Bus.Wait = 10 * time.Millisecond
 	_, err := node.New(t.Context(), o)
 	wantError(t, err, mayfly.Unavailable, o.Config.NATS, "--nats")
