@@ -16,6 +16,9 @@ func supported() error { return nil }
 
 func killGroup(pgid int, s syscall.Signal) error { return syscall.Kill(-pgid, s) }
 
+// yieldTime gives a process, and what it starts, the lowest priority.
+func yieldTime(pid int) { _ = syscall.Setpriority(syscall.PRIO_PROCESS, pid, 19) }
+
 // sessionAttr detaches the process from our terminal, so that Ctrl-C does not reach it.
 func sessionAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setsid: true} }
 

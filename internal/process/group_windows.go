@@ -23,6 +23,8 @@ func groupAttr(*cell) *syscall.SysProcAttr { return nil }
 
 func sessionAttr() *syscall.SysProcAttr { return nil }
 
+func yieldTime(int) {}
+
 func awaitExit(int) {}
 
 func onDisk(info fs.FileInfo) int64 { return info.Size() }

@@ -242,3 +242,17 @@ func FuzzParseStat(f *testing.F) {
 		}
 	})
 }
+
+func TestYieldingProcessHasTheLowestPriority(t *testing.T) {
+	k := open(t)
+	for _, yields := range []bool{false, true} {
+		var out bytes.Buffer
+		p := sh(t, k, `read -r go; sh -c 'cut -d" " -f19 /proc/self/stat'`, Spec{Yields: yields, Stdin: strings.NewReader("go\n"), Stdout: &out})
+		if err := await(t, p); err != nil {
+			t.Fatal(err)
+		}
+		if lowest := out.String() == "19\n"; lowest != yields {
+			t.Errorf("yields %t: its children have priority %q", yields, out.String())
+		}
+	}
+}

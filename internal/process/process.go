@@ -139,6 +139,9 @@ func (p *Process) exec(s Spec, program string, files []*os.File) error {
 		return err
 	}
 	p.pid.Store(int64(p.handle.Pid))
+	if s.Yields {
+		yieldTime(p.handle.Pid)
+	}
 	p.keeper.reaper.hold(groupEntry(p.handle.Pid))
 	return nil
 }

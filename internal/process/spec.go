@@ -29,6 +29,7 @@ type Spec struct {
 	Files  []*os.File // further ones, from descriptor 3 on
 	Memory int64      // the group's limit in bytes; 0 is no limit
 	Disk   int64      // limit in bytes of what is in the TMPDIR of Env; 0 is no limit
+	Yields bool       // it takes the time that other processes leave
 }
 
 // Program returns the file to run. Errors have code Invalid when Args is empty, and

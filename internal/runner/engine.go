@@ -55,6 +55,7 @@ type Spec struct {
 	Limits   mayfly.Limits  // with defaults
 	Folder   string         // the unpacked bundle; never written to
 	Instance string         // id
+	Trial    bool           // it gets no calls: it may start slowly, and not in the way of others
 
 	Env    []string          // NAME=value: all that the instance gets, except what the engine adds
 	Output func(mayfly.Line) // gets each line the instance writes; must not block; never nil

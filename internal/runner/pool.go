@@ -191,16 +191,6 @@ func (p *pool) leave(s *slot, now time.Time) orders {
 	return p.settle(now)
 }
 
-// dismiss is leave for a call that only started the slot, which stops unless others use it.
-func (p *pool) dismiss(s *slot, now time.Time) orders {
-	o := p.leave(s, now)
-	if s.phase == ready && s.calls == 0 && p.count(starting)+p.count(ready) > p.least() {
-		s.phase = stopping
-		o.stop = append(o.stop, s)
-	}
-	return o
-}
-
 // started says that a slot is ready. It reports false if the slot was told to stop
 // meanwhile.
 func (p *pool) started(s *slot, now time.Time) (orders, bool) {

@@ -183,8 +183,9 @@ func (r *Runner) Prepare(ctx context.Context, value mayfly.Unit, folder Folder) 
 	}
 }
 
-// Check starts an instance of a function that has had none since its Set, and stops it
-// again unless it has calls by then. Errors: Crashed with a Trace if it did not start.
+// Check starts an instance of a function that has had none since its Set, at low priority,
+// and stops it again. A call does not wait for it: its own instance takes its place. Errors:
+// Crashed with a Trace if it did not start.
 func (r *Runner) Check(ctx context.Context, name mayfly.Name) error {
 	if u := r.find(name); u != nil && u.kind == mayfly.KindFunction {
 		return u.check(ctx)

@@ -44,6 +44,7 @@ type unit struct {
 	timer   *time.Timer // of tick; nil if never needed
 	due     time.Time   // when it fires; zero if it is stopped
 	count   Stats       // Instances and Failing are not kept
+	trial   *trial      // under way; nil if none is
 
 	starting chan struct{} // one entry for each of ready that has not started yet
 }
@@ -66,6 +67,8 @@ type life struct {
 	began    time.Time // of the start
 	instance Instance  // nil until it is ready
 	stop     context.CancelFunc
+	trial    bool               // the slot is of a trial
+	after    <-chan struct{}    // closed when the trial that gave way has ended; nil if none did
 }
 
 func (u *unit) newRevision(value mayfly.Unit, folder Folder) *revision {
@@ -94,6 +97,7 @@ func (u *unit) set(value mayfly.Unit, folder Folder) {
 	}
 	before := u.now
 	u.now = v
+	u.trial.giveWay() // it is of the one before
 	if before != nil {
 		v.pool.adopt(before.pool)
 		if before.pool.proven || len(u.before) == 0 && before.pool.crashes == 0 {
@@ -232,6 +236,7 @@ func (u *unit) end(err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.ended = err
+	u.trial.giveWay()
 	for _, v := range slices.Concat(u.ready, u.serving()) {
 		v.pool.refuse(err)
 		u.retire(v)
@@ -302,41 +307,6 @@ func (u *unit) prepared(ctx context.Context, v *revision, t *ticket) error {
 	return t.err
 }
 
-// check is Runner.Check. Like a call, it uses a ticket.
-func (u *unit) check(ctx context.Context) error {
-	u.mu.Lock()
-	v := u.now
-	if v == nil || v.pool.proven || v.pool.alive() {
-		u.mu.Unlock()
-		return nil
-	}
-	t, o, err := v.pool.join(time.Now())
-	u.carry(v, o)
-	u.plan()
-	u.mu.Unlock()
-	if err != nil {
-		return err // of the last start
-	}
-	select {
-	case <-t.done:
-	case <-ctx.Done():
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	switch {
-	case t.slot != nil:
-		served := t.slot.revision
-		u.carry(served, served.pool.dismiss(t.slot, time.Now()))
-		u.plan()
-		if served != v { // a newer one was set, or the one before stood in
-			t.err = v.pool.failure
-		}
-	case t.err == nil:
-		t.pool.quit(t)
-	}
-	return t.err
-}
-
 // discard drops a prepared, unclaimed revision.
 func (u *unit) discard(v *revision) {
 	i := slices.Index(u.ready, v)
@@ -402,7 +372,7 @@ func (u *unit) plan() {
 func (u *unit) carry(v *revision, o orders) {
 	for _, s := range o.start {
 		ctx, stop := context.WithCancel(context.Background())
-		s.life = life{id: newID(), revision: v, began: time.Now(), stop: stop}
+		s.life = life{id: newID(), revision: v, began: time.Now(), stop: stop, after: u.trial.giveWay()}
 		u.count.Starts++
 		u.runner.lives[u.kind].Go(func() { u.live(ctx, s) })
 	}
@@ -459,6 +429,9 @@ func (u *unit) start(ctx context.Context, s *slot) (instance Instance, err error
 			instance, err = nil, mayfly.Errorf(mayfly.Internal, "start %s: the engine %s panicked", u.name, v.value.Engine)
 		}
 	}()
+	if s.after != nil {
+		<-s.after
+	}
 	folder, err := v.fetch(ctx)
 	if err != nil {
 		return nil, err
@@ -467,16 +440,18 @@ func (u *unit) start(ctx context.Context, s *slot) (instance Instance, err error
 	if err != nil {
 		return nil, err
 	}
-	leave, err := u.runner.place(ctx)
-	if err != nil {
-		return nil, err
+	if !s.trial {
+		leave, err := u.runner.place(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
 	}
-	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(v.limits.Instances.Start))
 	defer cancel()
 	return o.Engines[v.value.Engine].Start(ctx, Spec{
 		Name: string(u.name), Revision: v.value.Revision, Program: v.value.Program, Limits: v.limits,
-		Folder: folder, Instance: s.id, Env: env, Output: o.Output,
+		Folder: folder, Instance: s.id, Trial: s.trial, Env: env, Output: o.Output,
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -656,25 +657,63 @@ func TestCheckKeepsNoInstanceThatNobodyCalls(t *testing.T) {
 		if trace, ok := errors.AsType[mayfly.Trace](err); !ok || trace == "" {
 			t.Errorf("%v has no trace", err)
 		}
-		// One that is called meanwhile keeps its instance.
-		p.start = func(context.Context, Spec) error { time.Sleep(time.Second); return nil }
-		set(t, r, hello(4))
-		var calls sync.WaitGroup
-		calls.Go(func() { _ = r.Check(t.Context(), "hello") })
-		synctest.Wait()
-		calls.Go(func() { call(t, r, &mayfly.Call{}) })
-		<-g.entered
-		synctest.Wait()
-		close(g.pass)
-		calls.Wait()
-		if n := len(p.living(4)); n != 1 {
-			t.Errorf("%d instances after a call", n)
-		}
 		late, cancel := context.WithCancel(t.Context())
 		cancel()
 		set(t, r, hello(5))
 		if err := r.Check(late, "hello"); err != nil {
 			t.Errorf("a check that is given up: %v", err)
+		}
+	})
+}
+
+func TestTrialGivesWayToACall(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const slow, end = time.Hour, 10 * time.Millisecond
+		var starting, most, trials atomic.Int32
+		p := &program{start: func(ctx context.Context, s Spec) error {
+			most.Store(max(most.Load(), starting.Add(1)))
+			defer starting.Add(-1)
+			if !s.Trial {
+				return nil
+			}
+			trials.Add(1)
+			select {
+			case <-ctx.Done():
+				time.Sleep(end) // it takes a moment to leave nothing behind
+				return context.Cause(ctx)
+			case <-time.After(slow):
+				return nil
+			}
+		}}
+		r := run(t, p)
+		set(t, r, hello(1))
+		var check sync.WaitGroup
+		check.Go(func() {
+			if err := r.Check(t.Context(), "hello"); err != nil {
+				t.Errorf("Check = %v after it gave way", err)
+			}
+		})
+		synctest.Wait()
+		began := time.Now()
+		call(t, r, &mayfly.Call{})
+		check.Wait()
+		if took := time.Since(began); took != end {
+			t.Errorf("the call took %v, want the %v in which the trial ended", took, end)
+		}
+		if n := len(p.living(1)); n != 1 || trials.Load() != 1 || most.Load() != 1 {
+			t.Errorf("%d instances after %d trials, %d at once", n, trials.Load(), most.Load())
+		}
+		if s, _ := r.Stats("hello"); s.Crashes != 0 || s.Starts != 2 {
+			t.Errorf("a trial that gave way counts: %+v", s)
+		}
+		set(t, r, hello(2))
+		check.Go(func() { _ = r.Check(t.Context(), "hello") })
+		synctest.Wait()
+		r.Remove("hello")
+		check.Wait()
+		if n := len(p.living(0)); n != 0 || starting.Load() != 0 {
+			t.Errorf("%d instances are left, %d start, after Remove", n, starting.Load())
 		}
 	})
 }

@@ -509,3 +509,26 @@ func TestNodeAnswers(t *testing.T) {
 		})
 	}
 }
+
+func TestTrialDoesNotTakeTimeFromOthers(t *testing.T) {
+	t.Parallel()
+	e, _ := newEngine(t)
+	s, _ := specOf(program("fixture"))
+	priority := func() int {
+		i, err := e.Start(ctxOf(t), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer i.Stop(ctxOf(t))
+		n, err := syscall.Getpriority(syscall.PRIO_PROCESS, i.Usage().PID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	usual := priority()
+	s.Trial = true
+	if trial := priority(); trial == usual {
+		t.Errorf("a trial has priority %d like any other instance", trial)
+	}
+}
