@@ -67,8 +67,8 @@ type life struct {
 	began    time.Time // of the start
 	instance Instance  // nil until it is ready
 	stop     context.CancelFunc
-	trial    bool               // the slot is of a trial
-	after    <-chan struct{}    // closed when the trial that gave way has ended; nil if none did
+	trial    bool            // the slot is of a trial
+	after    <-chan struct{} // closed when the trial that gave way has ended; nil if none did
 }
 
 func (u *unit) newRevision(value mayfly.Unit, folder Folder) *revision {

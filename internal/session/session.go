@@ -431,7 +431,7 @@ func (s *Session) check(ctx context.Context) {
 	var checks sync.WaitGroup
 	defer checks.Wait()
 	places := make(chan struct{}, 2*runtime.GOMAXPROCS(0)) // some wait for a disk or a timer
-	for _, u := range s.untried { // complete: nothing is built for the first time anymore
+	for _, u := range s.untried {                          // complete: nothing is built for the first time anymore
 		places <- struct{}{}
 		if ctx.Err() != nil {
 			return
