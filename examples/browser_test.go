@@ -56,10 +56,10 @@ func (s *site) allow(t *testing.T, folder string) {
 	}
 }
 
-// localhost is the URL of the gateway, as on the same site as pages of localhost: cookies
-// come along.
-func (n *node) localhost() string {
-	return "http://localhost" + n.url[strings.LastIndex(n.url, ":"):]
+// at is the URL of the gateway on a host. A page of another host is of another site, and so
+// only cookies that permit it come along.
+func (n *node) at(host string) string {
+	return "http://" + host + n.url[strings.LastIndex(n.url, ":"):]
 }
 
 // browse opens a page of the site in Chromium and gives it its tasks. It returns what the
@@ -67,6 +67,12 @@ func (n *node) localhost() string {
 func (s *site) browse(t *testing.T, page string, tasks, seen any) {
 	t.Helper()
 	chromium, home := needChromium(t), t.TempDir()
+	// Without a window, it blocks the cookies of other sites unless its profile says otherwise.
+	preferences := filepath.Join(home, "profile", "Default", "Preferences")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(preferences), 0o700),
+		os.WriteFile(preferences, []byte(`{"profile": {"cookie_controls_mode": 0}}`), 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	s.tasks <- tasks
 	ctx, stop := context.WithCancel(t.Context())
 	// The pages are our own, and in containers there may be no sandbox.
@@ -128,8 +134,9 @@ type task struct {
 }
 
 // A browser decides by what the gateway lets through: a page whose origin a function, its
-// cors: or a route allows may use it, with cookies, and another page may not. A gateway
-// that other machines reach answers pages as one on loopback does.
+// cors: or a route allows may use it, with cookies, and another page may not. On another site
+// only cookies with SameSite=None come back. A gateway that other machines reach answers
+// pages as one on loopback does.
 func TestPageOfAnotherOrigin(t *testing.T) {
 	t.Parallel()
 	needChromium(t)
@@ -154,10 +161,10 @@ func TestPageOfAnotherOrigin(t *testing.T) {
 			n := up(t, root, ".", tt.flags...)
 			const json, text = "application/json", "text/plain"
 			for _, page := range []struct {
-				host  string
-				tasks []task
+				host, gateway string
+				tasks         []task
 			}{
-				{"localhost", []task{
+				{"localhost", "localhost", []task{
 					{"/fn/own", "POST", json, "{}", "", "200 POST {}, team red, cookie none, total 7"},
 					{"/fn/own", "POST", json, "{}", "", "200 POST {}, team red, cookie seen=yes, total 7"},
 					{"/fn/own", "POST", text, "hi", "", "200 POST hi, team null, cookie seen=yes, total 7"},
@@ -174,7 +181,20 @@ func TestPageOfAnotherOrigin(t *testing.T) {
 					{"/door", "POST", text, "hi", "omit", "200 POST hi, team null, cookie none, total null"},
 					{"/nowhere", "POST", text, "hi", "omit", "403"},
 				}},
-				{"127.0.0.1", []task{
+				{"localhost", "127.0.0.1", []task{
+					{"/fn/own-sites", "POST", json, "{}", "", "200 POST {}, team red, cookie none, total 7"},
+					{"/fn/own-sites", "POST", json, "{}", "", "200 POST {}, team red, cookie seen=yes, total 7"},
+					{"/fn/own-sites", "GET", "", "", "omit", "200 GET , team null, cookie none, total 7"},
+					{"/fn/own-sites/events", "", "events", "", "", "one, two, cookie seen=yes"},
+					{"/fn/declared-sites", "POST", json, "{}", "", "200 POST {}, team red, cookie none, total 7"},
+					{"/fn/declared-sites", "POST", json, "{}", "", "200 POST {}, team red, cookie seen=yes, total 7"},
+					{"/fn/declared-sites/events", "", "events", "", "", "one, two, cookie seen=yes"},
+					{"/fn/own", "POST", json, "{}", "", "200 POST {}, team red, cookie none, total 7"},
+					{"/fn/own", "POST", json, "{}", "", "200 POST {}, team red, cookie none, total 7"},
+					{"/fn/declared", "POST", json, "{}", "", "200 POST {}, team red, cookie none, total 7"},
+					{"/fn/declared", "POST", json, "{}", "", "200 POST {}, team red, cookie none, total 7"},
+				}},
+				{"127.0.0.1", "localhost", []task{
 					{"/fn/own", "POST", json, "{}", "", refused},
 					{"/fn/own", "POST", text, "hi", "omit", "403"},
 					{"/fn/own/events", "", "events", "", "", "refused"},
@@ -185,7 +205,7 @@ func TestPageOfAnotherOrigin(t *testing.T) {
 				}},
 			} {
 				for i := range page.tasks {
-					page.tasks[i].URL = n.localhost() + page.tasks[i].URL
+					page.tasks[i].URL = n.at(page.gateway) + page.tasks[i].URL
 					page.tasks[i].Credentials = cmp.Or(page.tasks[i].Credentials, "include")
 				}
 				var seen []string

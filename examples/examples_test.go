@@ -127,7 +127,7 @@ func TestFirstWeek(t *testing.T) {
 	}
 
 	t.Run("page", func(t *testing.T) {
-		tasks := map[string]any{"page": "/?api=" + n.localhost(), "buttons": []string{"#order", "#add", "#add", "#ask"}}
+		tasks := map[string]any{"page": "/?api=" + n.at("localhost"), "buttons": []string{"#order", "#add", "#add", "#ask"}}
 		var seen string
 		s.browse(t, s.named("localhost")+"/test/clicks.html", tasks, &seen)
 		want := `{"item":"tea","cups":2}` + "\n" + `{"shop":"north","items":["tea"]}` + "\n" +

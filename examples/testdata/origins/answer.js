@@ -1,3 +1,5 @@
+const { SITE = "Lax" } = process.env; // "None; Secure" for pages of other sites
+
 export default async (request) => {
   const cookie = request.headers.get("Cookie") ?? "none";
   if (new URL(request.url).pathname === "/events") {
@@ -5,7 +7,7 @@ export default async (request) => {
   }
   return new Response(
     `${request.method} ${await request.text()}, team ${request.headers.get("X-Team")}, cookie ${cookie}`,
-    { headers: { "Set-Cookie": "seen=yes; Path=/; HttpOnly; SameSite=Lax", "X-Total": "7" } },
+    { headers: { "Set-Cookie": `seen=yes; Path=/; HttpOnly; SameSite=${SITE}`, "X-Total": "7" } },
   );
 };
 
