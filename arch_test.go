@@ -30,6 +30,7 @@ var floors = map[string]int{
 	module + "/internal/telemetry": 2,
 	module + "/internal/yamlfile":  2,
 	module + "/internal/door":      2,
+	module + "/internal/frame":     2,
 	module + "/internal/front":     2,
 	module + "/internal/process":   2,
 	module + "/internal/bundle":    2,

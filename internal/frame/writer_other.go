@@ -1,0 +1,7 @@
+//go:build !unix
+
+package frame
+
+import "io"
+
+func tryWrite(io.Writer) func(b []byte) int { return nil }
