@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"mayfly":       main,
 		"microservice": microservice,
-		"barenats":     bareNATS,
+		"natsserver":   natsServer,
 		"get":          get,
 	})
 }
@@ -94,9 +94,9 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 func up(ts *testscript.TestScript, _ bool, args []string) {
 	free := []string{"up", "--bus.addr", "127.0.0.1:0", "--gateway.addr", "127.0.0.1:0", "--admin.addr", "127.0.0.1:0", "--log.format", "text"}
 	p := start(ts, "up", "mayfly", append(free, args...)...)
-	p.await(ts, `^  try `)
+	p.await(ts, `^  try `, 1)
 	for name, variable := range map[string]string{"nats": "NATS", "gateway": "GATEWAY", "admin": "ADMIN"} {
-		line := p.await(ts, `^  `+name+` `)
+		line := p.await(ts, `^  `+name+` `, 1)
 		ts.Setenv(variable, strings.Fields(line)[1])
 	}
 	_, host, _ := strings.Cut(ts.Getenv("GATEWAY"), "://")
@@ -105,15 +105,15 @@ func up(ts *testscript.TestScript, _ bool, args []string) {
 
 // bare starts a NATS server without JetStream and sets NATS.
 func bare(ts *testscript.TestScript, _ bool, _ []string) {
-	ts.Setenv("NATS", start(ts, "bare", "barenats").await(ts, "^nats://"))
+	ts.Setenv("NATS", start(ts, "bare", "natsserver", "nats://127.0.0.1:-1").await(ts, "^nats://", 1))
 }
 
 // service starts a micro service on the bus of up: service NAME [VERSION]. Its
 // endpoints are echo, upper and fail; one named Slow has wait, which answers when
 // release is called.
 func service(ts *testscript.TestScript, _ bool, args []string) {
-	start(ts, args[0], "microservice", args...).await(ts, "^serving$")
-	start(ts, args[0]+"-seen", "mayfly", "ping", args[0]).await(ts, args[0])
+	start(ts, args[0], "microservice", args...).await(ts, "^serving$", 1)
+	start(ts, args[0]+"-seen", "mayfly", "ping", args[0]).await(ts, args[0], 1)
 }
 
 // run starts any command beside the script: run NAME COMMAND [ARGUMENTS].
@@ -132,13 +132,19 @@ func term(ts *testscript.TestScript, neg bool, args []string) {
 	of(ts).find(ts, args[0]).term()
 }
 
-// await waits until a program of the script has printed a line that matches:
-// await up '^\+ Words'.
+// await waits until a program of the script has printed a line that matches, or several:
+// await up '^\+ Words' 2.
 func await(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: await PROGRAM PATTERN")
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: await PROGRAM PATTERN [TIMES]")
 	}
-	of(ts).find(ts, args[0]).await(ts, args[1])
+	times := 1
+	if len(args) > 2 {
+		var err error
+		times, err = strconv.Atoi(args[2])
+		ts.Check(err)
+	}
+	of(ts).find(ts, args[0]).await(ts, args[1], times)
 }
 
 // halt ends a program of the script, which must exit without an error.
@@ -246,8 +252,8 @@ func (p *program) read(r io.ReadCloser) {
 	p.more.Broadcast()
 }
 
-// await returns the first line that matches, once there is one.
-func (p *program) await(ts *testscript.TestScript, pattern string) string {
+// await returns the line that matches for the given time, counted from 1, once it is there.
+func (p *program) await(ts *testscript.TestScript, pattern string, times int) string {
 	re, err := regexp.Compile(pattern)
 	ts.Check(err)
 	late := false
@@ -263,11 +269,14 @@ func (p *program) await(ts *testscript.TestScript, pattern string) string {
 	for seen := 0; ; p.more.Wait() {
 		for ; seen < len(p.lines); seen++ {
 			if re.MatchString(p.lines[seen]) {
+				times--
+			}
+			if times == 0 {
 				return p.lines[seen]
 			}
 		}
 		if p.ended || late {
-			ts.Fatalf("%s printed no line that matches %s:\n%s", p.name, pattern, strings.Join(p.lines, "\n"))
+			ts.Fatalf("%s printed too few lines that match %s:\n%s", p.name, pattern, strings.Join(p.lines, "\n"))
 		}
 	}
 }
@@ -335,11 +344,19 @@ func microservice() {
 	<-signals
 }
 
-// bareNATS is a program: a NATS server without JetStream.
-func bareNATS() {
+// natsServer is a program: natsserver URL [STORE], with JetStream if it has a store.
+func natsServer() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM)
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
+	port, err := strconv.Atoi(os.Args[1][strings.LastIndex(os.Args[1], ":")+1:])
+	if err != nil {
+		fatal(err)
+	}
+	o := &server.Options{Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true}
+	if len(os.Args) > 2 {
+		o.JetStream, o.StoreDir = true, os.Args[2]
+	}
+	s, err := server.NewServer(o)
 	if err != nil {
 		fatal(err)
 	}

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
+	"github.com/mayfly-run/mayfly/internal/node"
 )
 
 const (
@@ -100,6 +102,17 @@ func taken(addr string) bool {
 	}
 	l.Close()
 	return false
+}
+
+// keepPorts replaces the port 0 of a node's doors by the ports that they have, which the ready
+// message names. The embedded server is not among them: only a node without it starts again.
+func keepPorts(c *config.Config, s node.Status) {
+	for addr, at := range map[*string]string{&c.Gateway.Addr: s.Gateway, &c.Admin.Addr: s.Admin} {
+		host, _, err := net.SplitHostPort(*addr)
+		if u, bad := url.Parse(at); err == nil && bad == nil && u.Port() != "" {
+			*addr = net.JoinHostPort(host, u.Port())
+		}
+	}
 }
 
 // atPort returns the gateway's address with the port of --port.

@@ -8,7 +8,9 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/config"
+	"github.com/mayfly-run/mayfly/internal/door"
 	"github.com/mayfly-run/mayfly/internal/natstest"
+	"github.com/mayfly-run/mayfly/internal/node"
 )
 
 // A second project in a second terminal must not need a flag.
@@ -66,6 +68,26 @@ func TestPortsMoveAgain(t *testing.T) {
 		if _, err := onFreePorts(config.Loaded{}, &c, false, func() error { opened++; return inUse }); err != inUse || opened != 1 {
 			t.Errorf("opened %d times: %v", opened, err)
 		}
+	}
+}
+
+// A node that starts again is where its first ready message says, even if another program
+// has the port for a moment.
+func TestNodeKeepsItsPorts(t *testing.T) {
+	t.Parallel()
+	var c config.Config
+	c.Gateway.Addr, c.Admin.Addr = "[::1]:0", config.AdminOff
+	keepPorts(&c, node.Status{Gateway: "https://localhost:3000"})
+	if c.Gateway.Addr != "[::1]:3000" || c.Admin.Addr != config.AdminOff {
+		t.Errorf("the gateway is at %s, the admin server at %s", c.Gateway.Addr, c.Admin.Addr)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := door.Listen("gateway.addr", l.Addr().String()); !passing(err) {
+		t.Errorf("a taken port is for good: %v", err)
 	}
 }
 

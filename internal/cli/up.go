@@ -121,14 +121,15 @@ func (u *up) Run(ctx context.Context, p *process) error {
 // when it is enabled.
 const anewEvery = time.Second
 
-// passing reports whether what kept a node from starting may pass.
+// passing reports whether what kept a node from starting may pass. A port that the node had
+// may be taken by a connection of the meantime.
 func passing(err error) bool {
 	code := mayfly.CodeOf(err)
-	return code == mayfly.Unavailable || code == mayfly.Timeout
+	return code == mayfly.Unavailable || code == mayfly.Timeout || code == mayfly.Conflict
 }
 
 // node runs a node with the projects until ctx ends, and reports whether it started. It
-// notes in o which ports it took.
+// notes in o which ports it took: the next one has the same.
 func (u *up) node(ctx context.Context, say aside, projects []*project.Project, loaded config.Loaded, o *node.Options) (ran bool, err error) {
 	var n *node.Node
 	moved, err := onFreePorts(loaded, &o.Config, u.Port != 0, func() (err error) {
@@ -138,6 +139,7 @@ func (u *up) node(ctx context.Context, say aside, projects []*project.Project, l
 	if err != nil {
 		return false, err
 	}
+	keepPorts(&o.Config, n.Status())
 	work, err := newWork(say.p, say, n, projects, *o)
 	if err != nil {
 		return false, errors.Join(err, n.Close())
