@@ -139,6 +139,15 @@ func (u Unit) String() string {
 	return u.Ref().String()
 }
 
+const (
+	// FunctionTimeout is the timeout of functions that set none.
+	FunctionTimeout = 30 * time.Second
+
+	// FunctionGrace is how much longer a caller on the bus waits than the function's own node,
+	// which knows better what took so long.
+	FunctionGrace = 500 * time.Millisecond
+)
+
 // Limits bound a unit's calls and instances. A zero field means the default that
 // WithDefaults sets.
 type Limits struct {
@@ -164,7 +173,7 @@ func Exactly(n int) Instances { return Instances{Min: n, Max: n} }
 // WithDefaults returns l with every zero field set to its default, except Body, whose
 // default is the gateway's.
 func (l Limits) WithDefaults() Limits {
-	l.Timeout = cmp.Or(l.Timeout, Duration(30*time.Second))
+	l.Timeout = cmp.Or(l.Timeout, Duration(FunctionTimeout))
 	l.IdleTimeout = cmp.Or(l.IdleTimeout, Duration(time.Minute))
 	l.Concurrency = cmp.Or(l.Concurrency, 16)
 	l.Wait = cmp.Or(l.Wait, 100)

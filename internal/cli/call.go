@@ -35,13 +35,8 @@ type callVerb struct {
 	Timeout time.Duration `name:"timeout" help:"Time to wait for the reply. By default the timeout of a function, or 30s if it has none, and 5s for anything else." placeholder:"TIME"`
 }
 
-// Default timeouts of a call.
-const (
-	callWait     = 5 * time.Second
-	functionWait = 30 * time.Second
-
-	functionGrace = 500 * time.Millisecond // on top of a function's timeout
-)
+// callWait is the default timeout of a call of anything but a function.
+const callWait = 5 * time.Second
 
 // Help is shown by mayfly call --help.
 func (*callVerb) Help() string {
@@ -180,7 +175,7 @@ func (c *callVerb) target(ctx context.Context, b *bus.Bus) (subject mayfly.Subje
 		}
 	}
 	if !there || isFunction(known) { // its node knows better what took so long
-		return mayfly.Subject(mayfly.SubjectFunctions + "." + name), replyTimeout(known) + functionGrace, rest, nil
+		return mayfly.Subject(mayfly.SubjectFunctions + "." + name), replyTimeout(known) + mayfly.FunctionGrace, rest, nil
 	}
 	subject, rest, err = pickEndpoint(known, rest)
 	return subject, callWait, rest, err
@@ -189,9 +184,9 @@ func (c *callVerb) target(ctx context.Context, b *bus.Bus) (subject mayfly.Subje
 // replyTimeout returns how long to wait for a function's reply: at least its timeout.
 func replyTimeout(s mayfly.Service) time.Duration {
 	if len(s.Endpoints) == 0 {
-		return functionWait
+		return mayfly.FunctionTimeout
 	}
-	return cmp.Or(s.Endpoints[0].Timeout(), functionWait)
+	return cmp.Or(s.Endpoints[0].Timeout(), mayfly.FunctionTimeout)
 }
 
 // knows reports whether one answer is enough to find the endpoint.

@@ -104,21 +104,12 @@ const (
 	ofEndpoint = mayfly.MetaTimeout + " in the metadata of endpoint "
 )
 
-const (
-	// functionTimeout is the timeout of functions that set none.
-	functionTimeout = 30 * time.Second
-
-	// grace is how much longer a call over the bus waits than the function's own node,
-	// which knows better what took so long.
-	grace = 500 * time.Millisecond
-)
-
 // Function finds who takes calls of a function, and waits for a build that is running.
 // Errors: NotFound, those of the build and those of the directory.
 func (d *Dispatcher) Function(ctx context.Context, name mayfly.Name) (Target, error) {
 	f, building := d.options.Functions.Function(name)
 	if building {
-		limited, cancel := context.WithTimeout(ctx, functionTimeout)
+		limited, cancel := context.WithTimeout(ctx, mayfly.FunctionTimeout)
 		defer cancel()
 		if err := d.options.Functions.Built(limited, name); err != nil {
 			return Target{}, err
@@ -131,12 +122,12 @@ func (d *Dispatcher) Function(ctx context.Context, name mayfly.Name) (Target, er
 	t := d.target(mayfly.FunctionSubject(name), time.Duration(f.Timeout))
 	t.Function, t.CORS, t.setBy = name, f.CORS, setting{ofFunction, string(name)}
 	t.NoHeaders = f.NoHeaders()
-	t.Timeout = cmp.Or(t.Timeout, functionTimeout)
+	t.Timeout = cmp.Or(t.Timeout, mayfly.FunctionTimeout)
 	if f.Body > 0 {
 		t.MaxBody, t.Limit = f.Body, "the function's `body`"
 	}
 	if d.options.Remote {
-		t.Timeout += grace
+		t.Timeout += mayfly.FunctionGrace
 		d.bound(&t)
 	} else {
 		t.Here = true
@@ -156,7 +147,7 @@ func (d *Dispatcher) functionElsewhere(ctx context.Context, name mayfly.Name) (T
 	}
 	t := d.target(mayfly.FunctionSubject(name), e.Timeout())
 	t.Function, t.CORS, t.setBy = name, e.CORS(), setting{ofFunction, string(name)}
-	t.Timeout = cmp.Or(t.Timeout, functionTimeout) + grace
+	t.Timeout = cmp.Or(t.Timeout, mayfly.FunctionTimeout) + mayfly.FunctionGrace
 	d.bound(&t)
 	return t, nil
 }
@@ -256,7 +247,7 @@ func (d *Dispatcher) functionOf(ctx context.Context, r *mayfly.Route, name mayfl
 	t, err := d.Function(ctx, name)
 	most := t.Timeout
 	if !t.Here {
-		most -= grace
+		most -= mayfly.FunctionGrace
 	}
 	if own := time.Duration(r.Timeout); err == nil && own > 0 && own < most {
 		t.Timeout, t.within, t.setBy = own, own, setting{ofRoute, r.Name}

@@ -109,10 +109,10 @@ func TestFunctionIsTakenHereElsewhereOrByNobody(t *testing.T) {
 		here    bool
 		timeout time.Duration
 	}{
-		{name: "mine", here: true, timeout: functionTimeout},
+		{name: "mine", here: true, timeout: mayfly.FunctionTimeout},
 		{name: "large", here: true, timeout: time.Minute},
-		{name: "mine", remote: true, timeout: functionTimeout + grace},
-		{name: "theirs", timeout: 3*time.Second + grace},
+		{name: "mine", remote: true, timeout: mayfly.FunctionTimeout + mayfly.FunctionGrace},
+		{name: "theirs", timeout: 3*time.Second + mayfly.FunctionGrace},
 		{name: "building", code: mayfly.Crashed},
 		{name: "posing", code: mayfly.NotFound},
 		{name: "nobody", code: mayfly.NotFound},
@@ -171,10 +171,10 @@ func TestRouteFindsItsTarget(t *testing.T) {
 		{name: "metadata knows its subject", route: mayfly.Route{Service: "Gone", Endpoint: "x", Subject: subject("x")}, subject: "x", timeout: 5 * time.Second},
 		{name: "no service", route: mayfly.Route{Name: "r", Project: "p", Service: "Gone", Endpoint: "x"}, code: mayfly.Unavailable},
 		{name: "a subject of NATS", route: mayfly.Route{Project: "p", Service: "Orders", Endpoint: "bad"}, code: mayfly.Invalid},
-		{name: "a function as a service", route: mayfly.Route{Project: "p", Service: "theirs", Endpoint: "call"}, subject: "fn.theirs", timeout: 3*time.Second + grace},
+		{name: "a function as a service", route: mayfly.Route{Project: "p", Service: "theirs", Endpoint: "call"}, subject: "fn.theirs", timeout: 3*time.Second + mayfly.FunctionGrace},
 		{name: "a function's shorter timeout", route: mayfly.Route{Function: "theirs", Timeout: mayfly.Duration(time.Second)}, subject: "fn.theirs", timeout: time.Second},
-		{name: "a function's own timeout", route: mayfly.Route{Function: "theirs", Timeout: mayfly.Duration(3 * time.Second)}, subject: "fn.theirs", timeout: 3*time.Second + grace},
-		{name: "a function", route: mayfly.Route{Function: "theirs"}, subject: "fn.theirs", timeout: 3*time.Second + grace},
+		{name: "a function's own timeout", route: mayfly.Route{Function: "theirs", Timeout: mayfly.Duration(3 * time.Second)}, subject: "fn.theirs", timeout: 3*time.Second + mayfly.FunctionGrace},
+		{name: "a function", route: mayfly.Route{Function: "theirs"}, subject: "fn.theirs", timeout: 3*time.Second + mayfly.FunctionGrace},
 	} {
 		c := newCarrier()
 		d := New(c, c, Options{Functions: held{c}})
