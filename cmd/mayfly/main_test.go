@@ -132,19 +132,23 @@ func term(ts *testscript.TestScript, neg bool, args []string) {
 	of(ts).find(ts, args[0]).term()
 }
 
-// await waits until a program of the script has printed a line that matches, or several:
-// await up '^\+ Words' 2.
+// await waits until a program of the script has printed a line that matches, or several, or
+// until it has ended: await up '^\+ Words' 2.
 func await(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 || len(args) > 3 {
-		ts.Fatalf("usage: await PROGRAM PATTERN [TIMES]")
+	if neg || len(args) < 1 || len(args) > 3 {
+		ts.Fatalf("usage: await PROGRAM [PATTERN [TIMES]]")
 	}
-	times := 1
+	p, times := of(ts).find(ts, args[0]), 1
 	if len(args) > 2 {
 		var err error
 		times, err = strconv.Atoi(args[2])
 		ts.Check(err)
 	}
-	of(ts).find(ts, args[0]).await(ts, args[1], times)
+	if len(args) > 1 {
+		p.await(ts, args[1], times)
+	} else {
+		p.all.Wait()
+	}
 }
 
 // halt ends a program of the script, which must exit without an error.

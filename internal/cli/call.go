@@ -42,7 +42,8 @@ const callWait = 5 * time.Second
 func (*callVerb) Help() string {
 	return `NAME is a service if one of that name answers, else a function. A service is
 followed by its endpoint, by name or subject, which may be left out if there is
-only one. A function is followed by the body.
+only one. A function is followed by the body. While a node builds or starts what
+has the name, the call waits.
 
 The body is the last argument, the file given with --file, or piped input. Use -
 to read standard input in any case, and -- before a body that begins with -. The
@@ -68,7 +69,7 @@ func (c *callVerb) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	defer b.Close()
-	subject, wait, words, err := c.target(ctx, b)
+	subject, wait, words, err := c.target(ctx, p, b)
 	if err != nil {
 		return err
 	}
@@ -151,34 +152,76 @@ func (c *callVerb) headers() (http.Header, error) {
 // notInHeaderName reports whether r would end or spoil a header's name on the wire.
 func notInHeaderName(r rune) bool { return r <= ' ' || r > '~' || r == ':' }
 
+// awaitTick is the pause between two looks at what is being built.
+const awaitTick = 200 * time.Millisecond
+
 // target finds the subject that the words mean, its timeout, and the words left over:
 // the body or nothing.
-func (c *callVerb) target(ctx context.Context, b *bus.Bus) (subject mayfly.Subject, wait time.Duration, rest []string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, callWait))
-	defer cancel()
+func (c *callVerb) target(ctx context.Context, p *process, b *bus.Bus) (subject mayfly.Subject, wait time.Duration, rest []string, err error) {
 	if c.Subject != "" {
 		return mayfly.Subject(c.Subject), callWait, c.words(), nil // checked
 	}
 	words := c.words()
 	name := words[0]
 	rest = words[1:]
-	// The first instance to answer will do, and takes no longer than a call. The others
-	// matter only if it does not know the endpoint, being of another version.
-	infos := micro.Infos(b)
-	known, there := infos.AskAny(ctx, name)
-	if !knows(known, rest) {
-		if err := infos.Ask(ctx, name); err != nil {
-			return "", 0, nil, err
-		}
-		if all := infos.Answers(); len(all) > 0 {
-			known, there = mergeEndpoints(all), true
-		}
+	known, there, err := c.find(ctx, b, name, rest)
+	if err == nil && !there {
+		known, there, err = c.await(ctx, p, b, name, rest)
+	}
+	if err != nil {
+		return "", 0, nil, err
 	}
 	if !there || isFunction(known) { // its node knows better what took so long
 		return mayfly.Subject(mayfly.SubjectFunctions + "." + name), replyTimeout(known) + mayfly.FunctionGrace, rest, nil
 	}
 	subject, rest, err = pickEndpoint(known, rest)
 	return subject, callWait, rest, err
+}
+
+// find returns the service or function of a name, if one answers, with all endpoints that
+// may be meant.
+func (c *callVerb) find(ctx context.Context, b *bus.Bus, name string, rest []string) (known mayfly.Service, there bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.Timeout, callWait))
+	defer cancel()
+	// The first instance to answer will do, and takes no longer than a call. The others
+	// matter only if it does not know the endpoint, being of another version.
+	infos := micro.Infos(b)
+	known, there = infos.AskAny(ctx, name)
+	if knows(known, rest) {
+		return known, there, nil
+	}
+	if err := infos.Ask(ctx, name); err != nil {
+		return mayfly.Service{}, false, err
+	}
+	if all := infos.Answers(); len(all) > 0 {
+		known, there = mergeEndpoints(all), true
+	}
+	return known, there, nil
+}
+
+// await is find for a name that nothing answers to: while a node builds or starts what has it,
+// it waits, as callers over HTTP do.
+func (c *callVerb) await(ctx context.Context, p *process, b *bus.Bus, name string, rest []string) (known mayfly.Service, there bool, err error) {
+	wait := cmp.Or(c.Timeout, mayfly.FunctionTimeout)
+	late := time.After(wait)
+	u, coming := condition(ctx, b, name)
+	if coming = coming && onItsWay(u); coming {
+		p.note("%s %s is %s: waiting up to %s", u.Kind, name, u.State, wait)
+	}
+	for coming && !there && err == nil {
+		select {
+		case <-late:
+			return known, false, problem(u)
+		case <-ctx.Done():
+			return known, false, ctx.Err()
+		case <-time.After(awaitTick):
+		}
+		// It looks first whether there is more to wait for, lest what came in between is missed.
+		u, coming = condition(ctx, b, name)
+		coming = coming && onItsWay(u)
+		known, there, err = c.find(ctx, b, name, rest)
+	}
+	return known, there, err
 }
 
 // replyTimeout returns how long to wait for a function's reply: at least its timeout.

@@ -18,7 +18,7 @@ func TestCallWaitsLongerThanTheFunctionsNode(t *testing.T) {
 	})
 	natstest.AddService(t, nc, "plain", "0.0.0", natstest.Endpoint{Name: mayfly.FunctionEndpoint, Subject: "fn.plain"})
 	for name, takes := range map[string]time.Duration{"quick": 2 * time.Second, "plain": time.Duration(mayfly.Limits{}.WithDefaults().Timeout)} {
-		subject, wait, _, err := (&callVerb{First: &name}).target(t.Context(), b)
+		subject, wait, _, err := (&callVerb{First: &name}).target(t.Context(), &process{}, b)
 		if err != nil || string(subject) != "fn."+name || wait <= takes {
 			t.Errorf("%s: waits %s on %q, %v", name, wait, subject, err)
 		}

@@ -46,7 +46,7 @@ func (r *restart) Run(ctx context.Context, p *process) error {
 
 // notRun returns the error for a name that no node runs.
 func notRun(ctx context.Context, b *bus.Bus, name string) error {
-	if err := onItsWay(ctx, b, name); err != nil {
+	if err := notAnswering(ctx, b, name); err != nil {
 		return err
 	}
 	names, err := answering(ctx, b)

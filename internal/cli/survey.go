@@ -47,7 +47,7 @@ func nobodyCalled(ctx context.Context, b *bus.Bus, name string) error {
 	if slices.Contains(names, name) { // it answered late, or has just started
 		return mayfly.Errorf(mayfly.Unavailable, "%s did not answer in time", name).WithHint("try again")
 	}
-	return cmp.Or(onItsWay(ctx, b, name), noSuchName(name, names))
+	return cmp.Or(notAnswering(ctx, b, name), noSuchName(name, names))
 }
 
 // answering returns the names of the services and functions that answer.
@@ -68,27 +68,43 @@ func noSuchName(name string, names []string) error {
 		WithHint("%s", nearest.Hint(name, names, "run mayfly list to see what is running"))
 }
 
-// onItsWay returns why a function or service of a node does not answer, or nil if no node
-// has that name.
-func onItsWay(ctx context.Context, b *bus.Bus, name string) error {
+// condition returns how a function or service is doing that a node tells of: it is on its way,
+// it failed, or it is a service.
+func condition(ctx context.Context, b *bus.Bus, name string) (peers.Condition, bool) {
 	nodes, _ := peers.New(b).List(ctx) // without a login for their account they tell nothing
 	for _, n := range nodes {
 		for _, c := range n.Units {
-			if c.Name != name {
-				continue
-			}
-			switch took := time.Since(c.Since).Round(time.Second); c.State {
-			case peers.Building, peers.Starting:
-				return mayfly.Errorf(mayfly.Unavailable, "%s %q has been %s for %s", c.Kind, name, c.State, took).WithHint("try again soon")
-			case peers.Failed:
-				return mayfly.Errorf(mayfly.Crashed, "%s %q failed: %s", c.Kind, name, c.Error).WithHint("see the terminal of mayfly up")
-			case peers.Failing:
-				return mayfly.Errorf(mayfly.Crashed, "%s %q does not run: %s", c.Kind, name, c.Error).WithHint("see mayfly logs %s", name)
-			default:
-				return mayfly.Errorf(mayfly.NotFound, "service %q runs, but does not answer discovery ($SRV)", name).
-					WithHint("call a subject that it listens on: mayfly call --subject SUBJECT")
+			if c.Name == name {
+				return c, true
 			}
 		}
 	}
+	return peers.Condition{}, false
+}
+
+// onItsWay reports whether a unit may answer soon.
+func onItsWay(c peers.Condition) bool { return c.State == peers.Building || c.State == peers.Starting }
+
+// notAnswering returns why a function or service of a node does not answer, or nil if no
+// node has that name.
+func notAnswering(ctx context.Context, b *bus.Bus, name string) error {
+	if c, ok := condition(ctx, b, name); ok {
+		return problem(c)
+	}
 	return nil
+}
+
+// problem returns why a unit does not answer.
+func problem(c peers.Condition) error {
+	switch took := time.Since(c.Since).Round(time.Second); c.State {
+	case peers.Building, peers.Starting:
+		return mayfly.Errorf(mayfly.Unavailable, "%s %q has been %s for %s", c.Kind, c.Name, c.State, took).WithHint("try again soon")
+	case peers.Failed:
+		return mayfly.Errorf(mayfly.Crashed, "%s %q failed: %s", c.Kind, c.Name, c.Error).WithHint("see the terminal of mayfly up")
+	case peers.Failing:
+		return mayfly.Errorf(mayfly.Crashed, "%s %q does not run: %s", c.Kind, c.Name, c.Error).WithHint("see mayfly logs %s", c.Name)
+	default:
+		return mayfly.Errorf(mayfly.NotFound, "service %q runs, but does not answer discovery ($SRV)", c.Name).
+			WithHint("call a subject that it listens on: mayfly call --subject SUBJECT")
+	}
 }
