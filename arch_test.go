@@ -26,6 +26,7 @@ var floors = map[string]int{
 	module:                       0,
 	module + "/internal/nearest": 1,
 	module + "/internal/news":    1,
+	module + "/internal/scope":   1,
 
 	module + "/internal/telemetry": 2,
 	module + "/internal/yamlfile":  2,
@@ -316,6 +317,7 @@ func TestHouseRulesFindFaults(t *testing.T) {
 		{"exit", "internal/x/a.go", `func f() { os.Exit(1) }`, "os.Exit"},
 		{"exit of main", "cmd/x/main.go", `func f() { os.Exit(1) }`, ""},
 		{"context in a struct", "internal/x/a.go", `type t struct { ctx context.Context }`, "context.Context"},
+		{"context in a context", "internal/scope/a.go", `type t struct { ctx context.Context }`, ""},
 		{"context in a signature", "internal/x/a.go", `type t struct { f func(context.Context) }`, ""},
 		{"sleep in a test", "internal/x/a_test.go", `func f() { time.Sleep(1) }`, "time.Sleep"},
 		{"sleep in a bubble", "internal/x/a_test.go", "import \"testing/synctest\"\nfunc f() { time.Sleep(1) }", ""},
@@ -463,7 +465,7 @@ func (f *goFile) faults() []string {
 			switch n := n.(type) {
 			case *ast.StructType:
 				for _, field := range n.Fields.List {
-					if selector(field.Type) == "context.Context" {
+					if selector(field.Type) == "context.Context" && !strings.HasPrefix(f.path, "internal/scope/") { // a context has a parent
 						found = append(found, "context.Context in a struct: pass it as the first parameter")
 					}
 				}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/scope"
 	"github.com/mayfly-run/mayfly/internal/telemetry"
 )
 
@@ -34,48 +35,46 @@ func (r *Runner) Call(ctx context.Context, name mayfly.Name, c *mayfly.Call) (ma
 }
 
 // A delivery is one call to a function, from admission to the end of its reply,
-// stream included.
+// stream included. It is the context of the engine's work on it.
 type delivery struct {
+	scope.Context
 	unit     *unit
 	id       string // of the call
 	began    time.Time
 	slot     *slot
 	timeout  time.Duration
-	cancel   context.CancelCauseFunc // ends the engine's work on it
-	timer    *time.Timer             // of the timeout
-	deadline time.Time               // of the call; zero if none
+	deadline time.Time // of the call; zero if none
 
-	winding sync.Mutex // of the timer: stopped for good, or restarted
+	late           time.Time // when its time is over
+	waits          bool      // in the unit's deadlines
+	before, behind *delivery // there
 }
 
 func (u *unit) call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
 	x := &delivery{unit: u, id: c.ID, began: time.Now(), deadline: c.Deadline}
+	x.Begin(ctx)
 	waits, err := u.admit(x)
 	if err != nil {
 		return mayfly.Reply{}, err
 	}
-	ctx, x.cancel = context.WithCancelCause(ctx)
-	x.timer = time.AfterFunc(x.left(x.began), x.expire)
 	if waits != nil {
-		if err := u.wait(ctx, x, waits); err != nil {
-			return mayfly.Reply{}, x.fail(ctx, err)
+		if err := u.wait(x, waits); err != nil {
+			return mayfly.Reply{}, x.fail(err)
 		}
 	}
 	if c.Stream != nil {
 		c = x.follow(c)
 	}
-	reply, err := x.ask(ctx, c)
-	// An engine that knows the deadline may time out a moment before we do.
-	late := !x.reply() || c.Stream == nil && err != nil && mayfly.CodeOf(err) == mayfly.Timeout
-	if late && (err != nil || reply.Stream != nil) {
-		x.expire() // the timer has fired, but may not have run this yet
+	reply, err := x.ask(c)
+	if (err != nil || reply.Stream != nil) && x.isLate(c, err) {
+		x.End(errLate)
 		if reply.Stream != nil {
 			_ = reply.Stream.Close() // its work was canceled
 		}
-		return mayfly.Reply{}, x.fail(ctx, context.Cause(ctx))
+		return mayfly.Reply{}, x.fail(x.Cause())
 	}
 	if err != nil {
-		return mayfly.Reply{}, x.fail(ctx, err)
+		return mayfly.Reply{}, x.fail(err)
 	}
 	failure := ""
 	if reply.Status >= http.StatusInternalServerError {
@@ -83,7 +82,7 @@ func (u *unit) call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
 		failure = reply.Error
 	}
 	if reply.Stream != nil {
-		reply.Stream = &replyBody{ReadCloser: reply.Stream, delivery: x, ended: ctx.Done(), failure: failure}
+		reply.Stream = &replyBody{ReadCloser: reply.Stream, delivery: x, failure: failure}
 		return reply, nil
 	}
 	x.finish(failure)
@@ -112,6 +111,7 @@ func (u *unit) admit(x *delivery) (*ticket, error) {
 		if !s.dead() {
 			x.slot = s
 			u.count.InFlight++
+			u.expect(x, x.began)
 			return nil, nil
 		}
 		s.calls--
@@ -130,6 +130,7 @@ func (u *unit) admit(x *delivery) (*ticket, error) {
 		return nil, err
 	}
 	u.count.Waiting++
+	u.expect(x, x.began)
 	return t, nil
 }
 
@@ -157,29 +158,29 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// wait waits until a ticket is answered or ctx ends.
-func (u *unit) wait(ctx context.Context, x *delivery, t *ticket) error {
+// wait waits until a ticket is answered or the delivery ends.
+func (u *unit) wait(x *delivery, t *ticket) error {
 	select {
 	case <-t.done:
-	case <-ctx.Done():
+	case <-x.Done():
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.count.Waiting--
 	switch {
 	case t.slot != nil:
-		x.slot = t.slot // even if ctx has ended: finish gives it back
+		x.slot = t.slot // even if x has ended: finish gives it back
 		u.count.InFlight++
-		return ctx.Err()
+		return x.Err()
 	case t.err != nil:
 		return t.err
 	}
 	t.pool.quit(t)
-	return ctx.Err()
+	return x.Err()
 }
 
 // ask calls the instance. A panic in an engine costs one call.
-func (x *delivery) ask(ctx context.Context, c *mayfly.Call) (reply mayfly.Reply, err error) {
+func (x *delivery) ask(c *mayfly.Call) (reply mayfly.Reply, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			u := x.unit
@@ -188,12 +189,10 @@ func (x *delivery) ask(ctx context.Context, c *mayfly.Call) (reply mayfly.Reply,
 			reply, err = mayfly.Reply{}, mayfly.Errorf(mayfly.Internal, "call %s: its engine panicked", u.name)
 		}
 	}()
-	return x.slot.instance.Call(ctx, c)
+	return x.slot.instance.Call(x, c)
 }
 
 var errLate = errors.New("no reply in time")
-
-func (x *delivery) expire() { x.cancel(errLate) }
 
 // left returns how long the reply may take from now.
 func (x *delivery) left(now time.Time) time.Duration {
@@ -221,29 +220,35 @@ type requestBody struct {
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
 	x := b.delivery
-	x.winding.Lock()
-	defer x.winding.Unlock()
-	if x.timer.Stop() { // neither late nor replied to
-		x.timer.Reset(x.left(time.Now()))
+	x.unit.mu.Lock()
+	defer x.unit.mu.Unlock()
+	if now := time.Now(); x.inTime(now) {
+		x.unit.expect(x, now)
 	}
 	return n, err
 }
 
-// reply stops the timeout and reports whether the reply came in time.
-func (x *delivery) reply() bool {
-	x.winding.Lock()
-	defer x.winding.Unlock()
-	return x.timer.Stop()
+// isLate stops the timeout and reports whether the reply to c came too late. An engine that
+// knows the deadline may time out a moment before we do.
+func (x *delivery) isLate(c *mayfly.Call, err error) bool {
+	x.unit.mu.Lock()
+	defer x.unit.mu.Unlock()
+	return !x.inTime(time.Now()) || c.Stream == nil && err != nil && mayfly.CodeOf(err) == mayfly.Timeout
+}
+
+// inTime stops the timeout unless the call is late or has been replied to.
+func (x *delivery) inTime(now time.Time) bool {
+	return now.Before(x.late) && x.unit.deadlines.drop(x)
 }
 
 // fail ends a delivery that has no reply, and returns why.
-func (x *delivery) fail(ctx context.Context, err error) error {
+func (x *delivery) fail(err error) error {
 	u := x.unit
 	name := string(u.name)
 	if x.slot != nil {
 		name = x.slot.revision.value.String()
 	}
-	switch cause := context.Cause(ctx); {
+	switch cause := x.Cause(); {
 	case cause == nil:
 		if _, ok := errors.AsType[*mayfly.Error](err); !ok {
 			err = mayfly.Errorf(mayfly.Internal, "call %s: %w", name, err)
@@ -276,12 +281,12 @@ func (x *delivery) logs() string {
 
 // finish ends a delivery: it frees its place and counts it. failure is "" for success.
 func (x *delivery) finish(failure string) {
-	x.timer.Stop()
-	x.cancel(nil)
+	x.End(nil)
 	now := time.Now()
 	u := x.unit
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.deadlines.drop(x)
 	u.count.add(now.Sub(x.began), failure)
 	s := x.slot
 	if s == nil {
@@ -302,7 +307,6 @@ func (x *delivery) finish(failure string) {
 type replyBody struct {
 	io.ReadCloser
 	delivery *delivery
-	ended    <-chan struct{} // when the caller has left: later failures are not the function's fault
 
 	mu      sync.Mutex
 	failure string
@@ -314,7 +318,7 @@ func (b *replyBody) Read(p []byte) (int, error) {
 	if err == nil || errors.Is(err, io.EOF) {
 		return n, err
 	}
-	if !closed(b.ended) {
+	if b.delivery.Err() == nil { // else the caller has left: it is not the function's fault
 		b.mu.Lock()
 		b.failure = err.Error()
 		b.mu.Unlock()

@@ -587,6 +587,49 @@ func TestStatisticsAreExactUnderLoad(t *testing.T) {
 	}
 }
 
+// Calls share a timer, in the order of their deadlines, which come and go in another.
+func TestEachCallHasItsOwnDeadline(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r := run(t, &program{call: func(ctx context.Context, _ Spec, c *mayfly.Call) (mayfly.Reply, error) {
+			if c.ID == "answers" {
+				return mayfly.Reply{Status: 200}, nil
+			}
+			<-ctx.Done()
+			return mayfly.Reply{}, ctx.Err()
+		}})
+		set(t, r, hello(1, func(f *mayfly.Unit) { f.Timeout = mayfly.Duration(time.Minute) }))
+		var calls sync.WaitGroup
+		for _, seconds := range []int{30, 90, 10, 50, 20, 20, 40} {
+			call(t, r, &mayfly.Call{ID: "answers"})
+			began := time.Now()
+			want := time.Duration(min(seconds, 60)) * time.Second
+			calls.Go(func() {
+				_, err := r.Call(t.Context(), "hello", &mayfly.Call{Deadline: began.Add(time.Duration(seconds) * time.Second)})
+				wantCode(t, err, mayfly.Timeout)
+				if took := time.Since(began); took != want {
+					t.Errorf("a call ended after %v, want %v", took, want)
+				}
+			})
+			time.Sleep(time.Second)
+		}
+		calls.Wait()
+		u := r.units["hello"]
+		if d := &u.deadlines; d.first != nil || d.last != nil || !d.due.IsZero() {
+			t.Errorf("left: %+v", d)
+		}
+	})
+}
+
+func TestCallAllocatesOnce(t *testing.T) {
+	r := run(t, &program{})
+	set(t, r, hello(1))
+	c := &mayfly.Call{Body: []byte("hi")}
+	if n := testing.AllocsPerRun(1000, func() { call(t, r, c) }); n > 2 { // one is the string of call
+		t.Errorf("a call makes %v allocations", n)
+	}
+}
+
 func BenchmarkCall(b *testing.B) {
 	r := run(b, &program{})
 	set(b, r, hello(1))

@@ -18,9 +18,10 @@
 // code's folder and the environment. It does not limit how much of a machine all
 // functions together use.
 //
-// A function without instances is an entry in a map, with no goroutine and no running timer.
+// A function without instances is an entry in a map, without a goroutine, and without a timer
+// once the last call's time would have been over.
 // An instance has one goroutine, from its start to its end; Run and Close wait for all
-// of them. Lock order: a Runner's, a unit's. Output is called with a lock held.
+// of them. Lock order: a Runner's, a unit's, a call's. Output is called with a lock held.
 //
 // Invariants, and the tests that guard them:
 //   - never more instances than Max nor more calls in one than Concurrency, first
@@ -38,6 +39,8 @@
 //   - a service rolls out one instance at a time, and one that does not start costs
 //     nothing: TestNewRevisionOfAServiceReplacesOneAtATime, TestRollOutIsOvertaken
 //   - every call is counted once: TestStatisticsAreExactUnderLoad
-//   - the work on a call ends at its timeout: TestTimeout
+//   - the work on a call ends at its timeout, whatever those of others: TestTimeout,
+//     TestEachCallHasItsOwnDeadline
+//   - a call costs one allocation, with its context and timeout: TestCallAllocatesOnce
 //   - nothing is left after Run: TestRunAnswersWhatItHolds
 package runner

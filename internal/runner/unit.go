@@ -46,7 +46,8 @@ type unit struct {
 	count   Stats       // Instances and Failing are not kept
 	trial   *trial      // under way; nil if none is
 
-	starting chan struct{} // one entry for each of ready that has not started yet
+	deadlines deadlines     // of the calls in flight and waiting
+	starting  chan struct{} // one entry for each of ready that has not started yet
 }
 
 // A revision is one value that was Set or is prepared, and its instances.
