@@ -69,6 +69,7 @@ var floors = map[string]int{
 	module + "/internal/cli": 8,
 	natstest:                 8,
 	conformance:              8,
+	frametest:                8,
 	image:                    8,
 
 	module + "/cmd/mayfly": 9,
@@ -78,10 +79,13 @@ var floors = map[string]int{
 const (
 	natstest    = module + "/internal/natstest"
 	conformance = module + "/internal/runner/conformance"
+	frametest   = module + "/internal/frametest"
 	image       = module + "/internal/image"
 )
 
-func forTests(pkg string) bool { return pkg == natstest || pkg == conformance || pkg == image }
+func forTests(pkg string) bool {
+	return pkg == natstest || pkg == conformance || pkg == frametest || pkg == image
+}
 
 // guests are programs like a user's, and the benchmark: they know only our public
 // interfaces.

@@ -19,20 +19,24 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/frametest"
 	"github.com/mayfly-run/mayfly/internal/shim"
 )
 
-// An instance is what a build started: a process that listens on a socket.
+// An instance is what a build started: a process that connects to our link, or listens on
+// a socket. Whichever comes first decides how it is called.
 type instance struct {
 	socket         string
+	link           *frametest.Node
 	process        *exec.Cmd
 	client         *http.Client
+	listener       *http.Transport // to the socket
 	stdout, stderr *output
 	ended          chan struct{} // closed when the process is gone
 	err            error         // how it ended; after ended
 }
 
-// start runs a result in its folder, with more variables, until it listens.
+// start runs a result in its folder, with more variables, until it is ready.
 func start(t *testing.T, r shim.Result, folder string, env ...string) *instance {
 	t.Helper()
 	i := launch(t, r, folder, env...)
@@ -44,10 +48,13 @@ func start(t *testing.T, r shim.Result, folder string, env ...string) *instance 
 		}
 		select {
 		case <-tick.C:
+		case <-i.link.Linked():
+			tick.Stop()
+			return i
 		case <-i.ended:
 			t.Fatalf("exited at startup: %v\n%s", i.err, i.stderr)
 		case <-t.Context().Done():
-			t.Fatal("never listened")
+			t.Fatal("was never ready")
 		}
 	}
 }
@@ -65,9 +72,11 @@ func launch(t *testing.T, r shim.Result, folder string, env ...string) *instance
 		socket: filepath.Join(short, "s"), ended: make(chan struct{}),
 		stdout: newOutput(), stderr: newOutput(),
 	}
+	link := filepath.Join(short, "l")
+	i.link = frametest.Listen(t, link)
 	i.process = exec.Command(r.Start[0], r.Start[1:]...)
 	i.process.Dir = folder
-	i.process.Env = append(append(i.process.Environ(), mayfly.EnvSocket+"="+i.socket), env...)
+	i.process.Env = append(append(i.process.Environ(), mayfly.EnvSocket+"="+i.socket, "MAYFLY_LINK="+link), env...)
 	i.process.Stdout, i.process.Stderr = i.stdout, i.stderr
 	if err := i.process.Start(); err != nil {
 		t.Fatal(err)
@@ -80,18 +89,28 @@ func launch(t *testing.T, r shim.Result, folder string, env ...string) *instance
 		i.process.Process.Kill()
 		<-i.ended
 	})
-	transport := &http.Transport{
+	i.listener = &http.Transport{
 		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return i.dial(ctx) },
 		MaxIdleConnsPerHost: 100,
 		DisableCompression:  true,
 	}
 	i.client = &http.Client{
-		Transport:     transport,
+		Transport:     i,
 		Timeout:       time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	t.Cleanup(transport.CloseIdleConnections)
+	t.Cleanup(i.listener.CloseIdleConnections)
 	return i
+}
+
+// RoundTrip calls the instance in the way that it is ready for.
+func (i *instance) RoundTrip(r *http.Request) (*http.Response, error) {
+	select {
+	case <-i.link.Linked():
+		return i.link.RoundTrip(r)
+	default:
+		return i.listener.RoundTrip(r)
+	}
 }
 
 func (i *instance) dial(ctx context.Context) (net.Conn, error) {

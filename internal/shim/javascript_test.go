@@ -407,25 +407,36 @@ func TestJavaScriptClientThatLeavesCancels(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			conn, err := n.dial(t.Context())
+			ctx, leave := context.WithCancel(t.Context())
+			defer leave()
+			r, err := http.NewRequestWithContext(ctx, "POST", "http://functions.test/"+tt.path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			body := ""
+			var call sync.WaitGroup
+			body, rest := io.Pipe()
 			if tt.partial {
-				body = "Content-Length: 100\r\n\r\nnot all"
-			} else {
-				body = "\r\n"
+				r.Body, r.ContentLength = body, 100
+				call.Go(func() { io.WriteString(rest, "not all") })
 			}
-			fmt.Fprintf(conn, "POST /%s HTTP/1.1\r\nHost: functions.test\r\n%s", tt.path, body)
 			if !tt.headless {
-				if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil {
-					t.Error(err)
+				res, err := n.client.Do(r)
+				if err != nil {
+					t.Fatal(err)
 				}
+				defer res.Body.Close()
 			} else {
-				n.do(t, "GET", "/pulled", "") // the call came before this one
+				call.Go(func() {
+					if res, err := n.client.Do(r); err == nil {
+						res.Body.Close()
+						t.Errorf("it answered %d", res.StatusCode)
+					}
+				})
+				n.do(t, "GET", "/began?name="+tt.path, "") // the call came before this one
 			}
-			conn.Close()
+			leave()
+			rest.CloseWithError(ctx.Err())
+			call.Wait()
 			if _, how := n.do(t, "GET", "/ended?name="+tt.path, ""); how != tt.want {
 				t.Errorf("it ended: %q, want %q", how, tt.want)
 			}

@@ -1,11 +1,12 @@
 // The function of the tests that watch streams begin, pause and end.
-const left = new Map(); // by name: a promise of how it ended
+const left = new Map(); // by name: promises that a call began, and of how it ended
 
 function noted(name) {
   if (!left.has(name)) {
-    let end;
+    let begin, end;
+    const began = new Promise((resolve) => (begin = resolve));
     const promise = new Promise((resolve) => (end = resolve));
-    left.set(name, { promise, end });
+    left.set(name, { began, begin, promise, end });
   }
   return left.get(name);
 }
@@ -79,11 +80,14 @@ const cases = {
       throw error;
     }
   },
+  began: (request) => noted(new URL(request.url).searchParams.get("name")).began,
   ended: (request) => noted(new URL(request.url).searchParams.get("name")).promise,
 };
 
 export default {
   fetch(request, env, context) {
-    return cases[new URL(request.url).pathname.slice(1)](request, env, context);
+    const name = new URL(request.url).pathname.slice(1);
+    noted(name).begin("began");
+    return cases[name](request, env, context);
   },
 };
