@@ -27,18 +27,20 @@ var floors = map[string]int{
 	module + "/internal/nearest": 1,
 	module + "/internal/news":    1,
 	module + "/internal/scope":   1,
+	module + "/internal/frame":   1,
+	module + "/internal/head":    1,
 
 	module + "/internal/telemetry": 2,
 	module + "/internal/yamlfile":  2,
 	module + "/internal/door":      2,
-	module + "/internal/frame":     2,
 	module + "/internal/front":     2,
 	module + "/internal/process":   2,
 	module + "/internal/bundle":    2,
-	module + "/internal/shim":      2,
+	module + "/internal/link":      2,
 	module + "/internal/watch":     2,
 
 	module + "/internal/config": 3,
+	module + "/internal/shim":   3,
 
 	module + "/internal/bus": 4,
 

@@ -93,6 +93,7 @@ const (
 	EnvRevision = "MAYFLY_REVISION" // number, 0 in development
 	EnvInstance = "MAYFLY_INSTANCE" // id
 	EnvURL      = "MAYFLY_URL"      // of the gateway on this machine
+	EnvLink     = "MAYFLY_LINK"     // path of the unix socket to connect to for frames
 	EnvSocket   = "MAYFLY_SOCKET"   // path of the unix socket to answer HTTP on
 	EnvCall     = "MAYFLY_CALL"     // exec: id of the call
 	EnvDeadline = "MAYFLY_DEADLINE" // exec: Unix time in milliseconds

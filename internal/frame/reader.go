@@ -6,13 +6,18 @@ import (
 	"io"
 )
 
-const readSize = 64 << 10 // holds many small frames
+const (
+	leastBuffer = 8 << 10  // holds the frames of an instance with little to do
+	usualBuffer = 64 << 10 // a larger one is for one large frame
+)
 
 // A Reader reads frames.
 type Reader struct {
 	from io.Reader
 	buf  []byte // buf[r:w] has been read but not returned
 	r, w int
+
+	filled bool // by the last read: there was more to read
 }
 
 // NewReader returns a Reader of what follows the preface, and reads that.
@@ -24,7 +29,7 @@ func NewReader(from io.Reader) (*Reader, error) {
 	if string(got) != Preface {
 		return nil, fmt.Errorf("the other side speaks another version of frames: its preface is %q, not %q", got, Preface)
 	}
-	return &Reader{from: from, buf: make([]byte, readSize)}, nil
+	return &Reader{from: from, buf: make([]byte, leastBuffer)}, nil
 }
 
 // Next returns the next frame. It is valid until the call after that. At the end, between two
@@ -48,14 +53,15 @@ func (r *Reader) Buffered() bool {
 	return n > 0 || err != nil
 }
 
-// fill reads more, after what is there. The buffer grows to the largest frame, and shrinks
-// again once it is empty.
+// fill reads more, after what is there. A buffer that reads have filled, or that is too small
+// for one frame, grows.
 func (r *Reader) fill() error {
+	if r.r == r.w {
+		r.r, r.w = 0, 0
+	}
 	switch {
-	case r.r == r.w:
-		if r.r, r.w = 0, 0; len(r.buf) > readSize {
-			r.buf = make([]byte, readSize)
-		}
+	case r.w == 0 && (len(r.buf) > usualBuffer || r.filled && len(r.buf) < usualBuffer):
+		r.buf = make([]byte, usualBuffer)
 	case r.w == len(r.buf) && r.r > 0:
 		r.r, r.w = 0, copy(r.buf, r.buf[r.r:r.w])
 	case r.w == len(r.buf):
@@ -63,6 +69,7 @@ func (r *Reader) fill() error {
 	}
 	n, err := r.from.Read(r.buf[r.w:])
 	r.w += n
+	r.filled = r.w == len(r.buf)
 	switch {
 	case n > 0:
 		return nil // the next read returns it again

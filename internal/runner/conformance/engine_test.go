@@ -76,7 +76,7 @@ func TestEnginesConform(t *testing.T) {
 	listening := func(name string) fixtures {
 		return fixtures{
 			program: program(name), broken: program("broken"), brokenSays: "last words", silent: program("silent"),
-			adds: []string{mayfly.EnvSocket, "PORT"},
+			adds: []string{mayfly.EnvLink, mayfly.EnvSocket, "PORT"},
 		}
 	}
 	running := func(name string, cgi bool) fixtures {

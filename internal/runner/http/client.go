@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/head"
 )
 
 const (
@@ -53,7 +54,7 @@ func (c *client) call(ctx context.Context, m *mayfly.Call) (mayfly.Reply, error)
 	if err := ctx.Err(); err != nil { // a connection may beat context.AfterFunc
 		return mayfly.Reply{}, c.explain(ctx, m.ID, began, err)
 	}
-	deadline := callDeadline(ctx, m, began, c.timeout)
+	deadline := head.Deadline(ctx, m, began, c.timeout)
 	cn, err := c.take(ctx, m.ID, deadline)
 	if err != nil {
 		return mayfly.Reply{}, c.explain(ctx, m.ID, began, err)

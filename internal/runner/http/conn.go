@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/link"
 )
 
 // bufferSize is the size of a read: it holds most replies whole.
@@ -101,7 +102,7 @@ func (c *conn) send(call *mayfly.Call, deadline time.Time) (mayfly.Reply, error)
 	}
 	// A server that rejects a request early says why and closes. So read the
 	// reply even if the request could not be written.
-	var h head
+	var h replyHead
 	if err == nil {
 		h, err = c.readHead()
 	}
@@ -149,16 +150,16 @@ func refused(err error) bool {
 }
 
 // readHead reads up to the reply's body, skipping interim (1xx) replies.
-func (c *conn) readHead() (head, error) {
+func (c *conn) readHead() (replyHead, error) {
 	for range maxInterim {
 		n := headEnd(c.in[c.r:c.w])
 		for n == 0 {
 			if c.w-c.r >= maxHead {
-				return head{}, mayfly.Errorf(mayfly.Crashed, "the function's reply has headers longer than %d bytes", maxHead).
+				return replyHead{}, mayfly.Errorf(mayfly.Crashed, "the function's reply has headers longer than %d bytes", maxHead).
 					WithHint("send large values in the body")
 			}
 			if err := c.fill(); err != nil {
-				return head{}, err
+				return replyHead{}, err
 			}
 			n = headEnd(c.in[c.r:c.w])
 		}
@@ -171,12 +172,12 @@ func (c *conn) readHead() (head, error) {
 			return h, malformed("upgrades are not supported")
 		}
 	}
-	return head{}, malformed("it has more than %d interim (1xx) responses", maxInterim)
+	return replyHead{}, malformed("it has more than %d interim (1xx) responses", maxInterim)
 }
 
 // readReply reads the body if it is small or already here; otherwise it returns
 // a stream.
-func (c *conn) readReply(h head) (mayfly.Reply, error) {
+func (c *conn) readReply(h replyHead) (mayfly.Reply, error) {
 	reply := mayfly.Reply{Status: h.status, Header: h.header}
 	c.patience = c.owner.idleTimeout
 	if h.length >= 0 && (h.length <= wholeBody || h.length <= int64(c.w-c.r)) {
@@ -195,7 +196,7 @@ func (c *conn) readReply(h head) (mayfly.Reply, error) {
 		return c.readStream(h, reply)
 	}
 	if h.status == 502 && h.crash != "" {
-		return mayfly.Reply{}, crash(h.crash, reply.Body)
+		return mayfly.Reply{}, link.Crash(h.crash, reply.Body)
 	}
 	c.release(!h.last)
 	return reply, nil
@@ -281,12 +282,4 @@ func cutShort(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
-}
-
-// crash is the error for a shim's report that the user's code failed.
-func crash(text string, trace []byte) error {
-	if len(text) > 1<<10 {
-		text = text[:1<<10]
-	}
-	return &mayfly.Error{Code: mayfly.Crashed, Message: text, Err: mayfly.Trace(trace[:min(len(trace), maxTrace)])}
 }

@@ -1,13 +1,13 @@
-// Package httpengine is the engine http: an instance is a long-lived process that
-// serves HTTP/1.1. The folder is named after the engine; the package is not, because
-// every file in it imports net/http.
+// Package httpengine is the engine http: an instance is a long-lived process that connects
+// to the node and takes frames (package link), or that serves HTTP/1.1. The folder is named
+// after the engine; the package is not, because every file in it imports net/http.
 //
-//	Start ──► process with $MAYFLY_SOCKET and $PORT ──► connect until one answers ──► instance
+//	Start ──► process with $MAYFLY_LINK, $MAYFLY_SOCKET and $PORT ──► it connects, or answers on one ──► instance
 //
 //	Call ──► client ─► conn: one write ──────────────────────────────► the function
 //	Reply ◄─ Body, or a stream that holds the conn ◄─ head ◄─ its reply ┘
 //
-// It has its own client because this hop dominates the cost of a call. The client
+// For HTTP it has its own client because this hop dominates the cost of a call. The client
 // does what one caller and one function on the same machine need and nothing else:
 // no TLS, proxies, redirects, cookies, compression or pipelining. A call runs in its
 // caller's goroutine; only a streamed or large request body gets a second one, so

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
@@ -79,10 +80,14 @@ func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Instance, err
 	begun := time.Now()
 	socket := filepath.Join(e.folder, strconv.FormatUint(rand.Uint64()>>1, 36)+".sock")
 	i := newInstance(s, socket)
+	linkPath := strings.TrimSuffix(socket, ".sock") + ".link"
+	if err := i.await(linkPath); err != nil {
+		return nil, err
+	}
 	i.process, err = e.keeper.Start(process.Spec{
 		Args:   s.Program.Start,
 		Folder: s.Folder,
-		Env:    append(s.Env[:len(s.Env):len(s.Env)], mayfly.EnvSocket+"="+socket, "PORT="+port),
+		Env:    append(s.Env[:len(s.Env):len(s.Env)], mayfly.EnvLink+"="+linkPath, mayfly.EnvSocket+"="+socket, "PORT="+port),
 		Stdout: process.Lines(func(text string) { i.say(mayfly.Stdout, text) }),
 		Stderr: process.Lines(func(text string) { i.say(mayfly.Stderr, text) }),
 		Memory: s.Program.Memory,
@@ -90,9 +95,11 @@ func (e *Engine) Start(ctx context.Context, s runner.Spec) (runner.Instance, err
 		Yields: s.Trial,
 	})
 	if err != nil {
+		i.listener.Close()
 		return nil, err
 	}
-	go i.watch() // ends with the process; Stop waits for it
+	go i.attend() // ends before watch
+	go i.watch()  // ends with the process; Stop waits for it
 	err = i.connect(ctx, []address{{"unix", socket}, {"tcp", net.JoinHostPort("127.0.0.1", port)}})
 	if err != nil {
 		stopped, cancel := context.WithCancel(context.Background())
@@ -145,6 +152,8 @@ func (i *instance) connect(ctx context.Context, addresses []address) error {
 			tick.Reset(calm)
 		}
 		select {
+		case <-i.arrived:
+			return nil
 		case <-i.done:
 			return errEnded
 		case <-ctx.Done():

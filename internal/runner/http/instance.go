@@ -3,6 +3,7 @@ package httpengine
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/link"
 	"github.com/mayfly-run/mayfly/internal/process"
 	"github.com/mayfly-run/mayfly/internal/runner"
 )
@@ -20,13 +22,19 @@ type instance struct {
 	socket  string
 	process *process.Process
 	client  *client
-	tail    process.Tail // of the output
+	link    atomic.Pointer[link.Link] // nil unless the program speaks frames
+	fault   atomic.Pointer[error]     // why it was ended for what it sent; nil if it was not
+	tail    process.Tail              // of the output
 	done    chan struct{}
 	stopped atomic.Bool
+
+	listener net.Listener  // of the link
+	arrived  chan struct{} // closed when the link is there
+	attended chan struct{} // closed when it, and attend, have ended
 }
 
 func newInstance(s runner.Spec, socket string) *instance {
-	i := &instance{spec: s, socket: socket, done: make(chan struct{})}
+	i := &instance{spec: s, socket: socket, done: make(chan struct{}), arrived: make(chan struct{}), attended: make(chan struct{})}
 	limits := s.Limits.WithDefaults()
 	i.client = &client{
 		timeout:     time.Duration(limits.Timeout),
@@ -42,6 +50,9 @@ func newInstance(s runner.Spec, socket string) *instance {
 // Crashed, Timeout when the deadline has passed or the caller canceled, Invalid when
 // the call cannot be sent as it is, Unavailable when the instance was stopped.
 func (i *instance) Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
+	if l := i.link.Load(); l != nil {
+		return l.Call(ctx, c)
+	}
 	return i.client.call(ctx, c)
 }
 
@@ -70,7 +81,7 @@ func (i *instance) Stop(ctx context.Context) {
 	}
 	// A server that waits for its connections, as Node.js does, would wait for those that
 	// have carried no call yet.
-	i.client.close()
+	i.rejectCalls()
 	i.process.Stop(ctx)
 	<-i.done
 }
@@ -84,7 +95,7 @@ func (i *instance) Usage() runner.Usage {
 // as the last calls take to end after their callers have given up.
 func (i *instance) watch() {
 	<-i.process.Done()
-	i.client.close()
+	i.rejectCalls()
 	_ = os.Remove(i.socket) // most programs leave it behind
 	close(i.done)
 	if i.client.awaits() {
@@ -94,6 +105,15 @@ func (i *instance) watch() {
 		i.client.abandon()
 	}
 	i.client.uploads.Wait()
+	i.listener.Close()
+	<-i.attended
+}
+
+func (i *instance) rejectCalls() {
+	i.client.close()
+	if l := i.link.Load(); l != nil {
+		l.Close()
+	}
 }
 
 // lost is the error of calls in flight when the instance ended.
@@ -102,6 +122,9 @@ func (i *instance) lost(trace error) error {
 		return mayfly.Errorf(mayfly.Unavailable, "the instance was stopped before it finished its reply").WithHint("try again")
 	}
 	err := i.process.Err()
+	if fault := i.fault.Load(); fault != nil {
+		return i.crashed("was ended for what it sent: "+(*fault).Error(), trace, err).WithHint("see docs/frames.md")
+	}
 	e := i.crashed("crashed: "+i.process.Ending(), trace, err)
 	exit, _ := errors.AsType[*process.ExitError](err)
 	switch {
@@ -123,11 +146,19 @@ func (i *instance) crashed(did string, trace, cause error) *mayfly.Error {
 func (i *instance) say(source mayfly.Source, text string) {
 	call, text := cutMark(text)
 	if call == "" {
-		call = i.client.speaker()
+		call = i.speaker()
 	}
 	line := i.spec.Line(source, call, text)
 	i.tail.Add(line)
 	i.spec.Output(line)
+}
+
+// speaker returns the call that a line belongs to if it names none, or "".
+func (i *instance) speaker() string {
+	if l := i.link.Load(); l != nil {
+		return l.Speaker()
+	}
+	return i.client.speaker()
 }
 
 // cutMark strips a call's id between two marks from the beginning of a line.

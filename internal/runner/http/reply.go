@@ -2,12 +2,12 @@ package httpengine
 
 import (
 	"bytes"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/head"
 )
 
 // Limits of a reply.
@@ -19,8 +19,8 @@ const (
 	maxInterim  = 16       // replies of 1xx before the reply
 )
 
-// A head is a reply's status line and headers.
-type head struct {
+// A replyHead is a reply's status line and headers.
+type replyHead struct {
 	status  int
 	header  http.Header // canonical, without hop-by-hop and reserved headers
 	length  int64       // of the body; -1 if it is chunked or ends with the connection
@@ -50,8 +50,8 @@ func headEnd(b []byte) int {
 // request with the given method. It makes header names canonical in b. It is
 // stricter than net/http, so that every reader understands what passes the same way.
 // Errors have code Crashed.
-func parseHead(b []byte, method string) (head, error) {
-	var h head
+func parseHead(b []byte, method string) (replyHead, error) {
+	var h replyHead
 	line, b := cutLine(b)
 	if err := h.parseStatus(line); err != nil {
 		return h, err
@@ -61,7 +61,7 @@ func parseHead(b []byte, method string) (head, error) {
 		if line, rest = cutLine(rest); len(line) == 0 {
 			break
 		}
-		if err := canonicalLine(line); err != nil {
+		if err := canonical(line); err != nil {
 			return h, err
 		}
 	}
@@ -95,18 +95,17 @@ func parseHead(b []byte, method string) (head, error) {
 }
 
 // parseStatus parses a status line such as "HTTP/1.1 200 OK".
-func (h *head) parseStatus(line []byte) error {
+func (h *replyHead) parseStatus(line []byte) error {
 	const example = "HTTP/1.1 200"
 	if len(line) < len(example) || string(line[:7]) != "HTTP/1." || line[7] != '0' && line[7] != '1' || line[8] != ' ' ||
 		len(line) > len(example) && line[len(example)] != ' ' {
 		return malformed("its first line is %q", mayfly.Clip(string(line)))
 	}
-	for _, c := range line[9:12] {
-		if c < '0' || c > '9' {
-			return malformed("its first line is %q", mayfly.Clip(string(line)))
-		}
-		h.status = h.status*10 + int(c-'0')
+	status, ok := head.Status(line[9:12])
+	if !ok {
+		return malformed("its first line is %q", mayfly.Clip(string(line)))
 	}
+	h.status = status
 	if h.status < 100 || h.status > 599 {
 		return malformed("%d is not an HTTP status", h.status)
 	}
@@ -126,7 +125,7 @@ type framing struct {
 func (f *framing) take(name, value string) (bool, error) {
 	switch name {
 	case "Content-Length":
-		length, ok := parseLength(value)
+		length, ok := head.Length(value)
 		if !ok || f.length >= 0 && f.length != length {
 			return true, malformed("its Content-Length is %q", mayfly.Clip(value))
 		}
@@ -146,7 +145,7 @@ func (f *framing) take(name, value string) (bool, error) {
 
 // frame decides where the body ends (RFC 9112, 6.3) and whether the connection
 // outlives the reply.
-func (h *head) frame(f framing, method string) error {
+func (h *replyHead) frame(f framing, method string) error {
 	for _, list := range f.connection {
 		for option := range strings.SplitSeq(list, ",") {
 			switch option = http.CanonicalHeaderKey(strings.Trim(option, " \t")); option {
@@ -180,47 +179,20 @@ func (h *head) frame(f framing, method string) error {
 func cutLine(b []byte) (line, rest []byte) {
 	n := bytes.IndexByte(b, '\n')
 	line, rest = b[:n], b[n+1:]
-	return bytes.TrimSuffix(line, carriageReturn), rest
+	return bytes.TrimSuffix(line, []byte{'\r'}), rest
 }
 
-// canonicalLine checks a header line and makes its name canonical in place.
-func canonicalLine(line []byte) error {
-	i, upper := 0, true
-	for ; i < len(line) && tokens[line[i]]; i++ {
-		c := line[i]
-		if upper && 'a' <= c && c <= 'z' {
-			line[i] = c - ('a' - 'A')
-		} else if !upper && 'A' <= c && c <= 'Z' {
-			line[i] = c + ('a' - 'A')
-		}
-		upper = c == '-'
-	}
-	if i == 0 || i == len(line) || line[i] != ':' {
-		return malformed("invalid header line %q", mayfly.Clip(string(line)))
-	}
-	for _, c := range line[i:] {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return malformed("header %s contains a control character", mayfly.Clip(string(line[:i])))
-		}
+const replyHint = "it must answer HTTP/1.1 on $MAYFLY_SOCKET or 127.0.0.1:$PORT"
+
+// canonical checks a header line and makes its name canonical in place.
+func canonical(line []byte) error {
+	if err := head.Canonical(line); err != nil {
+		return err.WithHint(replyHint)
 	}
 	return nil
 }
 
-// parseLength parses a Content-Length: digits only.
-func parseLength(s string) (int64, bool) {
-	var n int64
-	for i := range len(s) {
-		c := s[i]
-		if c < '0' || c > '9' || n > (math.MaxInt64-9)/10 {
-			return 0, false
-		}
-		n = n*10 + int64(c-'0')
-	}
-	return n, s != ""
-}
-
 // malformed returns an error that completes "the function's reply is malformed: ".
 func malformed(format string, args ...any) error {
-	return mayfly.Errorf(mayfly.Crashed, "the function's reply is malformed: "+format, args...).
-		WithHint("it must answer HTTP/1.1 on $MAYFLY_SOCKET or 127.0.0.1:$PORT")
+	return head.Malformed(format, args...).WithHint(replyHint)
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/link"
 )
 
 // A stream is a reply's body that is not held whole. It owns its conn until the
@@ -25,7 +26,7 @@ type stream struct {
 
 // readStream returns the reply with its body as a stream. A crash is an error
 // whatever its length.
-func (c *conn) readStream(h head, reply mayfly.Reply) (mayfly.Reply, error) {
+func (c *conn) readStream(h replyHead, reply mayfly.Reply) (mayfly.Reply, error) {
 	s := &stream{conn: c, last: h.last}
 	switch {
 	case h.chunked:
@@ -37,7 +38,7 @@ func (c *conn) readStream(h head, reply mayfly.Reply) (mayfly.Reply, error) {
 	}
 	if h.status == 502 && h.crash != "" {
 		trace, _ := io.ReadAll(io.LimitReader(s.body, maxTrace)) // as much as arrived
-		return mayfly.Reply{}, crash(h.crash, trace)
+		return mayfly.Reply{}, link.Crash(h.crash, trace)
 	}
 	c.owner.answered(c)
 	reply.Stream, reply.Length = s, h.length
@@ -241,7 +242,7 @@ func trailerEnd(b []byte) (int, error) {
 		if len(line) == 0 {
 			return at, nil
 		}
-		if err := canonicalLine(line); err != nil {
+		if err := canonical(line); err != nil {
 			return 0, err
 		}
 	}

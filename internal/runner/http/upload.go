@@ -3,13 +3,14 @@ package httpengine
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/head"
+	"github.com/mayfly-run/mayfly/internal/link"
 )
 
 // An upload sends a request's body while the reply is read. It holds at most one
@@ -33,7 +34,7 @@ func (c *conn) startUpload(call *mayfly.Call, deadline time.Time) {
 	if call.Deadline.IsZero() {
 		u.timeout = c.owner.timeout
 	}
-	body, length := call.Stream, bodyLength(call)
+	body, length := call.Stream, head.BodyLength(call)
 	if body == nil {
 		body = bytes.NewReader(call.Body)
 	}
@@ -48,7 +49,7 @@ func (c *conn) startUpload(call *mayfly.Call, deadline time.Time) {
 func (u *upload) run(c *conn, body io.Reader, length int64) {
 	fault := func(err error) { // the function must see that the body is incomplete
 		u.mu.Lock()
-		u.err = bodyFault(err)
+		u.err = link.BodyFault(err)
 		u.mu.Unlock()
 		_ = c.Close()
 	}
@@ -98,15 +99,6 @@ func chunk(buf []byte, room, n int) []byte {
 	start := room - len(size)
 	copy(buf[start:room], size)
 	return buf[start : room+n+2]
-}
-
-// bodyFault turns an error of the caller's stream into one of the call. An error
-// with a code is kept: its source knew better.
-func bodyFault(err error) error {
-	if _, ok := errors.AsType[*mayfly.Error](err); ok {
-		return fmt.Errorf("read the call's body: %w", err)
-	}
-	return mayfly.Errorf(mayfly.Invalid, "the request body was cut short: %w", err)
 }
 
 // answer records that the reply's head has arrived, or never will.

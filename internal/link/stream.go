@@ -1,0 +1,176 @@
+package link
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/frame"
+)
+
+// A stream is a reply's body that comes in several frames. Close may be called during a Read,
+// and ends it.
+type stream struct {
+	call *call
+	stop func() bool // watching the call's context; set before the first Read
+	wake chan struct{}
+
+	mu       sync.Mutex
+	buf      []byte // buf[at:] has come but was not read
+	at       int
+	allowed  int   // bytes that the instance may still send
+	owed     int   // bytes read that it was not granted anew
+	left     int64 // bytes that must still come; -1 if unknown
+	err      error // after buf
+	finished bool  // nothing more comes
+}
+
+func newStream(x *call, first []byte, length int64) *stream {
+	s := &stream{call: x, wake: make(chan struct{}, 1), buf: first, allowed: frame.Window - len(first), left: length}
+	s.count(len(first))
+	return s
+}
+
+// count notes that n bytes have come, and returns how many of them belong to the body.
+func (s *stream) count(n int) int {
+	if s.left >= 0 {
+		n = int(min(int64(n), s.left))
+		s.left -= int64(n)
+	}
+	return n
+}
+
+// take adds a frame. It fails if the frame is more than the instance was granted.
+func (s *stream) take(f frame.Frame) error {
+	if f.End {
+		s.call.link.remove(s.call)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.allowed -= len(f.Body); s.allowed < 0 {
+		return errTooMuch
+	}
+	if s.finished {
+		return nil
+	}
+	if s.at == len(s.buf) {
+		s.buf, s.at = s.buf[:0], 0
+	}
+	s.buf = append(s.buf, f.Body[:s.count(len(f.Body))]...)
+	if f.End {
+		s.finished, s.err = true, io.EOF
+		if s.left > 0 {
+			s.err = malformed("it ended %d bytes before its Content-Length", s.left)
+		}
+	}
+	s.ring()
+	return nil
+}
+
+var errTooMuch = errors.New("more of a reply was sent than was granted")
+
+// ring wakes a Read.
+func (s *stream) ring() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// end ends the stream after what has come.
+func (s *stream) end(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.finished {
+		s.finished, s.err = true, err
+	}
+	s.ring()
+}
+
+// fail ends the stream at once, and its call.
+func (s *stream) fail(err error) {
+	s.call.link.cancel(s.call)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil || s.at < len(s.buf) {
+		s.err = err
+	}
+	s.finished, s.buf, s.at = true, nil, 0
+	s.ring()
+}
+
+// Read returns what has come without waiting for more.
+func (s *stream) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	var timer *time.Timer
+	for {
+		if n, err := s.read(p); n > 0 || err != nil {
+			return n, err
+		}
+		var late <-chan time.Time
+		if patience := s.call.link.options.IdleTimeout; patience > 0 {
+			if timer == nil {
+				timer = time.NewTimer(patience)
+				defer timer.Stop()
+			}
+			late = timer.C
+		}
+		select {
+		case <-s.wake:
+		case <-late:
+			s.fail(mayfly.Errorf(mayfly.Timeout, "the reply stalled for %s", s.call.link.options.IdleTimeout).
+				WithHint("raise idle_timeout: of the function, or write more often"))
+		}
+	}
+}
+
+// read returns what is there: bytes, or an error after the last of them.
+func (s *stream) read(p []byte) (n int, err error) {
+	s.mu.Lock()
+	if s.at == len(s.buf) {
+		err = s.err
+		s.mu.Unlock()
+		if err != nil && err != io.EOF {
+			s.unwatch()
+			err = s.call.explain(err)
+		}
+		return 0, err
+	}
+	n = copy(p, s.buf[s.at:])
+	s.at += n
+	s.owed += n
+	grant := 0
+	if s.owed >= frame.Window/2 && !s.finished {
+		grant, s.owed = s.owed, 0
+		s.allowed += grant
+	}
+	last := s.at == len(s.buf) && s.err == io.EOF
+	s.mu.Unlock()
+	if grant > 0 {
+		w := s.call.link.writer
+		w.Flush(frame.AppendCredit(w.Begin(), s.call.number, uint32(grant)))
+	}
+	if last { // a caller that knows the length may not read again
+		s.unwatch()
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (s *stream) unwatch() {
+	if s.stop != nil {
+		s.stop()
+	}
+}
+
+// Close ends the call.
+func (s *stream) Close() error {
+	s.unwatch()
+	s.fail(os.ErrClosed)
+	return nil
+}
