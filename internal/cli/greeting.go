@@ -123,6 +123,7 @@ type aside struct {
 	p      *process
 	log    *slog.Logger
 	person bool
+	status *status // of the terminal; nil if there is none
 }
 
 // ready reports that the node is ready and where everything is. A log holds nothing but

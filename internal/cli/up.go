@@ -71,6 +71,11 @@ func (u *up) Run(ctx context.Context, p *process) error {
 	if terminal && loaded.Log.Format != "json" && !loaded.IsSet("log.level") {
 		level = "warn" // the ready message covers the rest
 	}
+	var bottom *status
+	if terminal {
+		bottom = &status{w: p.stderr}
+		p = bottom.beside(p)
+	}
 	if o.Log, err = telemetry.NewLog(p.stderr, loaded.Log.Format, level, terminal); err != nil {
 		return err
 	}
@@ -83,7 +88,7 @@ func (u *up) Run(ctx context.Context, p *process) error {
 		o.Trace = p.stderr
 	}
 	person := loaded.Log.Format == "text" || terminal && loaded.Log.Format == "auto"
-	say := aside{p: p, log: o.Log, person: person}
+	say := aside{p: p, log: o.Log, person: person, status: bottom}
 	o.Watch = say.change
 	if o.Output, err = outputTo(lines, loaded.Config, terminal, person && o.Config.Dev); err != nil {
 		return err

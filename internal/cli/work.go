@@ -28,10 +28,16 @@ type work struct {
 	node    *node.Node
 	began   time.Time // start of the node
 	session *session.Session
+	first   *tally // of the first builds
 }
 
 func newWork(p *process, say aside, n *node.Node, projects []*project.Project, o node.Options) (*work, error) {
 	w := &work{p: p, say: say, node: n, began: time.Now().Add(-n.Status().Took)}
+	units := 0
+	for _, one := range projects {
+		units += len(one.Sources())
+	}
+	w.first = newTally(say, units, n.Roster().Deployed)
 	var err error
 	w.session, err = session.New(session.Options{
 		Projects:  projects,
@@ -69,9 +75,11 @@ func (w *work) greet(ctx context.Context) {
 		case <-slow.C:
 			w.sayWhere()
 		case <-ctx.Done():
+			w.first.end(false)
 			return
 		}
 	}
+	w.first.end(true)
 	s := w.node.Status()
 	if len(s.Units) > 0 {
 		s.Took = time.Since(w.began) // including the builds
@@ -103,6 +111,7 @@ func someOf(names []string) string {
 // tell reports the result of a build.
 func (w *work) tell(e session.Event) {
 	switch {
+	case w.first.takes(e):
 	case e.Step != "" && w.say.person:
 		w.p.note("%s: %s", e.Name, e.Step)
 	case e.Step != "":
