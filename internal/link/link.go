@@ -80,7 +80,7 @@ func (l *Link) Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
 	deadline := head.Deadline(ctx, c, began, l.options.Timeout)
 	x := &call{link: l, id: c.ID, began: began, method: c.Method, answer: make(chan struct{}, 1)}
 	if err := l.begin(x, c, deadline); err != nil {
-		return mayfly.Reply{}, err
+		return mayfly.Reply{}, x.explain(err)
 	}
 	select {
 	case <-x.answer:
@@ -145,7 +145,10 @@ func (l *Link) begin(x *call, c *mayfly.Call, deadline time.Time) error {
 func (l *Link) add(x *call) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	switch {
+	case l.calls == nil:
+		return brokenLink{net.ErrClosed}
+	case l.closed:
 		return mayfly.Errorf(mayfly.Unavailable, "the instance takes no calls anymore").WithHint("try again")
 	}
 	if x.room != nil {

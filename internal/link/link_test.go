@@ -270,7 +270,7 @@ func TestRulesOfTheLink(t *testing.T) {
 				t.Errorf("the call ended with %v", o.err)
 			}
 			<-l.Done()
-			if _, err := l.Call(t.Context(), get("/")); mayfly.CodeOf(err) != mayfly.Unavailable {
+			if _, err := l.Call(t.Context(), &mayfly.Call{ID: "c7"}); !errors.Is(err, broken) {
 				t.Errorf("a later call: %v", err)
 			}
 		})

@@ -167,7 +167,9 @@ var errEnded = errors.New("ended")
 
 // startError explains why the instance did not start, with its last lines of output.
 func (i *instance) startError(ctx context.Context, err error, took time.Duration) error {
-	switch {
+	switch fault := i.fault.Load(); {
+	case fault != nil:
+		return i.condemned(*fault)
 	case errors.Is(err, errEnded):
 		return i.crashed("exited before it listened: "+i.process.Ending(), i.tail.Trace(), i.process.Err()).
 			WithHint("%s", i.exitHint())

@@ -43,7 +43,9 @@ var programs = map[string]func(){
 		fmt.Fprint(os.Stderr, "no module named x")
 		os.Exit(4)
 	},
-	"finished": func() {},
+	"finished":  func() {},
+	"linked":    linked,
+	"foreigner": foreigner,
 	"silent": func() {
 		fmt.Println("waiting for Godot")
 		select {}

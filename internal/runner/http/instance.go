@@ -123,7 +123,7 @@ func (i *instance) lost(trace error) error {
 	}
 	err := i.process.Err()
 	if fault := i.fault.Load(); fault != nil {
-		return i.crashed("was ended for what it sent: "+(*fault).Error(), trace, err).WithHint("see docs/frames.md")
+		return i.condemned(*fault)
 	}
 	e := i.crashed("crashed: "+i.process.Ending(), trace, err)
 	exit, _ := errors.AsType[*process.ExitError](err)
@@ -134,6 +134,11 @@ func (i *instance) lost(trace error) error {
 		return e.WithHint("it was killed by someone, or by the kernel when memory ran out; see mayfly logs %s", i.spec.Name)
 	}
 	return e.WithHint("the process must keep running between calls; see mayfly logs %s", i.spec.Name)
+}
+
+// condemned is the error of what was ended for what it sent.
+func (i *instance) condemned(fault error) error {
+	return i.crashed("was ended for what it sent: "+fault.Error(), i.tail.Trace(), i.process.Err()).WithHint("see docs/frames.md")
 }
 
 // crashed returns an error that says what the instance did, with its last output.
