@@ -38,6 +38,7 @@ type Link struct {
 	done    chan struct{}  // closed when nothing more is read
 	err     error          // why; set before done is closed
 	uploads sync.WaitGroup // only grows while the link is open
+	spare   sync.Pool      // of *call
 
 	mu     sync.Mutex
 	last   uint32 // number of the newest call
@@ -78,7 +79,8 @@ func (l *Link) Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
 	}
 	began := time.Now()
 	deadline := head.Deadline(ctx, c, began, l.options.Timeout)
-	x := &call{link: l, id: c.ID, began: began, method: c.Method, answer: make(chan struct{}, 1)}
+	x := l.newCall()
+	x.id, x.began, x.method = c.ID, began, c.Method
 	if err := l.begin(x, c, deadline); err != nil {
 		return mayfly.Reply{}, x.explain(err)
 	}
@@ -93,11 +95,22 @@ func (l *Link) Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
 	if x.err != nil {
 		return mayfly.Reply{}, x.explain(x.err)
 	}
+	reply := x.reply
 	if s := x.stream; s != nil {
 		s.stop = context.AfterFunc(ctx, func() { s.fail(canceled(ctx)) })
-		x.reply.Stream = s
+		reply.Stream = s
+	} else if x.room == nil {
+		l.spare.Put(x) // it has ended, and nobody knows it
 	}
-	return x.reply, nil
+	return reply, nil
+}
+
+func (l *Link) newCall() *call {
+	if x, ok := l.spare.Get().(*call); ok {
+		*x = call{link: l, answer: x.answer}
+		return x
+	}
+	return &call{link: l, answer: make(chan struct{}, 1)}
 }
 
 func canceled(ctx context.Context) error {
