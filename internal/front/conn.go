@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/mayfly-run/mayfly/internal/scope"
 )
 
 const (
@@ -38,6 +40,7 @@ type conn struct {
 	start, end int
 	readErr    error // from a watch; the next fill returns it
 	head       head
+	header     http.Header // of the last answer, to be used again
 
 	reads, writes deadline
 	watcher       watch
@@ -57,7 +60,7 @@ const (
 )
 
 func newConn(s *Server, n net.Conn) *conn {
-	c := &conn{server: s, net: n, remote: n.RemoteAddr().String(), buf: make([]byte, roomToRead)}
+	c := &conn{server: s, net: n, remote: n.RemoteAddr().String(), buf: make([]byte, roomToRead), header: http.Header{}}
 	c.reads.apply, c.writes.apply = n.SetReadDeadline, n.SetWriteDeadline
 	c.watcher.stopped = sync.NewCond(&c.watcher.mu)
 	return c
@@ -73,7 +76,7 @@ func (c *conn) serve(ctx context.Context) {
 		if !ok {
 			return
 		}
-		target, err := c.head.url(text)
+		t, err := c.begin(ctx, text)
 		if err != nil {
 			c.handOver(time.Time{})
 			return
@@ -82,7 +85,7 @@ func (c *conn) serve(ctx context.Context) {
 			return // Shutdown came first
 		}
 		c.start += c.head.size
-		if !c.answer(ctx, text, target) {
+		if !c.answer(t) {
 			return
 		}
 		c.state.Store(stateIdle)
@@ -152,24 +155,45 @@ func (c *conn) handOver(headBy time.Time) {
 	}
 }
 
+// A turn is one request and its answer: what both need, in one piece of memory, which a
+// handler may keep. It is the request's context.
+type turn struct {
+	scope.Context
+	request  http.Request
+	url      url.URL
+	values   [8]string // of the request's headers
+	response response
+}
+
+// begin makes the turn of the head in text. An error means that the head is odd after all.
+func (c *conn) begin(ctx context.Context, text string) (*turn, error) {
+	t := &turn{}
+	if err := c.head.url(text, &t.url); err != nil {
+		return nil, err
+	}
+	t.Begin(ctx)
+	w := &t.response
+	w.conn, w.header, w.head, w.closing, w.length = c, c.header, c.head.method == http.MethodHead, c.head.closing, -1
+	w.body.conn, w.body.left = c, max(c.head.length, 0)
+	t.request = *(&http.Request{
+		Method: c.head.method, URL: &t.url, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: c.head.header(text, t.values[:]), Body: http.NoBody, ContentLength: w.body.left,
+		Host: c.head.host.of(text), RemoteAddr: c.remote, RequestURI: c.head.target.of(text), Close: c.head.closing,
+	}).WithContext(t)
+	return t, nil
+}
+
 // answer lets the handler answer a request. It reports whether the connection
 // continues with the next one; if not, it is closed.
-func (c *conn) answer(ctx context.Context, text string, target *url.URL) (again bool) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	c.watcher.begin(cancel)
-	w := &response{conn: c, header: http.Header{}, head: c.head.method == http.MethodHead, closing: c.head.closing, length: -1}
-	w.body.conn, w.body.left = c, max(c.head.length, 0)
-	r := (&http.Request{
-		Method: c.head.method, URL: target, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: c.head.header(text), Body: http.NoBody, ContentLength: w.body.left,
-		Host: c.head.host.of(text), RemoteAddr: c.remote, RequestURI: c.head.target.of(text), Close: c.head.closing,
-	}).WithContext(ctx)
+func (c *conn) answer(t *turn) (again bool) {
+	defer t.End(nil)
+	c.watcher.begin(t)
+	w, r := &t.response, &t.request
 	c.reads.want(time.Time{}) // the handler decides how long a body may take
 	c.writes.about(time.Now(), c.server.WriteTimeout)
 	switch {
 	case c.readErr != nil:
-		cancel() // it left during the previous request
+		t.End(nil) // it left during the previous request
 	case r.ContentLength > 0:
 		w.hasBody, r.Body = true, &w.body
 	default:
@@ -186,6 +210,7 @@ func (c *conn) answer(ctx context.Context, text string, target *url.URL) (again 
 		c.reads.impose(time.Now().Add(lingering))
 	}
 	c.release()
+	c.keep(w.header)
 	left := int64(0)
 	if w.hasBody {
 		left = w.body.end(again)
@@ -303,6 +328,18 @@ func (c *conn) send(parts ...[]byte) error {
 type buffer [4 << 10]byte
 
 var buffers = sync.Pool{New: func() any { return new(buffer) }}
+
+// mostKept is how many headers an answer may have for the next one to use their map again.
+const mostKept = 16
+
+// keep keeps the map of an answer's headers. The handler has returned, so it is ours.
+func (c *conn) keep(h http.Header) {
+	if len(h) > mostKept {
+		h = http.Header{}
+	}
+	clear(h)
+	c.header = h
+}
 
 // release returns the answer's buffer.
 func (c *conn) release() {

@@ -20,11 +20,13 @@
 //   - chunked requests, trailers, Expect, Upgrade
 //   - folded lines, bare line feeds, two lengths, odd hosts and targets
 //
-// There is no Hijack, and a handler cannot choose the framing of an answer.
+// There is no Hijack, a handler cannot choose the framing of an answer, and the map of an answer's
+// headers is the next one's once the handler has returned.
 //
 // Invariants, and the tests that guard them:
 //   - a handler sees the same requests as behind net/http, and a client the same
 //     answers: TestFrontAndPlainAreAlike, FuzzFrontAndPlainAreAlike
+//   - a target means what it means to net/url: TestURLIsThatOfTheStandardLibrary
 //   - a client that disconnects cancels its request's context, within 50 ms even
 //     while the handler streams, and pipelined requests are kept: TestClientThatLeavesEndsTheContext,
 //     TestRequestSentAheadIsAnswered

@@ -211,13 +211,33 @@ func is(b []byte, name string) bool {
 }
 
 // url parses the head's target in text. An error means that the head is odd after all.
-func (h *head) url(text string) (*url.URL, error) { return url.ParseRequestURI(h.target.of(text)) }
+func (h *head) url(text string, u *url.URL) error {
+	target := h.target.of(text)
+	path, query, asked := strings.Cut(target, "?")
+	for i := range len(path) {
+		if !isPath[path[i]] {
+			parsed, err := url.ParseRequestURI(target)
+			if err == nil {
+				*u = *parsed
+			}
+			return err
+		}
+	}
+	u.Path, u.RawQuery, u.ForceQuery = path, query, asked && query == ""
+	return nil
+}
 
-// header returns the headers without Host in a new map. The strings share text, the
-// slices one array.
-func (h *head) header(text string) http.Header {
-	all := make(http.Header, h.n)
-	values := make([]string, h.n)
+// roomForMore is how many headers a handler may add to a request's without growing the map.
+const roomForMore = 2
+
+// header returns the headers without Host in a new map. The strings share text, the slices
+// one array: room, if it is large enough.
+func (h *head) header(text string, room []string) http.Header {
+	all := make(http.Header, h.n+roomForMore)
+	values := room
+	if h.n > len(values) {
+		values = make([]string, h.n)
+	}
 	for i, f := range h.fields[:h.n] {
 		if f.value == h.host {
 			continue
@@ -235,8 +255,9 @@ func (h *head) header(text string) http.Header {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 
-// isToken holds the bytes of a token (RFC 9110, 5.6.2), isHost those of a plain Host.
-var isToken, isHost = bytesOf("!#$%&'*+-.^_`|~"), bytesOf("-_.:[]")
+// isToken holds the bytes of a token (RFC 9110, 5.6.2), isHost those of a plain Host, isPath those
+// that mean themselves in a path, to net/url too.
+var isToken, isHost, isPath = bytesOf("!#$%&'*+-.^_`|~"), bytesOf("-_.:[]"), bytesOf("-_.~$&+,/:;=@")
 
 // bytesOf returns the set of ASCII letters, digits and the bytes of more.
 func bytesOf(more string) (set [256]bool) {

@@ -46,8 +46,14 @@ type response struct {
 	closing bool // the connection ends after this answer
 }
 
-// Header implements http.ResponseWriter.
-func (w *response) Header() http.Header { return w.header }
+// Header implements http.ResponseWriter. The connection uses the map again when the handler has
+// returned.
+func (w *response) Header() http.Header {
+	if w.over.Load() {
+		return http.Header{}
+	}
+	return w.header
+}
 
 // WriteHeader implements http.ResponseWriter.
 func (w *response) WriteHeader(status int) {

@@ -1,7 +1,6 @@
 package front
 
 import (
-	"context"
 	"sync"
 	"time"
 )
@@ -23,9 +22,9 @@ type watch struct {
 
 	mu      sync.Mutex
 	state   watchState
-	stopped *sync.Cond         // state is no longer reading
-	aborted bool               // disarm ends the read
-	cancel  context.CancelFunc // of the request's context; nil between requests
+	stopped *sync.Cond // state is no longer reading
+	aborted bool       // disarm ends the read
+	turn    *turn      // the request's; nil between requests
 }
 
 type watchState int
@@ -41,7 +40,7 @@ func (c *conn) arm() {
 	w := &c.watcher
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.state == watchOff && w.cancel != nil {
+	if w.state == watchOff && w.turn != nil {
 		w.state = watchArmed
 		if w.timer == nil {
 			w.timer = time.AfterFunc(watchAfter, c.watch)
@@ -71,8 +70,8 @@ func (c *conn) watch() {
 	c.end += n
 	if err != nil && !(w.aborted && isTimeout(err)) {
 		c.readErr = err
-		if w.cancel != nil {
-			w.cancel()
+		if w.turn != nil {
+			w.turn.End(nil)
 		}
 	}
 	w.state = watchOff
@@ -101,10 +100,10 @@ func (c *conn) disarm() {
 // longAgo as a deadline interrupts a waiting read.
 var longAgo = time.Unix(1, 0)
 
-// begin sets the function that cancels the current request's context.
-func (w *watch) begin(cancel context.CancelFunc) {
+// begin sets the current request, or nil.
+func (w *watch) begin(t *turn) {
 	w.mu.Lock()
-	w.cancel = cancel
+	w.turn = t
 	w.mu.Unlock()
 }
 
@@ -112,7 +111,7 @@ func (w *watch) begin(cancel context.CancelFunc) {
 func (w *watch) leave() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.cancel != nil {
-		w.cancel()
+	if w.turn != nil {
+		w.turn.End(nil)
 	}
 }
