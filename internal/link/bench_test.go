@@ -1,10 +1,12 @@
 package link
 
 import (
+	"context"
 	"testing"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/frame"
+	"github.com/mayfly-run/mayfly/internal/scope"
 )
 
 // answerAll replies to every call with its body, many in one write.
@@ -44,7 +46,10 @@ func BenchmarkCall(b *testing.B) {
 			b.SetParallelism(callers)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					r, err := l.Call(b.Context(), c)
+					var ctx scope.Context // as the runner's
+					ctx.Begin(context.Background())
+					r, err := l.Call(&ctx, c)
+					ctx.End(nil)
 					if err != nil || len(r.Body) != 128 {
 						b.Error(err)
 						return

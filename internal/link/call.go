@@ -9,6 +9,7 @@ import (
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/frame"
 	"github.com/mayfly-run/mayfly/internal/head"
+	"github.com/mayfly-run/mayfly/internal/scope"
 )
 
 const (
@@ -31,6 +32,9 @@ type call struct {
 
 	begun bool // the reply; of the goroutine that reads
 
+	watch   scope.Watch
+	expires func() // expire as a value, made once
+
 	room    chan struct{} // that granted may have grown or the call has ended; nil if all was sent at once
 	mu      sync.Mutex
 	granted int // bytes of the request that may be sent
@@ -52,6 +56,15 @@ func (x *call) begin(f frame.Frame) {
 		s := newStream(x, reply.Body, length)
 		reply.Body, reply.Length = nil, length
 		x.link.open(x, reply, s)
+	}
+}
+
+var errCanceled = errors.New("canceled")
+
+// expire ends a call whose context has ended.
+func (x *call) expire() {
+	if x.link.cancel(x) {
+		x.fail(errCanceled)
 	}
 }
 

@@ -84,33 +84,33 @@ func (l *Link) Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
 	if err := l.begin(x, c, deadline); err != nil {
 		return mayfly.Reply{}, x.explain(err)
 	}
-	select {
-	case <-x.answer:
-	case <-ctx.Done():
-		if l.cancel(x) {
-			return mayfly.Reply{}, canceled(ctx)
-		}
-		<-x.answer // it has just come
-	}
-	if x.err != nil {
+	x.watch.Start(ctx, x.expires)
+	<-x.answer
+	unwatched := x.watch.Stop()
+	switch {
+	case x.err == errCanceled:
+		return mayfly.Reply{}, canceled(ctx)
+	case x.err != nil:
 		return mayfly.Reply{}, x.explain(x.err)
 	}
 	reply := x.reply
 	if s := x.stream; s != nil {
-		s.stop = context.AfterFunc(ctx, func() { s.fail(canceled(ctx)) })
+		s.watch.Start(ctx, func() { s.fail(canceled(ctx)) })
 		reply.Stream = s
-	} else if x.room == nil {
+	} else if x.room == nil && unwatched {
 		l.spare.Put(x) // it has ended, and nobody knows it
 	}
 	return reply, nil
 }
 
 func (l *Link) newCall() *call {
-	if x, ok := l.spare.Get().(*call); ok {
-		*x = call{link: l, answer: x.answer}
-		return x
+	x, ok := l.spare.Get().(*call)
+	if !ok {
+		x = &call{answer: make(chan struct{}, 1)}
+		x.expires = x.expire
 	}
-	return &call{link: l, answer: make(chan struct{}, 1)}
+	*x = call{link: l, answer: x.answer, expires: x.expires}
+	return x
 }
 
 func canceled(ctx context.Context) error {

@@ -9,14 +9,15 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/frame"
+	"github.com/mayfly-run/mayfly/internal/scope"
 )
 
 // A stream is a reply's body that comes in several frames. Close may be called during a Read,
 // and ends it.
 type stream struct {
-	call *call
-	stop func() bool // watching the call's context; set before the first Read
-	wake chan struct{}
+	call  *call
+	watch scope.Watch // of the call's context; started before the first Read
+	wake  chan struct{}
 
 	mu       sync.Mutex
 	buf      []byte // buf[at:] has come but was not read
@@ -136,7 +137,7 @@ func (s *stream) read(p []byte) (n int, err error) {
 		err = s.err
 		s.mu.Unlock()
 		if err != nil && err != io.EOF {
-			s.unwatch()
+			s.watch.Stop()
 			err = s.call.explain(err)
 		}
 		return 0, err
@@ -156,21 +157,15 @@ func (s *stream) read(p []byte) (n int, err error) {
 		w.Flush(frame.AppendCredit(w.Begin(), s.call.number, uint32(grant)))
 	}
 	if last { // a caller that knows the length may not read again
-		s.unwatch()
+		s.watch.Stop()
 		return n, io.EOF
 	}
 	return n, nil
 }
 
-func (s *stream) unwatch() {
-	if s.stop != nil {
-		s.stop()
-	}
-}
-
 // Close ends the call.
 func (s *stream) Close() error {
-	s.unwatch()
+	s.watch.Stop()
 	s.fail(os.ErrClosed)
 	return nil
 }
