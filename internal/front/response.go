@@ -311,12 +311,17 @@ func (w *response) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// SetWriteDeadline implements the method that http.ResponseController looks for.
+// SetWriteDeadline implements the method that http.ResponseController looks for. The deadline
+// may last an eighth longer.
 func (w *response) SetWriteDeadline(t time.Time) error {
 	if w.over.Load() {
 		return net.ErrClosed
 	}
-	w.conn.writes.want(t)
+	if now := time.Now(); t.After(now) {
+		w.conn.writes.about(now, t.Sub(now))
+	} else {
+		w.conn.writes.want(t)
+	}
 	return nil
 }
 

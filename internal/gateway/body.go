@@ -18,20 +18,23 @@ import (
 // one would let a client smuggle requests in bodies.
 type body struct {
 	io.ReadCloser
-	control *http.ResponseController
-	length  int64       // -1 if unknown
-	alone   bool        // has a stream of its own (HTTP/2): no other request follows it
-	refused bool        // too large, so even a short one is not read
-	ended   atomic.Bool // it was read to its end
+	writer  http.ResponseWriter // of the answer; its controller sets deadlines
+	length  int64               // -1 if unknown
+	alone   bool                // has a stream of its own (HTTP/2): no other request follows it
+	refused bool                // too large, so even a short one is not read
+	ended   atomic.Bool         // it was read to its end
 }
 
-// newBody returns the body of r, or nil if it has none.
-func newBody(w http.ResponseWriter, r *http.Request) *body {
-	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
-		return nil
-	}
-	return &body{ReadCloser: r.Body, control: http.NewResponseController(w), length: r.ContentLength, alone: r.ProtoMajor > 1}
+func hasBody(r *http.Request) bool {
+	return r.ContentLength != 0 && r.Body != nil && r.Body != http.NoBody
 }
+
+// begin makes b the body of r.
+func (b *body) begin(w http.ResponseWriter, r *http.Request) {
+	b.ReadCloser, b.writer, b.length, b.alone = r.Body, w, r.ContentLength, r.ProtoMajor > 1
+}
+
+func (b *body) control() *http.ResponseController { return http.NewResponseController(b.writer) }
 
 // Read implements io.Reader.
 func (b *body) Read(p []byte) (int, error) {
@@ -45,7 +48,7 @@ func (b *body) Read(p []byte) (int, error) {
 
 // bound sets the deadline for the client to send. Not every connection has
 // deadlines.
-func (b *body) bound(end time.Time) { _ = b.control.SetReadDeadline(end) }
+func (b *body) bound(end time.Time) { _ = b.control().SetReadDeadline(end) }
 
 // left reports whether more of the body may arrive where the next request would.
 func (b *body) left() bool { return b != nil && !b.alone && !b.ended.Load() }
@@ -67,7 +70,7 @@ func (b *body) answer(while time.Duration) (last bool) {
 		b.bound(time.Now().Add(while))
 		return false
 	}
-	_ = b.control.EnableFullDuplex() // else the server reads before it answers
+	_ = b.control().EnableFullDuplex() // else the server reads before it answers
 	return true
 }
 

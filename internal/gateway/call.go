@@ -77,7 +77,7 @@ func (g *Gateway) serveFunction(x *exchange, r *http.Request) error {
 	x.prefix = prefix
 	g.allowOrigin(x, r, x.target.CORS)
 	c := g.newCall(x, r, rest)
-	c.Header["X-Forwarded-Prefix"] = []string{prefix}
+	c.Header["X-Forwarded-Prefix"] = x.one(prefix)
 	return g.callFunction(x, r, c)
 }
 
@@ -137,7 +137,7 @@ func (g *Gateway) serveRoute(x *exchange, r *http.Request) (err error) {
 	}
 	c := g.newCall(x, r, r.URL.EscapedPath())
 	for i, name := range e.params {
-		c.Header[name] = []string{r.PathValue(e.Pattern.Params[i])}
+		c.Header[name] = x.one(r.PathValue(e.Pattern.Params[i]))
 	}
 	if x.target.Function != "" {
 		return g.callFunction(x, r, c)

@@ -177,8 +177,8 @@ func TestCallAllocatesLittle(t *testing.T) {
 		name, request string
 		most          float64
 	}{
-		{"get", getRequest, 21},
-		{"post", postRequest, 25},
+		{"get", getRequest, 11},
+		{"post", postRequest, 13},
 	} {
 		c := dialInstant(t, openInstant(t), tt.request)
 		if n := testing.AllocsPerRun(1000, func() { c.call(t) }); n > tt.most {

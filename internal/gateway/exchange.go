@@ -17,6 +17,7 @@ type exchange struct {
 	http.ResponseWriter
 
 	id          string
+	trace       string // a traceparent with the id
 	started     time.Time
 	bus         time.Duration   // between call and reply, on the bus or here; 0 if there was no call
 	destination destination     // once guarded
@@ -24,13 +25,28 @@ type exchange struct {
 	cors        *mayfly.CORS    // whose headers the answer has; nil leaves them to the reply
 	prefix      string          // of the path that the function does not see: /fn/hello
 	head        bool            // HEAD: the answer has no body
-	body        *body           // of the request; nil if it has none
+	body        *body           // of the request, in room; nil if it has none
 	upload      *upload         // reads body during the call; nil if nothing does
 
 	status int // 0 until the answer began
 	bytes  int // of the answer's body
 	err    error
 	cut    bool // the connection, in the middle of the answer
+
+	room   body
+	values [6]string // backs what one returned
+	given  int       // of values
+}
+
+// one returns the values of a header that has one.
+func (x *exchange) one(value string) []string {
+	n := x.given
+	if n == len(x.values) {
+		return []string{value}
+	}
+	x.given++
+	x.values[n] = value
+	return x.values[n : n+1 : n+1]
 }
 
 // kind says which part of the gateway answered.
@@ -48,18 +64,26 @@ const (
 var kindNames = [kinds]string{"none", "builtin", "svc", "fn", "route"}
 
 func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
-	return &exchange{ResponseWriter: w, id: newID(), started: time.Now(), head: r.Method == http.MethodHead, body: newBody(w, r)}
+	x := &exchange{ResponseWriter: w, trace: newTrace(), started: time.Now(), head: r.Method == http.MethodHead}
+	x.id = x.trace[len("00-"):][:32]
+	if hasBody(r) {
+		x.room.begin(w, r)
+		x.body = &x.room
+	}
+	return x
 }
 
-// newID returns 32 hexadecimal digits: the form of a W3C trace id, so that a new
-// trace can have the id of its call.
-func newID() string {
+// newTrace returns a traceparent (W3C Trace Context) with a new trace id of 32 hexadecimal
+// digits, which is the id of the call too. Nothing is sampled yet, so the flags are 00. The
+// parent is the end of the id.
+func newTrace() string {
 	var raw [16]byte
 	binary.NativeEndian.PutUint64(raw[:8], rand.Uint64())
 	binary.NativeEndian.PutUint64(raw[8:], rand.Uint64()|1) // all zeros is not a trace id
-	var text [32]byte
-	hex.Encode(text[:], raw[:])
-	return string(text[:])
+	text := make([]byte, 0, 55)
+	text = hex.AppendEncode(append(text, "00-"...), raw[:])
+	text = hex.AppendEncode(append(text, '-'), raw[8:])
+	return string(append(text, "-00"...))
 }
 
 // Unwrap lets http.ResponseController find the connection.

@@ -51,7 +51,7 @@ func (g *Gateway) leave(x *exchange) {
 		x.upload.end(longAgo)
 		return
 	}
-	_ = x.body.control.Flush()
+	_ = x.body.control().Flush()
 	x.upload.end(time.Now().Add(quiet))
 	x.body.linger(g.dispatch.MaxBody(), g.options.BodyTimeout)
 }

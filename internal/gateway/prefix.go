@@ -24,10 +24,11 @@ func (g *Gateway) belowPrefix(x *exchange, r *http.Request) {
 			}
 		}
 		if !g.serves(r, to[0][at:]) {
-			to[0] = to[0][:at] + below(x.prefix, to[0][at:])
+			h["Location"] = append([]string{to[0][:at] + below(x.prefix, to[0][at:])}, to[1:]...) // the reply's own stay
 		}
 	}
-	for i, cookie := range h["Set-Cookie"] {
+	cookies := slices.Clone(h["Set-Cookie"])
+	for i, cookie := range cookies {
 		if strings.HasPrefix(cookie, "__Host-") {
 			continue // only valid for /
 		}
@@ -42,7 +43,10 @@ func (g *Gateway) belowPrefix(x *exchange, r *http.Request) {
 				parts[j+1] = name + "=" + path
 			}
 		}
-		h["Set-Cookie"][i] = strings.Join(parts, ";")
+		cookies[i] = strings.Join(parts, ";")
+	}
+	if cookies != nil {
+		h["Set-Cookie"] = cookies
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,19 +18,18 @@ import (
 // begin starts an answer with the headers that every answer has.
 func (g *Gateway) begin(x *exchange, status int) {
 	h := x.Header()
-	values := [...]string{x.id, ""}
-	h[mayfly.HeaderCallID] = values[0:1:1]
+	h[mayfly.HeaderCallID] = x.one(x.id)
 	if x.bus > 0 {
 		var text [32]byte
 		ms := append(text[:0], "bus;dur="...)
 		if x.target.Here {
 			ms = append(text[:0], "fn;dur="...)
 		}
-		values[1] = string(strconv.AppendFloat(ms, float64(x.bus)/float64(time.Millisecond), 'f', 3, 64))
+		took := string(strconv.AppendFloat(ms, float64(x.bus)/float64(time.Millisecond), 'f', 3, 64))
 		if own := h[mayfly.HeaderTiming]; own != nil {
-			h[mayfly.HeaderTiming] = append(own, values[1]) // the service's own come first
+			h[mayfly.HeaderTiming] = append(own, took) // the service's own come first
 		} else {
-			h[mayfly.HeaderTiming] = values[1:2:2]
+			h[mayfly.HeaderTiming] = x.one(took)
 		}
 	}
 	if now := time.Now(); now.Sub(x.started) > g.options.WriteTimeout/10 {
@@ -71,9 +71,9 @@ func (g *Gateway) writeReply(x *exchange, r *http.Request, reply mayfly.Reply) e
 			h["Content-Type"] = contentType(body)
 		}
 		if n := int64(len(body)); !x.head || n > 0 {
-			h["Content-Length"] = contentLength(n)
+			h["Content-Length"] = x.one(strconv.FormatInt(n, 10))
 		} else if n, err := strconv.ParseUint(reply.Header.Get("Content-Length"), 10, 63); err == nil {
-			h["Content-Length"] = contentLength(int64(n)) // what GET would have
+			h["Content-Length"] = x.one(strconv.FormatUint(n, 10)) // what GET would have
 		}
 	}
 	g.begin(x, status)
@@ -105,7 +105,7 @@ func (g *Gateway) writeStream(x *exchange, r *http.Request, reply mayfly.Reply) 
 	g.belowPrefix(x, r)
 	h["X-Content-Type-Options"] = nosniff
 	if reply.Length >= 0 {
-		h["Content-Length"] = contentLength(reply.Length)
+		h["Content-Length"] = x.one(strconv.FormatInt(reply.Length, 10))
 	}
 	if !typed && reply.Status != http.StatusNoContent {
 		h["Content-Type"] = streamType(buffer[:n])
@@ -163,11 +163,16 @@ func copyHeader(x *exchange, reply mayfly.Reply) {
 		if mayfly.IsHopByHop(name) || x.cors != nil && strings.HasPrefix(name, "Access-Control-") {
 			continue
 		}
-		h[name] = append(h[name], values...) // CORS may have set Vary
-		for i, v := range h[name] {
-			if strings.ContainsFunc(v, isControl) {
-				h[name][i] = strings.Map(withoutControl, v)
+		if slices.ContainsFunc(values, hasControl) {
+			values = slices.Clone(values)
+			for i, v := range values {
+				values[i] = strings.Map(withoutControl, v)
 			}
+		}
+		if before := h[name]; before != nil { // CORS may have set Vary
+			h[name] = append(before, values...)
+		} else {
+			h[name] = values[:len(values):len(values)] // shared with the reply
 		}
 	}
 	if reply.Error != "" {
@@ -186,8 +191,6 @@ func (g *Gateway) writeServiceError(x *exchange, reply mayfly.Reply) {
 		Detail: reply.Error, Call: x.id,
 	})
 }
-
-func contentLength(n int64) []string { return []string{strconv.FormatInt(n, 10)} }
 
 var (
 	nosniff    = []string{"nosniff"}
@@ -250,6 +253,8 @@ func oneLine(s string) string {
 
 // isControl reports whether r must not be in a header's value; a tab may.
 func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+
+func hasControl(s string) bool { return strings.ContainsFunc(s, isControl) }
 
 func withoutControl(r rune) rune {
 	if isControl(r) {

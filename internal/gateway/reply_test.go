@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -224,5 +225,39 @@ func TestPanicIsAnsweredAndCounted(t *testing.T) {
 	}
 	if s := g.Stats(); s.Statuses[500] != 1 || s.InFlight != 0 {
 		t.Errorf("stats %+v", s)
+	}
+}
+
+// A reply's headers may be those of many replies, such as of a file's: the answer shares them and
+// leaves them as they are.
+func TestReplyKeepsItsHeaders(t *testing.T) {
+	t.Parallel()
+	header := http.Header{
+		"Location": {"/a"}, "Set-Cookie": {"a=b; Path=/", "c=d; Path=/"}, "X-Odd": {"a\x01b", "c"},
+		"Server-Timing": append(make([]string, 0, 2), "db;dur=1"), "Vary": append(make([]string, 0, 2), "Accept"),
+	}
+	want := header.Clone()
+	f := functionsFunc(func(context.Context, *mayfly.Call) (mayfly.Reply, error) {
+		return mayfly.Reply{Status: 302, Header: header}, nil
+	})
+	g := newGateway(t, failing(nil), directory{}, gateway.Options{Functions: f})
+	var first http.Header
+	for range 2 {
+		w := serve(g, "GET /fn/f/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		got := w.Header()
+		delete(got, "X-Call-Id")
+		got["Server-Timing"] = got["Server-Timing"][:1] // the other has a time
+		if first == nil {
+			first = got
+		}
+		if diff := cmp.Diff(first, got); diff != "" {
+			t.Errorf("the second answer differs: %s", diff)
+		}
+		if diff := cmp.Diff(want, header); diff != "" {
+			t.Errorf("the reply's headers changed: %s", diff)
+		}
+	}
+	if diff := cmp.Diff([]string{"a=b; Path=/fn/f", "c=d; Path=/fn/f"}, first["Set-Cookie"]); diff != "" || first.Get("X-Odd") != "a b" {
+		t.Errorf("%v %s", first, diff)
 	}
 }

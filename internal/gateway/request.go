@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"maps"
 	"net"
 	"net/http"
 	"net/textproto"
@@ -9,32 +10,41 @@ import (
 	"github.com/mayfly-run/mayfly"
 )
 
-// firewall returns the headers of r that may travel with its call. The map has
-// room for the eight that the gateway and the bus add. The values are shared with
-// r and must not be changed.
+// firewall returns the headers of r that may travel with its call: usually the same map,
+// without the others. The values are shared and must not be changed.
 func (g *Gateway) firewall(r *http.Request) http.Header {
-	h := make(http.Header, len(r.Header)+10)
+	h, named := r.Header, coupled(r.Header)
+	if len(named) > 0 {
+		h = maps.Clone(h) // the gateway itself still goes by them
+	}
 	proxied := r.TLS != nil
-	for name, values := range r.Header {
-		if mayfly.IsForwarded(name) {
-			proxied = true
-			if !g.options.Trust {
-				continue
-			}
-		}
-		if !mayfly.IsHopByHop(name) && !mayfly.IsReserved(name) {
-			h[name] = values
+	for name := range h {
+		forwarded := mayfly.IsForwarded(name)
+		proxied = proxied || forwarded
+		if forwarded && !g.options.Trust || mayfly.IsHopByHop(name) || mayfly.IsReserved(name) {
+			delete(h, name)
 		}
 	}
-	for _, list := range r.Header["Connection"] {
-		for name := range strings.SplitSeq(list, ",") {
-			delete(h, textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name)))
-		}
+	for _, name := range named {
+		delete(h, name)
 	}
 	if proxied {
 		forward(h, r)
 	}
 	return h
+}
+
+// coupled returns those of the headers that Connection names.
+func coupled(h http.Header) (named []string) {
+	for _, list := range h["Connection"] {
+		for name := range strings.SplitSeq(list, ",") {
+			name = textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))
+			if _, ok := h[name]; ok {
+				named = append(named, name)
+			}
+		}
+	}
+	return named
 }
 
 // forward adds X-Forwarded-* as proxies do, keeping what a trusted proxy in front
@@ -64,13 +74,12 @@ func forward(h http.Header, r *http.Request) {
 }
 
 // traceparent keeps the client's trace, or starts one with the id of the call.
-func traceparent(h http.Header, id string) {
+func (x *exchange) traceparent(h http.Header) {
 	if given := h[mayfly.HeaderTrace]; len(given) == 1 && validTrace(given[0]) {
 		return
 	}
 	delete(h, "Tracestate") // belongs to the invalid trace
-	// Nothing is sampled yet, so the flags are 00. The parent is the end of the id.
-	h[mayfly.HeaderTrace] = []string{"00-" + id + "-" + id[16:] + "-00"}
+	h[mayfly.HeaderTrace] = x.one(x.trace)
 }
 
 // validTrace reports whether s is a version 00 traceparent (W3C Trace Context).
@@ -99,7 +108,7 @@ func validTrace(s string) bool {
 // callee sees of the path, escaped.
 func (g *Gateway) newCall(x *exchange, r *http.Request, path string) mayfly.Call {
 	h := g.firewall(r)
-	traceparent(h, x.id)
+	x.traceparent(h)
 	return mayfly.Call{
 		ID: x.id, Method: r.Method, Path: path, Query: r.URL.RawQuery, Host: r.Host, Remote: r.RemoteAddr, Header: h,
 	}
