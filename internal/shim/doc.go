@@ -46,11 +46,15 @@
 //     TestASGI, TestASGICrashIsSaid, TestASGIClientThatLeavesIsReported,
 //     TestASGILinesCarryTheirCall, TestASGIFinishesCallsBeforeItStops,
 //     TestASGIShutsDownWhileStreamsAreOpen.
+//     And for async def handle: TestAsyncPython, TestAsyncPythonClientThatLeavesEndsTheCall.
 //   - Frameworks run unchanged: TestFastAPI, TestFlask.
 //   - A signal stops the Python server cleanly at any moment:
 //     TestPythonStopsWhateverItIsAt.
-//   - The Python server rejects what is not HTTP:
-//     TestPythonReadsWhatIsNotHTTP.
+//   - In Python, a call that blocks and a client that does not read hold up nobody:
+//     TestPythonSlowCallsHoldUpNobody, TestASGISlowClientHoldsUpNobody.
+//   - The Python server ends with one clear line when it reads what is no frame, drops frames
+//     of calls that are over, and ends with its link: TestPythonRejectsWhatIsNoFrame,
+//     TestPythonDropsFramesOfNoCall, TestPythonEndsWithItsLink.
 //   - A Go handler keeps its module, and its errors keep their lines:
 //     TestGoBuildsWithinTheUsersModule, TestGoServesAHandlerFromASingleFile,
 //     TestGoSaysWhatIsWrong.

@@ -43,6 +43,7 @@ func TestPythonAnswers(t *testing.T) {
 		{"a 205 has no body", "GET /reset", nil, 205, "text/plain; charset=utf-8", ""},
 		{"nor has a stream's 205", "GET /reset-stream", nil, 205, "", ""},
 		{"a pool of processes", "GET /pool", nil, 200, "application/json", `[1,4,9]`},
+		{"a forked child has no link", "GET /fork", nil, 200, "text/plain; charset=utf-8", "0"},
 		{"a child that is terminated", "GET /terminated", nil, 200, "application/json", `{"exit":-15}`},
 		{"a generator", "GET /generator", nil, 200, "", "012"},
 		{"a generator with a status", "GET /generator-status", nil, 203, "", "ab"},
@@ -235,7 +236,7 @@ func TestPythonFinishesCallsBeforeItStops(t *testing.T) {
 }
 
 // The signal may come while the main thread is at anything: here, as it starts a
-// connection's thread.
+// thread.
 func TestPythonStopsWhateverItIsAt(t *testing.T) {
 	t.Parallel()
 	r, out, err := buildPython(t, filepath.Join(write(t, map[string]string{"a.py": `
@@ -252,7 +253,7 @@ def handle(request): pass
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := start(t, r, out)
+	i := launch(t, r, out)
 	<-i.ended
 	if i.err != nil || i.stderr.String() != "" {
 		t.Errorf("it ended with %v\n%s", i.err, i.stderr)
@@ -276,40 +277,6 @@ func TestPythonServesManyAtOnce(t *testing.T) {
 		})
 	}
 	callers.Wait()
-}
-
-func TestPythonReadsWhatIsNotHTTP(t *testing.T) {
-	t.Parallel()
-	i := startPython(t, "function.py")
-	for _, tt := range []struct{ name, sent, want string }{
-		{"no request", "hello\r\n\r\n", "HTTP/1.1 400 "},
-		{"a wrong length", "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", "HTTP/1.1 400 "},
-		{"an endless head", "GET / HTTP/1.1\r\nX: " + strings.Repeat("x", 200<<10), "HTTP/1.1 431 "},
-		{"a wrong chunk", "POST /body HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", ""},
-		{"a request cut short", "POST /body HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc", ""},
-		{"chunks and trailers", "POST /body HTTP/1.1\r\nConnection: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n", "HTTP/1.1 200 \r\nContent-Length: 5\r\n\r\nabcde"},
-		{
-			"two at once", "GET /generator HTTP/1.1\r\n\r\nGET /str HTTP/1.1\r\n\r\n",
-			"HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n1\r\n1\r\n1\r\n2\r\n0\r\n\r\nHTTP/1.1 200 \r\nContent-Type: text/plain",
-		},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			c, err := i.dial(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer c.Close()
-			io.WriteString(c, tt.sent)
-			c.(interface{ CloseWrite() error }).CloseWrite()
-			got, _ := io.ReadAll(c) // a reset is an end as well
-			if !strings.HasPrefix(string(got), tt.want) || tt.want == "" && len(got) > 0 {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-		})
-	}
-	if r := i.get(t, "/str"); r.status != 200 {
-		t.Errorf("afterwards: %d", r.status)
-	}
 }
 
 func TestWSGI(t *testing.T) {
@@ -576,7 +543,7 @@ func TestPythonGivesUpWithItsContext(t *testing.T) {
 func TestShimsSpeakTheWire(t *testing.T) {
 	t.Parallel()
 	for files, names := range map[string][]string{
-		"python/mayfly_shim/*.py": {mayfly.EnvSocket, mayfly.HeaderCrash, mayfly.HeaderCall, mayfly.HeaderRemote, strings.ToLower(mayfly.HeaderParamPrefix), `\x1e`},
+		"python/mayfly_shim/*.py": {mayfly.EnvLink, mayfly.HeaderCall, mayfly.HeaderRemote, strings.ToLower(mayfly.HeaderParamPrefix), `\x1e`},
 		"golang/main.go.tmpl":     {mayfly.EnvSocket, mayfly.HeaderCrash},
 	} {
 		var text []byte

@@ -49,7 +49,7 @@ def main(entry, shim, home, cache):
             runs = any(map(acts, tree.body))
         todo += imports(tree, os.path.dirname(file))
     if handler:
-        unused = ("handler.py",) if "app" in defined else ("asgi.py", "uvicorn_server.py", "wsgi.py")
+        unused = ("async_handler.py", "handler.py") if "app" in defined else ("asgi.py", "wsgi.py")
         for name in os.listdir(shim):
             if name.endswith(".py") and name not in unused:
                 reuse(os.path.join(shim, name), cache)

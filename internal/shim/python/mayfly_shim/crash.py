@@ -2,25 +2,12 @@
 
 import os
 
-from .output import ERR
-
-CRASH = "Mayfly-Crash"  # header of a 502: the user's code failed
 SHIM = os.path.dirname(os.path.abspath(__file__))
 FOLDER = os.path.dirname(SHIM)
 
 
-def crash(reply, error):
-    """Tells the log and the client that the user's code failed. A stream that has
-    begun is cut, so that the client sees a failure."""
-    text, line = report(error)
-    ERR.write(text)
-    if not reply.begun:
-        lines = b"Content-Type: text/plain; charset=utf-8\r\n%b: %b\r\n" % (CRASH.encode(), line)
-        reply.whole(502, lines, text.encode("utf-8", "replace"))
-
-
 def report(error):
-    """The trace of an error, and the line that names it in a header."""
+    """The trace of an error, and the line that names it."""
     line = "".join(c if c.isprintable() else " " for c in f"{type(error).__name__}: {error}"[:500])
     return trace(error), line.encode("utf-8", "replace")
 

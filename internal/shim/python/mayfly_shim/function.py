@@ -23,7 +23,7 @@ def package(name):
 
 
 def load(file):
-    """Imports the user's module and returns its handler."""
+    """Imports the user's module, and returns what answers its calls, and the server of such."""
     import importlib.util
 
     name = os.path.splitext(file)[0].replace(".", "_")
@@ -38,27 +38,30 @@ def load(file):
     spec.loader.exec_module(module)
 
     handle, app = getattr(module, "handle", None), getattr(module, "app", None)
-    framework = callable(app) and (is_asgi(app) or hasattr(app, "wsgi_app"))  # its handle may be one of many endpoints
+    framework = callable(app) and (is_async(app) or hasattr(app, "wsgi_app"))  # its handle may be one of many endpoints
     if callable(handle) and not framework:
-        from .handler import Handler
+        if is_async(handle, 0x280):  # async def, with or without yield
+            from .async_handler import Handler
+            from .loop import serve
+        else:
+            from .handler import Handler
+            from .server import serve
 
-        return Handler(handle)
+        return Handler(handle), serve
     if not callable(app):
         raise NameError(f"{file} defines neither handle nor app: write def handle(request)")
-    if not is_asgi(app):
-        from .wsgi import Application
-
-        return Application(app)
-    try:
-        from .uvicorn_server import Application
-    except ImportError:
+    if is_async(app):
         from .asgi import Application
-    return Application(app)
+        from .loop import serve
+    else:
+        from .server import serve
+        from .wsgi import Application
+    return Application(app), serve
 
 
-def is_asgi(app):
-    """Whether an application is called with scope, receive and send."""
-    while hasattr(app, "func"):  # functools.partial
-        app = app.func
-    call = app if hasattr(app, "__code__") or hasattr(app, "__func__") else type(app).__call__
-    return bool(getattr(getattr(call, "__code__", None), "co_flags", 0) & 0x80)  # async def
+def is_async(function, flags=0x80):
+    """Whether it is an async def: an application is ASGI then."""
+    while hasattr(function, "func"):  # functools.partial
+        function = function.func
+    call = function if hasattr(function, "__code__") or hasattr(function, "__func__") else type(function).__call__
+    return bool(getattr(getattr(call, "__code__", None), "co_flags", 0) & flags)

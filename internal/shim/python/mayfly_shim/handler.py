@@ -2,7 +2,10 @@
 
 import functools
 
+from .exchange import DONE, TEXT
 from .reply import header_lines
+
+JSON = b"content-type:application/json\n"
 
 
 class Handler:
@@ -11,19 +14,23 @@ class Handler:
     def __init__(self, handle):
         self.handle = handle
 
-    def __call__(self, request, reply):
-        wait = reply.connection.wait
-        result = self.handle(request)
-        if hasattr(result, "__await__"):  # from an async def, or a function that calls one
-            result = wait(result)
-        reply_with(reply, result, wait)
+    def __call__(self, call):
+        result = call.expose(self.handle, call.request)
+        if hasattr(result, "__await__"):  # from a function that calls an async def
+            result = call.settle(result)
+        whole, status, lines, body = answer(result)
+        if whole:
+            call.reply(status, lines, body)
+        else:
+            stream(call, in_turn(call, body) if hasattr(body, "__anext__") else body, status, lines)
 
 
-def reply_with(reply, result, wait):
-    """Writes what handle returned."""
+def answer(result):
+    """Whether what handle returned is whole, the reply's status and header lines, and its body
+    or a generator of it."""
     given = content(result)
     if given is not None:
-        return reply.whole(204 if result is None else 200, *given)
+        return True, 204 if result is None else 200, *given
 
     status, headers = 200, ()
     if isinstance(result, tuple):
@@ -39,23 +46,21 @@ def reply_with(reply, result, wait):
 
     if given is not None:
         kind, body = given
-        return reply.whole(status, lines if "content-type" in names else kind + lines, body)
-    if hasattr(result, "__anext__"):
-        result = in_turn(result, wait)
-    if not hasattr(result, "__next__"):
+        return True, status, lines if "content-type" in names else kind + lines, body
+    if not hasattr(result, "__next__") and not hasattr(result, "__anext__"):
         raise TypeError(
             f"handle returned {type(result).__name__}: return str, bytes, dict, list, None, "
             "(body, status[, headers]) or a generator"
         )
-    stream(reply, result, status, lines, b"text/event-stream" in lines)
+    return False, status, lines, result
 
 
 def content(result):
     """A value's Content-Type and body, or None if it is not a body."""
     if isinstance(result, str):
-        return b"Content-Type: text/plain; charset=utf-8\r\n", result.encode("utf-8", "surrogateescape")
+        return TEXT, result.encode("utf-8", "surrogateescape")
     if isinstance(result, (dict, list)):
-        return b"Content-Type: application/json\r\n", encode_json()(result).encode()
+        return JSON, encode_json()(result).encode()
     if isinstance(result, (bytes, bytearray, memoryview)):
         return b"", bytes(result)
     if result is None:
@@ -70,38 +75,44 @@ def encode_json():
     return json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
-def stream(reply, items, status, lines, at_once):
-    """Writes a chunk for each item. The head is sent with the first one, so that a
-    generator that fails earlier becomes a 502; only a client of events must learn
-    at once that it is connected."""
+def stream(call, items, status, lines):
+    """Sends each item at once. The head is sent with the first one, so that a generator that
+    fails earlier becomes a 502; only a client of events must learn at once that it is
+    connected."""
     try:
-        if at_once:
-            reply.begin(status, lines)
-            reply.chunk(b"")
-        for item in () if reply.head else items:
-            if isinstance(item, str):
-                item = item.encode("utf-8", "surrogateescape")
-            elif not isinstance(item, (bytes, bytearray, memoryview)):
-                raise TypeError(f"the generator yielded {type(item).__name__}: yield str or bytes")
-            if not reply.begun:
-                reply.begin(status, lines)
-            reply.chunk(item)
-        if not reply.begun:
-            reply.begin(status, lines)
-        reply.end()
+        if b"text/event-stream" in lines:
+            call.begin(status, lines)
+            call.chunk(b"")
+        while not call.bare and (item := call.step(items)) is not DONE:
+            item = encode(item)
+            if not call.begun:
+                call.begin(status, lines)
+            call.chunk(item)
+        if not call.begun:
+            call.begin(status, lines)
+        call.end()
     finally:
         if hasattr(items, "close"):
             items.close()
 
 
-def in_turn(items, wait):
+def encode(item):
+    """What a generator yielded, as bytes."""
+    if isinstance(item, str):
+        return item.encode("utf-8", "surrogateescape")
+    if not isinstance(item, (bytes, bytearray, memoryview)):
+        raise TypeError(f"the generator yielded {type(item).__name__}: yield str or bytes")
+    return item
+
+
+def in_turn(call, items):
     """Iterates over an async generator as over a plain one."""
     try:
         while True:
             try:
-                yield wait(items.__anext__())
+                yield call.settle(items.__anext__())
             except StopAsyncIteration:
                 return
     finally:
         if hasattr(items, "aclose"):
-            wait(items.aclose(), last=True)
+            call.settle(items.aclose(), last=True)

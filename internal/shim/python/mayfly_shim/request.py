@@ -3,8 +3,6 @@
 import io
 from collections.abc import Mapping
 
-DRAIN = 256 << 10  # most bytes of an unread body that are read to keep the connection
-
 
 class Gone(GeneratorExit):
     """The client has disconnected.
@@ -27,7 +25,7 @@ class Headers(Mapping):
         self._fields = {}
         for line in lines:
             name, _, value = line.partition(":")
-            self._fields.setdefault(name.lower(), []).append(value.strip(" \t"))
+            self._fields.setdefault(name.lower(), []).append(value)
 
     def __getitem__(self, name):
         name = name.lower()
@@ -50,26 +48,27 @@ class Headers(Mapping):
 class Request:
     """One call. Expensive parts are made on demand."""
 
-    __slots__ = ("method", "target", "_head", "_headers", "_body", "_content", "_stream", "_call")
+    __slots__ = ("_head", "_line", "_headers", "_content", "_exchange", "_stream", "_call")
 
-    def __init__(self, head, connection):
-        line, _, self._head = head.partition(b"\r\n")
-        self.method, self.target, _ = line.decode("latin-1").split(" ")
-        self._headers = self._body = self._stream = self._call = None
-        self._content = b""
-        fields = head.lower()
-        at = fields.find(b"\r\ncontent-length:")
-        if at >= 0:
-            end = fields.find(b"\r\n", at + 2)
-            length = int(fields[at + 17 : end if end >= 0 else None])
-            if length <= len(connection.buffer):  # it has all arrived
-                self._content = connection.receive(length) if length else b""
-            else:
-                self._body = Body(connection, length, fields)
-        elif b"\r\ntransfer-encoding:" in fields:
-            self._body = Body(connection, None, fields)
-        if self._body is not None:
-            self._content = None
+    def __init__(self, head, content, call):
+        self._head = head
+        self._content = content  # the whole body, or None while it arrives
+        self._exchange = call  # from which it is read
+        self._headers = self._stream = self._call = self._line = None
+
+    @property
+    def method(self):
+        return self._first()[0]
+
+    @property
+    def target(self):
+        return self._first()[1]
+
+    def _first(self):
+        if self._line is None:
+            method, _, target = self._head[: self._head.index(b"\n")].decode("latin-1").partition(" ")
+            self._line = method, target
+        return self._line
 
     @property
     def path(self):
@@ -95,7 +94,7 @@ class Request:
     @property
     def headers(self):
         if self._headers is None:
-            self._headers = Headers(self._head.decode("latin-1").split("\r\n") if self._head else ())
+            self._headers = Headers(self._head.decode("latin-1").split("\n")[1:-1])
         return self._headers
 
     @property
@@ -119,7 +118,7 @@ class Request:
     def body(self):
         """The body, or the rest of it that the stream has not read."""
         if self._content is None:
-            self._content = (self._stream or self._body).read()
+            self._content = self.stream.read()
         return self._content
 
     @property
@@ -127,7 +126,7 @@ class Request:
         """The body as a binary file, for bodies too long to hold."""
         if self._stream is None:
             whole = self._content is not None
-            self._stream = io.BytesIO(self._content) if whole else io.BufferedReader(self._body, 64 << 10)
+            self._stream = io.BytesIO(self._content) if whole else io.BufferedReader(Body(self._exchange), 64 << 10)
         return self._stream
 
     def text(self):
@@ -152,54 +151,18 @@ def unquote(path):
 
 
 class Body(io.RawIOBase):
-    """A request's body as it arrives: length bytes, or chunks if length is None."""
+    """A request's body as it arrives."""
 
-    def __init__(self, connection, length, fields):
-        self.connection = connection
-        self.chunked = length is None
-        self.left = length or 0  # bytes until the end of the body, or of the chunk
-        self.ended = False
-        self.expected = b"\r\nexpect:" in fields  # the client waits for a 100 Continue
+    def __init__(self, call):
+        self.call = call
 
     def readable(self):
         return True
 
     def readinto(self, into):
-        data = self.some(len(into))
+        data = self.call.take(len(into))
         into[: len(data)] = data
         return len(data)
 
     def readall(self):
-        parts = []
-        while not self.ended:
-            parts.append(self.some(1 << 20))
-        return b"".join(parts)
-
-    def short(self):
-        """Whether the rest is short enough to read just to reach the next request."""
-        return self.ended or not self.chunked and not self.expected and self.left <= DRAIN
-
-    def some(self, limit):
-        """Up to limit bytes; none at the end."""
-        if self.expected:
-            self.expected = False
-            self.connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if self.chunked and not self.left and not self.ended:
-            try:
-                self.left = int(self.connection.line().partition(b";")[0], 16)
-            except ValueError:
-                raise Gone from None  # the peer does not speak HTTP
-            if not self.left:
-                while self.connection.line():
-                    pass  # trailers
-                self.ended = True
-        if self.ended:
-            return b""
-        data = self.connection.receive(min(limit, self.left))
-        self.left -= len(data)
-        if not self.left:
-            if self.chunked:
-                self.connection.line()
-            else:
-                self.ended = True
-        return data
+        return b"".join(iter(lambda: self.call.take(1 << 20), b""))

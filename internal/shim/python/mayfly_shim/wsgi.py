@@ -2,6 +2,7 @@
 
 import sys
 
+from .exchange import DONE
 from .reply import header_lines
 from .request import unquote
 
@@ -12,38 +13,41 @@ class Application:
     def __init__(self, app):
         self.app = app
 
-    def __call__(self, request, reply):
+    def __call__(self, call):
         given = []  # status, lines and length, from start_response
 
         def write(data):
             if not given:
                 raise AssertionError("write before start_response")
-            if not reply.begun:
-                status, reason, lines, length = given
-                reply.begin(status, lines, length, reason)
-            reply.chunk(data)
+            if not call.begun:
+                status, lines, length = given
+                if length == len(data) and call.whole(status, lines, data):
+                    call.left = 0  # nothing may follow
+                    return
+                call.begin(*given)
+            call.chunk(data)
 
         def start_response(status, headers, exc_info=None):
-            if exc_info and reply.begun:
+            if exc_info and call.begun:
                 raise exc_info[1].with_traceback(exc_info[2])
             if given and not exc_info:
                 raise AssertionError("start_response was called twice")
-            number, _, reason = status.partition(" ")
             length = [int(value) for name, value in headers if name.lower() == "content-length"]
-            given[:] = int(number), reason, header_lines(headers)[0], length[0] if length else None
+            given[:] = int(status.partition(" ")[0]), header_lines(headers)[0], length[0] if length else None
             return write
 
-        body = self.app(self.environ(request), start_response)
+        body = call.expose(self.app, self.environ(call.request), start_response)
         try:
-            if isinstance(body, (list, tuple)) and len(body) == 1 and given and not reply.begun and given[3] is None:
-                given[3] = len(body[0])
-            for data in body:
+            if isinstance(body, (list, tuple)) and len(body) == 1 and given and not call.begun and given[2] in (None, len(body[0])):
+                return call.reply(given[0], given[1], body[0])
+            items = iter(body)
+            while (data := call.step(items)) is not DONE:
                 if data:
                     write(data)
             if not given:
                 raise AssertionError("the application did not call start_response")
             write(b"")
-            reply.end()
+            call.end()
         finally:
             if hasattr(body, "close"):
                 body.close()

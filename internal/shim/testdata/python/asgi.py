@@ -4,8 +4,6 @@ import asyncio
 import contextvars
 import sys
 
-sys.modules["uvicorn"] = None  # whatever this machine has: the server is ours
-
 STATE = {}
 
 

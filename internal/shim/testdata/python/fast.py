@@ -1,11 +1,6 @@
 """A FastAPI application, for TestFastAPI."""
 
 import asyncio
-import os
-import sys
-
-if "NO_UVICORN" in os.environ:
-    sys.modules["uvicorn"] = None
 
 from fastapi import BackgroundTasks, FastAPI, Request
 from fastapi.responses import StreamingResponse

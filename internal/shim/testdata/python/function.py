@@ -56,8 +56,8 @@ def idle(request):
 
 
 def busy(request):
-    print("busy")
     try:
+        print("busy")
         while True:
             time.sleep(0.01)
     finally:
@@ -121,6 +121,18 @@ def terminated(request):
     return {"exit": child.exitcode}
 
 
+def fork(request):
+    import os
+
+    child = os.fork()
+    return str(os.waitpid(child, 0)[1]) if child else "the child's"
+
+
+def long(request):
+    for n in range(16):
+        yield bytes([n]) * (1 << 20)
+
+
 def leave(request):
     sys.exit("leaving")
 
@@ -174,6 +186,9 @@ PATHS = {
     "/talk": talk,
     "/gate": gate,
     "/pieces": pieces,
+    "/fork": fork,
+    "/long": long,
+    "/latin": lambda r: (r.headers["X-A"], 200, {"X-A": "é", "X-B": r.headers["X-A"]}),
     "/exit": leave,
 }
 
