@@ -11,6 +11,7 @@ import (
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/link"
+	"github.com/mayfly-run/mayfly/internal/scope"
 )
 
 // bufferSize is the size of a read: it holds most replies whole.
@@ -32,8 +33,9 @@ type conn struct {
 	id       string
 	began    time.Time
 	slot     int         // in owner.calls
-	stop     func() bool // stops watching the call's context
-	upload   *upload     // nil if the request was written whole
+	watch    scope.Watch // of the call's context
+	watching bool
+	upload   *upload // nil if the request was written whole
 	method   string
 	waiting  bool          // for the reply's head; guarded by owner.mu
 	kept     bool          // it has carried a call before this one
@@ -69,9 +71,8 @@ func (u unread) Unwrap() error { return u.error }
 // call sends a call and returns its reply. Afterwards c is free or closed,
 // unless the reply has a stream. After an error c is closed.
 func (c *conn) call(ctx context.Context, call *mayfly.Call, deadline time.Time) (mayfly.Reply, error) {
-	if ctx.Done() != nil {
-		c.stop = context.AfterFunc(ctx, c.cut)
-	}
+	c.watch.Start(ctx, c.cut)
+	c.watching = true
 	reply, err := c.send(call, deadline)
 	if err != nil {
 		if c.upload != nil && c.upload.fault() != nil {
@@ -256,10 +257,10 @@ func (b *connBody) Read(p []byte) (int, error) {
 // release ends the call. It keeps the conn for the next one if reuse is set (the
 // reply was read to its end) and the conn is still clean.
 func (c *conn) release(reuse bool) {
-	if c.stop != nil && !c.stop() {
+	if c.watching && !c.watch.Stop() {
 		reuse = false // kill is running or has run
 	}
-	c.stop = nil
+	c.watching = false
 	if c.upload != nil && !c.upload.done() || c.r != c.w {
 		reuse = false // the function replied before it read everything, or sent more than its reply
 	}
