@@ -37,10 +37,12 @@ var floors = map[string]int{
 	module + "/internal/process":   2,
 	module + "/internal/bundle":    2,
 	module + "/internal/link":      2,
+	module + "/internal/instance":  2,
 	module + "/internal/watch":     2,
 
 	module + "/internal/config": 3,
 	module + "/internal/shim":   3,
+	module + "/fn":              3,
 
 	module + "/internal/bus": 4,
 
@@ -492,7 +494,7 @@ func (f *goFile) forbids(s *ast.SelectorExpr, fn *ast.FuncDecl) string {
 	guest := slices.Contains(guests, f.pkg)
 	switch name := selector(s); {
 	case name == "os.Getenv" || name == "os.LookupEnv" || name == "os.Environ":
-		if !guest && !f.test && path.Dir(f.path) != "internal/config" {
+		if !guest && !f.test && path.Dir(f.path) != "internal/config" && path.Dir(f.path) != "fn" { // fn is in a user's program
 			return name + ": the environment is read in internal/config alone"
 		}
 	case name == "os.Exit":

@@ -47,7 +47,7 @@ func (w *Writer) Flush(b []byte) {
 		return
 	}
 	runtime.Gosched() // others that are about to send do so now
-	for range patience {
+	for i := 0; i < patience; i++ {
 		out := w.take()
 		if out == nil {
 			return
@@ -57,12 +57,21 @@ func (w *Writer) Flush(b []byte) {
 			n = w.try(out)
 		}
 		if n < len(out) { // nobody reads, or the connection is broken
-			w.rest.Go(func() { w.carryOn(out, n) })
+			w.takeOver(out, n)
 			return
 		}
 		w.reuse(out)
 	}
-	w.rest.Go(func() { w.carryOn(nil, 0) })
+	w.takeOver(nil, 0)
+}
+
+// takeOver has a goroutine carry on.
+func (w *Writer) takeOver(out []byte, done int) {
+	w.rest.Add(1)
+	go func() {
+		defer w.rest.Done()
+		w.carryOn(out, done)
+	}()
 }
 
 // carryOn writes until there is nothing left, and waits for the other side to read.
@@ -106,6 +115,9 @@ func (w *Writer) reuse(b []byte) {
 	w.spare = b[:0]
 	w.mu.Unlock()
 }
+
+// Drain returns when all is written. Nobody may flush meanwhile.
+func (w *Writer) Drain() { w.rest.Wait() }
 
 // Close returns when nothing is written anymore. What it writes to must be closed before.
 func (w *Writer) Close() {

@@ -13,16 +13,19 @@ import (
 	"go/token"
 	"go/types"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/internal/frame"
+	"github.com/mayfly-run/mayfly/internal/instance"
+	"github.com/mayfly-run/mayfly/internal/scope"
 )
 
 //go:embed golang/main.go.tmpl
@@ -167,15 +170,50 @@ func (g *goBuild) hideSiblings() error {
 	return nil
 }
 
-// generate adds the main that serves the package's Handle.
+// generate adds the main that serves the package's Handle, and the packages that it needs.
 func (g *goBuild) generate(importPath string) error {
-	text := strings.ReplaceAll(goMain, "{{.}}", strconv.Quote(importPath))
-	file := filepath.Join(g.Work, "main.go")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	names := strings.NewReplacer("{{function}}", importPath, "{{main}}", importPath+"/"+goMainFolder,
+		goOurs, importPath+"/"+goMainFolder+"/")
+	if err := g.show("main.go", names.Replace(goMain)); err != nil {
+		return err
+	}
+	for name, source := range map[string]fs.FS{"instance": instance.Source, "frame": frame.Source, "scope": scope.Source} {
+		files, err := fs.Glob(source, "*.go")
+		if err != nil {
+			return fmt.Errorf("source of %s: %w", name, err)
+		}
+		for _, file := range files {
+			text, err := fs.ReadFile(source, file)
+			if err == nil {
+				err = g.show(filepath.Join(name, file), names.Replace(string(text)))
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return g.writeOverlay()
+}
+
+// goOurs begins the import paths of our packages.
+const goOurs = "github.com/mayfly-run/mayfly/internal/"
+
+// show has the go command see a file in goMainFolder. One that is as it was is not written, so
+// that the go command need not read it again.
+func (g *goBuild) show(name, text string) error {
+	file := filepath.Join(g.Work, goMainFolder, name)
+	g.overlay[filepath.Join(g.Folder, goMainFolder, name)] = file
+	if is, err := os.ReadFile(file); err == nil && string(is) == text {
+		return nil
+	}
+	err := os.MkdirAll(filepath.Dir(file), 0o700)
+	if err == nil {
+		err = os.WriteFile(file, []byte(text), 0o600)
+	}
+	if err != nil {
 		return fmt.Errorf("generate main: %w", err)
 	}
-	g.overlay[filepath.Join(g.Folder, goMainFolder, "main.go")] = file
-	return g.writeOverlay()
+	return nil
 }
 
 func (g *goBuild) writeOverlay() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -94,6 +95,25 @@ func TestGoBuildsWithinTheUsersModule(t *testing.T) {
 	}
 	if after := tree(t, folder); !slices.Equal(after, before) {
 		t.Errorf("the build made of %q %q", before, after)
+	}
+}
+
+// What the generated main brings along must be understood by the Go that a user has.
+func TestGoNeedsNoNewGo(t *testing.T) {
+	t.Parallel()
+	folder := write(t, map[string]string{"go.mod": "module example.com/old\n\ngo 1.21\n", "hello.go": goHello})
+	work := t.TempDir()
+	_, err := shim.Go(t.Context(), shim.GoOptions{Folder: folder, Out: filepath.Join(t.TempDir(), "hello"), Work: work})
+	if err != nil {
+		t.Fatalf("build: %v\n%v", err, errors.Unwrap(err))
+	}
+	if err := os.CopyFS(filepath.Join(folder, "mayfly_main"), os.DirFS(filepath.Join(work, "mayfly_main"))); err != nil {
+		t.Fatal(err)
+	}
+	vet := exec.Command("go", "vet", "./mayfly_main/...") // knows since when functions are there
+	vet.Dir = folder
+	if said, err := vet.CombinedOutput(); err != nil {
+		t.Errorf("vet: %v\n%s", err, said)
 	}
 }
 

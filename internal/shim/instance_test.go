@@ -76,7 +76,7 @@ func launch(t *testing.T, r shim.Result, folder string, env ...string) *instance
 	i.link = frametest.Listen(t, link)
 	i.process = exec.Command(r.Start[0], r.Start[1:]...)
 	i.process.Dir = folder
-	i.process.Env = append(append(i.process.Environ(), mayfly.EnvSocket+"="+i.socket, "MAYFLY_LINK="+link), env...)
+	i.process.Env = append(append(i.process.Environ(), mayfly.EnvSocket+"="+i.socket, mayfly.EnvLink+"="+link), env...)
 	i.process.Stdout, i.process.Stderr = i.stdout, i.stderr
 	if err := i.process.Start(); err != nil {
 		t.Fatal(err)

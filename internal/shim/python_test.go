@@ -544,7 +544,9 @@ func TestShimsSpeakTheWire(t *testing.T) {
 	t.Parallel()
 	for files, names := range map[string][]string{
 		"python/mayfly_shim/*.py": {mayfly.EnvLink, mayfly.HeaderCall, mayfly.HeaderRemote, strings.ToLower(mayfly.HeaderParamPrefix), `\x1e`},
-		"golang/main.go.tmpl":     {mayfly.EnvSocket, mayfly.HeaderCrash},
+		"golang/main.go.tmpl":     {mayfly.EnvLink, mayfly.EnvSocket},
+		"../../fn/fn.go":          {mayfly.EnvLink, mayfly.EnvSocket},
+		"../instance/request.go":  {mayfly.HeaderRemote},
 	} {
 		var text []byte
 		parts, err := filepath.Glob(filepath.FromSlash(files))
