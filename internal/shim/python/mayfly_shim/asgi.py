@@ -1,6 +1,8 @@
 """Calls an ASGI application (https://asgi.readthedocs.io)."""
 
 import asyncio
+import functools
+import sys
 
 from .crash import trace
 from .link import ERROR
@@ -42,20 +44,28 @@ class Application:
             raise RuntimeError("app returned before its response was complete")
 
     def scope(self, request):
-        target, _, query = request.target.partition("?")
+        first, *fields = request._head.split(b"\n")
+        method, _, target = first.partition(b" ")
+        path, _, query = target.partition(b"?")
+        pairs = [field.partition(b":") for field in fields]
+        pairs.pop()  # after the last line's end
         return describe(
             {
                 "type": "http",
                 "asgi": VERSION,
                 "http_version": "1.1",
-                "method": request.method,
-                "path": unquote(target).decode("utf-8", "replace"),
-                "raw_path": target.encode("latin-1"),
-                "query_string": query.encode("latin-1"),
-                "headers": fields(request._head),
+                "method": method.decode("latin-1"),
+                "path": text(path),
+                "raw_path": path,
+                "query_string": query,
+                "headers": [(name.lower(), value) for name, _, value in pairs],
                 "state": self.lifespan.state.copy(),
             }
         )
+
+
+def text(path):
+    return (unquote(path) if b"%" in path else path).decode("utf-8", "replace")
 
 
 class Lifespan:
@@ -141,10 +151,8 @@ class Conversation:
             raise RuntimeError(f"app sent {kind!r}, which is not a response message")
 
     async def begin(self, message):
-        headers = [(bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in message.get("headers", ())]
-        lines, _ = header_lines(headers)
-        length = [int(value) for name, value in headers if name.lower() == "content-length"]
-        self.start = message["status"], lines, length[0] if length else None
+        lines, length = lines_of(message.get("headers", ()))
+        self.start = message["status"], lines, length
         if b"text/event-stream" in lines:  # its client must learn at once that it is connected
             self.call.begin(*self.start)
             await self.chunk(b"")
@@ -182,40 +190,52 @@ class Conversation:
         self.call.ring()  # who waits for the end
 
 
-def fields(head):
-    """The header as ASGI has it."""
-    pairs = (line.partition(b":") for line in head.split(b"\n")[1:-1])
-    return [(name.lower(), value) for name, _, value in pairs]
-
-
 def describe(scope):
     """Adds what Mayfly's headers say of the client, the public address and the path
     below which the function is found."""
-    headers = dict(reversed(scope["headers"]))
-
-    def get(name, default=""):
-        return headers.get(name, default.encode()).decode("latin-1")
-
-    def address(text, port):
-        host, colon, number = text.rpartition(":")
-        return (host, int(number)) if colon and number.isdigit() else (text, port)
-
-    scope["scheme"] = get(b"x-forwarded-proto", "http")
-    scope["server"] = address(get(b"host", "localhost"), 443 if scope["scheme"] == "https" else 80)
-    host, port = address(get(b"mayfly-remote"), 0)
+    get = dict(reversed(scope["headers"])).get
+    scheme = scope["scheme"] = get(b"x-forwarded-proto", b"http").decode("latin-1")
+    scope["server"] = address(get(b"host", b"localhost"), 443 if scheme == "https" else 80)
+    host, port = address(get(b"mayfly-remote", b""), 0)
     scope["client"] = (host.strip("[]"), port) if host else None
-    prefix = get(b"x-forwarded-prefix").rstrip("/")
-    scope["root_path"] = unquote(prefix).decode("utf-8", "replace")
+    prefix = get(b"x-forwarded-prefix", b"").rstrip(b"/")
+    scope["root_path"] = text(prefix)
     if prefix and path_is_whole():
         scope["path"] = scope["root_path"] + scope["path"]
-        scope["raw_path"] = prefix.encode("latin-1") + scope["raw_path"]
+        scope["raw_path"] = prefix + scope["raw_path"]
     return scope
 
 
+def address(both, port):
+    host, colon, number = both.decode("latin-1").rpartition(":")
+    return (host, int(number)) if colon and number.isdigit() else (host + colon + number, port)
+
+
+@functools.lru_cache(None)
 def path_is_whole():
     """Whether the application expects its root_path in the path, as the standard has it.
     Starlette before 0.33 does not."""
-    import sys
-
     starlette = sys.modules.get("starlette._utils")
     return starlette is None or hasattr(starlette, "get_route_path")
+
+
+def lines_of(headers):
+    """The header as bytes, and its Content-Length."""
+    lines, length = [], None
+    for name, value in headers:
+        name, value = bytes(name), bytes(value)
+        lower = name_of(name)
+        if lower == b"content-length":
+            length = int(value)
+        elif lower:
+            if b"\n" in value or b"\r" in value or b"\0" in value:
+                raise ValueError(f"the header {name.decode()} contains a line break or NUL: {value!r}")
+            lines.append(b"%b:%b\n" % (name, value))
+    return b"".join(lines), length
+
+
+@functools.lru_cache(1000)
+def name_of(name):
+    """A header's name in lower case; None if it is one that the shim decides."""
+    _, names = header_lines([(name.decode("latin-1"), "")])
+    return name.lower() if names or name.lower() == b"content-length" else None

@@ -30,6 +30,7 @@ class Link:
     def __init__(self, path):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.connect(path)
+        self.into = memoryview(bytearray(READ))  # used again: to make one so large takes several system calls
         self.rest = b""  # the beginning of a frame
         self.out = []  # frames to be written
         self.writing = threading.Lock()
@@ -41,7 +42,7 @@ class Link:
     def read(self, flags=0):
         """What has come, or nothing at the end, or None if it would have to wait and must not."""
         try:
-            return self.sock.recv(READ, flags)
+            return bytes(self.into[: self.sock.recv_into(self.into, READ, flags)])
         except BlockingIOError:
             return None
         except OSError:

@@ -51,7 +51,7 @@ class Server:
         for call in list(self.link.calls.values()):
             call.interrupt()
         await self.ended(max(LAST, deadline - time.monotonic()))
-        for task in self.tasks:
+        for task in list(self.tasks):
             task.cancel()
         await self.ended(LAST)
         self.link.flush()
@@ -60,7 +60,7 @@ class Server:
     async def ended(self, seconds):
         """Waits for all calls to end."""
         if self.tasks:
-            await asyncio.wait(self.tasks, timeout=seconds)
+            await asyncio.wait(set(self.tasks), timeout=seconds)
 
     def stop(self):
         if not self.stopping.done():
@@ -80,7 +80,6 @@ class Server:
                 call = link.calls[number] = Call(self, number, flags, head, body)
                 call.task = self.loop.create_task(call.run())
                 self.tasks.add(call.task)
-                call.task.add_done_callback(self.tasks.discard)
             elif number in link.calls:
                 link.calls[number].receive(kind, flags, body)
 
@@ -105,23 +104,22 @@ class Server:
 class Call(Exchange):
     """One call, in its task."""
 
-    begun_task = False
+    running = False  # its task has begun
     waiting = ()  # futures
 
     async def run(self):
-        if self.over:
-            self.link.calls.pop(self.number, None)
-            return  # the client has left already
-        self.begun_task = True
+        self.running = True
         request = self.request
         CALL.set(request)
         try:
-            await self.server.answer(self)
+            if not self.over:  # already
+                await self.server.answer(self)
         except BaseException as e:  # a SystemExit would end the loop
             if not self.over:
                 self.fail(e)
         finally:
             self.link.calls.pop(self.number, None)
+            self.server.tasks.discard(self.task)
             OUT.finish(request)
             ERR.finish(request)
             self.flush()
@@ -132,7 +130,7 @@ class Call(Exchange):
             return
         self.over = True
         self.ring()
-        if self.server.answer.cancels and self.begun_task:
+        if self.server.answer.cancels and self.running:
             self.task.cancel()
 
     def flush(self):

@@ -23,7 +23,7 @@ from .link import HEAD, LAST, PATIENCE, SIGNALS, Link
 from .output import CALL, ERR, OUT
 from .request import Gone
 
-MOMENT = 2  # milliseconds until a call that is not over counts as waiting
+MOMENT = 5  # milliseconds until a call that is not over counts as waiting: as often as Python switches threads
 PARKED = 10  # moments without a call after which the main thread sleeps
 WARY = 64  # calls after one that waited before which another thread is woken
 SOON = 0.0005  # seconds that a reply may wait for others
@@ -44,7 +44,8 @@ class Server:
         self.frames = iter(())  # that were read and not looked at
         self.table = []  # holds the turn while its owner runs a call
         self.begun = 0  # calls
-        self.wary = 0
+        self.wary = 0  # calls
+        self.waits = False  # a call that was just found not to be over waits, and does not compute
         self.idle = []  # locks that idle threads wait for
         self.coming = False  # a thread that was woken
         self.parked = False
@@ -79,11 +80,14 @@ class Server:
         seen, quiet = 0, 0
         while not self.stopping:
             self.parked = quiet >= PARKED
+            since = time.monotonic()
             self.rest(None if self.parked and self.begun == seen else MOMENT)
             self.parked = False
             if self.begun != seen:
                 seen, quiet = self.begun, 0
             elif self.table:
+                # While code computes, in its thread or elsewhere on a busy machine, we are late.
+                self.waits = time.monotonic() - since < MOMENT / 1000 * 1.5
                 self.help()
             else:
                 quiet += 1
@@ -146,7 +150,10 @@ class Server:
             except IndexError:
                 pass
             else:
-                self.wary = WARY if self.begun else 0
+                if self.waits or self.wary:
+                    self.wary = WARY
+                self.waits = False
+                self.link.flush()  # what the last owner could not
                 self.lead()
             if self.link.child:
                 os._exit(0)
@@ -175,7 +182,6 @@ class Server:
                     self.wake()
                 if self.wary:
                     self.wary -= 1
-                    link.flush()
                     self.help()
                 call.run()
                 try:

@@ -1,5 +1,6 @@
 """Calls a WSGI application."""
 
+import functools
 import sys
 
 from .exchange import DONE
@@ -53,36 +54,47 @@ class Application:
                 body.close()
 
     def environ(self, request):
-        path = request.target.partition("?")[0]
-        get = request.headers.get
-        host, _, port = get("Host", "localhost").rpartition(":")
-        if not port.isdigit():
-            host, port = get("Host", "localhost"), "80"
+        first, *fields = request._head.decode("latin-1").split("\n")
+        method, _, target = first.partition(" ")
+        path, _, query = target.partition("?")
         environ = {
-            "HTTP_" + name.upper().replace("-", "_"): value
-            for name, value in request.headers.items()
-            if "_" not in name  # it could impersonate another header
+            "REQUEST_METHOD": method,
+            "PATH_INFO": unquote(path).decode("latin-1") if "%" in path else path,
+            "QUERY_STRING": query,
+            "CONTENT_TYPE": "",
+            "CONTENT_LENGTH": "",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.version": (1, 0),
+            "wsgi.input": request.stream,
+            "wsgi.input_terminated": True,
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
         }
-        environ.update(
-            {
-                "REQUEST_METHOD": request.method,
-                "SCRIPT_NAME": get("X-Forwarded-Prefix", "").rstrip("/"),
-                "PATH_INFO": unquote(path).decode("latin-1") if "%" in path else path,
-                "QUERY_STRING": request.query_string,
-                "CONTENT_TYPE": environ.pop("HTTP_CONTENT_TYPE", ""),
-                "CONTENT_LENGTH": environ.pop("HTTP_CONTENT_LENGTH", ""),
-                "REMOTE_ADDR": get("Mayfly-Remote", "").rpartition(":")[0].strip("[]"),
-                "SERVER_NAME": host,
-                "SERVER_PORT": port,
-                "SERVER_PROTOCOL": "HTTP/1.1",
-                "wsgi.version": (1, 0),
-                "wsgi.url_scheme": get("X-Forwarded-Proto", "http"),
-                "wsgi.input": request.stream,
-                "wsgi.input_terminated": True,
-                "wsgi.errors": sys.stderr,
-                "wsgi.multithread": True,
-                "wsgi.multiprocess": True,
-                "wsgi.run_once": False,
-            }
-        )
+        for field in fields:
+            name, _, value = field.partition(":")
+            name = variable(name)
+            if name.startswith("HTTP_") and name in environ:
+                value = environ[name] + ("; " if name == "HTTP_COOKIE" else ", ") + value
+            environ[name] = value
+        environ.pop("", None)  # of headers that have no variable
+        get = environ.get
+        host, _, port = get("HTTP_HOST", "localhost").rpartition(":")
+        if not port.isdigit():
+            host, port = get("HTTP_HOST", "localhost"), "80"
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = host, port
+        environ["SCRIPT_NAME"] = get("HTTP_X_FORWARDED_PREFIX", "").rstrip("/")
+        environ["REMOTE_ADDR"] = get(variable("Mayfly-Remote"), "").rpartition(":")[0].strip("[]")
+        environ["wsgi.url_scheme"] = get("HTTP_X_FORWARDED_PROTO", "http")
         return environ
+
+
+@functools.lru_cache(1000)
+def variable(header):
+    """The name of a header's variable, or nothing: one with an underscore could impersonate
+    another header."""
+    if "_" in header:
+        return ""
+    name = header.upper().replace("-", "_")
+    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH", "") else "HTTP_" + name
