@@ -20,7 +20,7 @@ type Writer struct {
 	mu          sync.Mutex
 	buf, spare  []byte
 	busy, ended bool
-	rest        sync.WaitGroup
+	work        sync.WaitGroup // one while busy
 }
 
 // NewWriter returns a Writer that sends the preface first.
@@ -41,7 +41,10 @@ func (w *Writer) Flush(b []byte) {
 		w.buf = nil
 	}
 	first := !w.busy && len(w.buf) > 0
-	w.busy = w.busy || first
+	if first {
+		w.busy = true
+		w.work.Add(1)
+	}
 	w.mu.Unlock()
 	if !first {
 		return
@@ -57,21 +60,12 @@ func (w *Writer) Flush(b []byte) {
 			n = w.try(out)
 		}
 		if n < len(out) { // nobody reads, or the connection is broken
-			w.takeOver(out, n)
+			go w.carryOn(out, n)
 			return
 		}
 		w.reuse(out)
 	}
-	w.takeOver(nil, 0)
-}
-
-// takeOver has a goroutine carry on.
-func (w *Writer) takeOver(out []byte, done int) {
-	w.rest.Add(1)
-	go func() {
-		defer w.rest.Done()
-		w.carryOn(out, done)
-	}()
+	go w.carryOn(nil, 0)
 }
 
 // carryOn writes until there is nothing left, and waits for the other side to read.
@@ -86,6 +80,7 @@ func (w *Writer) carryOn(out []byte, done int) {
 			w.mu.Lock()
 			w.ended, w.buf, w.spare = true, nil, nil
 			w.mu.Unlock()
+			w.work.Done()
 			return
 		}
 		w.reuse(out)
@@ -100,6 +95,7 @@ func (w *Writer) take() []byte {
 	out := w.buf
 	if len(out) == 0 {
 		w.busy = false
+		w.work.Done()
 		return nil
 	}
 	w.buf, w.spare = w.spare, nil
@@ -116,13 +112,13 @@ func (w *Writer) reuse(b []byte) {
 	w.mu.Unlock()
 }
 
-// Drain returns when all is written. Nobody may flush meanwhile.
-func (w *Writer) Drain() { w.rest.Wait() }
+// Drain returns when all that was flushed is written, or cannot be.
+func (w *Writer) Drain() { w.work.Wait() }
 
 // Close returns when nothing is written anymore. What it writes to must be closed before.
 func (w *Writer) Close() {
 	w.mu.Lock()
 	w.ended, w.buf = true, nil
 	w.mu.Unlock()
-	w.rest.Wait()
+	w.work.Wait()
 }

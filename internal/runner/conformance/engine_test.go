@@ -94,6 +94,7 @@ func TestEnginesConform(t *testing.T) {
 		engine runner.Engine
 		fixtures
 	}{
+		{"http by frames", web, listening("link")},
 		{"http on its socket", web, listening("socket")},
 		{"http on its port", web, listening("port")},
 		{"exec", exec.New(exec.Options{Keeper: keeper}), running("script", false)},

@@ -17,12 +17,14 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/fn"
 	"github.com/mayfly-run/mayfly/internal/process"
 	"go.uber.org/goleak"
 )
 
 // programs are what the test binary can be, by its first argument.
 var programs = map[string]func(){
+	"link":    func() { must(fn.Serve(http.HandlerFunc(answer))) },
 	"socket":  func() { serve("unix", os.Getenv(mayfly.EnvSocket)) },
 	"port":    func() { serve("tcp", "127.0.0.1:"+os.Getenv("PORT")) },
 	"script":  func() { script(false) },
