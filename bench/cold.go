@@ -69,9 +69,9 @@ func measureCold(ctx context.Context, starts int) (*coldResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	functions, interpreters := map[string]string{}, map[string]string{}
+	functions, interpreters := map[string]function{}, map[string]string{}
 	for _, f := range coldFunctions {
-		functions[f.name], interpreters[f.name] = f.program, f.interpreter
+		functions[f.name], interpreters[f.name] = function{f.program, "instances: {max: 1, idle: 100ms}"}, f.interpreter
 		if f.where == nil {
 			continue
 		}
@@ -82,7 +82,7 @@ func measureCold(ctx context.Context, starts int) (*coldResult, error) {
 		interpreters[f.name] = strings.TrimSpace(string(out))
 	}
 	project := filepath.Join(dir, "project")
-	if err := writeProject(project, functions, "instances: {max: 1, idle: 100ms}"); err != nil {
+	if err := writeProject(project, functions); err != nil {
 		return nil, err
 	}
 	logs, toLogs := io.Pipe()

@@ -7,10 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -25,129 +23,61 @@ type contestant struct {
 	name      string
 	addr      string
 	path      string
+	events    string   // a path that streams events; may be empty
 	door      *process // the one that the driver calls
 	processes []*process
 	mallocs   func() (uint64, error) // heap allocations of the door so far; nil if unknown
 }
 
-// startAll starts the wanted contestants and returns a function to stop them.
-func startAll(ctx context.Context, only []string, other string) (_ []*contestant, stop func(), err error) {
-	var started []*process
-	dir, err := os.MkdirTemp("", "mayfly-bench")
-	if err != nil {
-		return nil, nil, err
-	}
-	stopAll := func() {
-		for i := len(started) - 1; i >= 0; i-- {
-			started[i].stop()
-		}
-		os.RemoveAll(dir)
-	}
-	defer func() {
-		if err != nil {
-			stopAll()
-		}
-	}()
-	start := func(stderr io.Writer, name string, args ...string) (*process, error) {
-		p, err := startProcess(ctx, stderr, name, args...)
-		if err == nil {
-			started = append(started, p)
-		}
-		return p, err
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, nil, err
-	}
-	role := func(args ...string) (*process, error) {
-		return start(os.Stderr, self, append([]string{roleArgument}, args...)...)
-	}
-	binary, err := buildMayfly(ctx, dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	accessLog, err := os.Create(filepath.Join(dir, "mayfly.log"))
-	if err != nil {
-		return nil, nil, err
-	}
-	mayfly := func(args ...string) (*process, error) { return start(accessLog, binary, args...) }
-	otherMayfly := func(args ...string) (*process, error) { return start(accessLog, other, args...) }
+// makers has every contestant.
+var makers = map[string]maker{
+	"plain":    func(ctx context.Context, p place) (*contestant, error) { return p.roles(ctx, 0) },
+	"article":  startArticle,
+	"embedded": startEmbedded,
+	"external": startExternal,
 
-	makers := map[string]func() (*contestant, error){
-		"plain": func() (*contestant, error) {
-			p, err := role("plain")
-			if err != nil {
-				return nil, err
+	"function-go":      startGo,
+	"function-node":    functionOf("worker.mjs"),
+	"function-python":  functionOf("echo.py"),
+	"function-fastapi": startFastAPI,
+
+	"proxies-go":    func(ctx context.Context, p place) (*contestant, error) { return p.roles(ctx, 2) },
+	"server-node":   script("node", "server.mjs"),
+	"proxy-node":    startProxyNode,
+	"server-python": script("python3", "server.py"),
+	"tuned-python":  script("python3", "tuned.py"),
+	"uvicorn":       startUvicorn,
+
+	"workerd":             startWorkerd,
+	"bun":                 startBun,
+	"deno":                startDeno,
+	"functions-framework": startFramework,
+}
+
+// groups expands the names of groups to their contestants, each once.
+func groups(names []string) (all []string) {
+	for _, name := range names {
+		members := []string{name}
+		switch name {
+		case "gateway":
+			members = []string{"plain", "article", "embedded", "external"}
+		case "functions":
+			members = []string{
+				"function-go", "plain", "proxies-go", "function-node", "server-node", "proxy-node",
+				"function-python", "server-python", "tuned-python", "function-fastapi", "uvicorn",
 			}
-			return &contestant{name: "plain", addr: p.line, path: "/", door: p, processes: []*process{p}, mallocs: expvarMallocs(p.line)}, nil
-		},
-		"article": func() (*contestant, error) {
-			nats, err := role("nats", filepath.Join(dir, "article"))
-			if err != nil {
-				return nil, err
-			}
-			service, err := role("service", nats.line)
-			if err != nil {
-				return nil, err
-			}
-			api, err := role("article", nats.line)
-			if err != nil {
-				return nil, err
-			}
-			return &contestant{name: "article", addr: api.line, path: "/", door: api, processes: []*process{nats, service, api}, mallocs: expvarMallocs(api.line)}, nil
-		},
-		"embedded": func() (*contestant, error) {
-			return startMayfly(ctx, mayfly, role, filepath.Join(dir, "embedded"), "")
-		},
-		"other": func() (*contestant, error) {
-			c, err := startMayfly(ctx, otherMayfly, role, filepath.Join(dir, "other"), "")
-			if err == nil {
-				c.name = "other"
-			}
-			return c, err
-		},
-		"external": func() (*contestant, error) {
-			nats, err := role("nats", filepath.Join(dir, "external"))
-			if err != nil {
-				return nil, err
-			}
-			c, err := startMayfly(ctx, mayfly, role, filepath.Join(dir, "gateway"), nats.line)
-			if err != nil {
-				return nil, err
-			}
-			c.name = "external"
-			c.processes = append(c.processes, nats)
-			return c, nil
-		},
-	}
-	for name, maker := range functionMakers(ctx, filepath.Join(dir, "functions"), accessLog, start, role, mayfly, otherMayfly) {
-		makers[name] = maker
-	}
-	if len(only) == 0 {
-		only = []string{"gateway"}
-	}
-	only = groups(only)
-	if other != "" {
-		if slices.Contains(only, "function-go") {
-			only = append(only, "function-other")
+		case "peers":
+			members = []string{"function-node", "server-node", "workerd", "bun", "deno", "functions-framework"}
+		case "goals":
+			members = contestantsOfGoals()
 		}
-		if slices.Contains(only, "embedded") {
-			only = append(only, "other")
+		for _, member := range members {
+			if !slices.Contains(all, member) {
+				all = append(all, member)
+			}
 		}
 	}
-	var contestants []*contestant
-	for _, name := range only {
-		maker := makers[name]
-		if maker == nil {
-			return nil, nil, fmt.Errorf("no contestant %q", name)
-		}
-		c, err := maker()
-		if err != nil {
-			return nil, nil, fmt.Errorf("start %s: %w", name, err)
-		}
-		contestants = append(contestants, c)
-	}
-	return contestants, stopAll, nil
+	return all
 }
 
 // buildMayfly builds the mayfly of this checkout into a folder.
@@ -160,25 +90,78 @@ func buildMayfly(ctx context.Context, dir string) (string, error) {
 	return binary, nil
 }
 
+// roles is net/http that echoes, behind as many reverse proxies.
+func (p place) roles(ctx context.Context, proxies int) (*contestant, error) {
+	door, err := p.role(ctx, "plain")
+	if err != nil {
+		return nil, err
+	}
+	all := []*process{door}
+	for range proxies {
+		if door, err = p.role(ctx, "proxy", door.line); err != nil {
+			return nil, err
+		}
+		all = append(all, door)
+	}
+	return newServer(door, all...), nil
+}
+
+// newServer returns a contestant whose door is one of our own roles.
+func newServer(door *process, all ...*process) *contestant {
+	return &contestant{addr: door.line, path: "/", door: door, processes: all, mallocs: expvarMallocs(door.line)}
+}
+
+func startArticle(ctx context.Context, p place) (*contestant, error) {
+	nats, err := p.role(ctx, "nats", p.dir)
+	if err != nil {
+		return nil, err
+	}
+	service, err := p.role(ctx, "service", nats.line)
+	if err != nil {
+		return nil, err
+	}
+	api, err := p.role(ctx, "article", nats.line)
+	if err != nil {
+		return nil, err
+	}
+	return newServer(api, nats, service, api), nil
+}
+
+// startEmbedded starts mayfly up with its defaults, and the echo service behind it.
+func startEmbedded(ctx context.Context, p place) (*contestant, error) {
+	return startGateway(ctx, p, "")
+}
+
+func startExternal(ctx context.Context, p place) (*contestant, error) {
+	nats, err := p.role(ctx, "nats", filepath.Join(p.dir, "nats"))
+	if err != nil {
+		return nil, err
+	}
+	c, err := startGateway(ctx, p, nats.line)
+	if err == nil {
+		c.processes = append(c.processes, nats)
+	}
+	return c, err
+}
+
+// startGateway starts a node and the echo service. nats is the address of an existing
+// server, or "" for the embedded one.
+func startGateway(ctx context.Context, p place, nats string) (*contestant, error) {
+	c, nats, err := p.mayflyUp(ctx, nats)
+	if err != nil {
+		return nil, err
+	}
+	service, err := p.role(ctx, "service", nats)
+	if err != nil {
+		return nil, err
+	}
+	c.path = "/svc/bench/echo"
+	c.processes = append(c.processes, service)
+	return c, nil
+}
+
 // A starter starts a process and returns when it has printed its first line.
 type starter func(args ...string) (*process, error)
-
-// startMayfly starts mayfly up with its defaults, the access log going to a file, and
-// the echo service behind it. nats is the address of an existing server, or "" for the
-// embedded one.
-func startMayfly(ctx context.Context, mayfly, role starter, dir, nats string) (*contestant, error) {
-	c, nats, err := startNode(mayfly, dir, nats)
-	if err != nil {
-		return nil, err
-	}
-	service, err := role("service", nats)
-	if err != nil {
-		return nil, err
-	}
-	c.name, c.path = "embedded", "/svc/bench/echo"
-	c.processes = append(c.processes, service)
-	return c, c.waitReady(ctx)
-}
 
 // startNode starts mayfly up with args, on free ports. With a log in text it also prints
 // its greeting, which startProcess waits for.

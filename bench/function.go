@@ -2,105 +2,121 @@ package main
 
 import (
 	"context"
-	"io"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 )
-
-// groups expands the names of groups to their contestants.
-func groups(names []string) (all []string) {
-	for _, name := range names {
-		switch name {
-		case "gateway":
-			all = append(all, "plain", "article", "embedded", "external")
-		case "functions":
-			all = append(all, "function-go", "proxies-go", "function-node", "proxy-node", "function-python", "server-python", "tuned-python")
-		default:
-			all = append(all, name)
-		}
-	}
-	return all
-}
 
 // oneInstance makes a function comparable to one process. Its concurrency is the
 // default; the rest of the load waits.
 const oneInstance = "instances: {max: 1}, wait: 2000"
 
-// functionMakers returns constructors of the contestants that measure functions. Each
-// has its own folder below dir; access logs go to log.
-func functionMakers(
-	ctx context.Context, dir string, log io.Writer, start func(stderr io.Writer, name string, args ...string) (*process, error), role, mayfly, otherMayfly starter,
-) map[string]func() (*contestant, error) {
-	function := func(mayfly starter, name, program string) func() (*contestant, error) {
-		return func() (*contestant, error) {
-			folder := filepath.Join(dir, name)
-			if err := writeProject(folder, map[string]string{"echo": program}, oneInstance); err != nil {
-				return nil, err
-			}
-			c, _, err := startNode(mayfly, filepath.Join(folder, "data"), "", folder)
-			if err != nil {
-				return nil, err
-			}
-			c.name, c.path = name, "/fn/echo"
-			return c, c.waitReady(ctx)
-		}
-	}
-	server := func(log io.Writer, interpreter, program string) (*process, error) {
-		path, err := writeProgram(filepath.Join(dir, "servers"), program)
-		if err != nil {
-			return nil, err
-		}
-		return start(log, interpreter, path)
-	}
-	python := func(name, program string) func() (*contestant, error) {
-		return func() (*contestant, error) {
-			p, err := server(log, "python3", program)
-			if err != nil {
-				return nil, err
-			}
-			return &contestant{name: name, addr: p.line, path: "/", door: p, processes: []*process{p}}, nil
-		}
-	}
-	return map[string]func() (*contestant, error){
-		"function-go":     function(mayfly, "function-go", "echo.go"),
-		"function-other":  function(otherMayfly, "function-other", "echo.go"),
-		"function-node":   function(mayfly, "function-node", "echo.mjs"),
-		"function-python": function(mayfly, "function-python", "echo.py"),
-		"proxies-go": func() (*contestant, error) {
-			behind, err := role("plain")
-			if err != nil {
-				return nil, err
-			}
-			watchdog, err := role("proxy", behind.line)
-			if err != nil {
-				return nil, err
-			}
-			gateway, err := role("proxy", watchdog.line)
-			if err != nil {
-				return nil, err
-			}
-			return newServer("proxies-go", gateway, watchdog, behind), nil
-		},
-		"proxy-node": func() (*contestant, error) {
-			behind, err := server(os.Stderr, "node", "server.mjs")
-			if err != nil {
-				return nil, err
-			}
-			proxy, err := role("proxy", behind.line)
-			if err != nil {
-				return nil, err
-			}
-			return newServer("proxy-node", proxy, behind), nil
-		},
-		"server-python": python("server-python", "server.py"),
-		"tuned-python":  python("tuned-python", "tuned.py"),
+// functionOf makes a contestant of a function in one instance.
+func functionOf(program string) maker {
+	return func(ctx context.Context, p place) (*contestant, error) {
+		return p.functions(ctx, map[string]function{"echo": {program, oneInstance}})
 	}
 }
 
-// newServer returns a contestant made of our own roles.
-func newServer(name string, door *process, behind ...*process) *contestant {
-	return &contestant{
-		name: name, addr: door.line, path: "/",
-		door: door, processes: append(behind, door), mallocs: expvarMallocs(door.line),
+// functions starts a node that serves functions, by name and program.
+func (p place) functions(ctx context.Context, functions map[string]function) (*contestant, error) {
+	if err := writeProject(p.dir, functions); err != nil {
+		return nil, err
 	}
+	c, _, err := p.mayflyUp(ctx, "", p.dir)
+	if err != nil {
+		return nil, err
+	}
+	c.path = "/fn/echo"
+	return c, nil
+}
+
+// startGo has a second function, for streams.
+func startGo(ctx context.Context, p place) (*contestant, error) {
+	c, err := p.functions(ctx, map[string]function{
+		"echo":   {"echo.go", oneInstance},
+		"events": {"events.go", "instances: {max: 1, idle: 1s}, concurrency: 10000"},
+	})
+	if err == nil {
+		c.events = "/fn/events"
+	}
+	return c, err
+}
+
+// script makes a contestant of a server in one file that prints its address. What it logs per
+// call goes to the log.
+func script(interpreter, program string) maker {
+	return func(ctx context.Context, p place) (*contestant, error) {
+		server, err := p.script(ctx, interpreter, program)
+		if err != nil {
+			return nil, err
+		}
+		return &contestant{addr: server.line, path: "/", door: server, processes: []*process{server}}, nil
+	}
+}
+
+func (p place) script(ctx context.Context, interpreter, program string) (*process, error) {
+	path, err := writeProgram(p.dir, program)
+	if err != nil {
+		return nil, err
+	}
+	return p.start(ctx, p.log, interpreter, path)
+}
+
+func startProxyNode(ctx context.Context, p place) (*contestant, error) {
+	behind, err := p.script(ctx, "node", "server.mjs")
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := p.role(ctx, "proxy", behind.line)
+	if err != nil {
+		return nil, err
+	}
+	return newServer(proxy, behind, proxy), nil
+}
+
+// startFastAPI starts a node that finds the Python that has FastAPI first.
+func startFastAPI(ctx context.Context, p place) (*contestant, error) {
+	python, err := findFastAPI(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bin := filepath.Join(p.dir, "bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		return nil, err
+	}
+	node := fmt.Sprintf("#!/bin/sh\nPATH=%q:$PATH exec %q \"$@\"\n", filepath.Dir(python), p.node)
+	p.node = filepath.Join(bin, "mayfly")
+	if err := os.WriteFile(p.node, []byte(node), 0o755); err != nil {
+		return nil, err
+	}
+	return functionOf("app.py")(ctx, p)
+}
+
+// startUvicorn starts one worker, without its access log.
+func startUvicorn(ctx context.Context, p place) (*contestant, error) {
+	python, err := findFastAPI(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := writeProgram(p.dir, "app.py"); err != nil {
+		return nil, err
+	}
+	return p.listen(func(port string) *exec.Cmd {
+		return exec.CommandContext(ctx, python, "-m", "uvicorn", "app:app", "--host", "127.0.0.1", "--port", port, "--no-access-log")
+	})
+}
+
+// findFastAPI returns a Python that has FastAPI and uvicorn: the one in PATH, or the system's
+// with the packages python3-fastapi and python3-uvicorn.
+func findFastAPI(ctx context.Context) (string, error) {
+	for _, python := range []string{"python3", "/usr/bin/python3"} {
+		out, err := exec.CommandContext(ctx, python, "-c", "import fastapi, uvicorn, sys; print(sys.executable)").Output()
+		if err == nil {
+			return strings.TrimSpace(string(out)), nil
+		}
+	}
+	return "", fmt.Errorf("no python3 with fastapi and uvicorn: %w", errMissing)
 }

@@ -40,6 +40,7 @@ type client struct {
 	reader  *bufio.Reader
 	request []byte
 	want    []byte
+	large   []byte // for a reply that the reader has no room for
 }
 
 func dial(c *contestant, body string) (*client, error) {
@@ -53,7 +54,7 @@ func dial(c *contestant, body string) (*client, error) {
 
 var (
 	okLine = []byte("HTTP/1.1 200")
-	length = []byte("Content-Length: ")
+	length = []byte("Content-Length:")
 )
 
 // call makes one call and reports whether the echo came back.
@@ -83,14 +84,15 @@ func (c *client) answer() (bool, error) {
 		if len(line) == 2 {
 			break
 		}
-		if bytes.HasPrefix(line, length) {
+		if len(line) > len(length) && bytes.EqualFold(line[:len(length)], length) {
 			if size, err = strconv.Atoi(string(bytes.TrimSpace(line[len(length):]))); err != nil {
 				return false, err
 			}
 		}
 	}
 	if size < 0 {
-		return false, fmt.Errorf("reply without Content-Length")
+		same, err := c.chunks()
+		return ok && same, err
 	}
 	if !ok || size != len(c.want) {
 		_, err := c.reader.Discard(size)
@@ -101,21 +103,56 @@ func (c *client) answer() (bool, error) {
 		return false, err
 	}
 	if err == bufio.ErrBufferFull {
-		body = make([]byte, size)
-		_, err = io.ReadFull(c.reader, body)
-		return bytes.Equal(body, c.want), err
+		if c.large == nil {
+			c.large = make([]byte, size)
+		}
+		_, err = io.ReadFull(c.reader, c.large)
+		return bytes.Equal(c.large, c.want), err
 	}
 	same := bytes.Equal(body, c.want)
 	_, err = c.reader.Discard(size)
 	return same, err
 }
 
-// closedLoop makes calls on each connection, one after the other.
+// chunks reads a chunked body and reports whether it is the echo.
+func (c *client) chunks() (bool, error) {
+	same, rest := true, c.want
+	for {
+		line, err := c.reader.ReadSlice('\n')
+		if err != nil {
+			return false, err
+		}
+		size, err := strconv.ParseUint(string(bytes.TrimSpace(line)), 16, 31)
+		if err != nil {
+			return false, fmt.Errorf("reply with neither Content-Length nor chunks: %w", err)
+		}
+		for left := int(size); left > 0; {
+			part, err := c.reader.Peek(min(left, c.reader.Size()))
+			if err != nil {
+				return false, err
+			}
+			same = same && bytes.HasPrefix(rest, part)
+			rest, left = rest[min(len(part), len(rest)):], left-len(part)
+			c.reader.Discard(len(part)) // as many as were peeked
+		}
+		if _, err := c.reader.Discard(len("\r\n")); err != nil {
+			return false, err
+		}
+		if size == 0 {
+			return same && len(rest) == 0, nil
+		}
+	}
+}
+
+// closedLoop makes calls on each connection, one after the other, at least one.
 func closedLoop(ctx context.Context, c *contestant, body string, connections int, d time.Duration) (sample, error) {
 	return drive(ctx, c, body, connections, d, func(_ int, start time.Time) func() (time.Time, bool) {
+		begun := false
 		return func() (time.Time, bool) {
 			now := time.Now()
-			return now, now.Sub(start) < d
+			more := !begun || now.Sub(start) < d
+			begun = true
+			return now, more
 		}
 	})
 }

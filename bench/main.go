@@ -9,14 +9,22 @@
 //
 // and the cost of functions, each in one instance beside one hand-written process:
 //
-//	function-go      func Handle that echoes, through mayfly up
-//	proxies-go       the same behind two net/http reverse proxies, like a gateway and
-//	                 a watchdog
-//	function-node    the short form, through mayfly up
-//	proxy-node       Node's own http server behind one reverse proxy
-//	function-python  the short form, through mayfly up
-//	server-python    Python's own ThreadingHTTPServer, without a proxy
-//	tuned-python     the same without its log and with buffered replies
+//	function-go       func Handle that echoes, through mayfly up; compared with plain
+//	proxies-go        plain behind two net/http reverse proxies, like a gateway and a
+//	                  watchdog
+//	function-node     a Worker in JavaScript, through mayfly up
+//	server-node       Node's own http server
+//	proxy-node        the same behind one reverse proxy
+//	function-python   the short form, through mayfly up
+//	server-python     Python's own ThreadingHTTPServer, without a proxy
+//	tuned-python      the same without its log, one packet per reply
+//	function-fastapi  an app of FastAPI, through mayfly up
+//	uvicorn           the same app, in one uvicorn worker without its access log
+//
+// and of peers, which run the same Worker: workerd, bun and deno; functions-framework runs
+// it in its own form. They come from npm packages in a folder (-peers), or from PATH.
+//
+// With -other, embedded-other, function-go-other and the like run another binary.
 //
 // Each contestant runs in its own processes. Rounds are interleaved, so that a
 // machine that slows down slows all. The closed loop measures throughput; the open
@@ -27,6 +35,9 @@
 //	go run ./bench -json result.json
 //	go run ./bench -only article,embedded -other ./mayfly-before
 //	go run ./bench -only functions -connections 64 -rate 0
+//	go run ./bench -only peers -peers ~/.cache/mayfly-peers -connections 1,64 -rate 0
+//	go run ./bench -only goals -peers ~/.cache/mayfly-peers -other ./mayfly-before \
+//		-connections 1,64 -rate 0 -large 1048576 -streams 1000 -rounds 7 -seconds 1
 //	go run ./bench -cold 20
 //
 // docs/performance.md explains the figures and their limits.
@@ -38,7 +49,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -60,16 +70,6 @@ func main() {
 	}
 }
 
-// A plan is what to measure.
-type plan struct {
-	rounds      int
-	length      time.Duration // of one measurement
-	connections []int         // in the closed loop
-	rate        int           // calls/s in the open loop
-	body        int           // bytes
-	only        []string      // contestants; the gateway group if empty
-}
-
 func run(ctx context.Context) error {
 	p := plan{}
 	rounds := flag.Int("rounds", 5, "interleaved rounds")
@@ -77,15 +77,16 @@ func run(ctx context.Context) error {
 	connections := flag.String("connections", "1,64,256", "connections in the closed loop")
 	rate := flag.Int("rate", 5000, "calls per second in the open loop; 0 disables it")
 	body := flag.Int("body", 128, "request body size in bytes")
-	only := flag.String("only", "", "contestants, comma-separated, or the groups gateway and functions; gateway if empty")
+	large := flag.Int("large", 0, "also measure echoes of this many bytes, such as 1048576; 0 disables it")
+	streams := flag.Int("streams", 0, "also measure this many streams of events, such as 1000; 0 disables it")
+	only := flag.String("only", "gateway", "contestants, comma-separated, or the groups gateway, functions, peers and goals")
+	peers := flag.String("peers", "", "a folder with the npm packages of the peers, installed there if it has none; PATH if empty")
 	cold := flag.Int("cold", 0, "instead, measure the first call to stopped functions, this many times each")
-	other := flag.String("other", "", "another mayfly binary to measure beside embedded and function-go, such as one without a change")
+	other := flag.String("other", "", "another mayfly binary to measure beside embedded and the functions, such as one without a change")
 	jsonFile := flag.String("json", "", "write the result to this file as JSON")
 	flag.Parse()
-	p.rounds, p.length, p.rate, p.body = *rounds, time.Duration(*seconds*float64(time.Second)), *rate, *body
-	if *only != "" {
-		p.only = strings.Split(*only, ",")
-	}
+	p.rounds, p.length, p.rate = *rounds, time.Duration(*seconds*float64(time.Second)), *rate
+	p.body, p.large, p.streams = *body, *large, *streams
 	for text := range strings.SplitSeq(*connections, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > 2000 {
@@ -96,6 +97,9 @@ func run(ctx context.Context) error {
 	if p.rounds < 1 || p.rounds > 100 || p.length <= 0 || p.length > time.Minute || p.body < 1 || p.body > 512<<10 {
 		return fmt.Errorf("rounds must be 1 to 100, seconds up to 60, body 1 to 524288")
 	}
+	if p.large < 0 || p.large > 32<<20 || p.streams < 0 || p.streams > 10_000 {
+		return fmt.Errorf("large must be 0 to 33554432, streams 0 to 10000")
+	}
 
 	if *cold > 0 {
 		result, err := measureCold(ctx, *cold)
@@ -105,64 +109,24 @@ func run(ctx context.Context) error {
 		result.print(os.Stdout)
 		return save(*jsonFile, result)
 	}
-	contestants, stop, err := startAll(ctx, p.only, *other)
+	if *peers != "" {
+		if err := installPeers(ctx, *peers); err != nil {
+			return err
+		}
+	}
+	s, err := openStage(ctx, *other, *peers)
 	if err != nil {
 		return err
 	}
-	defer stop()
-	result, err := measure(ctx, p, contestants)
+	defer s.close()
+	contestants, err := s.fill(ctx, strings.Split(*only, ","))
+	if err != nil {
+		return err
+	}
+	result, err := p.measure(ctx, contestants, func(round int) { fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, p.rounds) })
 	if err != nil {
 		return err
 	}
 	result.print(os.Stdout)
 	return save(*jsonFile, result)
-}
-
-// measure runs all rounds: each round measures every contestant at every load, in an
-// order that rotates by one per round.
-func measure(ctx context.Context, p plan, contestants []*contestant) (*result, error) {
-	r := newResult(p, contestants)
-	request := strings.Repeat("x", p.body)
-	for _, c := range contestants {
-		idle, err := c.door.memory()
-		if err != nil {
-			return nil, err
-		}
-		r.Idle[c.name] = idle
-	}
-	for _, c := range contestants { // warm up: connections, caches, the heap's size
-		if _, err := closedLoop(ctx, c, request, 16, 500*time.Millisecond); err != nil {
-			return nil, fmt.Errorf("warm up %s: %w", c.name, err)
-		}
-	}
-	for round := range p.rounds {
-		order := slices.Concat(contestants[round%len(contestants):], contestants[:round%len(contestants)])
-		for _, n := range p.connections {
-			for _, c := range order {
-				m, err := c.measure(func() (sample, error) { return closedLoop(ctx, c, request, n, p.length) })
-				if err != nil {
-					return nil, fmt.Errorf("%s at %d connections: %w", c.name, n, err)
-				}
-				r.add(c.name, loadName(n, 0), m)
-			}
-		}
-		if p.rate > 0 {
-			for _, c := range order {
-				m, err := c.measure(func() (sample, error) { return openLoop(ctx, c, request, 64, p.rate, p.length) })
-				if err != nil {
-					return nil, fmt.Errorf("%s at %d calls/s: %w", c.name, p.rate, err)
-				}
-				r.add(c.name, loadName(64, p.rate), m)
-			}
-		}
-		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, p.rounds)
-	}
-	return r, nil
-}
-
-func loadName(connections, rate int) string {
-	if rate > 0 {
-		return fmt.Sprintf("%d calls/s, open loop", rate)
-	}
-	return fmt.Sprintf("%d connections", connections)
 }

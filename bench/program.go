@@ -30,6 +30,56 @@ func Handle(w http.ResponseWriter, r *http.Request) {
 `,
 	"echo.mjs": `export default async (request) => new Response(await request.text());
 `,
+	"worker.mjs": `export default { fetch: async (request) => new Response(await request.text()) };
+`,
+	"worker.capnp": `using Workerd = import "/workerd/workerd.capnp";
+
+const config :Workerd.Config = (
+  services = [(name = "main", worker = (
+    modules = [(name = "worker.mjs", esModule = embed "worker.mjs")],
+    compatibilityDate = "2025-01-01",
+  ))],
+  sockets = [(name = "http", http = (), service = "main")],
+);
+`,
+	"framework.cjs": `exports.echo = (request, response) => response.type("text").send(request.rawBody);
+`,
+	"events.go": `package events
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// Handle sends ten events a second, each with its time.
+func Handle(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	out := http.NewResponseController(w)
+	tick := time.NewTicker(time.Second / 10)
+	defer tick.Stop()
+	for {
+		fmt.Fprintf(w, "data: %d\n\n", time.Now().UnixNano())
+		if out.Flush() != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+`,
+	"app.py": `from fastapi import FastAPI, Request, Response
+
+app = FastAPI()
+
+
+@app.post("/{path:path}")
+async def echo(request: Request):
+    return Response(await request.body(), media_type="text/plain")
+`,
 	"echo.py": `def handle(request):
     return request.text()
 `,
@@ -58,6 +108,7 @@ serve()
 	"tuned.py": threadingServer + `Echo.protocol_version = "HTTP/1.1"
 Echo.log_message = lambda self, *_: None
 Echo.wbufsize = -1
+Echo.disable_nagle_algorithm = True
 serve()
 `,
 }
@@ -101,16 +152,18 @@ func writeProgram(folder, name string) (string, error) {
 	return path, os.WriteFile(path, []byte(programs[name]), 0o755)
 }
 
-// writeProject writes a project of functions, by name and program, into folder, all
-// with the same settings, in YAML.
-func writeProject(folder string, functions map[string]string, settings string) error {
+// A function is one of a project: a program, and its settings in YAML.
+type function struct{ program, settings string }
+
+// writeProject writes a project of functions, by name, into folder.
+func writeProject(folder string, functions map[string]function) error {
 	var manifest strings.Builder
 	manifest.WriteString("project: bench\nfunctions:\n")
-	for name, program := range functions {
-		if _, err := writeProgram(folder, program); err != nil {
+	for name, f := range functions {
+		if _, err := writeProgram(folder, f.program); err != nil {
 			return err
 		}
-		fmt.Fprintf(&manifest, "  %s: {code: ./%s, %s}\n", name, program, settings)
+		fmt.Fprintf(&manifest, "  %s: {code: ./%s, %s}\n", name, f.program, f.settings)
 	}
 	return os.WriteFile(filepath.Join(folder, "mayfly.yaml"), []byte(manifest.String()), 0o644)
 }
