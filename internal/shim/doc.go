@@ -1,5 +1,5 @@
 // Package shim turns a user's file into something the http engine can start: a
-// program that serves HTTP on the unix socket MAYFLY_SOCKET.
+// program that takes calls as frames over MAYFLY_LINK, or HTTP on MAYFLY_SOCKET.
 //
 //	hello.ts ──JavaScript──► Out/function.cjs + Out/mayfly/shim.cjs ──► node mayfly/shim.cjs
 //	hello.py ──Python──────► Out/hello.py + Out/mayfly_shim/*.py    ──► python3 -c "import mayfly_shim ..."
@@ -39,6 +39,13 @@
 //     TestJavaScriptOutputTellsNothingOfTheMachine.
 //   - A body that is not JSON is the client's fault, a 400, unless the handler
 //     catches it: TestJavaScriptBodyThatIsNoJSONIsTheClientsFault, TestPythonAnswers.
+//   - One connection carries calls of all speeds in JavaScript, and a client that does not
+//     read holds up nobody: TestJavaScriptMixesCallsOnOneConnection,
+//     TestJavaScriptSlowReaderHoldsUpNobody, TestJavaScriptKeepsABodyForLater.
+//   - A JavaScript function ends with one clear line when it reads what is no frame, drops
+//     frames of calls that are over, and ends with its node: TestJavaScriptEndsOnWhatIsNoFrame,
+//     TestJavaScriptDropsWhatBelongsToNoCall, TestJavaScriptEndsWithItsNode.
+//   - It does not load node:http, which takes long: TestJavaScriptLoadsNoHTTP.
 //   - The same holds in Python: TestPythonAnswers, TestPythonCrashIsSaid,
 //     TestPythonStreamThatFailsBreaksOff, TestPythonClientThatLeavesEndsTheCall,
 //     TestPythonLinesCarryTheirCall, TestPythonFinishesCallsBeforeItStops,

@@ -1,16 +1,20 @@
-// A call: one request of node:http, the handler's result, and the reply made from it.
+// A call: a request that came in frames, the handler's result, and the reply made of it.
 
+import { Pieces } from "./body.mjs";
+import { methods } from "./form.mjs";
 import { Headers } from "./headers.mjs";
+import { DATA, ERROR, HEAD, maxBody, maxHead, window } from "./frame.mjs";
 import { Request, isRefused } from "./request.mjs";
 import { Response, bytesOf, isBytes, isComplex } from "./response.mjs";
 import { isStandard } from "./standard.mjs";
-import { traceOf, headlineOf } from "./trace.mjs";
+import { headlineOf, traceOf } from "./trace.mjs";
 
-// Headers that belong to the connection are dropped from replies. node:http rejects
-// a trailer beside a length.
-const connection = ["connection", "keep-alive", "proxy-connection", "trailer", "transfer-encoding", "upgrade"];
+const plain = ["content-type", "text/plain;charset=UTF-8"];
+const json = ["content-type", "application/json"];
 
-const beyondASCII = /[^\0-\x7f]/;
+// The heads of most replies.
+const plainHead = Buffer.from(headOf(200, plain));
+const jsonHead = Buffer.from(headOf(200, json));
 
 const late = new Set(); // unsettled promises passed to waitUntil
 
@@ -20,73 +24,109 @@ export async function settled() {
 }
 
 export class Call {
-  incoming;
-  id;
-  left = false; // the client disconnected before it had its reply
-  #outgoing;
+  #link;
+  #number;
+  #head;
+  #bytes; // the part of the body that came with the head: a part of a buffer
+  #from;
+  #to;
+  #pieces = null; // the body, if there is more
+  #left = false; // the client disconnected before it had its reply
   #over = false;
+  #begun = false; // the reply's head was sent
+  #credit = window; // how much of the reply's body may be sent
   #source = null; // of a streamed reply
   #wake = null; // ends a wait for the client to read
   #controller = null;
 
-  constructor(incoming, outgoing) {
-    this.incoming = incoming;
-    this.id = incoming.headers["mayfly-call"] ?? "";
-    this.#outgoing = outgoing;
+  constructor(link, number, head, bytes, from, to, whole) {
+    this.#link = link;
+    this.#number = number;
+    this.#head = head;
+    this.#bytes = bytes;
+    this.#from = from;
+    this.#to = to;
+    if (!whole) this.#pieces = new Pieces((size) => this.#over || link.grant(number, size));
   }
 
-  // answer passes the call to a handler and sends the result. It never throws.
-  answer(handler, env) {
-    try {
-      const result = handler(Request.of(this), new Context(this, env));
-      const sent = typeof result?.then === "function" ? result.then((value) => this.#reply(value)) : this.#reply(result);
-      sent?.then(undefined, (error) => this.crash(error));
-    } catch (error) {
-      this.crash(error);
+  // keep copies what the buffer, which is used again, has of the body.
+  keep() {
+    if (this.#pieces !== null) {
+      this.receive(this.#bytes, this.#from, this.#to, false);
+    } else if (this.#to > this.#from && this.#bytes !== null) {
+      this.#bytes = Uint8Array.prototype.slice.call(this.#bytes, this.#from, this.#to);
+      this.#to -= this.#from;
+      this.#from = 0;
+      return;
     }
+    this.#bytes = null;
   }
 
-  // pass passes the call to a handler of node:http's form, which replies itself.
-  async pass(handler) {
-    try {
-      await handler(this.incoming, this.#outgoing);
-    } catch (error) {
-      this.crash(error);
-    }
+  // receive takes more of the body.
+  receive(bytes, from, to, end) {
+    if (this.#pieces === null) return;
+    const piece = Uint8Array.prototype.slice.call(bytes, from, to);
+    if (!this.#pieces.add(piece, end)) this.#link.violated("more of a body than was granted");
   }
 
-  // leave is called when the connection closes.
+  // granted takes the leave to send more of the reply's body.
+  granted(size) {
+    this.#credit += size;
+    this.#wake?.();
+  }
+
+  // leave is called when nobody waits for the reply anymore.
   leave() {
-    if (this.#over) return;
-    this.left = true;
+    this.#end();
+    this.#left = true;
     this.#controller?.abort(gone());
     this.#cancel();
     this.#wake?.();
   }
 
-  // crash replies that the function's code failed. Once the head has been sent, only
-  // breaking the connection can say so.
-  crash(error) {
-    if (this.left && error?.name === "AbortError") return; // it stopped because it was canceled
-    if (isRefused(error) && !this.#over && !this.#outgoing.headersSent) {
-      this.#finish(400, "", ["content-type", "text/plain;charset=UTF-8"], `the request's body is not JSON: ${error.message}\n`);
-      return;
-    }
-    const trace = traceOf(error);
-    process.stderr.write(trace + "\n");
-    if (this.left || this.#over || this.#outgoing.writableEnded) return;
-    this.#over = true;
-    if (this.#outgoing.headersSent) {
-      this.#outgoing.destroy();
-      return;
-    }
-    this.#end(502, "", ["mayfly-crash", headlineOf(error), "content-type", "text/plain;charset=UTF-8"], trace);
+  get id() {
+    return this.header(callHeader) ?? "";
+  }
+
+  get method() {
+    return this.#head.slice(0, this.#head.indexOf(" "));
+  }
+
+  get target() {
+    return this.#head.slice(this.#head.indexOf(" ") + 1, this.#head.indexOf("\n"));
+  }
+
+  // header returns the value that a pattern like callHeader finds, or undefined.
+  header(pattern) {
+    return pattern.exec(this.#head)?.[1];
+  }
+
+  get headers() {
+    return Headers.received(this.#head);
+  }
+
+  get hasBody() {
+    return this.#pieces !== null || this.#to > this.#from;
+  }
+
+  // take returns the whole body, which is valid until the handler waits, or a promise of it.
+  take() {
+    if (this.#pieces !== null) return this.#pieces.all();
+    const body = this.#bytes.subarray(this.#from, this.#to);
+    this.#bytes = null;
+    return body;
+  }
+
+  // piece returns a promise of the next part of the body, or of null at its end.
+  async piece() {
+    if (this.#pieces !== null) return this.#pieces.next();
+    return this.#bytes === null ? null : new Uint8Array(this.take());
   }
 
   get signal() {
     if (this.#controller === null) {
       this.#controller = new AbortController();
-      if (this.left) this.#controller.abort(gone());
+      if (this.#left) this.#controller.abort(gone());
     }
     return this.#controller.signal;
   }
@@ -99,17 +139,46 @@ export class Call {
     late.add(work);
   }
 
-  // reply sends the handler's result. For a stream it returns a promise that settles
-  // when the stream ends.
+  // answer passes the call to a handler and sends the result. It never throws.
+  answer(handler, env) {
+    if (!isKnown(this.#head)) return this.#reject();
+    try {
+      const result = handler(Request.of(this), new Context(this, env));
+      if (typeof result?.then !== "function") return this.#reply(result);
+      Promise.resolve(result).then((value) => this.#reply(value), (error) => this.crash(error));
+    } catch (error) {
+      this.crash(error);
+    }
+  }
+
+  // crash replies that the function's code failed.
+  crash(error) {
+    if (this.#left && error?.name === "AbortError") return; // it stopped because it was canceled
+    if (isRefused(error) && !this.#over && !this.#begun) {
+      return this.#finish(400, plain, `the request's body is not JSON: ${error.message}\n`);
+    }
+    const trace = traceOf(error);
+    process.stderr.write(trace + "\n");
+    if (this.#over) return;
+    this.#end();
+    this.#link.send(this.#number, ERROR, Buffer.from(headlineOf(error)), Buffer.from(trace).subarray(0, maxBody), true);
+  }
+
+  // reject replies that Node.js does not support the request's method.
+  #reject() {
+    const body = JSON.stringify({ title: "Not Implemented", status: 501, detail: "Node.js does not support this method" });
+    this.#finish(501, ["content-type", "application/problem+json"], body);
+  }
+
+  // reply sends the handler's result.
   #reply(value) {
-    if (typeof value === "string") {
-      this.#finish(200, "", ["content-type", "text/plain;charset=UTF-8"], value);
-    } else if (value === null || value === undefined) {
-      this.#finish(204, "", [], "");
-    } else if (typeof value !== "object") {
-      this.#finish(200, "", ["content-type", "application/json"], json(value));
-    } else {
-      return this.#replyObject(value);
+    try {
+      if (typeof value === "string") this.#finish(200, plain, value, plainHead);
+      else if (value === null || value === undefined) this.#finish(204, [], "");
+      else if (typeof value !== "object") this.#finish(200, json, jsonOf(value), jsonHead);
+      else this.#replyObject(value);
+    } catch (error) {
+      this.crash(error);
     }
   }
 
@@ -117,103 +186,125 @@ export class Call {
     const parts = Response.parts(value);
     if (parts !== null) {
       if (parts.status === 0) throw new TypeError("the handler returned Response.error()");
-      if (parts.stream !== null) return this.#stream(parts.status, parts.statusText, parts.headers, ofStream(parts.stream));
-      this.#finish(parts.status, parts.statusText, parts.headers, parts.body ?? "");
+      if (parts.stream !== null) this.#stream(parts.status, parts.headers, ofStream(parts.stream));
+      else if (parts.headers === null) this.#finish(parts.status, plain, parts.body, parts.status === 200 ? plainHead : undefined);
+      else this.#finish(parts.status, parts.headers, parts.body ?? "");
     } else if (isStandard("Response", value)) {
-      const { status, statusText, body } = value;
       const headers = Headers.flat(new Headers(fetched(value)));
-      if (body !== null) return this.#stream(status, statusText, headers, ofStream(body));
-      this.#finish(status, statusText, headers, "");
+      if (value.body !== null) this.#stream(value.status, headers, ofStream(value.body));
+      else this.#finish(value.status, headers, "");
     } else if (isBytes(value)) {
-      this.#finish(200, "", ["content-type", "application/octet-stream"], bytesOf(value));
+      this.#finish(200, ["content-type", "application/octet-stream"], bytesOf(value));
     } else if (isIterator(value)) {
-      return this.#streamChunks(ofIterator(value));
+      this.#streamChunks(ofIterator(value));
     } else if (isComplex(value) || value[Symbol.toStringTag] === "Response") {
-      return this.#replyObject(new Response(value.body ?? value, value.body && value));
+      this.#replyObject(new Response(value.body ?? value, value.body && value));
     } else {
-      this.#finish(200, "", ["content-type", "application/json"], json(value));
+      this.#finish(200, json, jsonOf(value), jsonHead);
     }
   }
 
-  // finish sends a whole reply. Only then is the call over: if node:http refuses to
-  // send it, that is a crash.
-  #finish(status, statusText, headers, body) {
-    if (this.left) return;
-    this.#end(status, statusText, headers, body);
-    this.#over = true;
+  // finish sends a whole reply. Its head is made of the status and the headers if it is
+  // not given.
+  #finish(status, headers, body, head) {
+    if (this.#over) return;
+    if (body.length > maxBody / 3 && Buffer.byteLength(body) > maxBody && !this.#isHead()) return void this.#long(status, headers, bytesOf(body));
+    if (this.#isHead() || head === undefined) {
+      const length = typeof body === "string" ? Buffer.byteLength(body) : body.length;
+      // A reply to HEAD has the length that a GET would have, which only the function
+      // knows if it has left the body out.
+      head = headOf(status, headers, length === 0 && this.#isHead());
+      if (this.#isHead()) {
+        if (length > 0) head += `content-length:${length}\n`;
+        body = "";
+      }
+    }
+    this.#begin(head, body, true);
+    this.#end();
   }
 
-  #end(status, statusText, headers, body) {
-    const length = typeof body === "string" ? Buffer.byteLength(body) : body.byteLength;
-    // A reply to HEAD has the length that a GET would have, which only the function
-    // knows if it has left the body out.
-    const without = length === 0 && this.incoming.method === "HEAD";
-    const head = allowed(headers, without ? undefined : "content-length");
-    if (!without && status !== 204 && status !== 304) head.push("content-length", length);
-    this.#head(status, statusText, head);
-    // node:http writes head and text in one piece, as UTF-8, which corrupts
-    // non-ASCII bytes in the head.
-    this.#outgoing.end(head.some((text) => beyondASCII.test(text)) ? bytesOf(body) : body);
+  // long sends a reply of more than one frame.
+  async #long(status, headers, body) {
+    this.#begin(`${headOf(status, headers)}content-length:${body.length}\n`, "", false);
+    await this.#send(body, true);
+    this.#end();
+  }
+
+  #begin(head, body, end) {
+    if (head.length > maxHead) throw new TypeError("the reply's headers are longer than 64 KiB");
+    this.#begun = true;
+    this.#link.send(this.#number, HEAD, head, body, end);
+  }
+
+  // send sends a part of the body, as the client reads.
+  async #send(bytes, end) {
+    for (let from = 0; from < bytes.length; ) {
+      if (this.#credit === 0) await new Promise((resolve) => (this.#wake = resolve));
+      if (this.#over) return;
+      const to = Math.min(bytes.length, from + Math.min(this.#credit, maxBody));
+      this.#credit -= to - from;
+      this.#link.send(this.#number, DATA, "", bytes.subarray(from, to), end && to === bytes.length);
+      from = to;
+    }
+  }
+
+  // end makes the call over.
+  #end() {
+    if (this.#over) return;
+    this.#over = true;
+    this.#pieces?.fail(gone());
+    this.#link.over(this.#number);
   }
 
   // streamChunks sends what a handler yields. It waits for the first chunk before the
-  // head: only that shows the type, and an error before it is still a crash.
+  // head: only that shows the type.
   async #streamChunks(source) {
-    this.#source = source;
-    if (this.left) return this.#cancel();
-    const first = await source.next();
-    if (this.left) return;
-    const headers = first.done ? [] : ["content-type", typeof first.value === "string" ? "text/plain;charset=UTF-8" : "application/octet-stream"];
-    await this.#stream(200, "", headers, source, first);
+    try {
+      this.#source = source;
+      if (this.#over) return this.#cancel();
+      const first = await source.next();
+      if (this.#over) return;
+      const type = typeof first.value === "string" ? plain : ["content-type", "application/octet-stream"];
+      this.#stream(200, first.done ? [] : type, source, first);
+    } catch (error) {
+      this.crash(error);
+    }
   }
 
   // stream sends chunk by chunk, as fast as the client reads.
-  async #stream(status, statusText, headers, source, first) {
+  async #stream(status, headers, source, first) {
     this.#source = source;
-    if (this.left) return this.#cancel();
-    const outgoing = this.#outgoing;
-    if (this.incoming.method === "HEAD" || bodiless(status)) {
-      this.#cancel();
-      this.#head(status, statusText, allowed(headers));
-      outgoing.end();
-      this.#over = true;
-      return;
-    }
-    outgoing.strictContentLength = true; // a wrong length would corrupt the next reply
+    if (this.#over) return this.#cancel();
     try {
+      if (this.#isHead() || bodiless(status)) {
+        this.#begin(headOf(status, headers, true), "", true);
+        this.#cancel();
+        return this.#end();
+      }
       const ahead = first === undefined ? [source.next()] : [first, source.next()];
       // A source that fails before anything is sent is a crash with a trace. One that
       // takes longer than this turn of the event loop must not delay what there is.
       await Promise.race([ahead.at(-1), new Promise(setImmediate)]);
-      if (this.left) return;
-      this.#head(status, statusText, allowed(headers));
-      if (first === undefined) outgoing.flushHeaders();
+      if (this.#over) return;
+      this.#begin(headOf(status, headers, true), "", false);
+      let left = lengthOf(headers);
       for (;;) {
         const chunk = await (ahead.shift() ?? source.next());
-        if (this.left) return;
+        if (this.#over) return;
         if (chunk.done) break;
-        if (!outgoing.write(chunkOf(chunk.value))) await this.#drained();
-        if (this.left) return;
+        const bytes = chunkOf(chunk.value);
+        left -= bytes.length;
+        if (left < 0) throw new TypeError("the body is longer than its Content-Length");
+        await this.#send(bytes, false);
+        if (this.#over) return;
       }
-      outgoing.end();
-      this.#over = true;
+      if (left > 0 && left !== Infinity) throw new TypeError("the body is shorter than its Content-Length");
+      this.#link.send(this.#number, DATA, "", "", true);
+      this.#end();
     } catch (error) {
-      if (!this.left) this.#cancel();
-      throw error;
+      if (!this.#left) this.#cancel();
+      this.crash(error);
     }
-  }
-
-  #head(status, statusText, headers) {
-    this.#outgoing.sendDate = false; // the gateway adds it
-    if (statusText === "") this.#outgoing.writeHead(status, headers);
-    else this.#outgoing.writeHead(status, statusText, headers);
-  }
-
-  #drained() {
-    return new Promise((resolve) => {
-      this.#wake = resolve;
-      this.#outgoing.once("drain", resolve);
-    });
   }
 
   // cancel tells the source of a stream that the reader is gone. What it throws then
@@ -223,7 +314,15 @@ export class Call {
       Promise.resolve(this.#source?.cancel()).catch(() => {});
     } catch {}
   }
+
+  #isHead() {
+    return this.#head.startsWith("HEAD ");
+  }
 }
+
+// Headers that calls are asked for.
+const callHeader = /\nmayfly-call:(.*)/i;
+const deadlineHeader = /\nmayfly-deadline:(.*)/i;
 
 // Context is the handler's second argument.
 class Context {
@@ -245,7 +344,7 @@ class Context {
 
   // deadline is the Unix time in milliseconds at which the caller gives up.
   get deadline() {
-    return Number(this.#call.incoming.headers["mayfly-deadline"]) || undefined;
+    return Number(this.#call.header(deadlineHeader)) || undefined;
   }
 
   waitUntil(promise) {
@@ -257,6 +356,13 @@ class Context {
   passThroughOnException() {}
 }
 
+// isKnown reports whether Node.js, and so Request, knows a request's method.
+function isKnown(head) {
+  if (head.startsWith("GET ") || head.startsWith("POST ")) return true;
+  const method = head.slice(0, head.indexOf(" "));
+  return methods.includes(method) || require("node:http").METHODS.includes(method);
+}
+
 function gone() {
   return new DOMException("the client disconnected", "AbortError");
 }
@@ -265,20 +371,25 @@ function bodiless(status) {
   return status === 204 || status === 205 || status === 304;
 }
 
-function json(value) {
+function jsonOf(value) {
   const text = JSON.stringify(value);
   if (text === undefined) throw new TypeError(`the handler returned a ${typeof value}, which is not a reply`);
   return text;
 }
 
-// allowed copies headers, without those of the connection.
-function allowed(headers, also) {
-  const kept = [];
+// headOf returns the head of a reply. A whole reply has the length that it has.
+function headOf(status, headers, sized) {
+  let head = `${status}\n`;
   for (let i = 0; i < headers.length; i += 2) {
-    const name = headers[i];
-    if (name !== also && !connection.includes(name)) kept.push(name, headers[i + 1]);
+    if (sized || headers[i] !== "content-length") head += `${headers[i]}:${headers[i + 1]}\n`;
   }
-  return kept;
+  return head;
+}
+
+// lengthOf returns the length that a stream's headers promise, or Infinity.
+function lengthOf(headers) {
+  const at = headers.indexOf("content-length");
+  return at < 0 || at % 2 === 1 ? Infinity : Number(headers[at + 1]);
 }
 
 // fetched returns the headers of a real response. fetch() has already decoded its
@@ -310,7 +421,6 @@ function isIterator(value) {
 }
 
 function chunkOf(chunk) {
-  if (typeof chunk === "string" || chunk instanceof Uint8Array) return chunk;
-  if (isBytes(chunk)) return bytesOf(chunk);
+  if (typeof chunk === "string" || isBytes(chunk)) return bytesOf(chunk);
   throw new TypeError(`a chunk of a stream must be text or bytes, not ${chunk === null ? "null" : typeof chunk}`);
 }

@@ -1,5 +1,5 @@
 // Headers as in https://fetch.spec.whatwg.org/#headers-class, kept as a flat list of
-// lower-case names and values: a call has few, and node:http reads and writes lists.
+// lower-case names and values: a call has few.
 
 import { hasInstance } from "./standard.mjs";
 
@@ -27,14 +27,19 @@ export class Headers {
     }
   }
 
-  // received wraps the raw header list of a request, which the parser has checked.
-  static received(raw) {
+  // received returns the headers of a request's head, which the node has checked.
+  static received(head) {
     const headers = new Headers();
-    for (let i = 0; i < raw.length; i += 2) headers.#add(raw[i].toLowerCase(), raw[i + 1]);
+    for (let at = head.indexOf("\n") + 1; at < head.length; ) {
+      const colon = head.indexOf(":", at);
+      const end = head.indexOf("\n", colon);
+      headers.#add(head.slice(at, colon).toLowerCase(), head.slice(colon + 1, end));
+      at = end + 1;
+    }
     return headers;
   }
 
-  // flat returns alternating names and values, as node:http writes them, uncopied.
+  // flat returns alternating names and values, uncopied.
   static flat(headers) {
     return headers.#list;
   }

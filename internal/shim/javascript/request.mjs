@@ -1,5 +1,4 @@
-// Request as in https://fetch.spec.whatwg.org/#request-class, over a request of
-// node:http. Everything is computed on demand; unusual uses go to a real Request,
+// Request as in https://fetch.spec.whatwg.org/#request-class, over a call. Everything is computed on demand; unusual uses go to a real Request,
 // which then takes over.
 //
 // It adds `call`, the call's id, and `params`, the values of the route's pattern.
@@ -9,7 +8,7 @@ import { textOf } from "./response.mjs";
 import { hasInstance, standard } from "./standard.mjs";
 
 const received = Symbol("received");
-const nothing = new Uint8Array();
+const nothing = Buffer.alloc(0);
 
 export class Request {
   #call;
@@ -41,20 +40,20 @@ export class Request {
   }
 
   get params() {
-    return (this.#params ??= paramsOf(this.#call.incoming));
+    return (this.#params ??= paramsOf(this.headers));
   }
 
   get method() {
-    return this.#call.incoming.method;
+    return this.#call.method;
   }
 
   get url() {
-    return (this.#url ??= urlOf(this.#call.incoming));
+    return (this.#url ??= urlOf(this.#call));
   }
 
   get headers() {
     if (this.#real) return this.#real.headers;
-    return (this.#headers ??= Headers.received(this.#call.incoming.rawHeaders));
+    return (this.#headers ??= this.#call.headers);
   }
 
   get signal() {
@@ -63,9 +62,9 @@ export class Request {
 
   get body() {
     if (this.#real) return this.#real.body;
-    if (this.#body === null && !hasBody(this.#call.incoming)) return null;
+    if (this.#body === null && !this.#call.hasBody) return null;
     if (this.#body === null) {
-      this.#body = streamOf(this.#call.incoming);
+      this.#body = streamOf(this.#call);
       if (this.#used) this.#body.cancel();
     }
     return this.#body;
@@ -85,7 +84,7 @@ export class Request {
   }
 
   arrayBuffer() {
-    return this.#unusual() ? this.#standard().arrayBuffer() : this.#read((body) => Uint8Array.from(body).buffer);
+    return this.#unusual() ? this.#standard().arrayBuffer() : this.#read((body) => new Uint8Array(body).buffer);
   }
 
   async bytes() {
@@ -118,22 +117,17 @@ export class Request {
     return this.#real !== null || this.#body !== null;
   }
 
-  // read returns a promise of convert(whole body). It is the only promise in a call
-  // that reads JSON: each one costs.
+  // read returns a promise of convert(whole body).
   #read(convert) {
-    const { incoming } = this.#call;
-    return new Promise((resolve, reject) => {
+    try {
       if (this.#used) throw new TypeError("Body is unusable: it was already read");
-      if (!hasBody(incoming)) return resolve(convert(nothing));
+      if (!this.#call.hasBody) return Promise.resolve(convert(nothing));
       this.#used = true;
-      collect(incoming, reject, (body) => {
-        try {
-          resolve(convert(body));
-        } catch (error) {
-          reject(error);
-        }
-      });
-    });
+      const body = this.#call.take();
+      return body instanceof Promise ? body.then(convert) : Promise.resolve(convert(body));
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   #standard() {
@@ -191,12 +185,15 @@ export function jsonOf(body) {
   }
 }
 
-function urlOf(incoming) {
-  const { headers } = incoming;
-  const scheme = headers["x-forwarded-proto"] === "https" ? "https" : "http";
-  const path = incoming.url.startsWith("/") ? incoming.url : "/";
+const hostHeader = /\nhost:(.*)/i;
+const schemeHeader = /\nx-forwarded-proto:(.*)/i;
+
+function urlOf(call) {
+  const scheme = call.header(schemeHeader) === "https" ? "https" : "http";
+  const { target } = call;
+  const path = target.startsWith("/") ? target : "/";
   try {
-    return new URL(`${scheme}://${headers.host || "localhost"}${path}`).href;
+    return new URL(`${scheme}://${call.header(hostHeader) || "localhost"}${path}`).href;
   } catch {
     return new URL(`${scheme}://localhost${path}`).href; // the Host is invalid
   }
@@ -204,10 +201,10 @@ function urlOf(incoming) {
 
 // paramsOf returns the values that the route's pattern took from the path. Header
 // names have no case, and so neither do params: params.userId is Mayfly-Param-Userid.
-function paramsOf(incoming) {
+function paramsOf(headers) {
   const params = Object.create(null);
   const prefix = "mayfly-param-";
-  for (const [name, value] of Object.entries(incoming.headers)) {
+  for (const [name, value] of headers) {
     if (name.startsWith(prefix)) params[name.slice(prefix.length)] = Buffer.from(value, "latin1").toString();
   }
   const lower = (name) => (typeof name === "string" ? name.toLowerCase() : name);
@@ -217,54 +214,15 @@ function paramsOf(incoming) {
   });
 }
 
-function hasBody({ headers }) {
-  return headers["transfer-encoding"] !== undefined || (headers["content-length"] ?? "0") !== "0";
-}
-
-function gone() {
-  return new DOMException("the client left before the request's end", "AbortError");
-}
-
-// collect calls done with the whole body, or fail if the client disconnected.
-function collect(incoming, fail, done) {
-  if (incoming.destroyed) return fail(gone());
-  const chunks = [];
-  incoming.on("data", (chunk) => chunks.push(chunk));
-  incoming.on("end", () => done(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)));
-  incoming.on("close", () => incoming.readableEnded || fail(gone()));
-}
-
 // streamOf returns the body as a stream with backpressure.
-function streamOf(incoming) {
+function streamOf(call) {
   return new ReadableStream({
     type: "bytes",
-    start(controller) {
-      let over = false;
-      const end = (how) => {
-        if (!over) how();
-        over = true;
-      };
-      incoming.pause();
-      incoming.on("data", (chunk) => {
-        if (over) return;
-        controller.enqueue(new Uint8Array(chunk)); // copied, because the stream transfers the buffer
-        if (controller.desiredSize <= 0) incoming.pause();
-      });
-      incoming.on("end", () =>
-        end(() => {
-          controller.close();
-          controller.byobRequest?.respond(0);
-        }),
-      );
-      incoming.on("close", () => end(() => controller.error(gone())));
-      this.stop = () => end(() => {});
-    },
-    pull() {
-      incoming.resume();
-    },
-    cancel() {
-      this.stop();
-      incoming.resume(); // drops the rest, so that the connection can carry the reply
+    async pull(controller) {
+      const piece = await call.piece();
+      if (piece !== null) return controller.enqueue(piece);
+      controller.close();
+      controller.byobRequest?.respond(0);
     },
   });
 }

@@ -70,14 +70,14 @@ export class Response {
   }
 
   // parts returns what a light response is made of, or null for other values. The
-  // stream is set if the body is neither text nor bytes.
+  // headers are null if they are those of text; the stream is set if the body is neither
+  // text nor bytes.
   static parts(value) {
     if (!(#status in value)) return null;
     if (value.bodyUsed) throw new TypeError("the response's body was read already");
     return {
       status: value.#status,
-      statusText: value.#statusText,
-      headers: value.#headers === null && value.#body === null ? [] : Headers.flat(value.headers),
+      headers: value.#headers !== null ? Headers.flat(value.#headers) : typeof value.#body === "string" ? null : [],
       body: value.#body,
       stream: value.#real?.body ?? null,
     };
@@ -205,8 +205,8 @@ export function bytesOf(value) {
 
 // textOf decodes a body as the standard does: UTF-8, without a byte order mark.
 export function textOf(body) {
-  const { buffer, byteOffset, byteLength } = bytesOf(body);
-  const text = Buffer.from(buffer, byteOffset, byteLength).toString();
+  const bytes = bytesOf(body);
+  const text = bytes.utf8Slice ? bytes.utf8Slice() : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
   return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
 }
 

@@ -1,5 +1,5 @@
-// The shim: serves HTTP on Mayfly's socket with the handler exported by FUNCTION, a
-// file that the bundler substitutes.
+// The shim: answers calls with the handler exported by FUNCTION, a file that the bundler
+// substitutes. They come over one connection to the node, or over HTTP for node:http's form.
 //
 //   export default (request, context) => "hello"           a function
 //   export default { fetch(request, env, context) { } }    the Workers form
@@ -9,19 +9,20 @@
 // A module that listens on $PORT or $MAYFLY_SOCKET while it is loaded is an ordinary
 // program, whatever it exports, and is left alone.
 
-import http from "node:http";
 import net from "node:net";
-import { Call, settled } from "./call.mjs";
-import { answerOf } from "./form.mjs";
+import { settled } from "./call.mjs";
+import { handlerOf } from "./form.mjs";
 import { Headers } from "./headers.mjs";
-import { markOutput, runAs, running } from "./output.mjs";
+import * as http from "./http.mjs";
+import { Link } from "./link.mjs";
+import { markOutput, running } from "./output.mjs";
 import { Request } from "./request.mjs";
 import { Response } from "./response.mjs";
 import { install } from "./standard.mjs";
 import { traceOf } from "./trace.mjs";
 
 // Variables that every process needs are not passed to the handler.
-const { PATH, HOME, TMPDIR, PORT, MAYFLY_SOCKET, ...env } = process.env;
+const { PATH, HOME, TMPDIR, PORT, MAYFLY_SOCKET, MAYFLY_LINK, ...env } = process.env;
 
 install({ Headers, Request, Response });
 markOutput();
@@ -35,7 +36,6 @@ process.on("uncaughtException", (error) => {
   setImmediate(() => process.exit()); // its state is unknown; but let the call have its reply
 });
 
-const current = Symbol("call"); // of a connection
 const here = Symbol("here"); // the address that Mayfly calls
 
 begin();
@@ -46,9 +46,10 @@ async function begin() {
     const loaded = FUNCTION.endsWith(".mjs") ? await import(FUNCTION) : require(FUNCTION);
     const elsewhere = listener();
     if (elsewhere === here) return;
-    const answer = await answerOf(loaded, env);
-    if (answer !== null) serve(answer);
-    else leave(elsewhere);
+    const found = await handlerOf(loaded, env);
+    if (found === null) leave(elsewhere);
+    else if (found.listener) stopAfter(http.serve(MAYFLY_SOCKET, found.listener));
+    else serve(found.handler);
   } catch (error) {
     process.stderr.write(traceOf(error) + "\n");
     process.exit(1);
@@ -82,45 +83,21 @@ function leave(elsewhere) {
   });
 }
 
-function serve(answer) {
-  // The only client is trusted; it keeps its own connections and timeouts.
-  const server = http.createServer({
-    keepAliveTimeout: 0,
-    headersTimeout: 0,
-    requestTimeout: 0,
-    maxHeaderSize: 64 * 1024,
-  });
-  server.maxHeadersCount = 0;
-  server.on("connection", (socket) => socket.on("close", () => socket[current]?.leave()));
-  server.on("request", (incoming, outgoing) => {
-    const call = new Call(incoming, outgoing);
-    incoming.socket[current] = call;
-    runAs(call, answer);
-  });
-  server.on("clientError", reject);
-  server.listen(MAYFLY_SOCKET);
-  process.once("SIGTERM", () => stop(server));
+function serve(handler) {
+  if (!MAYFLY_LINK) {
+    process.stderr.write("this function was built for a newer Mayfly: MAYFLY_LINK is not set\n");
+    process.exit(1);
+  }
+  const link = new Link(MAYFLY_LINK, (call) => call.answer(handler, env));
+  stopAfter(() => link.idle(), () => link.end());
 }
 
-// reject answers a request that Node's parser rejects, which knows a fixed list of
-// methods. Nothing else can be wrong with a request of Mayfly's.
-function reject(error, socket) {
-  if (!socket.writable) return;
-  const known = error.code !== "HPE_INVALID_METHOD";
-  const [status, title] = known ? [400, "Bad Request"] : [501, "Not Implemented"];
-  const detail = known ? error.message : "Node.js does not support this method";
-  const body = JSON.stringify({ title, status, detail });
-  const head = `HTTP/1.1 ${status} ${title}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n`;
-  socket.end(head + body);
-}
-
-// stop rejects new calls, finishes those in flight and everything passed to
-// waitUntil, and ends the process.
-async function stop(server) {
-  const closed = new Promise((resolve) => server.close(resolve));
-  const idle = setInterval(() => server.closeIdleConnections(), 20);
-  await closed;
-  clearInterval(idle);
-  await settled();
-  process.exit(0);
+// stopAfter makes SIGTERM end the process, after the calls in flight and everything
+// passed to waitUntil.
+function stopAfter(idle, end = () => process.exit(0)) {
+  process.once("SIGTERM", async () => {
+    await idle();
+    await settled();
+    end();
+  });
 }

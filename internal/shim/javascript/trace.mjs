@@ -40,10 +40,8 @@ function ownFrames(lines) {
   return kept.reverse();
 }
 
-// headlineOf returns an error as one line for a header: UTF-8 bytes, because node:http
-// writes one byte per character.
+// headlineOf returns an error as one line.
 export function headlineOf(error) {
   const text = error instanceof Error ? `${error.name}: ${error.message}` : `thrown: ${inspect(error)}`;
-  const line = text.replace(/[\0-\x1f\x7f]+/g, " ").slice(0, 500).trim();
-  return Buffer.from(line).toString("latin1");
+  return text.replace(/[\0-\x1f\x7f]+/g, " ").slice(0, 500).trim();
 }
