@@ -107,7 +107,7 @@ func (u *unit) admit(x *delivery) (*ticket, error) {
 		u.count.add(0, err.Error())
 		return nil, err
 	}
-	for s := v.pool.take(); s != nil; s = v.pool.take() {
+	for s := v.pool.take(x.began); s != nil; s = v.pool.take(x.began) {
 		if !s.dead() {
 			x.slot = s
 			u.count.InFlight++

@@ -27,6 +27,8 @@
 //   - never more instances than Max nor more calls in one than Concurrency, first
 //     come first served, no call lost or served twice, no start during a rest:
 //     TestPoolKeepsItsRules
+//   - quick calls keep few instances awake, slow ones use all: TestQuickCallsShareAnInstance,
+//     TestSlowCallsUseAllInstances
 //   - a call that does not fit is rejected at once:
 //     TestCallsWaitFirstComeFirstServed
 //   - bad code does not cause a storm of starts: TestBadRevisionMakesNoStorm,

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"container/list"
 	"slices"
 	"time"
@@ -15,6 +16,10 @@ const (
 	// healthyAfter is how long an instance must live before its crash counts as the
 	// first again.
 	healthyAfter = 10 * time.Second
+
+	// waking is what it costs to wake an idle instance: two switches of processes, cold caches,
+	// and a connection that carries one call where it could carry many.
+	waking = time.Millisecond
 )
 
 // rest returns the pause in starts after the nth crash in a row, from 1. It doubles, so
@@ -68,11 +73,13 @@ const (
 // A slot is an instance as the pool sees it.
 type slot struct {
 	phase      phase
-	calls      int       // that it works at
-	ready      time.Time // since when it is
-	idle       time.Time // since when it works at no call
-	generation int       // of the pool, at its start
-	stale      bool      // to be replaced
+	calls      int           // that it works at
+	ready      time.Time     // since when it is
+	idle       time.Time     // since when it works at no call
+	since      time.Time     // of the last reply, or of the call that woke it
+	pace       time.Duration // from one reply to the next while it is awake, lately
+	generation int           // of the pool, at its start
+	stale      bool          // to be replaced
 
 	life // nothing of the pool's
 }
@@ -98,23 +105,55 @@ func newPool(l mayfly.Limits) *pool {
 	return p
 }
 
-// take gives a call the least busy slot, the first of equals so that the others become
-// idle. It returns nil if all are full.
-func (p *pool) take() *slot {
-	var best *slot
+// take gives a call a slot: the first that is awake and will soon have answered the calls it
+// has, else the one that fell idle last, else the least busy. It returns nil if all are full.
+func (p *pool) take(now time.Time) *slot {
+	var idle, busy *slot
 	for _, s := range p.slots {
-		if s.phase != ready || s.calls >= p.concurrency || best != nil && s.calls >= best.calls {
-			continue
-		}
-		best = s
-		if s.calls == 0 {
-			break
+		switch {
+		case s.phase != ready || s.calls >= p.concurrency:
+		case s.calls == 0:
+			if idle == nil || s.idle.After(idle.idle) {
+				idle = s
+			}
+		case s.soon(now):
+			return s.begin(now)
+		case busy == nil || s.calls < busy.calls:
+			busy = s
 		}
 	}
-	if best != nil {
-		best.calls++
+	if s := cmp.Or(idle, busy); s != nil {
+		return s.begin(now)
 	}
-	return best
+	return nil
+}
+
+// begin adds a call.
+func (s *slot) begin(now time.Time) *slot {
+	if s.calls == 0 {
+		s.since = now
+	}
+	s.calls++
+	return s
+}
+
+// soon reports whether a call that waits for those before it loses less than by waking an
+// idle instance. An instance that gave no reply for as long may be stuck in a call.
+func (s *slot) soon(now time.Time) bool {
+	return time.Duration(s.calls)*s.pace < waking && now.Sub(s.since) < waking
+}
+
+// end ends a call.
+func (s *slot) end(now time.Time) {
+	if took := now.Sub(s.since); took < s.pace {
+		s.pace = (s.pace + took) / 2
+	} else {
+		s.pace += min(took-s.pace, s.pace) / 8 // a machine that is busy elsewhere delays some
+	}
+	s.since = now
+	if s.calls--; s.calls == 0 {
+		s.idle = now
+	}
 }
 
 // join queues a call that found no slot, or returns why it cannot: the error of the last
@@ -153,9 +192,9 @@ func (p *pool) pop(s *slot, err error) {
 }
 
 // serve gives free slots to waiting calls.
-func (p *pool) serve() {
+func (p *pool) serve(now time.Time) {
 	for p.waiting.Len() > 0 {
-		s := p.take()
+		s := p.take(now)
 		if s == nil {
 			return
 		}
@@ -181,10 +220,7 @@ func (p *pool) adopt(other *pool) {
 
 // leave ends a call in a slot.
 func (p *pool) leave(s *slot, now time.Time) orders {
-	s.calls--
-	if s.calls == 0 {
-		s.idle = now
-	}
+	s.end(now)
 	if p.waiting.Len() == 0 && !p.leaving && s.phase == ready && len(p.slots) <= p.instances.Max {
 		return orders{} // as nearly always
 	}
@@ -270,7 +306,7 @@ func (p *pool) probe(now time.Time) orders {
 // settle updates the pool after any change: waiting calls get free slots, missing
 // instances start, surplus ones stop.
 func (p *pool) settle(now time.Time) (o orders) {
-	p.serve()
+	p.serve(now)
 	o.stop = append(p.retired(), p.unused(now)...)
 	for range p.missing(now) {
 		o.start = append(o.start, p.add())
@@ -317,7 +353,7 @@ func (p *pool) missing(now time.Time) int {
 }
 
 func (p *pool) add() *slot {
-	s := &slot{generation: p.generation}
+	s := &slot{generation: p.generation, pace: waking} // until it has shown that it is faster
 	p.slots = append(p.slots, s)
 	return s
 }

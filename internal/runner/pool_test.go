@@ -144,7 +144,7 @@ func (m *poolModel) check(t *rapid.T) {
 }
 
 func (m *poolModel) comes(t *rapid.T) {
-	if s := m.pool.take(); s != nil {
+	if s := m.pool.take(m.now); s != nil {
 		if len(m.waiting) > 0 {
 			t.Fatal("a call was served before those that wait")
 		}
@@ -336,5 +336,91 @@ func TestRestDoubles(t *testing.T) {
 				t.Errorf("rest(%d) = %v, want %v", tt.n, got, tt.want)
 			}
 		})
+	}
+}
+
+// twoReady returns a pool with two idle instances, of which the first has answered calls,
+// one at a time and each in the given time.
+func twoReady(t *testing.T, took time.Duration) (p *pool, now time.Time) {
+	t.Helper()
+	p, now = newPool(mayfly.Limits{Concurrency: 64, Instances: mayfly.Exactly(2)}), time.Unix(1e9, 0)
+	for _, s := range p.settle(now).start {
+		p.started(s, now)
+	}
+	for range 20 {
+		if s := p.take(now); s != p.slots[0] {
+			t.Fatal("a call alone went to another instance than the last")
+		}
+		now = now.Add(took)
+		p.leave(p.slots[0], now)
+	}
+	return p, now
+}
+
+func TestQuickCallsShareAnInstance(t *testing.T) {
+	t.Parallel()
+	p, now := twoReady(t, 100*time.Microsecond)
+	first, second := p.slots[0], p.slots[1]
+	for n := range 10 {
+		if s := p.take(now); s != first {
+			t.Fatalf("call %d woke another instance", n+1)
+		}
+	}
+	if s := p.take(now); s != second {
+		t.Error("the eleventh call, which would wait a millisecond, went to the instance with ten")
+	}
+	p.leave(second, now.Add(100*time.Microsecond))
+
+	// One call of them is stuck.
+	now = now.Add(waking)
+	if s := p.take(now); s != second {
+		t.Error("a call went to an instance that does not reply")
+	}
+	if p.take(now.Add(waking)); second.calls != 2 {
+		t.Error("where none is idle, the least busy gets the call")
+	}
+}
+
+func TestSlowCallsUseAllInstances(t *testing.T) {
+	t.Parallel()
+	for _, took := range []time.Duration{waking, 5 * time.Millisecond, time.Minute} {
+		p, now := twoReady(t, took)
+		for range 6 {
+			p.take(now)
+		}
+		if a, b := p.slots[0].calls, p.slots[1].calls; a != 3 || b != 3 {
+			t.Errorf("calls of %v: %d and %d, want 3 each", took, a, b)
+		}
+		// They end one by one, and others come at once.
+		for range 100 {
+			now = now.Add(took / 2)
+			p.leave(p.slots[0], now)
+			p.take(now)
+			p.leave(p.slots[1], now)
+			p.take(now)
+		}
+		if a, b := p.slots[0].calls, p.slots[1].calls; a != 3 || b != 3 {
+			t.Errorf("calls of %v: then %d and %d, want 3 each", took, a, b)
+		}
+	}
+}
+
+// A delay now and then, as on a busy machine, does not count for much.
+func TestPaceForgivesADelay(t *testing.T) {
+	t.Parallel()
+	p, now := twoReady(t, 100*time.Microsecond)
+	for range 5 {
+		p.take(now)
+		now = now.Add(50 * time.Millisecond)
+		p.leave(p.slots[0], now)
+		for range 3 {
+			p.take(now)
+			now = now.Add(100 * time.Microsecond)
+			p.leave(p.slots[0], now)
+		}
+	}
+	p.take(now)
+	if s := p.take(now); s != p.slots[0] {
+		t.Errorf("it woke another instance: the pace is %v", p.slots[0].pace)
 	}
 }

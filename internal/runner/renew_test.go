@@ -23,7 +23,7 @@ func TestRenewalReplacesOneByOne(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1e9, 0)
 	p := renewable(3, now)
-	busy := p.take()
+	busy := p.take(now)
 	r, o := p.renew(now)
 	for i := range 3 {
 		if len(o.start) != 1 || len(o.stop) != 0 || p.count(ready) != 3 {
@@ -61,7 +61,7 @@ func TestRenewalKeepsTheOldWhileTheNewFails(t *testing.T) {
 	if !closed(r.done) || !errors.Is(r.err, broken) {
 		t.Fatal("nobody learns of the failure:", r.err)
 	}
-	if p.take() == nil {
+	if p.take(now) == nil {
 		t.Fatal("the old instance takes no calls")
 	}
 }
