@@ -44,7 +44,7 @@ class Server:
         for number in SIGNALS:
             self.loop.add_signal_handler(number, self.stop)
         self.link.stay_out_of_children(lambda: None)
-        self.loop.add_reader(self.link.sock, self.read, socket.MSG_DONTWAIT)
+        self.loop.add_reader(self.link.sock.fileno(), self.read, socket.MSG_DONTWAIT)
         await self.stopping
         deadline = time.monotonic() + PATIENCE
         await self.ended(PATIENCE)
@@ -85,7 +85,7 @@ class Server:
 
     def end(self):
         """The node has closed the link: nobody waits for anything."""
-        self.loop.remove_reader(self.link.sock)
+        self.loop.remove_reader(self.link.sock.fileno())
         for call in list(self.link.calls.values()):
             call.interrupt()
         self.stop()

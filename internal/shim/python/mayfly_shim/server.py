@@ -12,9 +12,9 @@ A function whose calls wait, for a database say, is known after the first: then 
 thread is woken before each call.
 """
 
+import _signal as signal
 import os
 import select
-import signal
 import threading
 import time
 
