@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/mayfly-run/mayfly"
+	"github.com/mayfly-run/mayfly/fn"
 	"github.com/mayfly-run/mayfly/internal/node"
 	"github.com/mayfly-run/mayfly/internal/process"
 )
@@ -36,6 +37,7 @@ import (
 const (
 	partVariable = "MAYFLY_TEST_PART"
 	partFunction = "function"
+	partFrames   = "frames" // the same, by frames
 	partLines    = "lines"
 	partNode     = "node"
 	partReaper   = "reaper"
@@ -54,6 +56,8 @@ func playPart() bool {
 		err = process.Reap(os.Stdin)
 	case part == partFunction:
 		err = serveWeb()
+	case part == partFrames:
+		err = fn.Serve(http.HandlerFunc(answerWeb))
 	case part == partLines:
 		writeLines()
 	case part == partNode:
