@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mayfly-run/mayfly"
 	"github.com/mayfly-run/mayfly/internal/frame"
@@ -297,4 +299,55 @@ func TestPythonEndsWithItsLink(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever the mixture of calls, and whenever clients leave, the process goes on.
+func TestPythonSurvivesClientsThatLeave(t *testing.T) {
+	t.Parallel()
+	for file, paths := range map[string][]string{
+		"function.py": {"/status", "/ticks", "/idle", "/busy", "/long", "/body", "/gate", "/pieces", "/lines"},
+		"later.py":    {"/status", "/ticks", "/forever", "/long", "/text", "/gate", "/in-thread", "/plain-generator"},
+		"wsgi.py":     {"/parts", "/write", "/nothing", "/length"},
+		"asgi.py":     {"/parts", "/echo", "/events", "/flood", "/long", "/hang", "/twice"},
+	} {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			i := startPython(t, file)
+			var callers sync.WaitGroup
+			for n := range 16 {
+				callers.Go(func() {
+					random := rand.New(rand.NewPCG(uint64(n), 7))
+					for range 40 {
+						ctx, leave := context.WithTimeout(t.Context(), time.Duration(random.IntN(8_000))*time.Microsecond)
+						body := io.LimitReader(everyZero{}, int64(random.IntN(3)*150_000))
+						r, err := http.NewRequestWithContext(ctx, "POST", "http://localhost"+paths[random.IntN(len(paths))], body)
+						if err != nil {
+							t.Error(err)
+						}
+						if resp, err := i.client.Do(r); err == nil {
+							io.Copy(io.Discard, resp.Body)
+							resp.Body.Close()
+						}
+						leave()
+					}
+				})
+			}
+			callers.Wait()
+			if r := i.get(t, paths[0]); r.body != "made" && r.body != "abcdef" {
+				t.Errorf("afterwards %+v", r)
+			}
+			i.stop(t)
+			if said := i.stderr.String(); strings.Contains(said, "mayfly_shim") || strings.Contains(said, "Gone") {
+				t.Errorf("it said %s", said)
+			}
+		})
+	}
+}
+
+// everyZero is a body without an end.
+type everyZero struct{}
+
+func (everyZero) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
 }

@@ -319,7 +319,10 @@ class Call(Exchange):
         result = function(*args)
         self.exposed = False
         if self.over:
-            raise self.hide()
+            gone = self.hide()
+            if hasattr(result, "close"):
+                result.close()
+            raise gone
         return result
 
     def flush(self):
