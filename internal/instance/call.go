@@ -3,6 +3,7 @@ package instance
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"os"
 	"sync"
 	"time"
@@ -18,6 +19,7 @@ type call struct {
 	session  *session
 	id       uint32
 	request  *http.Request
+	url      url.URL // the request's
 	body     body
 	response response
 

@@ -15,6 +15,7 @@
 //   - handlers cannot tell it from net/http: TestHandlersSeeWhatNetHTTPShows
 //   - neither side is sent more than it granted, and a slow reader slows its own call only:
 //     TestSlowReaderHoldsUpItsCallOnly, TestUploadWaitsForTheHandler
+//   - no call waits for another to end: TestBurstOfLongCallsBeginsAtOnce
 //   - what a node must not send ends the process: TestLyingFramesEndIt
 //   - a signal ends it after the calls in flight: TestServeFinishesWhatIsInFlight
 //   - what a handler keeps after its return harms no other call: TestLateHandlersHarmNobody

@@ -109,6 +109,25 @@ func TestServeFinishesWhatIsInFlight(t *testing.T) {
 	<-s.node.Gone()
 }
 
+func TestBurstOfLongCallsBeginsAtOnce(t *testing.T) {
+	t.Parallel()
+	const burst = 200 // more than the workers that are kept
+	var began sync.WaitGroup
+	gate := make(chan bool)
+	s := serve(t, func(http.ResponseWriter, *http.Request) {
+		began.Done()
+		<-gate
+	})
+	for range 2 {
+		began.Add(burst)
+		for range burst {
+			s.node.Raw("GET /\n", "", true)
+		}
+		began.Wait()
+	}
+	close(gate)
+}
+
 func TestServeEndsWithItsNode(t *testing.T) {
 	t.Parallel()
 	ended, began := make(chan error, 1), make(chan bool)

@@ -19,11 +19,10 @@ func newRequest(c *call, text string) (*http.Request, error) {
 	if !ok || method == "" || target == "" {
 		return nil, fmt.Errorf("call %d begins with %.100q", c.id, line)
 	}
-	u, err := parseTarget(target)
-	if err != nil {
+	if err := readTarget(&c.url, target); err != nil {
 		return nil, fmt.Errorf("call %d: %w", c.id, err)
 	}
-	r := http.Request{Method: method, URL: u, RequestURI: target, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1}
+	r := http.Request{Method: method, URL: &c.url, RequestURI: target, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1}
 	if err := readHeader(&r, text); err != nil {
 		return nil, fmt.Errorf("call %d: %w", c.id, err)
 	}
@@ -70,23 +69,37 @@ func readHeader(r *http.Request, text string) error {
 	return nil
 }
 
-// parseTarget is url.ParseRequestURI. It is quick about targets without escapes.
-func parseTarget(target string) (*url.URL, error) {
+// readTarget is url.ParseRequestURI. It is quick about targets without escapes.
+func readTarget(u *url.URL, target string) error {
 	path, query, asked := strings.Cut(target, "?")
-	if path == "" || path[0] != '/' || asked && query == "" {
-		return url.ParseRequestURI(target)
+	if isPlain(path) && isVisible(query) && asked == (query != "") {
+		u.Path, u.RawQuery = path, query
+		return nil
 	}
+	parsed, err := url.ParseRequestURI(target)
+	if err == nil {
+		*u = *parsed
+	}
+	return err
+}
+
+// isPlain reports whether a path is the same with and without escapes.
+func isPlain(path string) bool {
 	for i := 0; i < len(path); i++ {
 		if !plain[path[i]] {
-			return url.ParseRequestURI(target)
+			return false
 		}
 	}
+	return path != "" && path[0] == '/'
+}
+
+func isVisible(query string) bool {
 	for i := 0; i < len(query); i++ {
 		if query[i] <= ' ' || query[i] >= 0x7f {
-			return url.ParseRequestURI(target)
+			return false
 		}
 	}
-	return &url.URL{Path: path, RawQuery: query}, nil
+	return true
 }
 
 // plain are the bytes that a URL's path holds as they are.

@@ -23,11 +23,15 @@ type session struct {
 	writer *frame.Writer
 	server *http.Server // what handlers find in their context
 
-	mu    sync.Mutex
-	calls map[uint32]*call
-	idle  []*worker
-	over  bool          // no worker waits for calls any more
-	quiet chan struct{} // if set, closed when no call is in flight
+	mu        sync.Mutex
+	calls     map[uint32]*call
+	queue     []*call // that no worker has taken; they begin at first
+	first     int
+	more      sync.Cond     // there are some
+	idle      int           // workers that wait for more
+	searching bool          // one was woken, or started, and has not looked yet
+	over      bool          // workers end
+	quiet     chan struct{} // if set, closed when no call is in flight
 }
 
 func newSession(conn net.Conn, h http.Handler, folder string) *session {
@@ -35,6 +39,7 @@ func newSession(conn net.Conn, h http.Handler, folder string) *session {
 		handle: h.ServeHTTP, folder: folder, conn: conn, writer: frame.NewWriter(conn),
 		server: &http.Server{Handler: h}, calls: map[uint32]*call{},
 	}
+	s.more.L = &s.mu
 	if f, ok := h.(http.HandlerFunc); ok {
 		s.handle = f // one frame less in traces
 	}
@@ -116,15 +121,48 @@ func (s *session) begin(f frame.Frame) error {
 		return fmt.Errorf("call %d begins twice", c.id)
 	}
 	s.calls[c.id] = c
-	if last := len(s.idle) - 1; last >= 0 {
-		w := s.idle[last]
-		s.idle = s.idle[:last]
-		w.next <- c
-		return nil
-	}
-	w := &worker{next: make(chan *call, 1)}
-	go w.run(c)
+	s.queue = append(s.queue, c)
+	s.search()
 	return nil
+}
+
+// search has one more worker look for calls, if there are any and none is about to. So a burst
+// of short calls wakes few workers, and a call that takes long keeps none waiting. mu is held.
+func (s *session) search() {
+	switch {
+	case s.searching || s.first == len(s.queue):
+	case s.idle > 0:
+		s.searching = true
+		s.more.Signal()
+	default:
+		s.searching = true
+		go new(worker).run(s)
+	}
+}
+
+// next returns a call for a worker, or nil if that is to end.
+func (s *session) next(woken bool) *call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if woken {
+		s.searching = false
+	}
+	for s.first == len(s.queue) {
+		if s.over || s.idle == keepWorkers {
+			return nil
+		}
+		s.idle++
+		s.more.Wait()
+		s.idle--
+		s.searching = false
+	}
+	c := s.queue[s.first]
+	s.queue[s.first] = nil
+	if s.first++; s.first == len(s.queue) {
+		s.queue, s.first = s.queue[:0], 0
+	}
+	s.search()
+	return c
 }
 
 // end forgets a call.
@@ -169,39 +207,19 @@ func (s *session) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = true
-	for _, w := range s.idle {
-		close(w.next)
-	}
-	s.idle = nil
-}
-
-// park has a worker wait for its next call, if it should.
-func (s *session) park(w *worker) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.over || len(s.idle) == keepWorkers {
-		return false
-	}
-	s.idle = append(s.idle, w)
-	return true
+	s.more.Broadcast()
 }
 
 // A worker is a goroutine that serves one call after another: its stack has grown already, as
 // have its buffers.
 type worker struct {
-	next  chan *call
 	head  []byte // of a reply
 	body  []byte // what is buffered of it
 	piece []byte // for response.ReadFrom
 }
 
-func (w *worker) run(c *call) {
-	for c != nil {
-		s := c.session
+func (w *worker) run(s *session) {
+	for c := s.next(true); c != nil; c = s.next(false) {
 		c.serve(w)
-		if !s.park(w) {
-			return
-		}
-		c = <-w.next
 	}
 }
