@@ -46,7 +46,8 @@ var makers = map[string]maker{
 	"proxy-node":    startProxyNode,
 	"server-python": script("python3", "server.py"),
 	"tuned-python":  script("python3", "tuned.py"),
-	"uvicorn":       startUvicorn,
+	"uvicorn":       uvicorn(),
+	"pure-uvicorn":  uvicorn("--loop", "asyncio", "--http", "h11"),
 
 	"workerd":             startWorkerd,
 	"bun":                 startBun,
@@ -64,7 +65,7 @@ func groups(names []string) (all []string) {
 		case "functions":
 			members = []string{
 				"function-go", "plain", "proxies-go", "function-node", "server-node", "proxy-node",
-				"function-python", "server-python", "tuned-python", "function-fastapi", "uvicorn",
+				"function-python", "server-python", "tuned-python", "function-fastapi", "uvicorn", "pure-uvicorn",
 			}
 		case "peers":
 			members = []string{"function-node", "server-node", "workerd", "bun", "deno", "functions-framework"}

@@ -95,18 +95,22 @@ func startFastAPI(ctx context.Context, p place) (*contestant, error) {
 	return functionOf("app.py")(ctx, p)
 }
 
-// startUvicorn starts one worker, without its access log.
-func startUvicorn(ctx context.Context, p place) (*contestant, error) {
-	python, err := findFastAPI(ctx)
-	if err != nil {
-		return nil, err
+// uvicorn starts one worker, without its access log. Without further arguments it uses
+// uvloop and httptools if they are installed.
+func uvicorn(args ...string) maker {
+	return func(ctx context.Context, p place) (*contestant, error) {
+		python, err := findFastAPI(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := writeProgram(p.dir, "app.py"); err != nil {
+			return nil, err
+		}
+		return p.listen(func(port string) *exec.Cmd {
+			all := append([]string{"-m", "uvicorn", "app:app", "--host", "127.0.0.1", "--port", port, "--no-access-log"}, args...)
+			return exec.CommandContext(ctx, python, all...)
+		})
 	}
-	if _, err := writeProgram(p.dir, "app.py"); err != nil {
-		return nil, err
-	}
-	return p.listen(func(port string) *exec.Cmd {
-		return exec.CommandContext(ctx, python, "-m", "uvicorn", "app:app", "--host", "127.0.0.1", "--port", port, "--no-access-log")
-	})
 }
 
 // findFastAPI returns a Python that has FastAPI and uvicorn: the one in PATH, or the system's

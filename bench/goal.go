@@ -27,6 +27,7 @@ var goals = []goal{
 	{"function-go", "plain", connectionsName(manyConnections), rate, 0.6, 0.8},
 	{"function-python", "tuned-python", connectionsName(manyConnections), rate, 5, 7},
 	{"function-fastapi", "uvicorn", connectionsName(manyConnections), rate, 1, 1.5},
+	{"function-fastapi", "pure-uvicorn", connectionsName(manyConnections), rate, 1, 1.5},
 	{"embedded", "article", connectionsName(manyConnections), rate, 1.25, 1.45},
 	{"function-node", "server-node", connectionsName(1), p50, 2.5, 1.8},
 	{"function-node", "workerd", connectionsName(1), p50, 1.1, 0.8},

@@ -19,7 +19,9 @@
 //	server-python     Python's own ThreadingHTTPServer, without a proxy
 //	tuned-python      the same without its log, one packet per reply
 //	function-fastapi  an app of FastAPI, through mayfly up
-//	uvicorn           the same app, in one uvicorn worker without its access log
+//	uvicorn           the same app, in one uvicorn worker without its access log, with
+//	                  uvloop and httptools if they are installed
+//	pure-uvicorn      the same without these two, all in Python, as pip installs it
 //
 // and of peers, which run the same Worker: workerd, bun and deno; functions-framework runs
 // it in its own form. They come from npm packages in a folder (-peers), or from PATH.

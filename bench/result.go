@@ -136,6 +136,7 @@ func (r *result) pairs() (all [][2]string) {
 		{"function-python", "server-python"},
 		{"function-python", "tuned-python"},
 		{"function-fastapi", "uvicorn"},
+		{"function-fastapi", "pure-uvicorn"},
 	}
 	for _, name := range r.names {
 		all = append(all, [2]string{name, name + otherSuffix})
