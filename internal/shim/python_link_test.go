@@ -3,6 +3,7 @@ package shim_test
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -144,16 +145,16 @@ func TestPythonSlowCallsHoldUpNobody(t *testing.T) {
 			}
 			body, gate := io.Pipe()
 			defer gate.Close()
-			for range blocked {
+			for n := range blocked {
 				go func() {
 					path := map[string]string{"function.py": "/busy", "later.py": "/forever"}[file]
-					if resp, err := i.client.Get("http://localhost" + path); err == nil {
-						resp.Body.Close()
-					}
+					i.do("GET", path, "", mayfly.HeaderCall, fmt.Sprint("c", n))
 				}()
 			}
 			if file == "function.py" {
-				i.stdout.wait(t, strings.Repeat("busy\n", blocked))
+				for n := range blocked {
+					i.stdout.wait(t, fmt.Sprintf("%[1]sc%[2]d%[1]sbusy\n", mayfly.LineMark, n))
+				}
 				go func() {
 					if resp, err := i.client.Post("http://localhost/gate", "", body); err == nil {
 						resp.Body.Close()
