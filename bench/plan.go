@@ -59,6 +59,8 @@ func (p plan) loads() (all []load) {
 	return all
 }
 
+const warmUp = 2 * time.Second
+
 // manyConnections is where throughput is compared.
 const manyConnections = 64
 
@@ -93,8 +95,8 @@ func (p plan) measure(ctx context.Context, contestants []*contestant, progress f
 		}
 		r.Idle[c.name] = idle
 	}
-	for _, c := range contestants { // warm up: connections, caches, the heap's size
-		if _, err := closedLoop(ctx, c, strings.Repeat("x", p.body), 16, 500*time.Millisecond); err != nil {
+	for _, c := range contestants { // connections, caches, the heap's size, compilers that compile what runs often
+		if _, err := closedLoop(ctx, c, strings.Repeat("x", p.body), 16, warmUp); err != nil {
 			return nil, fmt.Errorf("warm up %s: %w", c.name, err)
 		}
 	}
