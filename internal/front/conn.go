@@ -191,12 +191,13 @@ func (c *conn) answer(t *turn) (again bool) {
 	w, r := &t.response, &t.request
 	c.reads.want(time.Time{}) // the handler decides how long a body may take
 	c.writes.about(time.Now(), c.server.WriteTimeout)
-	switch {
-	case c.readErr != nil:
+	if c.readErr != nil {
 		t.End(nil) // it left during the previous request
+	}
+	switch {
 	case r.ContentLength > 0:
-		w.hasBody, r.Body = true, &w.body
-	default:
+		w.hasBody, r.Body = true, &w.body // also of a client that left: it is not the next request
+	case c.readErr == nil:
 		c.arm()
 	}
 	again = c.handle(w, r)

@@ -34,6 +34,8 @@
 //     TestLongBodiesAreNotHeld
 //   - an unread request body costs no answer: TestUnreadBodyIsDrainedOrTheConnectionEnds,
 //     TestUnreadBodyInFullDuplexLosesNoAnswer
+//   - a body is never taken for a request, also if its client has left:
+//     TestBodySentAheadByAClientThatLeft
 //   - deadlines hold, though they are set late, also across a handover: TestSlowClientsAreCut
 //   - a request framed in two ways is the last of its connection: TestTwoFramingsEndTheConnection
 //   - Shutdown leaves no answer half sent, and Serve no goroutine:

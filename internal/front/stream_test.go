@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,34 @@ func TestRequestSentAheadIsAnswered(t *testing.T) {
 		if _, body := read(t, r); body != want {
 			t.Errorf("%q, want %q", body, want)
 		}
+	}
+}
+
+// The body of a request that a client sent ahead before it left is no request.
+func TestBodySentAheadByAClientThatLeft(t *testing.T) {
+	t.Parallel()
+	s := newServer(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			<-r.Context().Done() // the client has left
+		}
+		body, err := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %q %v", r.URL.Path, body, err)
+	})
+	c := dial(t, serve(t, s))
+	body := ask("GET /body")
+	io.WriteString(c, ask("GET /slow")+ask("POST /whole", "Content-Length: "+strconv.Itoa(len(body)))+body+
+		ask("POST /part", "Content-Length: 10")+"half")
+	if err := closeWrite(c); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(c)
+	for _, want := range []string{`/slow "" <nil>`, fmt.Sprintf("/whole %q <nil>", body), `/part "half" unexpected EOF`} {
+		if _, body := read(t, r); body != want {
+			t.Errorf("%s, want %s", body, want)
+		}
+	}
+	if rest, err := io.ReadAll(r); len(rest) > 0 || err != nil {
+		t.Errorf("then %q, %v", rest, err)
 	}
 }
 
