@@ -115,6 +115,7 @@ func TestPythonCrashIsSaid(t *testing.T) {
 		{"/fails-first", "RuntimeError: before the first", "in fails_first"},
 		{"/exit", "SystemExit: leaving", "in leave"},
 		{"/nobody", "KeyError: '/nobody'", "in handle"},
+		{"/unprintable", "Unprintable: <exception str() failed>", "in unprintable"},
 		{"/int", "TypeError: handle returned int: return str, bytes, dict, list, None, (body, status[, headers]) or a generator", ""},
 		{"/bad-status", "ValueError: handle returned status 1000: return a number from 200 to 599", ""},
 		{"/bad-header", `ValueError: the header X contains a line break or NUL: 'a\r\nY: b'`, ""},

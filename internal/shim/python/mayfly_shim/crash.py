@@ -8,7 +8,11 @@ FOLDER = os.path.dirname(SHIM)
 
 def report(error):
     """The trace of an error, and the line that names it."""
-    line = "".join(c if c.isprintable() else " " for c in f"{type(error).__name__}: {error}"[:500])
+    try:
+        said = str(error)
+    except Exception:  # its __str__ fails, too
+        said = "<exception str() failed>"
+    line = "".join(c if c.isprintable() else " " for c in f"{type(error).__name__}: {said}"[:500])
     return trace(error), line.encode("utf-8", "replace")
 
 

@@ -19,7 +19,7 @@ import threading
 import time
 
 from .exchange import DONE, Exchange
-from .link import HEAD, LAST, PATIENCE, SIGNALS, Link
+from .link import HEAD, LAST, PATIENCE, SIGNALS, Link, leave
 from .output import CALL, ERR, OUT
 from .request import Gone
 
@@ -135,9 +135,8 @@ class Server:
     def start(self):
         try:
             threading.Thread(target=self.work, daemon=True).start()
-        except RuntimeError as e:  # too many threads
+        except RuntimeError:  # too many threads: calls wait for those that are there
             self.coming = False
-            ERR.write(f"{e}\n")
 
     def work(self):
         """What a thread does: take the turn when it is there, and wait to be woken."""
@@ -153,8 +152,11 @@ class Server:
                 if self.waits or self.wary:
                     self.wary = WARY
                 self.waits = False
-                self.link.flush()  # what the last owner could not
-                self.lead()
+                try:
+                    self.link.flush()  # what the last owner could not
+                    self.lead()
+                except BaseException as e:  # rather than to keep the turn forever
+                    leave(f"the server of calls failed: {e!r}")
             if self.link.child:
                 os._exit(0)
             self.idle.append(lock)

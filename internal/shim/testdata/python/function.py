@@ -128,6 +128,15 @@ def fork(request):
     return str(os.waitpid(child, 0)[1]) if child else "the child's"
 
 
+class Unprintable(Exception):
+    def __str__(self):
+        return 1 / 0
+
+
+def unprintable(request):
+    raise Unprintable
+
+
 def long(request):
     for n in range(16):
         yield bytes([n]) * (1 << 20)
@@ -190,6 +199,7 @@ PATHS = {
     "/long": long,
     "/latin": lambda r: (r.headers["X-A"], 200, {"X-A": "é", "X-B": r.headers["X-A"]}),
     "/exit": leave,
+    "/unprintable": unprintable,
 }
 
 
