@@ -2,11 +2,11 @@
 
 import net from "node:net";
 import { Call } from "./call.mjs";
-import { CREDIT, DATA, HEAD, faultOf, headerSize, preface, uint32, writeHeader } from "./frame.mjs";
+import { CREDIT, DATA, HEAD, faultOf, headerSize, preface, uint32, window, writeHeader } from "./frame.mjs";
 import { runAs } from "./output.mjs";
 
 const readSize = 65536;
-const keepSize = 262144; // a larger buffer is not used again
+const writeSize = 2 * window; // more than half of it is written at once
 
 export class Link {
   #socket;
@@ -15,7 +15,7 @@ export class Link {
   #greeted = false;
   #held = null; // the beginning of a frame whose rest has not come
   #heldSize = 0;
-  #out = Buffer.allocUnsafeSlow(readSize); // what is written next
+  #out = Buffer.allocUnsafeSlow(writeSize); // what is written next
   #outSize = 0;
   #reading = false; // inside a read event, which writes at its end
   #tick = 0; // of the clock, when the last write was made
@@ -63,9 +63,9 @@ export class Link {
     const out = this.#out;
     const start = this.#outSize;
     let at = start + headerSize;
-    if (typeof head === "string") at += head === "" ? 0 : out.latin1Write(head, at);
+    if (typeof head === "string") at += head === "" ? 0 : out.write(head, at, "latin1");
     else at = copy(out, at, head);
-    if (typeof body === "string") at += body === "" ? 0 : out.utf8Write(body, at);
+    if (typeof body === "string") at += body === "" ? 0 : out.write(body, at);
     else at = copy(out, at, body);
     writeHeader(out, start, at - start - headerSize, number, kind, end, head.length);
     this.#sent(at);
@@ -123,7 +123,7 @@ export class Link {
     if (!this.#greeted) {
       if (size < preface.length) return 0;
       at = preface.length;
-      if (b.latin1Slice(0, at) !== preface) this.violated("another version of frames than 1");
+      if (b.toString("latin1", 0, at) !== preface) this.violated("another version of frames than 1");
       this.#greeted = true;
     }
     while (at + headerSize <= size) {
@@ -146,7 +146,7 @@ export class Link {
 
   #begin(number, b, from, body, to, whole) {
     if (this.#calls.has(number)) this.violated(`call ${number} twice`);
-    const call = new Call(this, number, b.latin1Slice(from, body), b, body, to, whole);
+    const call = new Call(this, number, b.toString("latin1", from, body), b, body, to, whole);
     this.#calls.set(number, call);
     runAs(call, this.#answer);
     call.keep();
@@ -166,7 +166,7 @@ export class Link {
   #reserve(size) {
     const needed = this.#outSize + size;
     if (needed <= this.#out.length) return;
-    const out = Buffer.allocUnsafeSlow(2 * needed);
+    const out = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#out.length));
     out.set(this.#out.subarray(0, this.#outSize));
     this.#out = out;
   }
@@ -174,7 +174,7 @@ export class Link {
   // sent plans a write. What is sent until all code that can run now has run goes with it.
   #sent(size) {
     this.#outSize = size;
-    if (size > keepSize) return this.#flush();
+    if (size > window) return this.#flush();
     if (this.#reading || this.#planned) return;
     this.#planned = true;
     process.nextTick(this.#flush);
@@ -189,7 +189,7 @@ export class Link {
     this.#outSize = 0;
     this.#socket.write(out.subarray(0, size), this.#flush);
     const free = this.#socket.writableLength === 0; // the kernel has it all
-    if (!free || out.length > keepSize) this.#out = Buffer.allocUnsafeSlow(readSize);
+    if (!free || out.length > writeSize) this.#out = Buffer.allocUnsafeSlow(writeSize);
   };
 }
 

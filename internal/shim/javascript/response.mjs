@@ -206,7 +206,7 @@ export function bytesOf(value) {
 // textOf decodes a body as the standard does: UTF-8, without a byte order mark.
 export function textOf(body) {
   const bytes = bytesOf(body);
-  const text = bytes.utf8Slice ? bytes.utf8Slice() : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
+  const text = (bytes instanceof Buffer ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)).toString();
   return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
 }
 
