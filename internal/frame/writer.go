@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	keepBuffer = 256 << 10 // a larger one is not kept
-	patience   = 4         // writes for others before a goroutine of its own takes over
+	keepBuffer = 1 << 20 // a larger one is not kept
+	patience   = 4       // writes for others before a goroutine of its own takes over
 )
 
 // A Writer writes frames of many goroutines. Whoever finds it idle writes at once; what others

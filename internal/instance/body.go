@@ -17,14 +17,14 @@ type body struct {
 
 	mu       sync.Mutex
 	changed  sync.Cond
-	now      []byte   // is read
-	then     [][]byte // comes after it
-	missing  int64    // of its length; negative if that is not known
-	granted  int      // bytes that may still come
-	owed     int      // bytes that were read but not granted again
-	ended    bool     // nothing more comes
-	err      error    // after all that has come
-	closed   bool     // by the handler, or at its end
+	now      chunk   // is read
+	then     []chunk // comes after it
+	missing  int64   // of its length; negative if that is not known
+	granted  int     // bytes that may still come
+	owed     int     // bytes that were read but not granted again
+	ended    bool    // nothing more comes
+	err      error   // after all that has come
+	closed   bool    // by the handler, or at its end
 	deadline deadline
 }
 
@@ -67,11 +67,10 @@ func (b *body) add(f frame.Frame) {
 			data = data[:min(int64(len(data)), b.missing)]
 			b.missing -= int64(len(data))
 		}
-		data = append([]byte(nil), data...)
-		if b.now == nil {
-			b.now = data
+		if c := b.call.session.chunks.hold(data); len(b.now.rest) == 0 {
+			b.now = c
 		} else {
-			b.then = append(b.then, data)
+			b.then = append(b.then, c)
 		}
 	}
 	if f.End {
@@ -104,8 +103,8 @@ func (b *body) Read(p []byte) (int, error) {
 			return 0, os.ErrDeadlineExceeded
 		case len(p) == 0:
 			return 0, nil
-		case len(b.now) > 0:
-			n := copy(p, b.now)
+		case len(b.now.rest) > 0:
+			n := copy(p, b.now.rest)
 			b.advance(n)
 			return n, b.end()
 		case b.ended:
@@ -117,7 +116,7 @@ func (b *body) Read(p []byte) (int, error) {
 
 // end returns io.EOF together with the last bytes: who knows the length does not read again.
 func (b *body) end() error {
-	if b.ended && len(b.now) == 0 && b.err == io.EOF {
+	if b.ended && len(b.now.rest) == 0 && b.err == io.EOF {
 		return io.EOF
 	}
 	return nil
@@ -126,13 +125,14 @@ func (b *body) end() error {
 // advance forgets n bytes that were read, and grants as many again, in larger pieces. mu is
 // held.
 func (b *body) advance(n int) {
-	if b.now = b.now[n:]; len(b.now) == 0 {
-		b.now = nil
+	if b.now.rest = b.now.rest[n:]; len(b.now.rest) == 0 {
+		b.call.session.chunks.free(b.now)
+		b.now = chunk{}
 		if len(b.then) > 0 {
 			b.now, b.then = b.then[0], b.then[1:]
 		}
 	}
-	if b.owed += n; b.owed >= frame.Window/4 && !b.ended {
+	if b.owed += n; b.owed >= frame.Window/2 && !b.ended {
 		w := b.call.session.writer
 		w.Flush(frame.AppendCredit(w.Begin(), b.call.id, uint32(b.owed)))
 		b.granted, b.owed = b.granted+b.owed, 0
@@ -148,7 +148,39 @@ func (b *body) Close() error {
 func (b *body) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.closed, b.now, b.then = true, nil, nil
+	b.call.session.chunks.free(b.now)
+	for _, c := range b.then {
+		b.call.session.chunks.free(c)
+	}
+	b.closed, b.now, b.then = true, chunk{}, nil
 	b.deadline.stop()
 	b.changed.Broadcast()
+}
+
+// A chunk is a copy of a frame's body.
+type chunk struct {
+	rest []byte               // that is not read
+	from *[frame.MaxBody]byte // its memory, if that is used again
+}
+
+// Chunks are buffers of a session for bodies that come in large pieces.
+type chunks struct{ unused sync.Pool }
+
+// hold copies data.
+func (p *chunks) hold(data []byte) chunk {
+	const large = 8 << 10
+	if len(data) < large {
+		return chunk{rest: append([]byte(nil), data...)}
+	}
+	from, ok := p.unused.Get().(*[frame.MaxBody]byte)
+	if !ok {
+		from = new([frame.MaxBody]byte)
+	}
+	return chunk{rest: from[:copy(from[:], data)], from: from}
+}
+
+func (p *chunks) free(c chunk) {
+	if c.from != nil {
+		p.unused.Put(c.from)
+	}
 }

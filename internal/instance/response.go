@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	keepBody  = 16 << 10 // bytes of a reply that wait for its end, or for Flush
-	sniffSize = 512      // bytes that http.DetectContentType looks at
-	pieceSize = 32 << 10 // of what ReadFrom reads
-	keepHead  = 64 << 10 // a larger buffer is not kept
+	keepBody  = 16 << 10      // bytes of a reply that wait for its end, or for Flush
+	sniffSize = 512           // bytes that http.DetectContentType looks at
+	pieceSize = frame.MaxBody // of what ReadFrom reads
+	keepHead  = 64 << 10      // a larger buffer is not kept
 )
 
 // A response is the http.ResponseWriter of a call. A reply that fits into its buffer is one

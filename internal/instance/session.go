@@ -22,6 +22,7 @@ type session struct {
 	conn   net.Conn
 	writer *frame.Writer
 	server *http.Server // what handlers find in their context
+	chunks chunks
 
 	mu        sync.Mutex
 	calls     map[uint32]*call

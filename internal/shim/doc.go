@@ -3,7 +3,7 @@
 //
 //	hello.ts ──JavaScript──► Out/function.cjs + Out/mayfly/shim.cjs ──► node mayfly/shim.cjs
 //	hello.py ──Python──────► Out/hello.py + Out/mayfly_shim/*.py    ──► python3 -c "import mayfly_shim ..."
-//	hello.go ──Go──────────► a generated main                       ──► the binary
+//	hello.go ──Go──────────► a generated main and internal/instance ──► the binary
 //
 // A short form exports a handler and knows nothing about sockets: the shim, a few
 // small files in the function's own language, listens, passes it each request and
