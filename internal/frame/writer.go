@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	keepBuffer = 1 << 20 // a larger one is not kept
+	keepBuffer = 4 << 20 // a larger one is not kept; 16 calls may send 2 MiB ahead
 	patience   = 4       // writes for others before a goroutine of its own takes over
 )
 
