@@ -8,7 +8,7 @@ import (
 
 const (
 	leastBuffer = 8 << 10  // holds the frames of an instance with little to do
-	usualBuffer = 64 << 10 // a larger one is for one large frame
+	usualBuffer = 72 << 10 // holds a frame with as much body as there can be
 )
 
 // A Reader reads frames.
