@@ -37,7 +37,7 @@ func (p place) functions(ctx context.Context, functions map[string]function) (*c
 func startGo(ctx context.Context, p place) (*contestant, error) {
 	c, err := p.functions(ctx, map[string]function{
 		"echo":   {"echo.go", oneInstance},
-		"events": {"events.go", "instances: {max: 1, idle: 1s}, concurrency: 10000"},
+		"events": {"events.go", "instances: {max: 1}, concurrency: 10000"},
 	})
 	if err == nil {
 		c.events = "/fn/events"
