@@ -111,7 +111,8 @@ func TestClientThatLeavesCancels(t *testing.T) {
 			<-ctx.Done()
 			err = ctx.Err()
 		case "/notify":
-			<-w.(http.CloseNotifier).CloseNotify() //nolint:staticcheck // older programs use it
+			//lint:ignore SA1019 older programs use it
+			<-w.(http.CloseNotifier).CloseNotify()
 			err = context.Canceled
 		case "/write":
 			for err == nil {
