@@ -39,6 +39,7 @@ type Link struct {
 	err     error          // why; set before done is closed
 	uploads sync.WaitGroup // only grows while the link is open
 	spare   sync.Pool      // of *call
+	windows sync.Pool      // of *[frame.Window]byte
 
 	mu     sync.Mutex
 	last   uint32 // number of the newest call
@@ -65,6 +66,7 @@ func Open(conn net.Conn, o Options) (*Link, error) {
 		conn: conn, options: o, reader: reader, writer: frame.NewWriter(conn),
 		done: make(chan struct{}), calls: map[uint32]*call{},
 	}
+	l.windows.New = func() any { return new([frame.Window]byte) }
 	go l.read()
 	return l, nil
 }

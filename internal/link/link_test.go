@@ -402,6 +402,55 @@ func TestStreams(t *testing.T) {
 	}
 }
 
+// However pieces and reads fall, what is read is what was sent, and borrowed memory is returned.
+func TestStreamInPiecesOfAnySize(t *testing.T) {
+	t.Parallel()
+	l, p := connect(t, Options{})
+	done := begin(t.Context(), l, get("/"))
+	number := p.next().Call
+	const size = 2 << 20
+	text := make([]byte, size)
+	for i := range text {
+		text[i] = byte(rand.Uint32())
+	}
+	go func() {
+		p.send(open(number, "200\n"))
+		granted := frame.Window
+		for rest := text; len(rest) > 0; {
+			n := min(1+rand.IntN(frame.MaxBody), len(rest))
+			if rand.IntN(2) == 0 {
+				n = min(1+rand.IntN(200), len(rest))
+			}
+			for granted < n {
+				if f := p.next(); f.Kind == frame.Credit {
+					granted += f.Granted()
+				}
+			}
+			p.send(data(number, string(rest[:n])))
+			rest, granted = rest[n:], granted-n
+		}
+		p.send(frame.Frame{Call: number, Kind: frame.Data, End: true})
+	}()
+	o := await(t, done)
+	got := make([]byte, 0, size)
+	for buf := make([]byte, 100<<10); ; {
+		n, err := o.Stream.Read(buf[:1+rand.IntN(len(buf))])
+		got = append(got, buf[:n]...)
+		if err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(got, text) {
+		t.Errorf("%d bytes that are not the %d sent", len(got), size)
+	}
+	if s := o.Stream.(*stream); s.lent != nil {
+		t.Error("its memory was not returned")
+	}
+	o.Stream.Close()
+}
+
 func TestStalledReply(t *testing.T) {
 	t.Parallel()
 	l, p := connect(t, Options{IdleTimeout: 10 * time.Millisecond})

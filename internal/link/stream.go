@@ -20,7 +20,8 @@ type stream struct {
 	wake  chan struct{}
 
 	mu       sync.Mutex
-	buf      []byte // buf[at:] has come but was not read
+	buf      []byte              // buf[at:] has come but was not read
+	lent     *[frame.Window]byte // that buf is in; nil if it is its own
 	at       int
 	allowed  int   // bytes that the instance may still send
 	owed     int   // bytes read that it was not granted anew
@@ -57,10 +58,7 @@ func (s *stream) take(f frame.Frame) error {
 	if s.finished {
 		return nil
 	}
-	if s.at == len(s.buf) {
-		s.buf, s.at = s.buf[:0], 0
-	}
-	s.buf = append(s.buf, f.Body[:s.count(len(f.Body))]...)
+	s.hold(f.Body[:s.count(len(f.Body))])
 	if f.End {
 		s.finished, s.err = true, io.EOF
 		if s.left > 0 {
@@ -70,6 +68,34 @@ func (s *stream) take(f frame.Frame) error {
 	s.ring()
 	return nil
 }
+
+// hold appends to what was not read. A window's worth of memory comes from the link, and is
+// returned as soon as it is empty: a thousand streams of small events hold little.
+func (s *stream) hold(data []byte) {
+	if s.at == len(s.buf) {
+		s.buf, s.at = s.buf[:0], 0
+	}
+	switch {
+	case len(s.buf)+len(data) <= cap(s.buf):
+	case s.lent != nil: // it holds whatever was granted
+		s.buf, s.at = s.buf[:copy(s.buf, s.buf[s.at:])], 0
+	case len(s.buf)-s.at+len(data) > few:
+		s.lent = s.call.link.windows.Get().(*[frame.Window]byte)
+		s.buf, s.at = append(s.lent[:0], s.buf[s.at:]...), 0
+	}
+	s.buf = append(s.buf, data...)
+}
+
+// release gives memory back that is empty or not needed anymore.
+func (s *stream) release() {
+	if s.lent != nil {
+		s.call.link.windows.Put(s.lent)
+		s.lent = nil
+	}
+	s.buf, s.at = nil, 0
+}
+
+const few = 8 << 10 // bytes that a stream holds in memory of its own
 
 var errTooMuch = errors.New("more of a reply was sent than was granted")
 
@@ -99,7 +125,8 @@ func (s *stream) fail(err error) {
 	if s.err == nil || s.at < len(s.buf) {
 		s.err = err
 	}
-	s.finished, s.buf, s.at = true, nil, 0
+	s.finished = true
+	s.release()
 	s.ring()
 }
 
@@ -145,6 +172,9 @@ func (s *stream) read(p []byte) (n int, err error) {
 	n = copy(p, s.buf[s.at:])
 	s.at += n
 	s.owed += n
+	if s.at == len(s.buf) && s.lent != nil {
+		s.release()
+	}
 	grant := 0
 	if s.owed >= frame.Window/2 && !s.finished {
 		grant, s.owed = s.owed, 0
