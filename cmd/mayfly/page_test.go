@@ -76,7 +76,8 @@ func follow(t *testing.T, folder string, commands []string) {
 			continue // it was the last node's
 		}
 		t.Run(command, func(t *testing.T) {
-			gateway, nats := startUp(t, folder, strings.Fields("up"+args), shown)
+			data := filepath.Join(t.TempDir(), "data")
+			gateway := startUp(t, folder, data, strings.Fields("up"+args), shown)
 			here := strings.NewReplacer("localhost:8080", strings.TrimPrefix(gateway, "http://"), "curl ", "curl -sS ")
 			for _, c := range commands[i+1:] {
 				command, want, _ := strings.Cut(c, "\n")
@@ -84,7 +85,7 @@ func follow(t *testing.T, folder string, commands []string) {
 					return
 				}
 				sh := exec.CommandContext(t.Context(), "sh", "-c", here.Replace(command))
-				sh.Env = append(os.Environ(), "NATS_URL="+nats)
+				sh.Env = append(os.Environ(), "MAYFLY_DATA="+data) // other tests have nodes too
 				got, err := sh.CombinedOutput()
 				if err != nil || strings.TrimSpace(string(got)) != strings.TrimSpace(want) {
 					t.Errorf("%s\nprints %q, %v\nnot    %q", command, got, err, want)
@@ -97,16 +98,16 @@ func follow(t *testing.T, folder string, commands []string) {
 // number is what differs from run to run.
 var number = regexp.MustCompile(`[0-9]+`)
 
-// startUp runs mayfly up on free ports and returns the URLs of its gateway and its
-// NATS once it is ready and has printed what is shown, with any numbers. At the end
-// of the test it must stop without an error.
-func startUp(t *testing.T, folder string, args []string, shown string) (gateway, nats string) {
+// startUp runs mayfly up on free ports and returns the URL of its gateway once it is
+// ready and has printed what is shown, with any numbers. At the end of the test it must
+// stop without an error.
+func startUp(t *testing.T, folder, data string, args []string, shown string) (gateway string) {
 	t.Helper()
 	settings := filepath.Join(t.TempDir(), "config.yaml") // not those of whoever runs the tests
 	if err := os.WriteFile(settings, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("mayfly", append(args, "--config", settings, "--data", filepath.Join(t.TempDir(), "data"),
+	cmd := exec.Command("mayfly", append(args, "--config", settings, "--data", data,
 		"--bus.addr", "127.0.0.1:0", "--gateway.addr", "127.0.0.1:0", "--admin.addr", "off",
 		"--log.format", "text")...) // as on a terminal
 	cmd.Dir = folder
@@ -125,11 +126,8 @@ func startUp(t *testing.T, folder string, args []string, shown string) (gateway,
 	var said strings.Builder
 	for lines.Scan() && !strings.HasPrefix(lines.Text(), "  try ") {
 		said.WriteString(lines.Text() + "\n")
-		switch fields := strings.Fields(lines.Text()); {
-		case len(fields) == 2 && fields[0] == "gateway":
+		if fields := strings.Fields(lines.Text()); len(fields) == 2 && fields[0] == "gateway" {
 			gateway = fields[1]
-		case len(fields) == 3 && fields[0] == "nats":
-			nats = fields[1]
 		}
 	}
 	t.Cleanup(func() {
@@ -143,8 +141,8 @@ func startUp(t *testing.T, folder string, args []string, shown string) (gateway,
 		late.Stop()
 		ours.Close()
 	})
-	if gateway == "" || nats == "" {
-		t.Fatalf("mayfly up says no addresses:\n%s", said.String())
+	if gateway == "" {
+		t.Fatalf("mayfly up does not say where it is:\n%s", said.String())
 	}
 	for line := range strings.Lines(shown) {
 		want := number.ReplaceAllString(regexp.QuoteMeta(strings.TrimSpace(line)), "[0-9]+")
@@ -152,7 +150,7 @@ func startUp(t *testing.T, folder string, args []string, shown string) (gateway,
 			t.Errorf("mayfly up does not print %q:\n%s", line, said.String())
 		}
 	}
-	return gateway, nats
+	return gateway
 }
 
 // Who operates a node looks for what the page names.

@@ -39,9 +39,11 @@ const (
 	// maxChecks bounds how many instances a round pings to see if they are still there.
 	maxChecks = 500
 
-	// askTimeout bounds how long a caller waits for a service that the picture
-	// lacks; askAgain is how long an answer to that question stays valid.
-	askTimeout = 250 * time.Millisecond
+	// askTimeout bounds how long a caller waits for a service that the picture lacks. The
+	// server says at once that nobody has a name, so whoever is waited for exists, and is
+	// slow, unless somebody listens to everything. askAgain is how long an answer to that
+	// question stays valid.
+	askTimeout = time.Second
 	askAgain   = time.Second
 )
 
@@ -121,7 +123,7 @@ func (d *Directory) Hostile() uint64 { return d.hostile.Load() }
 
 // Lookup returns a service's endpoint by its name or, if several share it, by its
 // subject. If the picture lacks it, the bus is asked by name: many callers share one
-// question, and each waits at most 250 ms. The error has code NotFound, and says whether
+// question, and each waits at most 1 s. The error has code NotFound, and says whether
 // the service or only the endpoint is missing, Unavailable if the bus could not be asked,
 // or Timeout if ctx ended.
 func (d *Directory) Lookup(ctx context.Context, service, endpoint string) (mayfly.Endpoint, error) {

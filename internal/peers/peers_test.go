@@ -201,9 +201,11 @@ func TestNoValueOfEnvLeavesTheNode(t *testing.T) {
 	if _, err := p.State(t.Context(), "n1", "hello"); err != nil {
 		t.Fatal(err)
 	}
-	nodes, err := p.List(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	var nodes []peers.Node
+	for len(nodes) == 0 { // on a busy machine it may answer after the end of a question
+		if nodes, err = p.List(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := p.Prepare(t.Context(), nodes[0], hello()); err != nil {
 		t.Fatal(err)
