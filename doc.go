@@ -17,6 +17,9 @@
 //	unit       a function or a service that Mayfly runs, as a project lists and deploys them
 //	endpoint   one subject of a service, with a name and metadata
 //	instance   one running copy of a revision, or of a service that Mayfly runs
+//	frame      a piece of a call, of many on one connection between a node and an instance
+//	link       that connection
+//	trial      a start that only shows whether an instance starts
 //	engine     how an instance is started and called: http, exec, service, static
 //	runner     the part of a node that runs units
 //	roster     what a node serves: deployed units that fit it, and developed ones

@@ -46,7 +46,7 @@ func openStreams(ctx context.Context, c *contestant, n int) (*streams, error) {
 			s.fail(err)
 			first <- err
 		})
-		time.Sleep(100 * time.Microsecond)
+		time.Sleep(100 * time.Microsecond) // not all events at one moment
 	}
 	late := time.After(30 * time.Second)
 	for i := range n {

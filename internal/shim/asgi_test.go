@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/mayfly-run/mayfly"
@@ -157,30 +155,7 @@ func TestASGIFinishesCallsBeforeItStops(t *testing.T) {
 		t.Errorf("reply = %+v", r)
 	}
 	i.get(t, "/parts") // on the same connection
-	body, gate := io.Pipe()
-	replied := make(chan string, 1)
-	var call sync.WaitGroup
-	defer call.Wait()
-	call.Go(func() {
-		resp, err := i.client.Post("http://localhost/gate", "text/plain", body)
-		if err != nil {
-			replied <- err.Error()
-			return
-		}
-		defer resp.Body.Close()
-		text, _ := io.ReadAll(resp.Body)
-		replied <- string(text)
-	})
-	i.stdout.wait(t, "at the gate")
-	if err := i.process.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	io.WriteString(gate, "late")
-	gate.Close()
-	if got := <-replied; got != "late" {
-		t.Errorf("the call in work got %q", got)
-	}
-	<-i.ended
+	i.stopAtTheGate(t)
 	if i.err != nil || !strings.HasSuffix(i.stdout.String(), "shut down\n") || !strings.Contains(i.stdout.String(), "and done\n") {
 		t.Errorf("it ended with %v\n%s\n%s", i.err, i.stdout, i.stderr)
 	}

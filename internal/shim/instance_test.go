@@ -130,6 +130,36 @@ func (i *instance) stop(t *testing.T) {
 	}
 }
 
+// stopAtTheGate asks the process to end while a call waits for the rest of its body, which
+// then comes. It returns when the process is gone.
+func (i *instance) stopAtTheGate(t *testing.T) {
+	t.Helper()
+	body, gate := io.Pipe()
+	replied := make(chan string, 1)
+	var call sync.WaitGroup
+	defer call.Wait()
+	call.Go(func() {
+		resp, err := i.client.Post("http://localhost/gate", "text/plain", body)
+		if err != nil {
+			replied <- err.Error()
+			return
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		replied <- string(text)
+	})
+	i.stdout.wait(t, "at the gate")
+	if err := i.process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(gate, "late")
+	gate.Close()
+	if got := <-replied; got != "late" {
+		t.Errorf("the call in work got %q", got)
+	}
+	<-i.ended
+}
+
 // A reply is a whole response.
 type reply struct {
 	status int

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -100,28 +99,7 @@ func TestAsyncPythonClientThatLeavesEndsTheCall(t *testing.T) {
 func TestAsyncPythonFinishesCallsBeforeItStops(t *testing.T) {
 	t.Parallel()
 	i := startPython(t, "later.py")
-	body, gate := io.Pipe()
-	replied := make(chan string, 1)
-	go func() {
-		resp, err := i.client.Post("http://localhost/gate", "text/plain", body)
-		if err != nil {
-			replied <- err.Error()
-			return
-		}
-		defer resp.Body.Close()
-		text, _ := io.ReadAll(resp.Body)
-		replied <- string(text)
-	}()
-	i.stdout.wait(t, "at the gate")
-	if err := i.process.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	io.WriteString(gate, "late")
-	gate.Close()
-	if got := <-replied; got != "late" {
-		t.Errorf("the call in work got %q", got)
-	}
-	<-i.ended
+	i.stopAtTheGate(t)
 	if i.err != nil || i.stderr.String() != "" {
 		t.Errorf("it ended with %v\n%s", i.err, i.stderr)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/mayfly-run/mayfly"
@@ -207,30 +205,7 @@ func TestPythonFinishesCallsBeforeItStops(t *testing.T) {
 	t.Parallel()
 	i := startPython(t, "function.py")
 	i.get(t, "/str") // an idle connection must not keep it
-	body, gate := io.Pipe()
-	replied := make(chan string, 1)
-	var call sync.WaitGroup
-	defer call.Wait()
-	call.Go(func() {
-		resp, err := i.client.Post("http://localhost/gate", "text/plain", body)
-		if err != nil {
-			replied <- err.Error()
-			return
-		}
-		defer resp.Body.Close()
-		text, _ := io.ReadAll(resp.Body)
-		replied <- string(text)
-	})
-	i.stdout.wait(t, "at the gate")
-	if err := i.process.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	io.WriteString(gate, "late")
-	gate.Close()
-	if got := <-replied; got != "late" {
-		t.Errorf("the call in work got %q", got)
-	}
-	<-i.ended
+	i.stopAtTheGate(t)
 	if i.err != nil {
 		t.Errorf("it ended with %v\n%s", i.err, i.stderr)
 	}
