@@ -36,6 +36,7 @@ const linked = `
 		exits: () => process.exit(3),
 		huge: () => "\u2713".repeat(3_500_000),
 		head: () => new Response("x", { headers: { "x-long": "h".repeat(70_000) } }),
+		both: () => new Response("x".repeat(70_000), { headers: { "x-long": "h".repeat(70_000) } }),
 		drops: async (request) => { const reader = request.body.getReader(); const { value } = await reader.read(); return String(value.length > 0); },
 		waitsForRest: async (request) => { request.text().catch((error) => heard(error.name)); return "early"; },
 		told: () => told,
@@ -135,8 +136,10 @@ func TestJavaScriptLeavesTheRestOfABody(t *testing.T) {
 func TestJavaScriptHeadMustFitIntoAFrame(t *testing.T) {
 	t.Parallel()
 	n := startLinked(t)
-	if res, trace := n.do(t, "GET", "/head", ""); res.StatusCode != 502 || !strings.Contains(trace, "the reply's headers are longer than 64 KiB") {
-		t.Errorf("%d %.200s", res.StatusCode, trace)
+	for _, path := range []string{"/head", "/both"} {
+		if res, trace := n.do(t, "GET", path, ""); res.StatusCode != 502 || !strings.Contains(trace, "the reply's headers are longer than 64 KiB") {
+			t.Errorf("%s: %d %.200s", path, res.StatusCode, trace)
+		}
 	}
 }
 

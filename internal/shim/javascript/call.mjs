@@ -208,7 +208,7 @@ export class Call {
   // not given.
   #finish(status, headers, body, head) {
     if (this.#over) return;
-    if (body.length > maxBody / 3 && Buffer.byteLength(body) > maxBody && !this.#isHead()) return void this.#long(status, headers, bytesOf(body));
+    if (body.length > maxBody / 3 && Buffer.byteLength(body) > maxBody && !this.#isHead()) return this.#long(status, headers, bytesOf(body));
     if (this.#isHead() || head === undefined) {
       const length = typeof body === "string" ? Buffer.byteLength(body) : body.length;
       // A reply to HEAD has the length that a GET would have, which only the function
@@ -225,9 +225,13 @@ export class Call {
 
   // long sends a reply of more than one frame.
   async #long(status, headers, body) {
-    this.#begin(`${headOf(status, headers)}content-length:${body.length}\n`, "", false);
-    await this.#send(body, true);
-    this.#end();
+    try {
+      this.#begin(`${headOf(status, headers)}content-length:${body.length}\n`, "", false);
+      await this.#send(body, true);
+      this.#end();
+    } catch (error) {
+      this.crash(error);
+    }
   }
 
   #begin(head, body, end) {
