@@ -63,12 +63,13 @@ type stage struct {
 	bus      *bus.Bus
 	registry *registry.Registry
 	runner   *runner.Runner
-	digest   string // of a bundle that is there
+	said     chan struct{} // tells that something was said about an instance
+	digest   string        // of a bundle that is there
 }
 
 func start(t testing.TB, labels map[string]string) *stage {
 	t.Helper()
-	s := &stage{bus: natstest.New(t)}
+	s := &stage{bus: natstest.New(t), said: make(chan struct{}, 1)}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	var err error
 	if s.registry, err = registry.Open(t.Context(), s.bus, registry.Options{Cache: t.TempDir(), Log: log}); err != nil {
@@ -89,7 +90,15 @@ func start(t testing.TB, labels map[string]string) *stage {
 // serve makes the roster, and runs it until the end of the test.
 func (s *stage) serve(t testing.TB, labels map[string]string, log *slog.Logger) {
 	t.Helper()
-	s.runner = runner.New(runner.Options{Engines: map[mayfly.Engine]runner.Engine{mayfly.EngineHTTP: engine{}, mayfly.EngineService: engine{}}})
+	s.runner = runner.New(runner.Options{
+		Engines: map[mayfly.Engine]runner.Engine{mayfly.EngineHTTP: engine{}, mayfly.EngineService: engine{}},
+		Output: func(mayfly.Line) {
+			select {
+			case s.said <- struct{}{}:
+			default:
+			}
+		},
+	})
 	s.Roster = roster.New(roster.Options{Registry: s.registry, Runner: s.runner, Labels: labels, Log: log})
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -127,7 +136,7 @@ func (s *stage) develop(t *testing.T, f mayfly.Unit) {
 	}
 }
 
-// await waits for news until there is what is expected.
+// await waits for news, of functions or of their instances, until there is what is expected.
 func (s *stage) await(t testing.TB, what string, there func() bool) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -136,6 +145,7 @@ func (s *stage) await(t testing.TB, what string, there func() bool) {
 	for !there() {
 		select {
 		case <-news:
+		case <-s.said:
 		case <-late:
 			t.Fatalf("never: %s", what)
 		}

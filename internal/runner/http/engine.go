@@ -131,14 +131,15 @@ type address struct{ network, address string }
 // polls, every millisecond while an interpreter may be starting: a try costs
 // microseconds and a caller is waiting, unless it is a trial.
 func (i *instance) connect(ctx context.Context, addresses []address) error {
-	const hasty, pace, calm = 250 * time.Millisecond, time.Millisecond, 10 * time.Millisecond
+	const hasty, pace, calm, leisure = 250 * time.Millisecond, time.Millisecond, 10 * time.Millisecond, 50 * time.Millisecond
 	begun := time.Now()
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
-	if i.spec.Trial {
-		begun = begun.Add(-hasty)
+	slow := i.spec.Trial
+	if slow {
+		tick.Reset(leisure)
 	}
-	for slow := false; ; {
+	for {
 		for _, a := range addresses {
 			raw, err := net.DialTimeout(a.network, a.address, time.Second)
 			if err != nil {
