@@ -16,8 +16,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/evanw/esbuild/pkg/api"
 	"github.com/mayfly-run/mayfly"
@@ -398,28 +398,40 @@ func writeJavaScript(o JavaScriptOptions, files []api.OutputFile) error {
 	return nil
 }
 
-// writeShim bundles the shim, which loads the given function, into one file: Node
-// loads that in a fraction of the time of the parts.
+// writeShim writes the shim, which loads the given function.
 func writeShim(folder, function string) error {
+	shim, err := bundledShim()
+	if err != nil {
+		return err
+	}
+	name, err := json.Marshal("../" + function)
+	if err != nil {
+		return err
+	}
+	text := slices.Concat([]byte("\"use strict\";\nconst FUNCTION = "), name, []byte(";\n"), shim)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, path.Base(javaScriptServer)), text, 0o644)
+}
+
+// bundledShim returns the shim in one file, which Node loads in a fraction of the time of
+// the parts. It is the same for all functions, and most of the work of building a small one.
+var bundledShim = sync.OnceValues(func() ([]byte, error) {
 	built := api.Build(api.BuildOptions{
 		EntryPoints: []string{"./shim.mjs"},
-		Outfile:     filepath.Join(folder, path.Base(javaScriptServer)),
-		Write:       true,
 		Bundle:      true,
 		Platform:    api.PlatformNode,
 		Format:      api.FormatCommonJS,
 		Engines:     node18,
-		External:    []string{"../" + function},
-		Banner:      map[string]string{"js": `"use strict";`},
-		Define:      map[string]string{"FUNCTION": strconv.Quote("../" + function)},
 		LogLevel:    api.LogLevelSilent,
 		Plugins:     []api.Plugin{embedded(javaScriptShim, "javascript")},
 	})
 	if len(built.Errors) > 0 {
-		return fmt.Errorf("write the JavaScript shim: %s", built.Errors[0].Text)
+		return nil, fmt.Errorf("bundle the JavaScript shim: %s", built.Errors[0].Text)
 	}
-	return nil
-}
+	return built.OutputFiles[0].Contents, nil
+})
 
 // embedded serves esbuild the files of an embedded folder.
 func embedded(files embed.FS, folder string) api.Plugin {
