@@ -43,6 +43,17 @@ func BenchmarkCall(b *testing.B) {
 				Header: map[string][]string{"Accept": {"*/*"}, "User-Agent": {"bench"}, "Content-Type": {"text/plain"}}, Body: make([]byte, 128),
 			}
 			b.ReportAllocs()
+			if callers == 1 {
+				for b.Loop() {
+					var ctx scope.Context
+					ctx.Begin(context.Background())
+					if _, err := l.Call(&ctx, c); err != nil {
+						b.Fatal(err)
+					}
+					ctx.End(nil)
+				}
+				return
+			}
 			b.SetParallelism(callers)
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {

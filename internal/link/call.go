@@ -30,7 +30,8 @@ type call struct {
 	err    error   // instead of a reply
 	stream *stream // of the reply's body, if more of it follows
 
-	begun bool // the reply; of the goroutine that reads
+	reads bool // the link's frames, until it is answered
+	begun bool // the reply; of whoever reads
 
 	watch   scope.Watch
 	expires func() // expire as a value, made once
@@ -65,6 +66,14 @@ var errCanceled = errors.New("canceled")
 func (x *call) expire() {
 	if x.link.cancel(x) {
 		x.fail(errCanceled)
+		x.kick()
+	}
+}
+
+// kick has the call notice an answer that did not come from the instance.
+func (x *call) kick() {
+	if x.reads {
+		_ = x.link.conn.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -35,16 +36,18 @@ type Link struct {
 	options Options
 	reader  *frame.Reader
 	writer  *frame.Writer
+	standby chan struct{}  // wakes the goroutine that reads for many
 	done    chan struct{}  // closed when nothing more is read
 	err     error          // why; set before done is closed
 	uploads sync.WaitGroup // only grows while the link is open
 	spare   sync.Pool      // of *call
 	windows sync.Pool      // of *[frame.Window]byte
 
-	mu     sync.Mutex
-	last   uint32 // number of the newest call
-	calls  map[uint32]*call
-	closed bool
+	mu      sync.Mutex
+	last    uint32 // number of the newest call
+	calls   map[uint32]*call
+	reading bool // somebody reads: a call that found nobody, for itself and others, or the goroutine
+	closed  bool
 
 	// Whom a line of output belongs to.
 	crowd bool   // calls have overlapped since the first of them began
@@ -64,10 +67,10 @@ func Open(conn net.Conn, o Options) (*Link, error) {
 	}
 	l := &Link{
 		conn: conn, options: o, reader: reader, writer: frame.NewWriter(conn),
-		done: make(chan struct{}), calls: map[uint32]*call{},
+		standby: make(chan struct{}, 1), done: make(chan struct{}), calls: map[uint32]*call{},
 	}
 	l.windows.New = func() any { return new([frame.Window]byte) }
-	go l.read()
+	go l.stand()
 	return l, nil
 }
 
@@ -87,6 +90,9 @@ func (l *Link) Call(ctx context.Context, c *mayfly.Call) (mayfly.Reply, error) {
 		return mayfly.Reply{}, x.explain(err)
 	}
 	x.watch.Start(ctx, x.expires)
+	if x.reads {
+		l.read(x)
+	}
 	<-x.answer
 	unwatched := x.watch.Stop()
 	switch {
@@ -142,6 +148,9 @@ func (l *Link) begin(x *call, c *mayfly.Call, deadline time.Time) error {
 	if err != nil {
 		l.writer.Flush(b[:start])
 		l.remove(x)
+		if x.reads {
+			l.pass()
+		}
 		if !whole {
 			l.uploads.Done() // it does not begin
 		}
@@ -174,6 +183,8 @@ func (l *Link) add(x *call) error {
 	}
 	x.number = l.last
 	l.calls[x.number] = x
+	x.reads = !l.reading
+	l.reading = true
 	return nil
 }
 
@@ -250,6 +261,13 @@ func (l *Link) Close() {
 // End ends the connection and all calls, and returns when nothing of the link is left.
 func (l *Link) End() {
 	_ = l.conn.Close()
+	l.mu.Lock()
+	idle := !l.reading
+	l.reading = true
+	l.mu.Unlock()
+	if idle {
+		l.finish(net.ErrClosed)
+	}
 	<-l.done
 	l.uploads.Wait()
 	l.writer.Close()
@@ -262,15 +280,59 @@ func (l *Link) Done() <-chan struct{} { return l.done }
 // Err returns why the connection has ended.
 func (l *Link) Err() error { return l.err }
 
-// read takes the instance's frames until there are no more, or one breaks the rules.
-func (l *Link) read() {
-	err := error(nil)
-	for err == nil {
-		var f frame.Frame
-		if f, err = l.reader.Next(); err == nil {
-			err = l.take(f)
+// stand reads while calls are in flight that do not read themselves.
+func (l *Link) stand() {
+	for {
+		select {
+		case <-l.standby:
+			l.read(nil)
+		case <-l.done:
+			return
 		}
 	}
+}
+
+// read takes the instance's frames, until the call x has its answer, or, if it is nil, until
+// no call is in flight. So a lonely call waits for its reply without another goroutine.
+func (l *Link) read(x *call) {
+	for {
+		f, err := l.reader.Next()
+		switch {
+		case err == nil:
+			err = l.take(f)
+		case errors.Is(err, os.ErrDeadlineExceeded): // kick
+			err = l.conn.SetReadDeadline(time.Time{})
+		}
+		switch {
+		case err != nil:
+			l.finish(err)
+			return
+		case x == nil && !l.reader.Buffered() && l.rest(), x != nil && len(x.answer) > 0:
+			if x != nil {
+				l.pass()
+			}
+			return
+		}
+	}
+}
+
+// rest ends the reading if no call is in flight.
+func (l *Link) rest() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reading = len(l.calls) > 0
+	return !l.reading
+}
+
+// pass has the goroutine read from now on, if a call is in flight.
+func (l *Link) pass() {
+	if !l.rest() {
+		l.standby <- struct{}{}
+	}
+}
+
+// finish ends the link, and what is in flight.
+func (l *Link) finish(err error) {
 	_ = l.conn.Close()
 	l.mu.Lock()
 	l.closed = true

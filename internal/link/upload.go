@@ -73,6 +73,7 @@ func (x *call) cut(err error) {
 	}
 	l.writer.Flush(frame.Append(l.writer.Begin(), frame.Frame{Call: x.number, Kind: frame.Error, Head: []byte("the request body was cut short")}))
 	x.fail(BodyFault(err))
+	x.kick()
 }
 
 // BodyFault turns an error of the caller's stream into one of the call. An error
