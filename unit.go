@@ -154,7 +154,7 @@ type Limits struct {
 	Timeout     Duration  `json:"timeout,omitzero"`      // from the request's end to the reply's headers; 30 s
 	IdleTimeout Duration  `json:"idle_timeout,omitzero"` // between two bytes of a streamed body; 60 s
 	Body        int64     `json:"body,omitzero"`         // bytes of a request; the gateway's limit if 0
-	Concurrency int       `json:"concurrency,omitzero"`  // calls at once per instance; 16, exec always 1
+	Concurrency int       `json:"concurrency,omitzero"`  // calls at once per instance; 64, exec always 1
 	Wait        int       `json:"wait,omitzero"`         // calls that may wait for an instance; 100, none if negative
 	Instances   Instances `json:"instances,omitzero"`
 }
@@ -175,7 +175,7 @@ func Exactly(n int) Instances { return Instances{Min: n, Max: n} }
 func (l Limits) WithDefaults() Limits {
 	l.Timeout = cmp.Or(l.Timeout, Duration(FunctionTimeout))
 	l.IdleTimeout = cmp.Or(l.IdleTimeout, Duration(time.Minute))
-	l.Concurrency = cmp.Or(l.Concurrency, 16)
+	l.Concurrency = cmp.Or(l.Concurrency, 64)
 	l.Wait = cmp.Or(l.Wait, 100)
 	l.Instances.Max = cmp.Or(l.Instances.Max, max(4, l.Instances.Min))
 	l.Instances.Idle = cmp.Or(l.Instances.Idle, Duration(5*time.Minute))

@@ -54,7 +54,7 @@ var limitKeys = table[mayfly.Limits]{
 	set("body", asSize, func(l *mayfly.Limits) *int64 { return &l.Body },
 		"Largest request body, such as 2GiB. By default `gateway.maxbody`."),
 	set("concurrency", asWhole(1, maxConcurrency), func(l *mayfly.Limits) *int { return &l.Concurrency },
-		"Calls that one instance handles at once. Always 1 with engine exec.").or(16),
+		"Calls that one instance handles at once. With more than 16, another one starts if they take longer than a millisecond and `max` allows it. Always 1 with engine exec.").or(64),
 	set("wait", asWhole(0, maxWait), func(l *mayfly.Limits) *int { return &l.Wait },
 		"Calls that may wait for an instance. Others get 429.").and(keepNoWait).or(100),
 	own("instances", instanceKeys.schema(), readInstances,

@@ -111,6 +111,9 @@ func (u *unit) admit(x *delivery) (*ticket, error) {
 		if !s.dead() {
 			x.slot = s
 			u.count.InFlight++
+			if s.calls > v.pool.crowd {
+				u.carry(v, v.pool.relieve(s, x.began))
+			}
 			u.expect(x, x.began)
 			return nil, nil
 		}

@@ -20,6 +20,10 @@ const (
 	// waking is what it costs to wake an idle instance: two switches of processes, cold caches,
 	// and a connection that carries one call where it could carry many.
 	waking = time.Millisecond
+
+	// crowded is how many calls an instance has before another starts beside it, although it
+	// would take more: a program that waits for others bears many, one that computes does not.
+	crowded = 16
 )
 
 // rest returns the pause in starts after the nth crash in a row, from 1. It doubles, so
@@ -36,12 +40,13 @@ func rest(n int) time.Duration {
 // anything or read a clock, so that every order of events can be tested. It returns
 // what to do as orders.
 //
-//	take ──► a slot is free ───────────────────► call ──► leave ─┐
+//	take ──► a slot is free ──► relieve ───────► call ──► leave ─┐
 //	  └────► join ──► waiting ──► serve ──────────▲              │
 //	               settle ◄── started, failed, died, time ◄─────┘
 //	                 └──► orders: start these, stop those
 type pool struct {
 	concurrency int
+	crowd       int // calls in each instance from which another starts, if they are slow
 	wait        int // calls that may wait beyond those that starting instances will take
 	forgiven    int // crashes in a row that cost no rest
 	instances   mayfly.Instances
@@ -100,7 +105,7 @@ type orders struct {
 }
 
 func newPool(l mayfly.Limits) *pool {
-	p := &pool{concurrency: l.Concurrency, wait: max(l.Wait, 0), forgiven: 1, instances: l.Instances}
+	p := &pool{concurrency: l.Concurrency, crowd: crowded, wait: max(l.Wait, 0), forgiven: 1, instances: l.Instances}
 	p.waiting.Init()
 	return p
 }
@@ -126,6 +131,15 @@ func (p *pool) take(now time.Time) *slot {
 		return s.begin(now)
 	}
 	return nil
+}
+
+// relieve starts another instance if the slot that take has just returned has too many
+// calls, which all others then have too.
+func (p *pool) relieve(s *slot, now time.Time) orders {
+	if s.calls <= p.crowd || s.soon(now) || p.count(starting) > 0 || len(p.slots) >= p.most() || now.Before(p.rested) {
+		return orders{}
+	}
+	return orders{start: []*slot{p.add()}}
 }
 
 // begin adds a call.

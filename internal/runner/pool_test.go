@@ -22,6 +22,7 @@ func TestPoolKeepsItsRules(t *testing.T) {
 			Instances:   drawInstances(t),
 		}}
 		m.pool = newPool(m.limits)
+		m.pool.crowd = rapid.IntRange(1, 3).Draw(t, "crowd")
 		m.carry(t, m.pool.settle(m.now))
 		for range 4 { // for some meetings the 30 steps of one Repeat are too few
 			t.Repeat(map[string]func(*rapid.T){
@@ -149,6 +150,7 @@ func (m *poolModel) comes(t *rapid.T) {
 			t.Fatal("a call was served before those that wait")
 		}
 		m.calls = append(m.calls, s)
+		m.carry(t, m.pool.relieve(s, m.now))
 		return
 	}
 	ticket, o, err := m.pool.join(m.now)
@@ -401,6 +403,32 @@ func TestSlowCallsUseAllInstances(t *testing.T) {
 		}
 		if a, b := p.slots[0].calls, p.slots[1].calls; a != 3 || b != 3 {
 			t.Errorf("calls of %v: then %d and %d, want 3 each", took, a, b)
+		}
+	}
+}
+
+// An instance with many calls gets company before it is full, unless it is quick.
+func TestCrowdedInstanceIsRelieved(t *testing.T) {
+	t.Parallel()
+	for took, want := range map[time.Duration]int{time.Microsecond: 1, 5 * time.Millisecond: 3} {
+		p, now := newPool(mayfly.Limits{Concurrency: 64, Instances: mayfly.Instances{Min: 1, Max: 3, Idle: mayfly.Duration(time.Hour)}}), time.Unix(1e9, 0)
+		p.started(p.settle(now).start[0], now)
+		for range 100 { // it shows how quick it is
+			s := p.take(now)
+			now = now.Add(took)
+			p.leave(s, now)
+		}
+		for n := range 60 {
+			s := p.take(now)
+			for _, s := range p.relieve(s, now).start {
+				if n < crowded*(len(p.slots)-1) {
+					t.Errorf("calls of %v: %d start at call %d", took, len(p.slots), n+1)
+				}
+				p.started(s, now)
+			}
+		}
+		if len(p.slots) != want {
+			t.Errorf("60 calls of %v: %d instances, want %d", took, len(p.slots), want)
 		}
 	}
 }
