@@ -13,4 +13,5 @@
 //   - no input panics, allocates more than a frame, or is read in two ways: FuzzReader
 //   - a frame costs no allocation: TestFramesAreFree
 //   - a writer that is busy gathers what comes meanwhile: TestWriterGathers
+//   - bodies are not gathered without bounds, and end with the writer: TestSendersOfBodiesWait
 package frame

@@ -129,6 +129,46 @@ func TestWriterGathers(t *testing.T) {
 	w.Close()
 }
 
+// What bodies wait for is written in pieces that fit into a cache; other frames wait for nothing.
+func TestSendersOfBodiesWait(t *testing.T) {
+	t.Parallel()
+	to := make(slow)
+	w := frame.NewWriter(to)
+	const senders = 64
+	var all sync.WaitGroup
+	sendBodies := func() {
+		for range senders {
+			all.Go(func() {
+				f := frame.Frame{Call: 1, Kind: frame.Data, Body: make([]byte, frame.MaxBody)}
+				w.Flush(frame.Append(w.BeginBody(), f))
+			})
+		}
+	}
+	sendBodies()
+	for total, want := 0, len(frame.Preface)+senders*(frame.HeaderSize+frame.MaxBody); total < want; {
+		send(w, frame.Frame{Call: 2, Kind: frame.Credit}) // does not wait
+		want += frame.HeaderSize
+		n := len(<-to)
+		if most := 256<<10 + frame.MaxBody + senders*frame.HeaderSize; n > most {
+			t.Fatalf("%d bytes in one write, want at most %d", n, most)
+		}
+		total += n
+	}
+	all.Wait()
+	sendBodies()
+	<-to
+	done := make(chan struct{})
+	go func() {
+		for range to {
+		}
+		close(done)
+	}()
+	w.Close() // ends those that wait
+	all.Wait()
+	close(to)
+	<-done
+}
+
 func TestWriterLosesNothing(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")

@@ -7,12 +7,14 @@ import (
 )
 
 const (
-	keepBuffer = 4 << 20 // a larger one is not kept; 16 calls may send 2 MiB ahead
-	patience   = 4       // writes for others before a goroutine of its own takes over
+	mostAhead  = 256 << 10 // bytes that wait to be written before senders of bodies wait too
+	keepBuffer = 1 << 20   // a larger one is not kept
+	patience   = 4         // writes for others before a goroutine of its own takes over
 )
 
 // A Writer writes frames of many goroutines. Whoever finds it idle writes at once; what others
-// send meanwhile goes with the next write. No sender waits for the other side to read.
+// send meanwhile goes with the next write. No sender waits for the other side to read, except
+// those of bodies: what many calls may send ahead would not fit into any cache.
 type Writer struct {
 	to  io.Writer
 	try func(b []byte) int // writes what there is room for now; nil if that is not possible
@@ -20,12 +22,15 @@ type Writer struct {
 	mu          sync.Mutex
 	buf, spare  []byte
 	busy, ended bool
+	room        sync.Cond      // wakes one sender of a body
 	work        sync.WaitGroup // one while busy
 }
 
 // NewWriter returns a Writer that sends the preface first.
 func NewWriter(to io.Writer) *Writer {
-	return &Writer{to: to, try: tryWrite(to), buf: []byte(Preface)}
+	w := &Writer{to: to, try: tryWrite(to), buf: []byte(Preface)}
+	w.room.L = &w.mu
+	return w
 }
 
 // Begin locks the writer and returns the buffer to append frames to, for Flush.
@@ -34,11 +39,24 @@ func (w *Writer) Begin() []byte {
 	return w.buf
 }
 
+// BeginBody is Begin for a piece of a body: it first waits until there is room. Who reads for
+// others must not call it.
+func (w *Writer) BeginBody() []byte {
+	w.mu.Lock()
+	for w.busy && !w.ended && len(w.buf) >= mostAhead {
+		w.room.Wait()
+	}
+	return w.buf
+}
+
 // Flush unlocks the writer and has the buffer written. Errors show on the side that reads.
 func (w *Writer) Flush(b []byte) {
 	w.buf = b
 	if w.ended {
 		w.buf = nil
+	}
+	if len(w.buf) < mostAhead {
+		w.room.Signal() // the next after this one
 	}
 	first := !w.busy && len(w.buf) > 0
 	if first {
@@ -79,6 +97,7 @@ func (w *Writer) carryOn(out []byte, done int) {
 		if _, err := w.to.Write(out[done:]); err != nil {
 			w.mu.Lock()
 			w.ended, w.buf, w.spare = true, nil, nil
+			w.room.Broadcast()
 			w.mu.Unlock()
 			w.work.Done()
 			return
@@ -99,6 +118,7 @@ func (w *Writer) take() []byte {
 		return nil
 	}
 	w.buf, w.spare = w.spare, nil
+	w.room.Signal()
 	return out
 }
 
@@ -119,6 +139,7 @@ func (w *Writer) Drain() { w.work.Wait() }
 func (w *Writer) Close() {
 	w.mu.Lock()
 	w.ended, w.buf = true, nil
+	w.room.Broadcast()
 	w.mu.Unlock()
 	w.work.Wait()
 }

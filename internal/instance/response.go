@@ -266,7 +266,7 @@ func (r *response) emit(end bool, first, more []byte) {
 	if !r.sent {
 		kind, head, r.sent = frame.Head, r.worker.head, true
 	}
-	b := to.Begin()
+	b := to.BeginBody()
 	start := len(b)
 	b = append(frame.Begin(b, r.call.id, kind), head...)
 	b = append(append(b, first...), more...)

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	piece      = 32 << 10
+	piece      = frame.MaxBody
 	mostGrants = 1 << 30 // bytes that an instance can have granted at once
 )
 
@@ -26,7 +26,8 @@ func (x *call) upload(c *mayfly.Call, rest []byte) {
 	if c.Stream != nil {
 		body, left = c.Stream, head.BodyLength(c)
 	}
-	buf := make([]byte, piece)
+	buf := l.windows.Get().(*[frame.Window]byte)
+	defer l.windows.Put(buf)
 	for end := left == 0; ; {
 		n := 0
 		var err error
@@ -41,7 +42,7 @@ func (x *call) upload(c *mayfly.Call, rest []byte) {
 			return
 		}
 		if n > 0 || end {
-			l.writer.Flush(frame.Append(l.writer.Begin(), frame.Frame{Call: x.number, Kind: frame.Data, End: end, Body: buf[:n]}))
+			l.writer.Flush(frame.Append(l.writer.BeginBody(), frame.Frame{Call: x.number, Kind: frame.Data, End: end, Body: buf[:n]}))
 		}
 		switch {
 		case end:
