@@ -91,7 +91,7 @@ func measureCold(ctx context.Context, starts int) (*coldResult, error) {
 	defer watch.Wait()
 	defer toLogs.Close()
 	watch.Go(func() { lives.watch(logs) })
-	up := func(args ...string) (*process, error) { return startProcess(ctx, toLogs, binary, args...) }
+	up := func(args ...string) (*process, error) { return startSilent(ctx, toLogs, binary, args...) }
 	node, _, err := startNode(up, filepath.Join(dir, "data"), "", "--log.format", "json", project)
 	if err != nil {
 		return nil, err

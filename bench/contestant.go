@@ -161,11 +161,11 @@ func startGateway(ctx context.Context, p place, nats string) (*contestant, error
 	return c, nil
 }
 
-// A starter starts a process and returns when it has printed its first line.
+// A starter starts a process.
 type starter func(args ...string) (*process, error)
 
 // startNode starts mayfly up with args, on free ports. With a log in text it also prints
-// its greeting, which startProcess waits for.
+// its greeting, which startProcess waits for; with one in JSON it is silent.
 func startNode(mayfly starter, dir, nats string, args ...string) (*contestant, string, error) {
 	gateway, err1 := freeAddr()
 	admin, err2 := freeAddr()

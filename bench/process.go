@@ -43,6 +43,13 @@ func startProcess(ctx context.Context, stderr io.Writer, name string, args ...st
 	return p, nil
 }
 
+// startSilent starts a process that says nothing when it is ready.
+func startSilent(ctx context.Context, stderr io.Writer, name string, args ...string) (*process, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stderr = stderr
+	return &process{cmd: cmd}, cmd.Start()
+}
+
 // stop terminates the process and waits for it.
 func (p *process) stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
