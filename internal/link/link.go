@@ -251,11 +251,16 @@ func (l *Link) Speaker() string {
 	return ""
 }
 
-// Close rejects new calls. Calls in flight go on.
+// Close rejects new calls. Calls in flight go on. From now on the connection's end is noticed
+// without a call.
 func (l *Link) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.closed = true
+	if !l.reading {
+		l.reading = true
+		l.standby <- struct{}{}
+	}
 }
 
 // End ends the connection and all calls, and returns when nothing of the link is left.
@@ -316,15 +321,15 @@ func (l *Link) read(x *call) {
 	}
 }
 
-// rest ends the reading if no call is in flight.
+// rest ends the reading if no call is in flight, and one may come.
 func (l *Link) rest() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.reading = len(l.calls) > 0
+	l.reading = len(l.calls) > 0 || l.closed
 	return !l.reading
 }
 
-// pass has the goroutine read from now on, if a call is in flight.
+// pass has the goroutine read from now on, unless nothing is to be read.
 func (l *Link) pass() {
 	if !l.rest() {
 		l.standby <- struct{}{}

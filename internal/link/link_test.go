@@ -277,6 +277,27 @@ func TestRulesOfTheLink(t *testing.T) {
 	}
 }
 
+// An instance that was told to stop leaves when no call is there.
+func TestEndOfAnIdleLink(t *testing.T) {
+	t.Parallel()
+	for _, calls := range []int{0, 1} {
+		l, p := connect(t, Options{})
+		for range calls {
+			done := begin(t.Context(), l, get("/"))
+			p.send(reply(p.next().Call, "hi"))
+			if o := await(t, done); o.err != nil {
+				t.Error(o.err)
+			}
+		}
+		l.Close()
+		p.Close()
+		<-l.Done()
+		if err := l.Err(); !errors.Is(err, io.EOF) {
+			t.Errorf("after %d calls the link ended with %v", calls, err)
+		}
+	}
+}
+
 // flood sends more of a reply than may be sent, until nobody takes it.
 func (p *peer) flood(call uint32) {
 	p.send(open(call, "200\n"))
